@@ -1,0 +1,75 @@
+"""The command `multiedge`: one line of help per subcommand, one line of error for bad input.
+
+Each subcommand is a module of `multiedge.commands` with `HELP`, `add_arguments(parser)` and `run(args) -> exit status`;
+it is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from multiedge import __version__
+from multiedge.errors import MultiedgeError
+
+COMMANDS = {
+    "inspect": "size, MACs, operators and cheapest cuts of a model",
+    "split": "cut a model into parts",
+    "check": "prove that the parts equal the whole",
+    "profile": "what each node and each cut costs",
+    "calibrate": "measure this machine for devices.yaml",
+    "plan": "decide which nodes run on which device",
+    "compare": "all strategies side by side",
+    "simulate": "a plan on a changing fleet, without running it",
+    "run": "run a plan as a pipeline and measure it",
+    "report": "results as a page, a table or a trace",
+    "attach": "put the paradigm into a checkout of KubeEdge Ianvs",
+}
+"""Subcommands in the order in which a newcomer needs them."""
+
+INTERRUPTED = 130
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The argument parser; only `command`'s own options are filled in, so that help starts fast. None fills in all."""
+    parser = argparse.ArgumentParser(
+        prog="multiedge",
+        description="Split any ONNX model over heterogeneous devices, run it as a pipeline, measure it honestly.",
+    )
+    parser.add_argument("-v", "--version", action="version", version=f"multiedge {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, help_line in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=help_line, description=f"{help_line[0].upper()}{help_line[1:]}.")
+        if command in (name, None):
+            import_module(f"multiedge.commands.{name}").add_arguments(subparser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 failed with one line on stderr, 2 wrong usage, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if word in COMMANDS), "")
+    parser = build_parser(command)
+    args = parser.parse_args(words)
+    if not args.command:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        return int(import_module(f"multiedge.commands.{args.command}").run(args))
+    except MultiedgeError as error:
+        print(f"multiedge {args.command}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"multiedge {args.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; what it wanted it has got.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Sizes, rates and times as people write them, turned into SI numbers.
+
+>>> parse("2GiB", BYTES), parse("1024", BYTES), parse("100Mbps", BANDWIDTH), parse("2 ms", SECONDS)
+(2147483648.0, 1073741824.0, 12500000.0, 0.002)
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
+_SI = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A kind of quantity: what to call it in an error, and what one of each unit is worth; '' is a bare number."""
+
+    example: str
+    units: Mapping[str, float]
+    least: float = 0.0
+
+
+def _scaled(unit: str, worth: float = 1.0) -> dict[str, float]:
+    return {f"{prefix}{unit}": factor * worth for prefix, factor in _SI.items()}
+
+
+_BINARY = {f"{prefix}iB": 2.0 ** (10 * power) for power, prefix in enumerate("KMGT", start=1)}
+_PER_SECOND_BYTES = {f"{unit}/s": worth for unit, worth in {**_scaled("B"), **_BINARY}.items()}
+_PER_SECOND_BITS = {f"{prefix}{unit}": factor / 8 for prefix, factor in _SI.items() for unit in ("bps", "bit/s", "b/s")}
+
+BYTES = Quantity("a size such as '2GiB', '512MB' or 1024 (MiB)", {"": 2.0**20, **_scaled("B"), **_BINARY})
+BANDWIDTH = Quantity(
+    "a bandwidth such as '100Mbps', '12MB/s' or 100 (Mbit/s)", {"": 1e6 / 8, **_PER_SECOND_BITS, **_PER_SECOND_BYTES}
+)
+MEMORY_BANDWIDTH = Quantity("a memory bandwidth such as '10GB/s'", {"": 1e9, **_PER_SECOND_BYTES})
+SECONDS = Quantity("a time such as '2ms', '50us' or 2 (ms)", {"": 1e-3, "s": 1.0, "ms": 1e-3, "us": 1e-6})
+FREQUENCY = Quantity("a frequency such as '2.6GHz' or 2.6 (GHz)", {"": 1e9, **_scaled("Hz")})
+FLOPS = Quantity("a rate such as '20GFLOPS' or 2e10 (FLOP/s)", {"": 1.0, **_scaled("FLOPS"), **_scaled("FLOP/s")})
+WATTS = Quantity("a power such as '7.5W' or 7.5 (W)", {"": 1.0, "W": 1.0, "mW": 1e-3, "kW": 1e3})
+JOULES = Quantity("an energy such as '18Wh' or '65kJ'", {"J": 1.0, "kJ": 1e3, "MJ": 1e6, "Wh": 3600.0, "kWh": 3.6e6})
+JOULES_PER_BYTE = Quantity("an energy per byte such as '50nJ'", {"": 1.0, "J": 1.0, "uJ": 1e-6, "nJ": 1e-9, "pJ": 1e-12})
+FACTOR = Quantity("a number such as 0.5", {"": 1.0})
+
+
+def parse(value: object, quantity: Quantity) -> float:
+    """`value` in the quantity's base unit; ValueError that says what was expected and what was found.
+
+    Units are matched without regard to case where that leaves no doubt ('gib', 'MBPS'), so 'MB/s' and 'Mb/s' differ.
+    """
+    match = _NUMBER.fullmatch(str(value)) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
+    worth = _worth(match.group(2), quantity) if match else None
+    if match is None or worth is None:
+        raise ValueError(f"expected {quantity.example}, got {value!r}")
+    number = float(match.group(1)) * worth
+    if not math.isfinite(number) or number < quantity.least:
+        raise ValueError(f"expected {quantity.example}, not negative and finite, got {value!r}")
+    return number
+
+
+def _worth(unit: str, quantity: Quantity) -> float | None:
+    if unit in quantity.units:
+        return quantity.units[unit]
+    folded = {worth for known, worth in quantity.units.items() if known.lower() == unit.lower()}
+    return folded.pop() if len(folded) == 1 else None
+
+
+def human_bytes(nbytes: float) -> str:
+    """
+    >>> human_bytes(1536), human_bytes(5 * 2**30)
+    ('1.5 KiB', '5.0 GiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(nbytes) < 1024:
+            return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1024
+    return f"{nbytes:.1f} TiB"
