@@ -62,6 +62,8 @@ DEV = [
     "import-linter>=2.1",
 ]
 
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
+
 version = re.search(r'__version__ = "([^"]+)"', (HERE / "multiedge" / "__init__.py").read_text(encoding="utf-8")).group(1)
 
 setup(
@@ -82,7 +84,13 @@ setup(
         "rich>=13",
         "jinja2>=3.1",
     ],
-    extras_require={"gpu": [*GPU, "onnxruntime-gpu>=1.19"], "nvml": GPU, "bench": BENCH, "dev": [*DEV, *GPU]},
+    extras_require={
+        "gpu": [*GPU, "onnxruntime-gpu>=1.19"],
+        "nvml": GPU,
+        "bench": BENCH,
+        "docs": DOCS,
+        "dev": [*DEV, *DOCS, *GPU],
+    },
     entry_points={
         "console_scripts": ["ianvs = core.cmd.benchmarking:main", "multiedge = multiedge.cli:main"],
     },

@@ -1,3 +1,86 @@
-"""Split any ONNX model over heterogeneous devices, run it as a pipeline, measure it honestly."""
+"""Split any ONNX model over heterogeneous devices, run it as a pipeline, measure it honestly.
+
+    import multiedge as me
+
+    graph, fleet = me.read_graph("model.onnx"), me.read_fleet("devices.yaml")
+    profile = me.profile_model(graph, fleet)
+    plan = me.plan_model(profile, fleet, strategy="throughput")
+    manifest = me.write_parts(graph, plan, "parts")
+
+Names are resolved on first use, so `import multiedge` loads no runtime.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from multiedge.cost import estimate, violations
+    from multiedge.devices_file import read_fleet
+    from multiedge.errors import MultiedgeError
+    from multiedge.fleet import Device, Fleet, Link, PartitionPoint, Power
+    from multiedge.graph import Cut, Graph, Node, Tensor
+    from multiedge.measurements import Measurements
+    from multiedge.onnx_io import read_graph, read_manifest, write_parts
+    from multiedge.plan import Manifest, Plan, Stage, Transfer
+    from multiedge.profile import Profile
+    from multiedge.profile_file import load_profile, save_profile
+    from multiedge.run import partition, plan_model, profile_model
+
+_HOMES = {
+    "multiedge.cost": ("estimate", "violations"),
+    "multiedge.devices_file": ("read_fleet",),
+    "multiedge.errors": ("MultiedgeError",),
+    "multiedge.fleet": ("Device", "Fleet", "Link", "PartitionPoint", "Power"),
+    "multiedge.graph": ("Cut", "Graph", "Node", "Tensor"),
+    "multiedge.measurements": ("Measurements",),
+    "multiedge.onnx_io": ("read_graph", "read_manifest", "write_parts"),
+    "multiedge.plan": ("Manifest", "Plan", "Stage", "Transfer"),
+    "multiedge.profile": ("Profile",),
+    "multiedge.profile_file": ("load_profile", "save_profile"),
+    "multiedge.run": ("partition", "plan_model", "profile_model"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Cut",
+    "Device",
+    "Fleet",
+    "Graph",
+    "Link",
+    "Manifest",
+    "Measurements",
+    "MultiedgeError",
+    "Node",
+    "PartitionPoint",
+    "Plan",
+    "Power",
+    "Profile",
+    "Stage",
+    "Tensor",
+    "Transfer",
+    "estimate",
+    "load_profile",
+    "partition",
+    "plan_model",
+    "profile_model",
+    "read_fleet",
+    "read_graph",
+    "read_manifest",
+    "save_profile",
+    "violations",
+    "write_parts",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'multiedge' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
