@@ -1,0 +1,77 @@
+"""Stages of known cost and no meaning: they measure the harness itself and let faults be staged.
+
+The model file is JSON: `{"inputs": ["x"], "outputs": {"y": {"shape": [4], "dtype": "float32"}}, "seconds": 0.001}`.
+An output that names an input (`{"y": "x"}`) hands that input on. `add` is added to it, `leak_bytes` are kept per item,
+`crash_at` is a value of the first input's first element at which the process ends without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multiedge.backends.contract import Array, Tensors
+from multiedge.errors import ModelError, did_you_mean
+from multiedge.fleet import Device
+
+KEYS = ("inputs", "outputs", "seconds", "add", "leak_bytes", "crash_at", "load_bytes", "load_seconds")
+
+
+class SyntheticSession:
+    """A stage that waits `seconds` per item and answers with constants or with its inputs."""
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        self.inputs: tuple[str, ...] = tuple(description.get("inputs", ()))
+        self.outputs: tuple[str, ...] = tuple(description.get("outputs", {}))
+        self._outputs = {name: _output(value) for name, value in description.get("outputs", {}).items()}
+        self._seconds = float(description.get("seconds", 0.0))
+        self._add = description.get("add", 0)
+        self._leak_bytes = int(description.get("leak_bytes", 0))
+        self._crash_at = description.get("crash_at")
+        self._kept = [np.ones(int(description.get("load_bytes", 0)), dtype=np.uint8)]
+        time.sleep(float(description.get("load_seconds", 0.0)))
+
+    def run(self, tensors: Tensors) -> dict[str, Array]:
+        missing = [name for name in self.inputs if name not in tensors]
+        if missing:
+            raise ModelError(f"input '{missing[0]}' was not given{did_you_mean(missing[0], tensors)}")
+        if self._crash_at is not None and float(tensors[self.inputs[0]].flat[0]) == self._crash_at:
+            os._exit(3)
+        if self._leak_bytes:
+            self._kept.append(np.ones(self._leak_bytes, dtype=np.uint8))
+        if self._seconds:
+            time.sleep(self._seconds)
+        return {name: self._made(value, tensors) for name, value in self._outputs.items()}
+
+    def _made(self, value: Array | str, tensors: Tensors) -> Array:
+        if isinstance(value, str):
+            return tensors[value] + self._add if self._add else tensors[value]
+        return value
+
+    def close(self) -> None:
+        self._kept.clear()
+
+
+class SyntheticBackend:
+    """Opens the JSON description of a synthetic stage."""
+
+    @staticmethod
+    def open(path: str | Path, device: Device | None = None, **options: Any) -> SyntheticSession:
+        """A session as the file describes it; `device` and `options` change nothing."""
+        try:
+            description = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path}: expected the JSON description of a synthetic stage: {error}") from error
+        for key in description:
+            if key not in KEYS:
+                raise ModelError(f"{path}: unknown key '{key}'{did_you_mean(key, KEYS)}")
+        return SyntheticSession(description)
+
+
+def _output(value: Any) -> Array | str:
+    return value if isinstance(value, str) else np.zeros(value["shape"], dtype=value.get("dtype", "float32"))
