@@ -6,7 +6,7 @@ one monotonic clock (CLOCK_MONOTONIC, which the processes of a machine share), m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,3 +102,41 @@ class Measurements:
     memory: tuple[Memory, ...] = ()
     energy: tuple[Energy, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of the timed window."""
+        return self.stop_s - self.start_s
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device that appears anywhere in the run: in the order of the memory list, then of stages."""
+        named = [*(entry.device for entry in self.memory), *(entry.device for entry in self.energy)]
+        computed = [event.device for event in sorted(self.events, key=lambda event: event.stage) if event.kind == "compute"]
+        return tuple(dict.fromkeys([*named, *computed]))
+
+    def busy_spans(self, device: str) -> tuple[tuple[float, float], ...]:
+        """When `device` computed, within the timed window, overlaps merged."""
+        spans = ((event.start_s, event.stop_s) for event in self.events if (event.kind, event.device) == ("compute", device))
+        return merge_spans(spans, self.start_s, self.stop_s)
+
+    def busy_s(self, device: str) -> float:
+        """Seconds of the timed window in which `device` computed."""
+        return sum(stop - start for start, stop in self.busy_spans(device))
+
+
+def merge_spans(spans: Iterable[tuple[float, float]], start: float, stop: float) -> tuple[tuple[float, float], ...]:
+    """The union of `spans`, clipped to [start, stop], ascending and disjoint.
+
+    >>> merge_spans([(3, 4), (0, 2), (1, 3), (9, 12)], 0.5, 10)
+    ((0.5, 4), (9, 10))
+    """
+    merged: list[tuple[float, float]] = []
+    for begin, end in sorted((max(begin, start), min(end, stop)) for begin, end in spans):
+        if end <= begin:
+            continue
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((begin, end))
+    return tuple(merged)

@@ -1,0 +1,1 @@
+"""What touches hardware to measure: memory of a process, power and energy of a device."""

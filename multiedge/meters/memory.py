@@ -1,0 +1,75 @@
+"""Memory of one process, as the kernel counts it.
+
+The peak is VmHWM, the largest resident set since the process began, or since `reset_peak`. A forked child inherits
+its parent's peak and `ru_maxrss` survives exec, so a worker must be *spawned*, and reads itself at its end.
+Anonymous and file pages are told apart: weights that are mapped from a file can be reclaimed under pressure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+PROC = Path("/proc")
+
+_FIELDS = {"VmHWM": "peak_bytes", "VmRSS": "resident_bytes", "RssAnon": "anonymous_bytes", "RssFile": "file_bytes"}
+
+
+@dataclass(frozen=True)
+class MemoryReading:
+    """Bytes of one process now, and its peak so far. `method` names the counter that `peak_bytes` came from."""
+
+    peak_bytes: int | None
+    resident_bytes: int | None = None
+    anonymous_bytes: int | None = None
+    file_bytes: int | None = None
+    method: str = "not measured"
+
+
+def read_memory(pid: int | str = "self", proc: Path = PROC) -> MemoryReading:
+    """What the process takes: from /proc on Linux, else from psutil, and `method` says which.
+
+    A process that has gone, or a system that shows nothing, gives a reading of None with the reason as its method.
+    """
+    try:
+        return parse_status((proc / str(pid) / "status").read_text(encoding="ascii", errors="replace"))
+    except OSError:
+        return _read_with_psutil(pid)
+
+
+def parse_status(text: str) -> MemoryReading:
+    """The reading that /proc/PID/status holds; kernel threads and zombies have none.
+
+    >>> parse_status("VmHWM:\\t    2048 kB\\nRssAnon:\\t 1024 kB\\n").peak_bytes
+    2097152
+    """
+    found = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name in _FIELDS:
+            found[_FIELDS[name]] = int(value.split()[0]) * 1024
+    if "peak_bytes" not in found:
+        return MemoryReading(None, method="not measured: the process has no VmHWM")
+    return MemoryReading(**found, method="VmHWM")
+
+
+def reset_peak(pid: int | str = "self", proc: Path = PROC) -> bool:
+    """Sets the peak back to what is resident now, for a phase of its own. False where the system does not let us."""
+    try:
+        (proc / str(pid) / "clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _read_with_psutil(pid: int | str) -> MemoryReading:
+    try:
+        info = psutil.Process(None if pid == "self" else int(pid)).memory_info()
+    except psutil.Error as error:
+        return MemoryReading(None, method=f"not measured: {error}")
+    for name in ("peak_wset", "peak_rss"):
+        if hasattr(info, name):
+            return MemoryReading(int(getattr(info, name)), int(info.rss), method=f"psutil {name}")
+    return MemoryReading(int(info.rss), int(info.rss), method="psutil rss when read, not a peak")

@@ -1,0 +1,98 @@
+"""NVIDIA GPUs over NVML: memory of one process, energy counter, power.
+
+The package is nvidia-ml-py, its module pynvml; neither is needed where there is no GPU. Process memory is asked for
+by process id, and inside a container NVML may answer with the host's ids: then nothing is found and nothing is
+claimed. The whole card's memory is never reported for one process.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from multiedge.meters.provider import Reading, Unavailable
+
+
+class Nvml:
+    """An initialised NVML. `Unavailable` says why there is none: no package, no driver, no GPU."""
+
+    def __init__(self, module: ModuleType | Any | None = None) -> None:
+        try:
+            self._nvml: Any = module or import_module("pynvml")
+        except ImportError as error:
+            raise Unavailable("nvidia-ml-py is not installed") from error
+        try:
+            self._nvml.nvmlInit()
+            self.count = int(self._nvml.nvmlDeviceGetCount())
+        except self._nvml.NVMLError as error:
+            raise Unavailable(f"NVML: {error}") from error
+        if not self.count:
+            self.close()
+            raise Unavailable("NVML: no GPU")
+
+    def name(self, gpu: int) -> str:
+        name = self._nvml.nvmlDeviceGetName(self._handle(gpu))
+        return name.decode() if isinstance(name, bytes) else str(name)
+
+    def energy_j(self, gpu: int) -> float | None:
+        """Joules since the driver was loaded; None on GPUs older than Volta, which do not count them."""
+        try:
+            return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle(gpu))) / 1000.0
+        except self._nvml.NVMLError:
+            return None
+
+    def power_w(self, gpu: int) -> float | None:
+        """Watts now, as the driver averages them."""
+        try:
+            return float(self._nvml.nvmlDeviceGetPowerUsage(self._handle(gpu))) / 1000.0
+        except self._nvml.NVMLError:
+            return None
+
+    def process_bytes(self, pid: int | None = None) -> int | None:
+        """Memory that the process holds on all GPUs now; None if NVML does not list the process or its memory."""
+        pid = os.getpid() if pid is None else pid
+        found = [
+            process.usedGpuMemory for gpu in range(self.count) for process in self._processes(gpu) if int(process.pid) == pid
+        ]
+        known = [int(used) for used in found if used is not None]
+        return sum(known) if known and len(known) == len(found) else None
+
+    def close(self) -> None:
+        self._nvml.nvmlShutdown()
+
+    def _handle(self, gpu: int) -> Any:
+        return self._nvml.nvmlDeviceGetHandleByIndex(gpu)
+
+    def _processes(self, gpu: int) -> list[Any]:
+        try:
+            return list(self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle(gpu)))
+        except self._nvml.NVMLError:
+            return []
+
+
+@dataclass
+class NvmlEnergy:
+    """One GPU's energy counter, or its power where there is no counter."""
+
+    nvml: Nvml
+    gpu: int = 0
+
+    def __post_init__(self) -> None:
+        if self.nvml.energy_j(self.gpu) is not None:
+            self.source = "NVML energy counter"
+        elif self.nvml.power_w(self.gpu) is not None:
+            self.source = "NVML power"
+        else:
+            raise Unavailable(f"NVML: GPU {self.gpu} reports neither energy nor power")
+        self.domain = f"GPU {self.gpu}: {self.nvml.name(self.gpu)}"
+
+    def read(self) -> Reading:
+        if self.source == "NVML energy counter":
+            return Reading(joules=self.nvml.energy_j(self.gpu))
+        return Reading(watts=self.nvml.power_w(self.gpu))
+
+    def close(self) -> None:
+        self.nvml.close()
