@@ -232,3 +232,8 @@ class Manifest:
     weights: str
     directory: str
     plan: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def map_info(self) -> dict[str, str]:
+        """The device of each part's file, in order: what Ianvs hands to `BaseModel.load`."""
+        return {part.file: part.device for part in self.parts}
