@@ -62,6 +62,10 @@ DEV = [
     "import-linter>=2.1",
 ]
 
+RAY = ["ray>=2.9"]
+REMOTE = ["grpcio>=1.60", "protobuf>=4.25"]
+# Peers that the tests and the comparisons run against; uvloop 0.22 breaks MLServer's start.
+PEERS = ["mlserver>=1.6", "uvloop<0.22"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 
 version = re.search(r'__version__ = "([^"]+)"', (HERE / "multiedge" / "__init__.py").read_text(encoding="utf-8")).group(1)
@@ -89,7 +93,9 @@ setup(
         "nvml": GPU,
         "bench": BENCH,
         "docs": DOCS,
-        "dev": [*DEV, *DOCS, *GPU],
+        "ray": RAY,
+        "remote": REMOTE,
+        "dev": [*DEV, *DOCS, *GPU, *RAY, *REMOTE, *PEERS],
     },
     entry_points={
         "console_scripts": ["ianvs = core.cmd.benchmarking:main", "multiedge = multiedge.cli:main"],

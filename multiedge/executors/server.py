@@ -1,0 +1,113 @@
+"""A small Open Inference server: hosts stages of a plan, so that another machine's pipeline can use them.
+
+Models are called `stage_1`, `stage_2`, ... after their parts. It binds to loopback unless told otherwise, and knows no
+authentication: open it to a trusted network only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from multiedge.backends.contract import Session
+from multiedge.errors import MultiedgeError, PipelineError
+from multiedge.transports.open_inference import (
+    METHODS,
+    SERVICE,
+    UNLIMITED_MESSAGES,
+    grpc_module,
+    messages,
+    pack,
+    unpack,
+)
+
+LOOPBACK = "127.0.0.1"
+
+
+class StageServer:
+    """Serves `sessions`, by model name, on `host`:`port`; port 0 takes a free one. A context manager."""
+
+    def __init__(self, sessions: Mapping[str, Session], *, host: str = LOOPBACK, port: int = 0, threads: int = 4) -> None:
+        grpc = grpc_module()
+        self._grpc = grpc
+        self._sessions = dict(sessions)
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="stage-server")
+        # Without reuse of ports, a second server on a taken port is an error and not a silent sharer of its requests.
+        self._server = grpc.server(pool, options=(*UNLIMITED_MESSAGES, ("grpc.so_reuseport", 0)))
+        handlers = {name: self._handler(name) for name in METHODS}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        try:
+            self.port: int = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise PipelineError(f"cannot listen on {host}:{port}: {error}; is the port taken?") from error
+        self.address = f"{host}:{self.port}"
+
+    def start(self) -> StageServer:
+        self._server.start()
+        return self
+
+    def wait(self) -> None:
+        """Returns when the server has been stopped."""
+        self._server.wait_for_termination()
+
+    def close(self) -> None:
+        self._server.stop(grace=1.0).wait()
+        for session in self._sessions.values():
+            session.close()
+
+    def __enter__(self) -> StageServer:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _handler(self, method: str) -> Any:
+        answer: Callable[[Any, Any], Any] = getattr(self, f"_{_snake(method)}")
+        return self._grpc.unary_unary_rpc_method_handler(
+            answer,
+            request_deserializer=messages()[f"{method}Request"].FromString,
+            response_serializer=messages()[f"{method}Response"].SerializeToString,
+        )
+
+    def _server_live(self, request: Any, context: Any) -> Any:
+        return messages()["ServerLiveResponse"](live=True)
+
+    def _server_ready(self, request: Any, context: Any) -> Any:
+        return messages()["ServerReadyResponse"](ready=True)
+
+    def _model_ready(self, request: Any, context: Any) -> Any:
+        return messages()["ModelReadyResponse"](ready=request.name in self._sessions)
+
+    def _model_metadata(self, request: Any, context: Any) -> Any:
+        session = self._session(request.name, context)
+        response = messages()["ModelMetadataResponse"](name=request.name, platform="onnxruntime_onnx")
+        for listed, names in ((response.inputs, session.inputs), (response.outputs, session.outputs)):
+            for name in names:
+                listed.add(name=name)
+        return response
+
+    def _model_infer(self, request: Any, context: Any) -> Any:
+        session = self._session(request.model_name, context)
+        try:
+            made = session.run(unpack(request.inputs, request.raw_input_contents))
+        except Exception as error:  # whatever the runtime raises is this item's failure, not the server's
+            code = (
+                self._grpc.StatusCode.INVALID_ARGUMENT if isinstance(error, MultiedgeError) else self._grpc.StatusCode.INTERNAL
+            )
+            context.abort(code, " ".join(str(error).split()))
+        wanted = [tensor.name for tensor in request.outputs] or list(made)
+        response = messages()["ModelInferResponse"](model_name=request.model_name, id=request.id)
+        pack(response.outputs, response.raw_output_contents, {name: made[name] for name in wanted if name in made})
+        return response
+
+    def _session(self, name: str, context: Any) -> Session:
+        if name not in self._sessions:
+            known = ", ".join(self._sessions)
+            context.abort(self._grpc.StatusCode.NOT_FOUND, f"no model '{name}' here; there are {known}")
+        return self._sessions[name]
+
+
+def _snake(method: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in method).lstrip("_")
