@@ -1,0 +1,32 @@
+"""Parts of equal work: splitting by floating-point operations, blind to how fast each device is."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from multiedge.fleet import Fleet
+from multiedge.plan import Plan
+from multiedge.profile import Profile
+from partitioners.balance import split_by_nodes
+from partitioners.contract import check_objective, contiguous_plan, unused
+
+
+class EqualFlops:
+    """Each device, in the order declared, gets as equal a share of the operations as cuts and memory allow."""
+
+    def __init__(self, objective: str = "throughput") -> None:
+        self.objective = check_objective(objective)
+
+    def plan(self, profile: Profile, fleet: Fleet) -> Plan:
+        """The plan whose largest part has the fewest operations; InfeasibleError if memories do not do in this order."""
+        start = perf_counter()
+        stages = split_by_nodes(profile, fleet, profile.flops, "operations")
+        return contiguous_plan(
+            "equal_flops",
+            self.objective,
+            profile,
+            fleet,
+            stages,
+            solve_s=perf_counter() - start,
+            left_out=unused(fleet, stages, "a part on it would not make the largest one smaller"),
+        )

@@ -1,0 +1,42 @@
+"""Parts as large as their devices' memories: what Ianvs, exo and OpenVINO do when they split a model by themselves."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import numpy as np
+
+from multiedge.fleet import Device, Fleet
+from multiedge.plan import Plan
+from multiedge.profile import Floats, Ints, Profile
+from partitioners.balance import even_split
+from partitioners.contract import check_objective, contiguous_plan, unused
+
+
+class MemoryMatching:
+    """Fills every device, in the order declared, to the same share of its memory, or as near to it as cuts allow.
+
+    A share is memory needed / memory there, by the cost model and never above 1; no node is left over. Speeds and
+    links play no part, which is what makes this a baseline.
+    """
+
+    def __init__(self, objective: str = "throughput") -> None:
+        self.objective = check_objective(objective)
+
+    def plan(self, profile: Profile, fleet: Fleet) -> Plan:
+        """The plan whose fullest device is emptiest; InfeasibleError if the memories do not do, in this order."""
+        start = perf_counter()
+        stages = even_split(profile, fleet.devices, _share_used, "memory")
+        return contiguous_plan(
+            "memory_matching",
+            self.objective,
+            profile,
+            fleet,
+            stages,
+            solve_s=perf_counter() - start,
+            left_out=unused(fleet, stages, "a part on it would fill some device more"),
+        )
+
+
+def _share_used(_start: int, device: Device, memory: Ints) -> Floats:
+    return np.asarray((device.runtime_bytes + memory) / max(1, device.memory_bytes), dtype=np.float64)

@@ -1,0 +1,56 @@
+"""No split at all: the yardstick for every split."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from multiedge.cost import memory_by_device
+from multiedge.errors import InfeasibleError
+from multiedge.fleet import Fleet
+from multiedge.plan import Plan, Stage, relay_transfers
+from multiedge.profile import Profile
+from partitioners.contract import check_objective, contiguous_plan, unused
+
+
+class Single:
+    """The whole model on the one device that does the objective best."""
+
+    def __init__(self, objective: str = "throughput") -> None:
+        self.objective = check_objective(objective)
+
+    def plan(self, profile: Profile, fleet: Fleet) -> Plan:
+        """The best one-device plan; InfeasibleError with the smallest missing memory if the model fits none."""
+        start = perf_counter()
+        short = {name: self._missing_bytes(profile, fleet, name) for name in fleet.names}
+        fitting = [name for name, missing in short.items() if missing <= 0]
+        if not fitting:
+            nearest = min(short, key=lambda name: short[name])
+            raise InfeasibleError(
+                f"no plan fits: {profile.graph.name} as a whole is larger than the memory of every device;"
+                f" {short[nearest] / 2**20:.1f} MiB more on '{nearest}' would do"
+            )
+        plans = [self._on(profile, fleet, name) for name in fitting]
+        best = min(plans, key=lambda plan: plan.value)
+        reasons = {plan.stages[0].device: f"its {self.objective} value alone is {plan.value:.6g}" for plan in plans}
+        reasons |= {
+            name: f"the whole model needs {missing / 2**20:.1f} MiB more" for name, missing in short.items() if missing > 0
+        }
+        return contiguous_plan(
+            "single",
+            self.objective,
+            profile,
+            fleet,
+            best.stages,
+            lower_bound=best.value,
+            bound_scope="plans on one device",
+            solve_s=perf_counter() - start,
+            left_out=unused(fleet, best.stages, reasons),
+        )
+
+    def _on(self, profile: Profile, fleet: Fleet, device: str) -> Plan:
+        return contiguous_plan("single", self.objective, profile, fleet, [Stage.span(device, 0, len(profile))])
+
+    def _missing_bytes(self, profile: Profile, fleet: Fleet, device: str) -> int:
+        stages = [Stage.span(device, 0, len(profile))]
+        transfers = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
+        return memory_by_device(profile, fleet, stages, transfers)[device] - fleet.device(device).memory_bytes
