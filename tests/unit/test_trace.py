@@ -1,0 +1,87 @@
+import pytest
+
+from multiedge.errors import ConfigError
+from multiedge.fleet import Device, Fleet, Link
+from multiedge.trace import DOWN_BYTES_PER_S, DeviceEvent, FleetState, LinkEvent, Trace, train, tunnel
+
+FLEET = Fleet((Device("car", speed=1.0, bandwidth_bytes_per_s=10.0), Device("roadside", speed=4.0), Device("cloud")))
+
+
+def test_events_are_sorted_by_time() -> None:
+    trace = Trace((DeviceEvent(5, "car", "leave"), DeviceEvent(1, "cloud", "leave")))
+    assert [event.at_s for event in trace.events] == [1, 5]
+    assert trace.duration_s == 5
+
+
+def test_a_device_leaves_and_returns() -> None:
+    trace = Trace((DeviceEvent(1, "cloud", "leave"), DeviceEvent(3, "cloud", "return")))
+    assert trace.state_at(0.5, FLEET).fleet(FLEET).names == ("car", "roadside", "cloud")
+    assert trace.state_at(1, FLEET).fleet(FLEET).names == ("car", "roadside")
+    assert trace.state_at(3, FLEET).fleet(FLEET).names == ("car", "roadside", "cloud")
+
+
+def test_a_link_changes_both_ways_and_keeps_what_is_not_named() -> None:
+    fleet = FLEET.with_link("car", "cloud", Link(100.0, 0.2))
+    now = FleetState().after(LinkEvent(0, ("cloud", "car"), bandwidth_bytes_per_s=50.0), fleet).fleet(fleet)
+    assert now.link("car", "cloud") == now.link("cloud", "car") == Link(50.0, 0.2)
+
+
+def test_bandwidth_zero_is_down_and_costs_stay_finite() -> None:
+    state = FleetState().after(LinkEvent(0, ("car", "cloud"), bandwidth_bytes_per_s=0.0), FLEET)
+    assert state.is_down("cloud", "car")
+    assert not state.is_down("car", "roadside")
+    assert state.fleet(FLEET).link("car", "cloud").occupancy_s(1) == pytest.approx(1 / DOWN_BYTES_PER_S)
+
+
+def test_speed_and_battery_reach_the_device() -> None:
+    state = FleetState()
+    for event in (DeviceEvent(0, "roadside", "speed", 0.5), DeviceEvent(0, "car", "battery", 20.0)):
+        state = state.after(event, FLEET)
+    fleet = state.fleet(FLEET)
+    assert fleet.device("roadside").speed == 2.0
+    assert fleet.device("car").battery_j == 20.0
+
+
+def test_an_empty_battery_is_a_device_that_has_left() -> None:
+    state = FleetState().after(DeviceEvent(0, "car", "battery", 0.0), FLEET)
+    assert state.fleet(FLEET).names == ("roadside", "cloud")
+
+
+def test_no_device_left_is_an_error() -> None:
+    state = FleetState(absent=frozenset(FLEET.names))
+    with pytest.raises(ConfigError, match="every device has left"):
+        state.fleet(FLEET)
+
+
+@pytest.mark.parametrize(
+    ("event", "finding"),
+    [
+        (DeviceEvent(0, "bike", "leave"), "device 'bike' is not in fleet"),
+        (DeviceEvent(0, "car", "explode"), "expected one of leave, return, speed, battery, got 'explode'"),
+        (DeviceEvent(0, "car", "speed"), "expected a speed factor above 0, got None"),
+        (DeviceEvent(0, "car", "battery", -1.0), "expected joules left"),
+        (DeviceEvent(-1, "car", "leave"), "expected seconds from 0, got -1"),
+        (LinkEvent(0, ("car", "car")), "a link needs two devices"),
+        (LinkEvent(0, ("car", "cloud"), bandwidth_bytes_per_s=-2.0), "bandwidth: expected 0 or more"),
+    ],
+)
+def test_violations_name_what_is_wrong(event: DeviceEvent | LinkEvent, finding: str) -> None:
+    (wrong,) = Trace((event,)).violations(FLEET)
+    assert finding in wrong
+
+
+def test_tunnel_takes_every_link_of_the_device_down_and_back() -> None:
+    trace = tunnel(FLEET, "car", enter_s=10, leave_s=20)
+    assert trace.violations(FLEET) == []
+    inside, after = trace.state_at(15, FLEET), trace.state_at(20, FLEET)
+    assert inside.is_down("car", "cloud")
+    assert inside.is_down("roadside", "car")
+    assert not inside.is_down("roadside", "cloud")
+    assert after.fleet(FLEET).link("car", "cloud") == FLEET.link("car", "cloud")
+
+
+def test_train_reaches_one_trackside_device_at_a_time() -> None:
+    trace = train(FLEET, period_s=10, stay_s=8, laps=2)
+    assert trace.violations(FLEET) == []
+    reach = [trace.state_at(at_s, FLEET).fleet(FLEET).names for at_s in (1, 9, 11, 21, 31)]
+    assert reach == [("car", "roadside"), ("car",), ("car", "cloud"), ("car", "roadside"), ("car", "cloud")]
