@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from multiedge.plan import Manifest, Plan, Stage, Transfer
     from multiedge.profile import Profile
     from multiedge.profile_file import load_profile, save_profile
-    from multiedge.run import partition, plan_model, profile_model
+    from multiedge.run import partition, plan_by_hand, plan_model, profile_model
 
 _HOMES = {
     "multiedge.cost": ("estimate", "violations"),
@@ -41,7 +41,7 @@ _HOMES = {
     "multiedge.plan": ("Manifest", "Plan", "Stage", "Transfer"),
     "multiedge.profile": ("Profile",),
     "multiedge.profile_file": ("load_profile", "save_profile"),
-    "multiedge.run": ("partition", "plan_model", "profile_model"),
+    "multiedge.run": ("partition", "plan_by_hand", "plan_model", "profile_model"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -65,6 +65,7 @@ __all__ = [
     "estimate",
     "load_profile",
     "partition",
+    "plan_by_hand",
     "plan_model",
     "profile_model",
     "read_fleet",

@@ -11,13 +11,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from multiedge.cost import violations
+from multiedge import cost
 from multiedge.devices_file import read_fleet
 from multiedge.errors import ConfigError, did_you_mean
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
 from multiedge.onnx_io import read_graph, write_parts
-from multiedge.plan import Manifest, Plan, require
+from multiedge.plan import Manifest, Plan, Stage, direct_transfers, require, structural_violations
 from multiedge.profile import Profile
 from multiedge.registry import Registry
 from partitioners import PARTITIONERS
@@ -40,8 +40,27 @@ def plan_model(profile: Profile, fleet: Fleet, strategy: str = DEFAULT_STRATEGY,
     Raises InfeasibleError if no plan fits, PlanError that lists everything wrong if the strategy's plan cannot run.
     """
     plan: Plan = build(PARTITIONERS, strategy, options).plan(profile, fleet)
-    require(violations(profile, fleet, plan.stages, plan.transfers), f"plan of strategy '{strategy}'")
+    require(cost.violations(profile, fleet, plan.stages, plan.transfers), f"plan of strategy '{strategy}'")
     return plan
+
+
+def plan_by_hand(
+    profile: Profile,
+    fleet: Fleet,
+    stages: Sequence[Stage],
+    *,
+    strategy: str = "custom",
+    objective: str = "throughput",
+    lower_bound: float | None = None,
+) -> Plan:
+    """The Plan for stages that you chose, each tensor sent once to each stage that reads it.
+
+    `lower_bound` is what you can prove, in the unit of `objective`. Raises PlanError that lists everything wrong.
+    """
+    require(structural_violations(profile.graph, fleet, stages), "plan by hand")
+    transfers = direct_transfers(profile.graph, stages)
+    require(cost.violations(profile, fleet, stages, transfers), "plan by hand")
+    return cost.make_plan(strategy, objective, profile, fleet, stages, transfers, lower_bound=lower_bound)
 
 
 def partition(
