@@ -1,0 +1,84 @@
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from multiedge import cli
+from multiedge.errors import ConfigError
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """A fake module for the subcommand `plan`, so that no runtime is imported."""
+    fake = SimpleNamespace(add_arguments=lambda parser: parser.add_argument("model"), run=lambda args: 0)
+    monkeypatch.setattr(cli, "import_module", lambda name: fake)
+    return fake
+
+
+def test_a_command_gets_its_arguments(command):
+    seen = []
+    command.run = lambda args: seen.append(args.model) or 0
+    assert cli.main(["plan", "model.onnx"]) == 0
+    assert seen == ["model.onnx"]
+
+
+def test_an_expected_error_is_one_line_and_exit_1(command, capsys):
+    def fail(args):
+        raise ConfigError("devices.yaml: expected a mapping, got nothing")
+
+    command.run = fail
+    assert cli.main(["plan", "m"]) == 1
+    assert capsys.readouterr().err == "multiedge plan: error: devices.yaml: expected a mapping, got nothing\n"
+
+
+def test_a_bug_is_not_dressed_up_as_bad_input(command):
+    def fail(args):
+        raise ZeroDivisionError
+
+    command.run = fail
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["plan", "m"])
+
+
+def test_ctrl_c_ends_with_130(command, capsys):
+    def interrupt(args):
+        raise KeyboardInterrupt
+
+    command.run = interrupt
+    assert cli.main(["plan", "m"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_no_command_prints_help_and_exits_2(capsys):
+    assert cli.main([]) == 2
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("argv", [["plam"], ["plan"], ["plan", "m", "--nonsense"]])
+def test_wrong_usage_exits_2(command, argv, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(argv)
+    assert caught.value.code == 2
+    assert "usage: multiedge" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_of_the_table_exists(name):
+    from importlib import import_module
+
+    module = import_module(f"multiedge.commands.{name}")
+    assert module.HELP
+    assert callable(module.add_arguments)
+    assert callable(module.run)
+
+
+@pytest.mark.parametrize("module", ["multiedge", "multiedge.cli", "partitioners", "profilers", "multiedge.executors"])
+def test_packages_import_without_a_heavy_runtime(module):
+    code = (
+        f"import sys, {module}; "
+        "print([name for name in ('torch', 'onnxruntime', 'onnx', 'scipy', 'core', 'ray', 'grpc') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.strip() == "[]"
