@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "all strategies side by side",
     "simulate": "a plan on a changing fleet, without running it",
     "run": "run a plan as a pipeline and measure it",
+    "serve": "host stages of a plan for pipelines elsewhere",
     "report": "results as a page, a table or a trace",
     "attach": "put the paradigm into a checkout of KubeEdge Ianvs",
 }

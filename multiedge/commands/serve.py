@@ -1,0 +1,49 @@
+"""multiedge serve: host stages of a plan behind the Open Inference Protocol."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from multiedge.backends import BACKENDS
+from multiedge.errors import ConfigError, did_you_mean
+from multiedge.executors.server import LOOPBACK, StageServer
+from multiedge.onnx_io import read_manifest
+from multiedge.plan import Manifest, Part
+
+HELP = "host stages of a plan for pipelines elsewhere"
+DEFAULT_PORT = 8081
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan_dir", metavar="PLAN_DIR", help="folder that `multiedge split` or `plan -o` wrote")
+    parser.add_argument("--device", help="only the stages that the plan gives to this device (default: all)")
+    parser.add_argument("--host", default=LOOPBACK, help=f"address to listen on (default {LOOPBACK}: this machine only)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port, 0 for a free one (default {DEFAULT_PORT})")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the runtime for each stage (default 1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until SIGINT or SIGTERM; the address is printed once the stages are loaded."""
+    manifest = read_manifest(args.plan_dir)
+    backend = BACKENDS.load("onnxruntime")
+    parts = {f"stage_{part.stage + 1}": part for part in chosen(manifest, args.device)}
+    sessions = {name: backend.open(Path(manifest.directory) / part.file, threads=args.threads) for name, part in parts.items()}
+    with StageServer(sessions, host=args.host, port=args.port) as server:
+        for name, part in parts.items():
+            print(f"{server.address} {name} {part.file} (planned for '{part.device}')", flush=True)
+        print("stop with Ctrl-C", file=sys.stderr)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        server.wait()
+    return 0
+
+
+def chosen(manifest: Manifest, device: str | None) -> list[Part]:
+    """The parts of `device`, or all; ConfigError if it has none."""
+    parts = [part for part in manifest.parts if device in (None, part.device, *part.replicas)]
+    if not parts:
+        names = [part.device for part in manifest.parts]
+        raise ConfigError(f"{manifest.directory}: no stage is on device '{device}'{did_you_mean(str(device), names)}")
+    return parts
