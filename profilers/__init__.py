@@ -1,0 +1,14 @@
+"""Ways to know what a model costs: one file each, imported only when asked for.
+
+A profiler is a class with `profile(graph, fleet) -> Profile`; see `profilers.contract`.
+"""
+
+from multiedge.registry import Registry
+
+PROFILERS = Registry(
+    "profiler",
+    {
+        "static": "profilers.static:StaticProfiler",
+        "measured": "profilers.measured:MeasuredProfiler",
+    },
+)
