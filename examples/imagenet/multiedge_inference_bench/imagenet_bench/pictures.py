@@ -1,0 +1,39 @@
+"""Twenty labelled ImageNet photographs that the foolbox package carries: real input without a download."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from imagenet_bench.index import write_index
+from multiedge.errors import ConfigError, MissingDependencyError
+
+NAME = re.compile(r"imagenet_\d+_(\d+)\.jpg")
+
+
+def prepare_pictures(folder: Path) -> Path:
+    """The index of foolbox's pictures, copied into `folder`. foolbox itself is not imported: it would load torch."""
+    spec = find_spec("foolbox")
+    if spec is None or spec.origin is None:
+        raise MissingDependencyError("foolbox", extra="bench")
+    source = Path(spec.origin).parent / "data"
+    found = {path.name: int(match[1]) for path in sorted(source.glob("imagenet_*.jpg")) if (match := NAME.fullmatch(path.name))}
+    if not found:
+        raise ConfigError(f"{source}: expected pictures named imagenet_NN_CLASS.jpg, found none; install foolbox again")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in found:
+        copy_whole(source / name, folder / name)
+    write_index(folder / "index.txt", found.items())
+    return folder / "index.txt"
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copies the file, or leaves none."""
+    if target.is_file() and target.stat().st_size == source.stat().st_size:
+        return
+    half = target.with_name(target.name + ".part")
+    shutil.copyfile(source, half)
+    os.replace(half, target)
