@@ -18,6 +18,7 @@ from imagenet_bench.index import read_index
 from imagenet_bench.models import MODELS, prepare_model, read_weights
 from imagenet_bench.pictures import prepare_pictures
 from imagenet_bench.reference import reference_outputs
+
 from multiedge.errors import ConfigError, MultiedgeError
 
 CACHE = Path(".cache/imagenet")

@@ -1,0 +1,67 @@
+# make bench   set up, prepare models and pictures, run the benchmark through `ianvs`, print the leaderboard
+# make test    set up, run the tests (without the slow ones; `make slow` runs those)
+# make check   tests, lint, types, import contract
+# What is finished is kept (.venv, .cache), so a second run starts at once.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+BENCH  := examples/imagenet/multiedge_inference_bench
+JOB    ?= $(BENCH)/benchmarkingjob-compare.yaml
+SOURCES := core multiedge partitioners profilers examples tests setup.py $(wildcard benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup prepare bench mobility test slow cover lint format types imports docs check clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+setup: $(VENV)/.ready
+
+# A failed set-up leaves no stamp, so the next run does it again.
+$(VENV)/.ready: setup.py pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade pip
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -e '.[bench,dev]'
+	touch $@
+
+prepare: setup
+	$(BIN)/python $(BENCH)/prepare.py
+
+bench: prepare
+	$(BIN)/ianvs -f $(JOB)
+
+mobility: prepare
+	$(BIN)/ianvs -f $(BENCH)/benchmarkingjob-mobility.yaml
+
+test: setup
+	$(BIN)/pytest -m 'not slow' $(ARGS)
+
+slow: setup
+	$(BIN)/pytest -m slow $(ARGS)
+
+cover: setup
+	$(BIN)/pytest -m 'not slow' --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: setup
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet
+
+check: test lint types imports
+
+clean:
+	rm -rf $(VENV) .cache workspace site build
