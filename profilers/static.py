@@ -5,6 +5,7 @@ from __future__ import annotations
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
 from multiedge.profile import Profile
+from multiedge.profile_file import speed_data
 from profilers.macs import count_work
 from profilers.roofline import REFERENCE, Capability, capability_of, require_speeds, with_threads
 
@@ -29,5 +30,5 @@ class StaticProfiler:
             seconds={name: capability.node_seconds(work) for name, capability in able.items()},
             sources={name: f"static: {capability.source}" for name, capability in able.items()},
             uncounted=work.uncounted,
-            settings={"profiler": "static", "reference": self.reference.source},
+            settings={"profiler": "static", "reference": self.reference.source, "devices": speed_data(fleet)},
         )
