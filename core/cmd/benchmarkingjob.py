@@ -1,0 +1,78 @@
+"""A benchmarking job: read whole, checked whole, then run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from core.common import fields
+from core.common.constant import TestObjectType
+from core.common.utils import yaml2dict
+from core.storymanager.rank.rank import Rank, parse_rank
+from core.storymanager.rank.table import NO_ROWS
+from core.testcasecontroller.algorithm.algorithm import Algorithm, parse_algorithms
+from core.testcasecontroller.testcase.testcase import Failure, TestCase
+from core.testcasecontroller.testcasecontroller import run_testcases
+from core.testenvmanager.testenv.testenv import TestEnv, read_testenv
+from multiedge.errors import ConfigError
+
+_KEYS = ("name", "workspace", "testenv", "test_object", "rank", "simulation")
+
+
+class JobError(Exception):
+    """Some test cases of a job failed; the others' results are on the leaderboard."""
+
+
+@dataclass(frozen=True)
+class BenchmarkingJob:
+    """Algorithms, compared in one test environment; `workspace` is the job's own folder."""
+
+    name: str
+    workspace: str
+    test_env: TestEnv
+    algorithms: tuple[Algorithm, ...]
+    rank: Rank
+
+    def run(self) -> None:
+        """Runs every test case, writes the rank files and shows the leaderboard. Raises JobError if a test case failed."""
+        self.test_env.dataset.check()
+        cases = [TestCase(self.test_env, algorithm) for algorithm in self.algorithms]
+        done, failed = run_testcases(cases, self.workspace)
+        self.rank.plot(self.rank.save(done, self.workspace) if done else NO_ROWS, failed)
+        if failed:
+            raise JobError(_summary(failed, len(cases)))
+
+
+def _summary(failed: list[Failure], total: int) -> str:
+    first = f"{failed[0].algorithm.title}: {failed[0].reason}"
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return f"{len(failed)} of {total} test cases failed: {first}{more}"
+
+
+def read_job(url: str) -> BenchmarkingJob:
+    """The job in the yaml file `url`; every path in it is taken from the current folder.
+
+    Raises ConfigError, one line, for anything in the job's own files that cannot be used.
+    """
+    place = f"{url}: benchmarkingjob"
+    content = fields.mapping(fields.section(yaml2dict(url), url, "benchmarkingjob"), place, _KEYS)
+    if content.get("simulation"):
+        raise ConfigError(
+            f"{place}.simulation: this host starts no cluster; leave the key out, or run the job in KubeEdge Ianvs"
+            " (https://github.com/kubeedge/ianvs)"
+        )
+    name = fields.text(content, "name", place)
+    return BenchmarkingJob(
+        name,
+        os.path.join(fields.text(content, "workspace", place, default="./workspace"), name),
+        read_testenv(fields.existing_file(content, "testenv", place)),
+        _algorithms(content.get("test_object"), f"{place}.test_object"),
+        parse_rank(content.get("rank") or {}, f"{place}.rank"),
+    )
+
+
+def _algorithms(data: object, place: str) -> tuple[Algorithm, ...]:
+    known = [kind.value for kind in TestObjectType]
+    content = fields.mapping(data, place, ("type", *known))
+    kind = fields.choice(content.get("type"), f"{place}.type", known)
+    return parse_algorithms(content.get(kind), f"{place}.{kind}")

@@ -1,0 +1,33 @@
+"""The logger `ianvs`: progress for a person, on stderr, so that stdout holds the table alone."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+
+class _CurrentStderr(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is at that moment; a handler that keeps the first one misses redirections."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """The base class sets what it was given; there is nothing to keep."""
+
+
+def _logger() -> logging.Logger:
+    logger = logging.getLogger("ianvs")
+    if not logger.handlers:
+        handler = _CurrentStderr()
+        handler.setFormatter(logging.Formatter("[%(asctime)s] %(filename)s(%(lineno)d) [%(levelname)s] - %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    return logger
+
+
+LOGGER = _logger()

@@ -1,0 +1,105 @@
+"""The rank section of a job: how results are sorted, what of them is shown, and which files are kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.common import fields
+from core.storymanager.rank.table import Table, read_table, table_of, write_table
+from core.storymanager.visualization.picture import draw
+from core.storymanager.visualization.visualization import METHODS, get_visualization_func
+from core.testcasecontroller.testcase.testcase import Failure, Outcome
+from multiedge.errors import ConfigError
+
+_ALL = ("all",)
+_MODES = ("selected_only",)
+_SAVE_MODES = ("selected_and_all", "selected_only", "selected_and_all_and_picture")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which paradigms are shown, and which columns; ('all',) is all of them."""
+
+    paradigms: tuple[str, ...] = _ALL
+    modules: tuple[str, ...] = _ALL
+    hyperparameters: tuple[str, ...] = _ALL
+    metrics: tuple[str, ...] = _ALL
+
+    def of(self, table: Table, current: Table) -> Table:
+        """The selected columns of `table`; 'all' are those of the current run. Of rows that differ in nothing but time
+        and url the first is kept."""
+        chosen = Table(
+            _chosen(self.metrics, current.metrics),
+            _chosen(self.modules, current.modules),
+            _chosen(self.hyperparameters, current.hyperparameters),
+        )
+        kept: dict[tuple[str | None, ...], dict[str, str]] = {}
+        for row in table.rows:
+            if self.paradigms == _ALL or row.get("paradigm") in self.paradigms:
+                kept.setdefault(tuple(row.get(name) for name in chosen.columns[1:-2]), dict(row))
+        return Table(chosen.metrics, chosen.modules, chosen.hyperparameters, tuple(kept.values()))
+
+
+def _chosen(wanted: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    return known if wanted == _ALL else wanted
+
+
+@dataclass(frozen=True)
+class Rank:
+    """`sort_by` holds (metric, ascending) pairs."""
+
+    sort_by: tuple[tuple[str, bool], ...] = ()
+    method: str = "print_table"
+    selection: Selection = Selection()
+    save_mode: str = "selected_and_all"
+
+    def save(self, outcomes: Sequence[Outcome], workspace: str) -> Table:
+        """Writes the rank files of the job below `workspace`, earlier runs' rows included, and returns what is selected."""
+        folder = os.path.join(workspace, "rank")
+        os.makedirs(folder, exist_ok=True)
+        all_file = os.path.join(folder, "all_rank.csv")
+        current = table_of(outcomes)
+        everything = current.after(read_table(all_file)) if os.path.isfile(all_file) else current
+        everything = everything.sorted(self.sort_by)
+        selected = self.selection.of(everything, current)
+        if self.save_mode != "selected_only":
+            write_table(everything, all_file)
+        write_table(selected, os.path.join(folder, "selected_rank.csv"))
+        if self.save_mode == "selected_and_all_and_picture":
+            draw(selected, os.path.join(folder, "selected_rank.svg"))
+        return selected
+
+    def plot(self, selected: Table, failed: Sequence[Failure]) -> None:
+        """Shows the leaderboard, and below it what is not on it."""
+        reasons = [(failure.algorithm.title, failure.reason) for failure in failed]
+        get_visualization_func(self.method)(selected, reasons)
+
+
+def parse_rank(data: object, place: str) -> Rank:
+    """The rank section of a job file."""
+    content = fields.mapping(data, place, ("sort_by", "visualization", "selected_dataitem", "save_mode"))
+    look = fields.mapping(content.get("visualization") or {}, f"{place}.visualization", ("mode", "method"))
+    fields.choice(look.get("mode", "selected_only"), f"{place}.visualization.mode", _MODES)
+    return Rank(
+        _sort_by(content.get("sort_by"), f"{place}.sort_by"),
+        fields.choice(look.get("method", "print_table"), f"{place}.visualization.method", METHODS),
+        _selection(content.get("selected_dataitem") or {}, f"{place}.selected_dataitem"),
+        fields.choice(content.get("save_mode", "selected_and_all"), f"{place}.save_mode", _SAVE_MODES),
+    )
+
+
+def _sort_by(data: object, place: str) -> tuple[tuple[str, bool], ...]:
+    found = []
+    for index, entry in enumerate(fields.entries(data, place) if data else []):
+        if not isinstance(entry, dict) or len(entry) != 1:
+            raise ConfigError(f"{place}[{index}]: expected 'metric: ascend' or 'metric: descend', got {fields.found(entry)}")
+        ((metric, direction),) = entry.items()
+        found.append((str(metric), direction == "ascend"))
+    return tuple(found)
+
+
+def _selection(data: object, place: str) -> Selection:
+    content = fields.mapping(data, place, ("paradigms", "modules", "hyperparameters", "metrics"))
+    return Selection(**{key: tuple(map(str, fields.entries(value, f"{place}.{key}"))) for key, value in content.items()})

@@ -1,0 +1,121 @@
+"""The leaderboard as text in columns, and its files."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.testcasecontroller.testcase.testcase import Outcome
+from multiedge.errors import ConfigError
+
+MISSING = "NaN"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows by column name, every value as text; the columns come in Ianvs's order."""
+
+    metrics: tuple[str, ...]
+    modules: tuple[str, ...]
+    hyperparameters: tuple[str, ...]
+    rows: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return ("rank", "algorithm", *self.metrics, "paradigm", *self.modules, *self.hyperparameters, "time", "url")
+
+    def lines(self) -> list[list[str]]:
+        """The rows with their rank, in the order of the columns."""
+        return [
+            [str(rank), *(row.get(column) or MISSING for column in self.columns[1:])] for rank, row in enumerate(self.rows, 1)
+        ]
+
+    def after(self, older: Table) -> Table:
+        """Both tables' rows, the older ones first; columns that only one has are missing in the other."""
+        return Table(
+            _union(self.metrics, older.metrics),
+            _union(self.modules, older.modules),
+            _union(self.hyperparameters, older.hyperparameters),
+            (*older.rows, *self.rows),
+        )
+
+    def sorted(self, sort_by: Sequence[tuple[str, bool]]) -> Table:
+        """Rows sorted by (metric, ascending) pairs, the first counting most; missing values last, unknown metrics skipped."""
+        rows = list(self.rows)
+        for metric, ascending in reversed(sort_by):
+            if metric in self.metrics:
+                rows.sort(key=lambda row: _sort_key(row.get(metric, MISSING), 1 if ascending else -1))
+        return Table(self.metrics, self.modules, self.hyperparameters, tuple(rows))
+
+
+NO_ROWS = Table((), (), ())
+
+
+def table_of(outcomes: Iterable[Outcome]) -> Table:
+    """The test cases that ran, in their order."""
+    outcomes = list(outcomes)
+    return Table(
+        _union(*(outcome.metrics for outcome in outcomes)),
+        _union(*(outcome.algorithm.modules for outcome in outcomes)),
+        _union(*(outcome.algorithm.hyperparameters for outcome in outcomes)),
+        tuple(_row(outcome) for outcome in outcomes),
+    )
+
+
+def _row(outcome: Outcome) -> dict[str, str]:
+    algorithm = outcome.algorithm
+    return {
+        "algorithm": algorithm.name,
+        **{name: _text(value) for name, value in outcome.metrics.items()},
+        "paradigm": algorithm.paradigm_type,
+        **{kind: module.name for kind, module in algorithm.modules.items()},
+        **algorithm.hyperparameters,
+        "time": outcome.time,
+        "url": outcome.url,
+    }
+
+
+def _text(value: Any) -> str:
+    return MISSING if isinstance(value, float) and math.isnan(value) else str(value)
+
+
+def _union(*groups: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for group in groups for name in group))
+
+
+def _sort_key(value: str, sign: int) -> tuple[int, float, str]:
+    """Numbers first, words after them, missing values last; the direction turns the numbers alone."""
+    try:
+        number = float(value)
+    except ValueError:
+        return (1, 0.0, value)
+    return (2, 0.0, "") if math.isnan(number) else (0, sign * number, "")
+
+
+def read_table(path: str) -> Table:
+    """The table in a rank file; ConfigError if it is none."""
+    with open(path, encoding="utf-8", newline="") as file:
+        header, *lines = list(csv.reader(file)) or [[]]
+    if header[:2] != ["rank", "algorithm"] or header[-2:] != ["time", "url"] or "paradigm" not in header:
+        raise ConfigError(f"{path}: not a rank file that a run can be added to; move it away or name the job differently")
+    middle = header.index("paradigm")
+    between = header[middle + 1 : -2]
+    modules = tuple(name for name in between if "-" not in name)
+    rows = tuple({name: value for name, value in zip(header, line, strict=False) if value} for line in lines)
+    return Table(tuple(header[2:middle]), modules, tuple(name for name in between if name not in modules), rows)
+
+
+def write_table(table: Table, path: str) -> None:
+    """Replaces the file at once, so that it is never half a table."""
+    handle, draft = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".", suffix=".csv")
+    with open(handle, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(table.columns)
+        writer.writerows(table.lines())
+    os.chmod(draft, 0o644)
+    os.replace(draft, path)

@@ -1,0 +1,100 @@
+"""From the settings of a job to the parts of its model.
+
+The library `multiedge` is imported only when a partition is asked for, so that an Ianvs without it keeps running
+everything else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiedge.fleet import Fleet
+
+Settings = Sequence[Mapping[str, Any]]
+"""Where settings are looked up, the first that has one winning."""
+
+_STRATEGY = ("partition_strategy", "strategy")
+_FROM_OBJECT = {"devices": (str, os.PathLike), "partition_strategy": str, "partition_options": Mapping}
+"""What is read from the user's object, and only if it is of that kind: it has other attributes of its own."""
+
+
+def partition(
+    job: Any, model: str, folder: str, hyperparameters: Mapping[str, Any], yaml: Mapping[str, Any]
+) -> tuple[str, Mapping[str, str]]:
+    """The folder of the parts and the device of each part's file, in order.
+
+    Settings, from the hyperparameters, else the object, else the yaml files: `devices`, the path of a devices.yaml;
+    `partition_strategy` (or `strategy`), by name; `partition_options`, the strategy's arguments; `profiler`, by name;
+    `input_shapes`, for inputs whose shape the model leaves open. `job.partition_point_list` means the strategy 'manual',
+    and so do partition points in devices.yaml where no strategy is named.
+    """
+    from multiedge import run
+
+    settings = (hyperparameters, _attributes(job), yaml)
+    points = getattr(job, "partition_point_list", None)
+    fleet = _fleet(_setting(settings, "devices"), points, type(job).__name__)
+    strategy = "manual" if points is not None else _setting(settings, *_STRATEGY)
+    if strategy is None and fleet.partition_points:
+        strategy = "manual"
+    given = {
+        "strategy": strategy,
+        "options": _setting(settings, "partition_options"),
+        "profiler": _setting(settings, "profiler"),
+        "shapes": _setting(settings, "input_shapes"),
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    manifest = run.partition(_existing(model), fleet, directory=folder, **chosen)
+    return folder, manifest.map_info
+
+
+def _attributes(job: Any) -> dict[str, Any]:
+    return {name: getattr(job, name) for name, kind in _FROM_OBJECT.items() if isinstance(getattr(job, name, None), kind)}
+
+
+def _setting(settings: Settings, *names: str) -> Any:
+    found = (place.get(name) for place in settings for name in names)
+    return next((value for value in found if value is not None), None)
+
+
+def _existing(model: str) -> str:
+    from multiedge.errors import ConfigError
+
+    if not model:
+        raise ConfigError("model_parallel is set, but the algorithm has no initial_model_url to partition")
+    if not os.path.isfile(model):
+        raise ConfigError(f"initial_model_url: no such file '{model}' (looked from {os.getcwd()})")
+    return model
+
+
+def _fleet(devices: Any, points: Any, owner: str) -> Fleet:
+    """The devices that the job states; with points alone, the devices that these name, without limits."""
+    from multiedge.devices_file import parse_fleet, read_fleet
+    from multiedge.errors import ConfigError
+
+    if devices is None and points is None:
+        raise ConfigError(
+            f"{owner} is model_parallel, but nothing says how to partition: give it partition() or partition_point_list,"
+            " or 'devices: path/to/devices.yaml' as a hyperparameter, an attribute, or a key of the algorithm or the testenv"
+        )
+    if devices is None:
+        return parse_fleet(_named_in(points), f"{owner}.partition_point_list")
+    if not isinstance(devices, str | os.PathLike):
+        raise ConfigError(f"devices: expected the path of a devices.yaml, got {type(devices).__name__}")
+    fleet = read_fleet(devices)
+    if points is None:
+        return fleet
+    named = parse_fleet(_named_in(points), f"{owner}.partition_point_list")
+    for device in named.names:
+        fleet.device(device)
+    return replace(fleet, partition_points=named.partition_points)
+
+
+def _named_in(points: Any) -> dict[str, Any]:
+    """What a devices.yaml would say that holds the points and no more than the names of their devices."""
+    named = [point.get("device_name") for point in points if isinstance(point, Mapping)] if isinstance(points, list) else []
+    devices = [{"name": name} for name in dict.fromkeys(map(str, filter(None, named)))]
+    return {"devices": devices or [{"name": "none"}], "partition_points": points}

@@ -1,0 +1,92 @@
+"""The dataset of a test environment: where its indexes are, and what they hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.common import fields
+from core.common.utils import get_file_format
+from core.testenvmanager.dataset.index import FORMATS, Row, read_rows
+from multiedge.errors import ConfigError
+
+_SPELLINGS = ("index", "data", "data_info", "url")
+_NO_LABEL = 0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Items of one index. `x` and `y` are numpy arrays of equal length, of strings for a .txt index."""
+
+    data_type: str
+    x: np.ndarray
+    y: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def num_examples(self) -> int:
+        return len(self)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Paths of the training index (None if there is none) and of the test index; `label` names a label column."""
+
+    train_url: str | None
+    test_url: str
+    label: str | None = None
+
+    def load_data(
+        self,
+        file: str,
+        data_type: str,
+        label: str | None = None,
+        use_raw: bool = False,
+        feature_process: Callable[[str], Row] | None = None,
+    ) -> Samples:
+        """What the index `file` holds. With `use_raw`, `x` has all words of each line and `y` nothing.
+        `feature_process` turns a line into its input and label itself."""
+        rows = read_rows(file, label or self.label)
+        if feature_process is not None:
+            rows = [list(feature_process(" ".join(map(str, row)))) for row in rows]
+        if use_raw:
+            return Samples(data_type, np.array(rows), np.array([]))
+        labels = [row[1] if len(row) > 1 else _NO_LABEL for row in rows]
+        return Samples(data_type, np.array([row[0] for row in rows]), np.array(labels))
+
+    def check(self) -> None:
+        """Raises ConfigError if the indexes cannot be read or there is nothing to test on."""
+        if self.train_url:
+            read_rows(self.train_url, self.label)
+        if not read_rows(self.test_url, self.label):
+            raise ConfigError(f"{self.test_url}: the test dataset is empty; expected one item a line")
+
+
+def parse_dataset(data: object, place: str) -> Dataset:
+    """The dataset that a test environment describes, in any of the spellings that Ianvs's files use."""
+    spellings = [f"{part}_{spelling}" for part in ("train", "test") for spelling in _SPELLINGS]
+    content = fields.mapping(data, place, (*spellings, "label"))
+    test_url = _index(content, "test", place)
+    if test_url is None:
+        raise ConfigError(f"{place}: expected one of {', '.join(spellings[len(_SPELLINGS) :])}, got none of them")
+    return Dataset(_index(content, "train", place), test_url, content.get("label") or None)
+
+
+def _index(content: dict[str, Any], part: str, place: str) -> str | None:
+    """The path under the one spelling that is used."""
+    given = [key for key in (f"{part}_{spelling}" for spelling in _SPELLINGS) if content.get(key)]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise ConfigError(f"{place}: {' and '.join(given)} mean the same; keep one")
+    url = fields.text(content, given[0], place)
+    if get_file_format(url) not in FORMATS:
+        raise ConfigError(f"{place}.{given[0]}: expected a file that ends in .{', .'.join(FORMATS)}, got '{url}'")
+    if not os.path.isfile(url):
+        raise ConfigError(f"{place}.{given[0]}: no such file '{url}' (looked from {os.getcwd()})")
+    return url

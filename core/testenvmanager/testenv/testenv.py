@@ -1,0 +1,37 @@
+"""The test environment: what the algorithms are tried on, and what is computed from their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.common import fields
+from core.common.utils import yaml2dict
+from core.testcasecontroller.metrics.metrics import Metric, parse_metrics
+from core.testenvmanager.dataset.dataset import Dataset, parse_dataset
+
+_IANVS_KEYS = ("incremental_rounds", "round", "client_number", "use_gpu", "model_eval")
+
+
+@dataclass(frozen=True)
+class TestEnv:
+    """`settings` are all other keys, such as `devices`: they go to the paradigm as they are."""
+
+    __test__ = False
+
+    metrics: tuple[Metric, ...]
+    dataset: Dataset
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_testenv(url: str) -> TestEnv:
+    """The test environment in the yaml file `url`."""
+    place = f"{url}: testenv"
+    data = fields.section(yaml2dict(url), url, "testenv")
+    content = fields.open_mapping(data, place, ("metrics", "dataset", *_IANVS_KEYS))
+    return TestEnv(
+        parse_metrics(content.pop("metrics", None), f"{place}.metrics"),
+        parse_dataset(content.pop("dataset", None), f"{place}.dataset"),
+        content,
+    )
