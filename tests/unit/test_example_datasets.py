@@ -98,7 +98,7 @@ def test_archive_with_too_few_pictures_is_an_error(tmp_path: Path, devkit: Path)
 @pytest.mark.parametrize("name", ["../outside.JPEG", "ILSVRC2012_val_00000005.JPEG", "train/n01440764_1.JPEG"])
 def test_archive_with_another_file_in_it_is_an_error(tmp_path: Path, devkit: Path, name: str) -> None:
     odd = tar(tmp_path / "odd.tar", {name: jpeg(1)})
-    with pytest.raises(ConfigError, match="expected pictures ILSVRC2012_val_00000001.JPEG to 00000004"):
+    with pytest.raises(ConfigError, match="ILSVRC2012_val_00000001[.]JPEG to 00000004"):
         ilsvrc.prepare_archives(odd, devkit, tmp_path / "out")
 
 
@@ -155,7 +155,7 @@ def test_folder_with_an_unknown_class_or_nothing_is_an_error(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "wrong"), [("", "empty index"), ("a.jpg 1\nb.jpg\n", "index.txt:2: expected 'PICTURE CLASS'")]
+    ("text", "wrong"), [("", "empty index"), ("a.jpg 1\nb.jpg\n", "index.txt:2: expected 'PICTURE")]
 )
 def test_index_that_cannot_be_read_names_the_line(tmp_path: Path, text: str, wrong: str) -> None:
     (tmp_path / "index.txt").write_text(text)
