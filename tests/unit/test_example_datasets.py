@@ -98,7 +98,7 @@ def test_archive_with_too_few_pictures_is_an_error(tmp_path: Path, devkit: Path)
 @pytest.mark.parametrize("name", ["../outside.JPEG", "ILSVRC2012_val_00000005.JPEG", "train/n01440764_1.JPEG"])
 def test_archive_with_another_file_in_it_is_an_error(tmp_path: Path, devkit: Path, name: str) -> None:
     odd = tar(tmp_path / "odd.tar", {name: jpeg(1)})
-    with pytest.raises(ConfigError, match="ILSVRC2012_val_00000001[.]JPEG to 00000004"):
+    with pytest.raises(ConfigError, match=r"ILSVRC2012_val_00000001[.]JPEG to 00000004"):
         ilsvrc.prepare_archives(odd, devkit, tmp_path / "out")
 
 
