@@ -7,25 +7,31 @@ from setuptools import setup
 
 HERE = Path(__file__).parent
 
-# Listed one by one: `core`, `partitioners` and `profilers` are generic names, and a search would also pick up
-# whatever else lies beside them.
+# Two distributions that both own a top-level `core` overwrite each other, and KubeEdge Ianvs owns one already: the
+# host is packed below `multiedge`, and the command `ianvs` makes it importable as `core` (multiedge/host.py).
+HOST = "multiedge._host.core"
+HOST_PACKAGES = [
+    "cmd",
+    "common",
+    "storymanager",
+    "storymanager.rank",
+    "storymanager.visualization",
+    "testcasecontroller",
+    "testcasecontroller.algorithm",
+    "testcasecontroller.algorithm.module",
+    "testcasecontroller.algorithm.paradigm",
+    "testcasecontroller.algorithm.paradigm.multiedge_inference",
+    "testcasecontroller.metrics",
+    "testcasecontroller.testcase",
+    "testenvmanager",
+    "testenvmanager.dataset",
+    "testenvmanager.testenv",
+]
+# Listed one by one: `partitioners` and `profilers` are generic names, and a search would also pick up whatever else
+# lies beside them.
 PACKAGES = [
-    "core",
-    "core.cmd",
-    "core.common",
-    "core.storymanager",
-    "core.storymanager.rank",
-    "core.storymanager.visualization",
-    "core.testcasecontroller",
-    "core.testcasecontroller.algorithm",
-    "core.testcasecontroller.algorithm.module",
-    "core.testcasecontroller.algorithm.paradigm",
-    "core.testcasecontroller.algorithm.paradigm.multiedge_inference",
-    "core.testcasecontroller.metrics",
-    "core.testcasecontroller.testcase",
-    "core.testenvmanager",
-    "core.testenvmanager.dataset",
-    "core.testenvmanager.testenv",
+    HOST,
+    *(f"{HOST}.{name}" for name in HOST_PACKAGES),
     "multiedge",
     "multiedge.backends",
     "multiedge.commands",
@@ -80,6 +86,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=PACKAGES,
+    package_dir={HOST: "core"},
     package_data={"multiedge": ["py.typed"], "multiedge.report": ["templates/*"]},
     install_requires=[
         "numpy>=1.26",
@@ -102,6 +109,6 @@ setup(
         "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *PEERS],
     },
     entry_points={
-        "console_scripts": ["ianvs = core.cmd.benchmarking:main", "multiedge = multiedge.cli:main"],
+        "console_scripts": ["ianvs = multiedge.host:main", "multiedge = multiedge.cli:main"],
     },
 )
