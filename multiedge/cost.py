@@ -12,7 +12,8 @@ Devices compute while links carry other items, so a pipeline's time per item, th
     T = max( max over d of sum of compute(s, d) over the stages of d,
              max over links (a, b) of occupancy(a, b) )
 
-and latency on a link delays an item but does not lower throughput. A stage on r replicas counts 1/r on each.
+and latency on a link delays an item but does not lower throughput. A stage on r replicas counts 1/r on each, and a
+transfer between r and s replicas 1/(r s) on each of their links.
 One request alone takes the longest path through stages and transfers. Memory of a device is
 
     runtime_d + sum over its stages of ( parameters, shared ones once
@@ -26,7 +27,7 @@ sum of idle_w_d * T + (busy_w_d - idle_w_d) * busy_d + joules_per_byte_d * bytes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer, structural_violations
@@ -83,20 +84,30 @@ def link_between(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> tuple
     return source, target, fleet.link(source, target)
 
 
+def _routes(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> Iterator[tuple[str, str, float]]:
+    """The (from, to) devices that a transfer takes and the share of the items on each: replicas take turns, and nothing
+    is sent within a device or to a caller who is nowhere in particular."""
+    ends = [(fleet.source,) if stage == CALLER else stages[stage].devices for stage in (move.source, move.target)]
+    share = 1.0 / (len(ends[0]) * len(ends[1]))
+    for source in ends[0]:
+        for target in ends[1]:
+            if source is not None and target is not None and source != target:
+                yield source, target, share
+
+
 def estimate(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> Estimate:
     """What the placement is expected to give; the stages must be free of structural violations."""
     compute_s = [stage_compute_s(profile, stage) for stage in stages]
     busy_s: dict[str, float] = defaultdict(float)
     occupied_s: dict[tuple[str, str], float] = defaultdict(float)
-    sent_bytes: dict[str, int] = defaultdict(int)
+    sent_bytes: dict[str, float] = defaultdict(float)
     for stage, seconds in zip(stages, compute_s, strict=True):
         for device in stage.devices:
             busy_s[device] += seconds / len(stage.devices)
     for move in transfers:
-        source, target, link = link_between(fleet, stages, move)
-        if source != target:
-            occupied_s[source, target] += link.occupancy_s(move.nbytes)
-            sent_bytes[source] += move.nbytes if "caller" not in (source, target) else 0
+        for source, target, share in _routes(fleet, stages, move):
+            occupied_s[source, target] += share * fleet.link(source, target).occupancy_s(move.nbytes)
+            sent_bytes[source] += share * move.nbytes
     busiest = max(busy_s, key=lambda device: busy_s[device])
     bottleneck_s, bottleneck = busy_s[busiest], f"device '{busiest}'"
     if occupied_s:
@@ -109,7 +120,7 @@ def estimate(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers:
         bottleneck=bottleneck,
         latency_s=request_latency_s(fleet, stages, transfers, compute_s),
         energy_j=_energy_j(fleet, busy_s, sent_bytes, bottleneck_s),
-        network_bytes=sum(sent_bytes.values()),
+        network_bytes=round(sum(sent_bytes.values())),
     )
 
 
@@ -159,7 +170,7 @@ def _stage_estimates(
     return tuple(found)
 
 
-def _energy_j(fleet: Fleet, busy_s: dict[str, float], sent_bytes: dict[str, int], wall_s: float) -> float | None:
+def _energy_j(fleet: Fleet, busy_s: dict[str, float], sent_bytes: dict[str, float], wall_s: float) -> float | None:
     def joules(device: Device) -> float | None:
         if device.power is None:
             return None

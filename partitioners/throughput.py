@@ -1,0 +1,169 @@
+"""The most items per second: the contiguous plan with the smallest bottleneck, proven.
+
+Every feasible bottleneck is one of finitely many values: a stage's time, or a hand-over's. A bisection asks for values T
+whether any order of any subset of the devices has a bottleneck of at most T (`partitioners.search`, exact), and stops
+when no such value is left between the largest T refuted and the plan in hand. The idea of a bisection over a
+farthest-prefix table is PipeDream's and PipeEdge's problem turned round; see `search` for why the farthest prefix alone
+would not be exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from multiedge.fleet import Fleet
+from multiedge.plan import Plan
+from multiedge.profile import Floats, Ints, Profile
+from partitioners.chain import Chain, Placed
+from partitioners.contract import contiguous_plan, unused
+from partitioners.remedy import infeasible
+from partitioners.search import SLACK, States, reachable
+
+MOST_LISTED = 20_000
+"""Candidate values that are listed and bisected by rank; while there are more, the interval is halved."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A path, its bottleneck and the largest value below which none can be."""
+
+    path: list[Placed]
+    seconds: float
+    lower_bound_s: float
+
+
+class Throughput:
+    """Smallest bottleneck over any order and subset of the devices; memory limits hard, devices that hurt left out.
+
+    With `replicate` a stage may also run on several devices of one kind, which take items in turn: more throughput where
+    one node outweighs the rest, at the price of holding its weights on each. It multiplies the search and needs an
+    executor that shares out items, so it is off unless asked for. Of the plans with the smallest bottleneck, one on the
+    fewest devices is returned. `time_limit_s` ends the search early, with the gap then proven.
+    """
+
+    def __init__(self, replicate: bool = False, time_limit_s: float = 60.0) -> None:
+        self.replicate = replicate
+        self.time_limit_s = time_limit_s
+
+    def plan(self, profile: Profile, fleet: Fleet) -> Plan:
+        """The optimal contiguous plan and its bound; InfeasibleError with the smallest remedy if memory forbids all."""
+        start = perf_counter()
+        chain = Chain.of(profile, fleet, replicate=self.replicate)
+        found = smallest_bottleneck(chain, deadline_s=start + self.time_limit_s)
+        stages = chain.stages(found.path)
+        plan = contiguous_plan("throughput", "throughput", profile, fleet, stages)
+        return contiguous_plan(
+            "throughput",
+            "throughput",
+            profile,
+            fleet,
+            stages,
+            lower_bound=plan.value if found.lower_bound_s >= found.seconds else min(plan.value, found.lower_bound_s),
+            bound_scope="contiguous plans" + (" with replicas" if self.replicate else ""),
+            solve_s=perf_counter() - start,
+            left_out=unused(fleet, stages, reasons(chain, plan.value)),
+        )
+
+
+def smallest_bottleneck(chain: Chain, *, deadline_s: float = np.inf) -> Found:
+    """The path with the smallest bottleneck; the bound equals it unless the clock passes `deadline_s` before."""
+    states = States(chain)
+    path = reachable(chain, states, np.inf)
+    if path is None:
+        raise infeasible(chain.profile, chain.fleet)
+    low, high = least_conceivable_s(chain), chain.bottleneck_s(path)
+    candidates: Floats | None = None
+    while perf_counter() < deadline_s:
+        if candidates is None and count_candidates(chain, low, high) <= MOST_LISTED:
+            candidates = list_candidates(chain, low, high)
+        if candidates is not None:
+            candidates = candidates[(candidates > low * SLACK) & (candidates < high / SLACK)]
+            if not len(candidates):
+                return Found(path, high, high)
+        middle = float(candidates[len(candidates) // 2]) if candidates is not None else _between(low, high)
+        better = reachable(chain, states, middle)
+        if better is None:
+            low = middle
+        else:
+            path, high = better, min(middle, chain.bottleneck_s(better))
+    return Found(path, high, low)
+
+
+def _between(low: float, high: float) -> float:
+    return float(np.sqrt(low * high)) if high > 2 * low > 0 else (low + high) / 2
+
+
+def least_conceivable_s(chain: Chain) -> float:
+    """A time below every bottleneck, since all devices cannot be more than busy all the time."""
+    fastest = np.diff(chain.seconds, axis=1).min(axis=0)
+    devices = sum(len(group) for group in chain.groups)
+    most_replicas = max(way.replicas for way in chain.ways)
+    return float(max(fastest.sum() / devices, fastest.max(initial=0.0) / most_replicas)) * (1 - 1e-9) - 1e-30
+
+
+def _families(chain: Chain) -> Iterator[tuple[Floats, Floats]]:
+    """Pairs (x, y) of arrays with y ascending: every bottleneck is some x[q] - y[p] with p < q."""
+    for way in chain.ways:
+        prefix = chain.seconds[way.group] / way.replicas
+        yield prefix + chain.overhead_s[way.group] / way.replicas, prefix
+    nothing = np.zeros_like(chain.cut)
+    for per_byte in np.unique(chain.per_byte_s[np.isfinite(chain.per_byte_s)]):
+        yield per_byte * chain.cut, nothing
+    for per_byte in np.unique(chain.enter_per_byte_s):
+        yield np.full_like(chain.cut, per_byte * chain.cut[0]), nothing
+    for per_byte in np.unique(chain.leave_per_byte_s[chain.leave_per_byte_s > 0]):
+        yield per_byte * chain.results, per_byte * chain.results
+        yield per_byte * (chain.results + chain.cut), per_byte * chain.results
+
+
+def _ranks(x: Floats, y: Floats, low: float, high: float) -> tuple[Ints, Ints]:
+    """For each q the range of p < q with low < x[q] - y[p] < high."""
+    first = np.searchsorted(y, x - high, side="right")
+    last = np.minimum(np.searchsorted(y, x - low, side="left"), np.arange(len(x)))
+    return first, np.maximum(first, last)
+
+
+def count_candidates(chain: Chain, low: float, high: float) -> int:
+    """How many values strictly between `low` and `high` a bottleneck could have, repeats counted."""
+    total = 0
+    for x, y in _families(chain):
+        first, last = _ranks(x, y, low, high)
+        total += int((last - first).sum())
+    return total
+
+
+def list_candidates(chain: Chain, low: float, high: float) -> Floats:
+    """Those values, ascending."""
+    values = [np.zeros(0)]
+    for x, y in _families(chain):
+        first, last = _ranks(x, y, low, high)
+        values += [x[q] - y[first[q] : last[q]] for q in np.nonzero(last > first)[0]]
+    return np.unique(np.concatenate(values))
+
+
+def reasons(chain: Chain, value_s: float) -> dict[str, str]:
+    """Why each device may stand idle at a proven bottleneck of `value_s`."""
+    found = {}
+    smallest_cut = float(chain.cut[1:-1].min(initial=np.inf))
+    for index, group in enumerate(chain.groups):
+        way = next(number for number, way in enumerate(chain.ways) if way.group == index)
+        links = [*chain.per_byte_s[way], *chain.per_byte_s[:, way]]
+        fastest_link = min((per_byte for per_byte in links if np.isfinite(per_byte)), default=0.0)
+        quickest_node = float(np.diff(chain.seconds[index]).min()) + float(chain.overhead_s[index])
+        if not (chain.windows[index].stops > chain.windows[index].starts).any():
+            reason = "its memory holds not even one node"
+        elif quickest_node > value_s:
+            reason = f"its quickest node takes {quickest_node * 1e3:.3g} ms, the bottleneck is {value_s * 1e3:.3g} ms"
+        elif np.isfinite(smallest_cut) and fastest_link * smallest_cut > value_s:
+            reason = (
+                f"the smallest cut takes {fastest_link * smallest_cut * 1e3:.3g} ms on its fastest link,"
+                f" the bottleneck is {value_s * 1e3:.3g} ms"
+            )
+        else:
+            reason = f"no plan that uses it has a bottleneck below {value_s * 1e3:.3g} ms"
+        found.update(dict.fromkeys(group, reason))
+    return found
