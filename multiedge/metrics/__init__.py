@@ -3,7 +3,7 @@
 `METRICS` is the table that every leaderboard, page and comparison reads; `compute` works figures out by name.
 """
 
-from multiedge.metrics.table import METRICS, compute
+from multiedge.metrics.table import METRICS, compute, describe
 from multiedge.metrics.value import Metric, MetricValue
 
-__all__ = ["METRICS", "Metric", "MetricValue", "compute"]
+__all__ = ["METRICS", "Metric", "MetricValue", "compute", "describe"]

@@ -35,6 +35,18 @@ _ALL = (
     Metric("recovery_s", "s", LOWER, "longest time from a fault's detection until items flowed again", run.recovery),
 )
 
+_FROM_ANSWERS = {
+    "accuracy": ("1", HIGHER, "share of items whose largest score is their label's"),
+    "accuracy_top1": ("1", HIGHER, "share of items whose largest score is their label's"),
+    "accuracy_top5": ("1", HIGHER, "share of items whose label is among the five largest scores"),
+    "fidelity": ("1", HIGHER, "share of items on which the cut model and the whole model agree"),
+    "max_absolute_error": ("", LOWER, "largest difference between an output and the whole model's"),
+    "max_relative_error": ("1", LOWER, "largest difference over the largest magnitude of that output"),
+}
+"""Figures that need the answers themselves (`multiedge.metrics.accuracy`), so that tables know their units too."""
+
+_UNIT_SUFFIXES = {"_s": "s", "_bytes": "B", "_w": "W", "_j": "J"}
+
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
@@ -49,3 +61,14 @@ def compute(measurements: Measurements, names: Iterable[str] | None = None, **co
         if name not in METRICS:
             raise ConfigError(f"unknown metric '{name}'{did_you_mean(name, METRICS)}")
     return {name: METRICS[name].of(measurements, context) for name in wanted}
+
+
+def describe(name: str) -> tuple[str, str, str]:
+    """(unit, direction, description) of a figure by name; for one that is not ours the unit that its suffix says, and
+    no direction."""
+    if name in METRICS:
+        metric = METRICS[name]
+        return metric.unit, metric.direction, metric.description
+    if name in _FROM_ANSWERS:
+        return _FROM_ANSWERS[name]
+    return next((unit for suffix, unit in _UNIT_SUFFIXES.items() if name.endswith(suffix)), ""), "", ""

@@ -1,0 +1,196 @@
+"""The leaderboard as text: a rich table on a terminal, fixed-width columns when piped, and markdown.
+
+Rows are mappings of column name to value, or values in the order of `columns`; a value may be a number, a word, None, or
+a MetricValue whose note then stands where its figure is missing ('n<662'). The caller sorts the rows; columns keep the
+order given, or that of `order_columns`. What is the same in every row, and is no figure, is said once below the table.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from multiedge.metrics import METRICS, MetricValue, describe
+from multiedge.report.units import MISSING, number_of, scale_for
+
+FIRST = ("rank", "algorithm")
+LAST = ("paradigm", "basemodel", "time", "url")
+IN_FILES_ONLY = ("time", "url")
+"""Columns for the rank files: too long to print, and of use to programs only."""
+
+ARROWS = {"higher": "↑", "lower": "↓"}
+_SUFFIXES = {"s": "_s", "B": "_bytes", "W": "_w", "J": "_j", "J/item": "_j"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column, ready to print: `cells` are texts, `best` the numbers of the rows with the best figure."""
+
+    name: str
+    heading: str
+    unit: str
+    cells: tuple[str, ...]
+    is_number: bool
+    best: frozenset[int] = frozenset()
+
+    @property
+    def width(self) -> int:
+        return max(len(text) for text in (self.heading, self.unit, *self.cells))
+
+
+Row = Mapping[str, Any] | Sequence[Any]
+
+
+def order_columns(names: Iterable[str]) -> list[str]:
+    """Rank and algorithm, the library's metrics in their table's order, others by name, then what identifies the run."""
+    known = set(names)
+    metrics = [name for name in METRICS if name in known]
+    others = sorted(known.difference(FIRST, LAST, metrics))
+    return [*(n for n in FIRST if n in known), *metrics, *others, *(n for n in LAST if n in known)]
+
+
+def make_column(name: str, values: Sequence[Any]) -> Column:
+    """The column as text: figures in one scale, missing ones as '-' or as the note that says why."""
+    unit, direction, _ = describe(name)
+    figures = [value.value if isinstance(value, MetricValue) else value for value in values]
+    if name not in METRICS and any(number_of(figure) is None and not _is_missing(figure) for figure in figures):
+        return Column(name, name, "", tuple(MISSING if _is_missing(figure) else str(figure) for figure in figures), False)
+    scale = scale_for(figures, unit)
+    cells = tuple(
+        _short_note(value) if isinstance(value, MetricValue) and value.value is None else scale.text(figure)
+        for value, figure in zip(values, figures, strict=True)
+    )
+    heading = name.removesuffix(_SUFFIXES.get(unit, "\0"))
+    return Column(name, heading, f"{scale.unit} {ARROWS.get(direction, '')}".strip(), cells, True, _best(figures, direction))
+
+
+def _is_missing(value: Any) -> bool:
+    """True for None, '', NaN, infinity and the old mark, be they numbers or text."""
+    if value is None or value == "":
+        return True
+    if isinstance(value, bool) or number_of(value) is not None:
+        return False
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _short_note(value: MetricValue) -> str:
+    head = value.note.partition(":")[0]
+    return head if head.startswith("n<") else MISSING
+
+
+def _best(figures: Sequence[Any], direction: str) -> frozenset[int]:
+    numbers = {row: number for row, figure in enumerate(figures) if (number := number_of(figure)) is not None}
+    if len(set(numbers.values())) < 2 or direction not in ARROWS:
+        return frozenset()
+    best = (max if direction == "higher" else min)(numbers.values())
+    return frozenset(row for row, number in numbers.items() if number == best)
+
+
+def make_columns(columns: Sequence[str] | None, rows: Sequence[Row]) -> tuple[list[Column], dict[str, str]]:
+    """The columns to print, and what all rows share: name -> text."""
+    named = [row if isinstance(row, Mapping) else dict(zip(columns or (), row, strict=True)) for row in rows]
+    names = list(columns) if columns else order_columns(name for row in named for name in row)
+    made = [make_column(name, [row.get(name) for row in named]) for name in names if name not in IN_FILES_ONLY]
+    shared = [column for column in made if len(rows) > 1 and _says_nothing(column)]
+    kept = [column for column in made if column not in shared]
+    return kept, {column.name: column.cells[0] for column in shared if column.cells[0] != MISSING}
+
+
+def _says_nothing(column: Column) -> bool:
+    """True for settings that are the same in every row; a metric stays, since equal figures are a finding."""
+    return column.name not in FIRST and not describe(column.name)[1] and len(set(column.cells)) == 1
+
+
+def plain(columns: Sequence[Column], width: int = 120) -> str:
+    """Fixed-width text. Columns that do not fit go into further blocks, each with the first columns repeated."""
+    lead = [column for column in columns if column.name in FIRST]
+    blocks, block = [], list(lead)
+    for column in columns:
+        if column in lead:
+            continue
+        if len(block) > len(lead) and sum(c.width + 2 for c in (*block, column)) - 2 > width:
+            blocks.append(block)
+            block = list(lead)
+        block.append(column)
+    return "\n\n".join(_block(block) for block in [*blocks, block])
+
+
+def _block(columns: Sequence[Column]) -> str:
+    def line(texts: Iterable[str]) -> str:
+        pairs = zip(texts, columns, strict=True)
+        return "  ".join(t.rjust(c.width) if c.is_number else t.ljust(c.width) for t, c in pairs).rstrip()
+
+    count = len(columns[0].cells) if columns else 0
+    head = [line(c.heading for c in columns), line(c.unit for c in columns), line("-" * c.width for c in columns)]
+    return "\n".join([*head, *(line(c.cells[row] for c in columns) for row in range(count))])
+
+
+def markdown(columns: Sequence[str] | None, rows: Sequence[Row]) -> str:
+    """A markdown table, the best figure of each metric in bold."""
+    made, shared = make_columns(columns, rows)
+    if not made:
+        return ""
+
+    def cell(column: Column, row: int) -> str:
+        text = column.cells[row].replace("|", "\\|").replace("\n", " ")
+        return f"**{text}**" if row in column.best else text
+
+    lines = [
+        "| " + " | ".join(f"{column.heading} [{column.unit}]" if column.unit else column.heading for column in made) + " |",
+        "|" + "|".join(" ---: " if column.is_number else " --- " for column in made) + "|",
+        *("| " + " | ".join(cell(column, row) for column in made) + " |" for row in range(len(rows))),
+    ]
+    if shared:
+        lines += ["", f"In every row: {_listed(shared)}."]
+    return "\n".join(lines) + "\n"
+
+
+def render(
+    columns: Sequence[str] | None,
+    rows: Sequence[Row],
+    failed: Iterable[tuple[str, str]] = (),
+    stream: TextIO | None = None,
+    title: str = "",
+    width: int | None = None,
+) -> None:
+    """Prints the leaderboard to `stream` (stdout): with rich on a terminal, else as plain text of `width` (120).
+
+    `failed` are (test case, reason) pairs; they are listed below the table, never left out.
+    """
+    stream = sys.stdout if stream is None else stream
+    made, shared = make_columns(columns, rows)
+    failures = list(failed)
+    if stream.isatty():
+        _print_rich(made, stream, title, width)
+    else:
+        stream.write("".join([f"{title}\n\n" if title else "", plain(made, width or 120) if rows else "no results", "\n"]))
+    notes = [f"in every row: {_listed(shared)}"] if shared else []
+    if any(cell == MISSING for column in made for cell in column.cells):
+        notes.append(f"{MISSING}: not measured")
+    notes += [f"failed: {name}: {reason}" for name, reason in failures]
+    stream.write("".join(f"{note}\n" for note in notes))
+
+
+def _listed(shared: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} = {text}" for name, text in shared.items())
+
+
+def _print_rich(columns: Sequence[Column], stream: TextIO, title: str, width: int | None) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    for column in columns:
+        heading = Text.assemble(column.heading, ("\n" + column.unit, "dim") if column.unit else "")
+        table.add_column(heading, justify="right" if column.is_number else "left", overflow="fold")
+    for row in range(len(columns[0].cells) if columns else 0):
+        table.add_row(*(Text(c.cells[row], style="bold green" if row in c.best else "") for c in columns))
+    Console(file=stream, width=width).print(table)
