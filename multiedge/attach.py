@@ -1,0 +1,150 @@
+"""The multi-edge paradigm put into a checkout of KubeEdge Ianvs, and taken out again.
+
+One folder of the checkout changes, the paradigm's. What stood there is kept beside it, with the hashes of what was
+put in, so that detaching restores the checkout byte for byte and no one's later edit is lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from multiedge import __version__
+from multiedge.errors import ConfigError
+
+PARADIGM = Path("core", "testcasecontroller", "algorithm", "paradigm", "multiedge_inference")
+_KEPT = PARADIGM.with_name(".multiedge_attach")
+_LANDMARKS = (
+    Path("core", "cmd", "benchmarking.py"),
+    PARADIGM.with_name("base.py"),
+    PARADIGM / "__init__.py",
+    PARADIGM / "multiedge_inference.py",
+)
+_OWN_LANDMARK = Path("core", "common", "user_module.py")
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What is in a checkout: the project's `version`, the SHA-256 of each file put in, the files kept for later, and which
+    of those put in were edited since."""
+
+    version: str
+    files: Mapping[str, str]
+    replaced: tuple[str, ...]
+    edited: tuple[str, ...] = ()
+
+
+def find(checkout: str | os.PathLike[str]) -> Attachment | None:
+    """What is attached to the Ianvs in the folder `checkout`, None if nothing is.
+
+    Raises ConfigError if no Ianvs is there, or if it is this project's own host.
+    """
+    root = _ianvs(checkout)
+    try:
+        state = json.loads((root / _KEPT / "state.json").read_text(encoding="utf-8"))
+        attached = Attachment(str(state["version"]), dict(state["files"]), tuple(state["replaced"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{root / _KEPT / 'state.json'}: damaged ({error}); restore the checkout with git instead") from error
+    edited = tuple(sorted(name for name, digest in attached.files.items() if _is_edited(root, name, digest)))
+    return Attachment(attached.version, attached.files, attached.replaced, edited)
+
+
+def attach(checkout: str | os.PathLike[str], host: Path) -> bool:
+    """Puts the paradigm of the host in the folder `host` into `checkout`; False if it is there already, file by file.
+
+    An older version is brought up to date. Raises ConfigError as `find` does, and if files put in were edited since.
+    """
+    root, source = _ianvs(checkout), host / PARADIGM
+    files = {path.name: _digest(path) for path in sorted(source.glob("*.py"))}
+    before = find(root)
+    if before is None:
+        replaced = _keep(root)
+    else:
+        _refuse_edited(root, before)
+        replaced = before.replaced
+        if before.files == files and all((root / PARADIGM / name).is_file() for name in files):
+            return False
+    _write_state(root, Attachment(__version__, files, replaced))
+    for name in files:
+        _copy(source / name, root / PARADIGM / name)
+    _remove(root, set(before.files if before else ()) - set(files) - set(replaced))
+    return True
+
+
+def detach(checkout: str | os.PathLike[str]) -> bool:
+    """Restores what stood in `checkout` before; False if nothing was attached. Raises ConfigError as `attach` does."""
+    root = _ianvs(checkout)
+    attached = find(root)
+    if attached is None:
+        return False
+    _refuse_edited(root, attached)
+    for name in attached.replaced:
+        _copy(root / _KEPT / name, root / PARADIGM / name)
+    _remove(root, set(attached.files) - set(attached.replaced))
+    shutil.rmtree(root / _KEPT)
+    return True
+
+
+def _ianvs(checkout: str | os.PathLike[str]) -> Path:
+    root = Path(checkout)
+    missing = [str(path) for path in _LANDMARKS if not (root / path).is_file()]
+    if missing:
+        raise ConfigError(f"{root}: not a checkout of KubeEdge Ianvs, which would have {missing[0]}")
+    if (root / _OWN_LANDMARK).is_file():
+        raise ConfigError(f"{root}: this is the multi-edge bench's own host, which has the paradigm already")
+    return root
+
+
+def _keep(root: Path) -> tuple[str, ...]:
+    """Copies what stands in the paradigm's folder to the kept folder; the names."""
+    kept = root / _KEPT
+    kept.mkdir(exist_ok=True)
+    names = tuple(sorted(path.name for path in (root / PARADIGM).glob("*.py")))
+    for name in names:
+        shutil.copy2(root / PARADIGM / name, kept / name)
+    return names
+
+
+def _write_state(root: Path, attached: Attachment) -> None:
+    state = {"version": attached.version, "files": dict(attached.files), "replaced": list(attached.replaced)}
+    handle, draft = tempfile.mkstemp(dir=root / _KEPT, suffix=".json")
+    with open(handle, "w", encoding="utf-8") as file:
+        json.dump(state, file, indent=2)
+    os.replace(draft, root / _KEPT / "state.json")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies at once, so that no one imports half a file."""
+    handle, draft = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
+    os.close(handle)
+    shutil.copy2(source, draft)
+    os.replace(draft, target)
+
+
+def _remove(root: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (root / PARADIGM / name).unlink(missing_ok=True)
+
+
+def _refuse_edited(root: Path, attached: Attachment) -> None:
+    if attached.edited:
+        places = ", ".join(str(root / PARADIGM / name) for name in attached.edited)
+        raise ConfigError(f"edited since they were attached: {places}; move your changes elsewhere and put these files back")
+
+
+def _is_edited(root: Path, name: str, digest: str) -> bool:
+    """Whether a file is neither what was put in nor what stood there, as after an interrupted run."""
+    path, kept = root / PARADIGM / name, root / _KEPT / name
+    return path.is_file() and _digest(path) not in (digest, _digest(kept) if kept.is_file() else digest)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
