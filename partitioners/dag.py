@@ -1,0 +1,115 @@
+"""A profile as a graph of groups: what the strategies for graphs search over.
+
+A group is a node with the constants that only it reads. Moving such a constant (a node without inputs, whose parameters
+are no larger than what it makes) to its reader saves the transfer and never costs memory, so no optimum is lost where
+the constant takes no time. Where it takes a little, `absorbed_s` says how much, and bounds leave that time out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from multiedge.cost import BUFFERED_ITEMS
+from multiedge.fleet import Fleet
+from multiedge.plan import CALLER
+from multiedge.profile import Floats, Profile
+
+
+@dataclass(frozen=True)
+class Message:
+    """A tensor that groups read: made by group `source` (CALLER: an input of the model). `returned`: an output too."""
+
+    nbytes: int
+    source: int
+    readers: tuple[int, ...]
+    returned: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Dag:
+    """Groups in topological order. `seconds` is (groups, devices), constants of no weight left out of it."""
+
+    members: tuple[tuple[int, ...], ...]
+    seconds: Floats
+    edges: tuple[tuple[int, int], ...]
+    messages: tuple[Message, ...]
+    devices: tuple[str, ...]
+    absorbed_s: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @cached_property
+    def successors(self) -> tuple[tuple[int, ...], ...]:
+        found: list[list[int]] = [[] for _ in self.members]
+        for a, b in self.edges:
+            found[a].append(b)
+        return tuple(map(tuple, found))
+
+    @cached_property
+    def predecessors(self) -> tuple[tuple[int, ...], ...]:
+        found: list[list[int]] = [[] for _ in self.members]
+        for a, b in self.edges:
+            found[b].append(a)
+        return tuple(map(tuple, found))
+
+
+def build_dag(profile: Profile, fleet: Fleet, *, absorb_share: float = 0.0) -> Dag:
+    """The groups of `profile`. Constants that take time are absorbed too as long as all of them together take no more
+    than `absorb_share` of the model's time on every device."""
+    seconds = np.stack([profile.seconds_on(name) for name in fleet.names], axis=1)
+    home = _absorb(profile, seconds, free_only=True)
+    absorbed_s = 0.0
+    if absorb_share:
+        wider = _absorb(profile, seconds, free_only=False)
+        moved = [node for node, group in enumerate(wider) if group != node]
+        share = seconds[moved].sum(axis=0) / np.maximum(seconds.sum(axis=0), 1e-300)
+        if share.max() <= absorb_share:
+            home, absorbed_s = wider, float(seconds[moved].sum(axis=0).max())
+    heads = [node for node, group in enumerate(home) if group == node]
+    number = {head: index for index, head in enumerate(heads)}
+    group_of = [number[group] for group in home]
+    members: list[list[int]] = [[] for _ in heads]
+    for node, index in enumerate(group_of):
+        members[index].append(node)
+    messages = tuple(_messages(profile, group_of))
+    edges = {(m.source, reader) for m in messages for reader in m.readers if m.source != CALLER}
+    return Dag(tuple(map(tuple, members)), seconds[heads], tuple(sorted(edges)), messages, fleet.names, absorbed_s)
+
+
+def _absorb(profile: Profile, seconds: Floats, *, free_only: bool) -> list[int]:
+    """For each node the node whose group it joins, itself unless it is a constant of a single reader."""
+    graph = profile.graph
+    readers: list[set[int]] = [
+        {reader for name in node.writes for reader in graph.consumers.get(name, ())} for node in graph.nodes
+    ]
+    outputs = set(graph.outputs)
+    home = list(range(len(graph.nodes)))
+    for index, node in enumerate(graph.nodes):
+        names = graph.activations_read(index)
+        fed = any(name not in graph.producer or home[graph.producer[name]] != index for name in names)
+        small = profile.parameter_bytes[index] <= BUFFERED_ITEMS * profile.output_bytes[index]
+        free = not free_only or not seconds[index].any()
+        if not fed and len(readers[index]) == 1 and small and free and not outputs & set(node.writes):
+            home[index] = next(iter(readers[index]))
+    for index in reversed(range(len(home))):
+        home[index] = home[home[index]]
+    return home
+
+
+def _messages(profile: Profile, group_of: list[int]) -> Iterator[Message]:
+    graph = profile.graph
+    outputs = set(graph.outputs)
+    for name in dict.fromkeys([*graph.inputs, *graph.producer]):
+        if name in graph.parameters:
+            continue
+        source = group_of[graph.producer[name]] if name in graph.producer else CALLER
+        readers = tuple(sorted({group_of[reader] for reader in graph.consumers.get(name, ())} - {source}))
+        returned = name in outputs and source != CALLER
+        if readers or returned:
+            nbytes = graph.tensors[name].nbytes or 0 if name in graph.tensors else 0
+            yield Message(nbytes, source, readers, returned)
