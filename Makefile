@@ -16,17 +16,25 @@ SOURCES := core multiedge partitioners profilers examples tests setup.py $(wildc
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
-setup: $(VENV)/.ready
+setup: $(VENV)/.ready-dev
 
-# A failed set-up leaves no stamp, so the next run does it again.
-$(VENV)/.ready: setup.py pyproject.toml
+# A failed set-up leaves no stamp, so the next run does it again. The benchmark does not wait for the tools of `make check`.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet
+
+$(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0])'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade pip
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -e '.[bench,dev]'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+
+$(VENV)/.ready-bench: setup.py | $(VENV)/bin/python
+	$(PIP) -e '.[bench]'
 	touch $@
 
-prepare: setup
+$(VENV)/.ready-dev: setup.py $(VENV)/.ready-bench
+	$(PIP) -e '.[bench,dev]'
+	touch $@
+
+prepare: $(VENV)/.ready-bench
 	$(BIN)/python $(BENCH)/prepare.py
 
 bench: prepare
