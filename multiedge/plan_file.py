@@ -1,0 +1,156 @@
+"""Plans as JSON data: what `multiedge plan --json` prints and what `plan.json` holds under "plan".
+
+All times are seconds, all sizes bytes. `nodes` are half-open ranges of indices in topological order; `first_node` and
+`last_node` are indices too, both inclusive. A number that is not known is null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from multiedge.errors import PlanError
+from multiedge.graph import Graph
+from multiedge.plan import Estimate, Plan, Stage, StageEstimate, Transfer
+
+VERSION = 1
+
+
+def plan_to_json(plan: Plan, graph: Graph) -> dict[str, Any]:
+    """The plan as JSON data; `graph` names the nodes."""
+    expected = plan.estimate
+    return {
+        "version": VERSION,
+        "model": graph.name,
+        "model_hash": plan.model_hash,
+        "strategy": plan.strategy,
+        "objective": plan.objective,
+        "value": _number(plan.value),
+        "lower_bound": _number(plan.lower_bound),
+        "gap": _number(plan.gap),
+        "bound_scope": plan.bound_scope,
+        "solve_s": plan.solve_s,
+        "bottleneck_s": expected.bottleneck_s,
+        "bottleneck": expected.bottleneck,
+        "fps_bound": _number(expected.fps_bound),
+        "latency_s": expected.latency_s,
+        "energy_j": _number(expected.energy_j),
+        "network_bytes": expected.network_bytes,
+        "stages": [_stage(graph, *pair) for pair in zip(plan.stages, expected.stages, strict=True)],
+        "transfers": [
+            {"source": move.source, "target": move.target, "tensors": list(move.tensors), "nbytes": move.nbytes}
+            for move in plan.transfers
+        ],
+        "left_out": dict(plan.left_out),
+        "notes": list(plan.notes),
+    }
+
+
+def _stage(graph: Graph, stage: Stage, expected: StageEstimate) -> dict[str, Any]:
+    first, last = stage.nodes[0], stage.nodes[-1]
+    return {
+        "device": stage.device,
+        "replicas": list(stage.replicas),
+        "first_node": first,
+        "last_node": last,
+        "first_node_name": graph.nodes[first].name,
+        "last_node_name": graph.nodes[last].name,
+        "nodes": [list(pair) for pair in stage.ranges],
+        "compute_s": expected.compute_s,
+        "transfer_s": expected.transfer_s,
+        "memory_bytes": expected.memory_bytes,
+        "memory_limit_bytes": expected.memory_limit_bytes,
+        "utilisation": expected.utilisation,
+    }
+
+
+def _number(value: float | None) -> float | None:
+    """JSON knows no infinity: what has no finite value is null."""
+    return None if value is None or not math.isfinite(value) else value
+
+
+def plan_from_json(data: Mapping[str, Any], place: str = "plan") -> Plan:
+    """The plan that `plan_to_json` wrote; PlanError that names the field if something is missing or of another kind."""
+    version = data.get("version") if isinstance(data, Mapping) else None
+    if version != VERSION:
+        raise PlanError(f"{place}: expected a plan of version {VERSION}, got {version!r}; write it anew with: multiedge plan")
+    fields = _Fields(data, place)
+    stages = [_Fields(entry, f"{place}.stages[{index}]") for index, entry in enumerate(fields.get("stages", list))]
+    moves = [_Fields(entry, f"{place}.transfers[{index}]") for index, entry in enumerate(fields.get("transfers", list))]
+    objective = fields.get("objective", str)
+    return Plan(
+        strategy=fields.get("strategy", str),
+        objective=objective,
+        stages=tuple(_read_stage(stage) for stage in stages),
+        transfers=tuple(_read_transfer(move) for move in moves),
+        estimate=_read_estimate(fields, stages),
+        value=math.inf if fields.optional("value") is None else fields.number("value"),
+        lower_bound=fields.optional("lower_bound"),
+        bound_scope=fields.get("bound_scope", str),
+        solve_s=fields.number("solve_s"),
+        left_out=fields.get("left_out", dict),
+        notes=tuple(fields.get("notes", list)),
+        model_hash=fields.get("model_hash", str),
+    )
+
+
+class _Fields:
+    """A JSON object whose fields are checked as they are read."""
+
+    def __init__(self, data: Any, place: str) -> None:
+        if not isinstance(data, Mapping):
+            raise PlanError(f"{place}: expected an object, got {type(data).__name__}")
+        self.data = data
+        self.place = place
+
+    def get(self, key: str, kind: type | tuple[type, ...]) -> Any:
+        if key not in self.data:
+            raise PlanError(f"{self.place}.{key}: missing")
+        if not isinstance(self.data[key], kind) or isinstance(self.data[key], bool):
+            raise PlanError(f"{self.place}.{key}: expected {_kind_name(kind)}, got {self.data[key]!r}")
+        return self.data[key]
+
+    def number(self, key: str) -> float:
+        return float(self.get(key, (int, float)))
+
+    def optional(self, key: str) -> float | None:
+        return None if self.data.get(key) is None else self.number(key)
+
+
+def _kind_name(kind: type | tuple[type, ...]) -> str:
+    return (
+        "a number" if isinstance(kind, tuple) else {str: "a text", int: "a whole number", list: "a list"}.get(kind, "an object")
+    )
+
+
+def _read_stage(stage: _Fields) -> Stage:
+    ranges = stage.get("nodes", list)
+    if not all(isinstance(pair, Sequence) and len(pair) == 2 and all(isinstance(end, int) for end in pair) for pair in ranges):
+        raise PlanError(f"{stage.place}.nodes: expected pairs of indices such as [[0, 12]], got {ranges!r}")
+    nodes = tuple(node for start, stop in ranges for node in range(start, stop))
+    return Stage(stage.get("device", str), nodes, tuple(stage.get("replicas", list)))
+
+
+def _read_transfer(move: _Fields) -> Transfer:
+    return Transfer(move.get("source", int), move.get("target", int), tuple(move.get("tensors", list)), move.get("nbytes", int))
+
+
+def _read_estimate(fields: _Fields, stages: Sequence[_Fields]) -> Estimate:
+    return Estimate(
+        stages=tuple(
+            StageEstimate(
+                compute_s=stage.number("compute_s"),
+                transfer_s=stage.number("transfer_s"),
+                memory_bytes=stage.get("memory_bytes", int),
+                memory_limit_bytes=stage.get("memory_limit_bytes", int),
+                utilisation=stage.number("utilisation"),
+            )
+            for stage in stages
+        ),
+        bottleneck_s=fields.number("bottleneck_s"),
+        bottleneck=fields.get("bottleneck", str),
+        latency_s=fields.number("latency_s"),
+        energy_j=fields.optional("energy_j"),
+        network_bytes=fields.get("network_bytes", int),
+    )
