@@ -37,7 +37,9 @@ $(VENV)/.ready-dev: setup.py $(VENV)/.ready-bench
 prepare: $(VENV)/.ready-bench
 	$(BIN)/python $(BENCH)/prepare.py
 
+# `ianvs` adds to the leaderboard of earlier runs; here each run has its own.
 bench: prepare
+	rm -rf workspace/imagenet-compare
 	$(BIN)/ianvs -f $(JOB)
 
 mobility: prepare
