@@ -1,25 +1,25 @@
 """`sedna.common.class_factory` for users' code where KubeEdge's sedna is not installed.
 
 Basemodels and metrics register themselves through that module. KubeEdge's sedna is on no package index, and a package
-of that name shipped from here would shadow a real one, so the module is made on demand: a finder at the very end of
-`sys.meta_path` answers only for names that nothing else has. An unrelated package called `sedna` keeps working: it
-is imported as itself, and only `sedna.common` below it comes from here.
+of that name shipped from here would shadow a real one, so the module is made in memory when the host starts, and only
+if no installed `sedna` has it. An unrelated package called `sedna` keeps working: it is not even imported, and only
+`sedna.common` below it comes from here.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
 from multiedge.errors import did_you_mean
 
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
-_PACKAGES = ("sedna", "sedna.common")
+_COMMON = "sedna.common"
 _MODULE = "sedna.common.class_factory"
 
 
@@ -72,20 +72,23 @@ class ClassFactory:
         return names[t_cls_name]
 
 
-class _Loader(Loader):
-    def exec_module(self, module: ModuleType) -> None:
-        if module.__name__ == _MODULE:
-            vars(module).update(ClassFactory=ClassFactory, ClassType=ClassType)
-
-
-class _LastResort(MetaPathFinder):
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if fullname not in (*_PACKAGES, _MODULE):
-            return None
-        return ModuleSpec(fullname, _Loader(), origin=__name__, is_package=fullname in _PACKAGES)
-
-
 def install() -> None:
-    """Makes `sedna.common.class_factory` importable, unless it is; again does nothing."""
-    if not any(isinstance(finder, _LastResort) for finder in sys.meta_path):
-        sys.meta_path.append(_LastResort())
+    """Makes `sedna.common.class_factory` importable, unless KubeEdge's is; again does nothing."""
+    if _MODULE in sys.modules:
+        return
+    there = importlib.util.find_spec("sedna")
+    if there is not None and _is_kubeedge(there):
+        return
+    for name in (_COMMON, _MODULE) if there else ("sedna", _COMMON, _MODULE):
+        module = importlib.util.module_from_spec(ModuleSpec(name, None, origin=__name__, is_package=name != _MODULE))
+        sys.modules[name] = module
+        parent, _, attribute = name.rpartition(".")
+        # An unrelated `sedna` is neither imported nor touched.
+        if parent and not (there and parent == "sedna"):
+            setattr(sys.modules[parent], attribute, module)
+    vars(sys.modules[_MODULE]).update(ClassFactory=ClassFactory, ClassType=ClassType)
+
+
+def _is_kubeedge(sedna: ModuleSpec) -> bool:
+    folders = sedna.submodule_search_locations or []
+    return any(os.path.isfile(os.path.join(folder, "common", "class_factory.py")) for folder in folders)

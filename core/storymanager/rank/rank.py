@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.common import fields
+from core.common.log import LOGGER
 from core.storymanager.rank.table import Table, read_table, table_of, write_table
 from core.storymanager.visualization.picture import draw
 from core.storymanager.visualization.visualization import METHODS, get_visualization_func
@@ -69,6 +70,7 @@ class Rank:
         write_table(selected, os.path.join(folder, "selected_rank.csv"))
         if self.save_mode == "selected_and_all_and_picture":
             draw(selected, os.path.join(folder, "selected_rank.svg"))
+        LOGGER.info("rank files, with the folder of each row: %s", folder)
         return selected
 
     def plot(self, selected: Table, failed: Sequence[Failure]) -> None:
