@@ -46,7 +46,7 @@ class Capability:
         )
 
 
-REFERENCE = Capability(60e9, 8e9, 2e-6, 2.5e9, "one thread of a 2.5 GHz server core")
+REFERENCE = Capability(60e9, 10e9, 1e-6, 2.5e9, "one thread of a 2.5 GHz server core")
 """What `speed: 1` stands for where nothing was measured: round figures of one thread of a cloud server's core."""
 
 

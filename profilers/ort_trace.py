@@ -1,0 +1,67 @@
+"""onnxruntime's own profile: how long each node's kernel took in each run."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from multiedge.errors import ProfileError
+from multiedge.graph import Graph
+from multiedge.profile import Floats
+
+KERNEL = "_kernel_time"
+MICRO = 1e-6
+
+
+@dataclass(frozen=True)
+class KernelTimes:
+    """One node of the graph that ran: its number there, and the seconds of each run in order."""
+
+    index: int
+    name: str
+    op_type: str
+    seconds: Floats
+
+    def without(self, warmup: int) -> Floats:
+        return self.seconds[warmup:]
+
+
+def read_trace(path: str | os.PathLike[str]) -> list[KernelTimes]:
+    """Times of every top-level node, in the order of execution. Nodes inside If and Loop bodies count for the node
+    that holds them. ProfileError if the file is no profile of onnxruntime's."""
+    try:
+        events = json.loads(Path(path).read_text(encoding="utf-8"))
+        kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(KERNEL)]
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ProfileError(f"{path}: expected a profile written by onnxruntime: {error}") from error
+    if not kernels:
+        raise ProfileError(f"{path}: no node times; was the session opened with profiling and run?")
+    found: dict[tuple[str, str, str], list[float]] = {}
+    end = -1
+    for event in sorted(kernels, key=lambda event: (event["ts"], -event["dur"])):
+        stop = event["ts"] + event["dur"]
+        if event["ts"] < end and stop <= end:
+            continue
+        end = stop
+        key = (str(event["args"]["node_index"]), event["name"].removesuffix(KERNEL), event["args"]["op_name"])
+        found.setdefault(key, []).append(event["dur"] * MICRO)
+    return [KernelTimes(int(index), name, op_type, np.array(times)) for (index, name, op_type), times in found.items()]
+
+
+def times_by_name(graph: Graph, trace: list[KernelTimes], warmup: int = 1) -> Floats:
+    """Median seconds of each node of `graph`, (n,), from a profile taken with optimisation disabled.
+
+    ProfileError that names the first node without a time, if the trace is of another model or was optimised.
+    """
+    by_name = {kernel.name: kernel for kernel in trace}
+    missing = [node.name for node in graph.nodes if node.name not in by_name]
+    if missing:
+        raise ProfileError(
+            f"the trace has no time for {len(missing)} of {len(graph.nodes)} nodes, first '{missing[0]}';"
+            " take it from this model with graph optimisation disabled"
+        )
+    return np.array([float(np.median(by_name[node.name].without(warmup))) for node in graph.nodes])
