@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from multiedge.errors import InfeasibleError
+from multiedge.fleet import Device, Fleet, Link
+from multiedge.graph import Graph, Node, Tensor
+from multiedge.profile import Profile
+from partitioners.mincut import MinCut
+
+
+def chain(phone: list[float], cloud: list[float], sizes: list[int]) -> Profile:
+    """n0 -> n1 -> ...; `sizes` are the bytes of the input and of what each node makes."""
+    count = len(phone)
+    nodes = tuple(Node(f"n{i}", "Op", (f"t{i}",), (f"t{i + 1}",)) for i in range(count))
+    tensors = {f"t{i}": Tensor(f"t{i}", nbytes=size) for i, size in enumerate(sizes)}
+    graph = Graph("chain", nodes, ("t0",), (f"t{count}",), tensors)
+    seconds = {"phone": np.array(phone), "cloud": np.array(cloud)}
+    return Profile(graph, np.zeros(count, np.int64), np.zeros(count), seconds)
+
+
+def fleet(rate: float, memory_bytes: int = 1 << 40) -> Fleet:
+    devices = (Device("phone", memory_bytes=memory_bytes), Device("cloud", memory_bytes=memory_bytes))
+    return Fleet(devices, {("phone", "cloud"): Link(rate)}, source="phone")
+
+
+PROFILE = chain([1, 4, 4], [0.1, 0.4, 0.4], [100, 10, 10, 1])
+
+
+def test_cuts_where_little_crosses() -> None:
+    plan = MinCut().plan(PROFILE, fleet(10))
+    assert [(stage.device, stage.nodes) for stage in plan.stages] == [("phone", (0,)), ("cloud", (1, 2))]
+    assert plan.value == pytest.approx(1 + 1 + 0.8 + 0.1)
+    assert plan.gap == pytest.approx(0.0)
+    assert plan.notes == ("least serial time of any placement: 2.9 s",)
+
+
+@pytest.mark.parametrize(("rate", "device"), [(1e6, "cloud"), (0.1, "phone")])
+def test_takes_one_device_where_the_link_is_fast_or_slow(rate: float, device: str) -> None:
+    plan = MinCut().plan(PROFILE, fleet(rate))
+    assert [stage.device for stage in plan.stages] == [device]
+    assert set(plan.left_out) == {"phone", "cloud"} - {device}
+
+
+def test_may_come_back_to_a_device() -> None:
+    there_and_back = chain([0, 9, 0], [9, 1, 9], [1, 1, 1, 1])
+    plan = MinCut().plan(there_and_back, fleet(1e3))
+    assert [stage.device for stage in plan.stages] == ["phone", "cloud", "phone"]
+
+
+def test_a_plan_that_would_not_fit_is_refused() -> None:
+    with pytest.raises(InfeasibleError, match="the cut does not see memory"):
+        MinCut().plan(PROFILE, fleet(1e6, memory_bytes=50))
+
+
+def test_a_single_device_holds_all() -> None:
+    alone = Fleet((Device("cloud"),))
+    assert MinCut().plan(PROFILE, alone).value == pytest.approx(0.9)
