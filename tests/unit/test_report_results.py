@@ -1,0 +1,165 @@
+"""The results file: there and back, damaged, and two runs compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from multiedge.errors import ConfigError
+from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
+from multiedge.metrics import MetricValue
+from multiedge.report.compare import compare
+from multiedge.report.encode import measurements_from_json, measurements_to_json, plain_data
+from multiedge.report.environment import commit, machine, versions
+from multiedge.report.results import SCHEMA, from_json, load_results, make_result, save_results, to_json
+
+
+def steady_run(count=100, seconds=0.1, seed=0, spread=0.02):
+    """Items that a single device answers one after the other."""
+    wait = np.random.default_rng(seed).normal(seconds, seconds * spread, count)
+    stops = np.cumsum(wait)
+    items = tuple(Item(n, stop - took, stop - took, stop) for n, (stop, took) in enumerate(zip(stops, wait, strict=True)))
+    events = tuple(Event("compute", item.item, 0, "nano", item.issued_s, item.done_s) for item in items)
+    return Measurements(
+        items,
+        events,
+        0.0,
+        float(stops[-1]),
+        faults=(Fault("device", "nano", 1.0, None, "unplugged"),),
+        memory=(Memory("nano", 100, 60, 40, planned_bytes=90, limit_bytes=200, method="VmHWM"),),
+        energy=(Energy("nano", None, None, None),),
+        settings={"scenario": "SingleStream", "seed": 7},
+    )
+
+
+def test_file_gives_back_what_was_saved(tmp_path):
+    result = make_result("one", steady_run(), plan={"value": 2.0, "lower_bound": 2.0}, configuration={"threads": 1})
+    loaded = load_results(save_results(result, tmp_path / "new" / "one.json"))
+    assert loaded.results == result.results
+    assert loaded.measurements.items[5].done_s == pytest.approx(result.measurements.items[5].done_s, abs=1e-6)
+    assert loaded.measurements.memory == result.measurements.memory
+    assert loaded.measurements.faults == result.measurements.faults
+    assert (loaded.name, loaded.configuration, loaded.plan) == ("one", {"threads": 1}, {"value": 2.0, "lower_bound": 2.0})
+    assert loaded.validity == result.validity
+
+
+def test_file_states_unit_and_direction_of_every_figure(tmp_path):
+    path = save_results(make_result("one", steady_run()), tmp_path / "one.json")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    assert data["schema"] == SCHEMA
+    for figure in data["results"].values():
+        assert {"value", "unit", "direction", "description", "note", "method"} <= set(figure)
+    assert data["results"]["energy_per_item_j"]["value"] is None
+
+
+def test_long_runs_are_bounded_and_say_so():
+    data = measurements_to_json(steady_run(50), max_events=20, max_items=30)
+    assert data["left_out"] == {"items": 20, "events": 30}
+    assert len(measurements_from_json(data).events) == 20
+
+
+def test_item_that_never_came_stays_so():
+    run = replace(steady_run(2), items=(Item(0, 0.0, 0.0, math.inf),))
+    text = json.dumps(measurements_to_json(run), allow_nan=False)
+    assert measurements_from_json(json.loads(text)).items[0].done_s == math.inf
+
+
+def test_plain_data_has_no_surprises():
+    assert plain_data({"a": (np.float32(0.5), math.nan), 1: {"x"}}) == {"a": [0.5, None], "1": ["x"]}
+
+
+def test_extra_figures_know_their_units():
+    result = make_result("one", steady_run(), extra={"accuracy_top1": 0.8, "fidelity": MetricValue(1.0, "1", "higher", "own")})
+    assert (result.results["accuracy_top1"].unit, result.results["accuracy_top1"].direction) == ("1", "higher")
+    assert result.results["fidelity"].description == "own"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "expected a results file in JSON"),
+        ("[]", "expected a results file of schema"),
+        ('{"schema": "other/9"}', "got 'other/9'"),
+        (json.dumps({"schema": SCHEMA, "name": "x"}), "damaged"),
+        (json.dumps({"schema": SCHEMA, "name": "x", "results": {"fps": {"wrong": 1}}}), "damaged"),
+    ],
+)
+def test_damaged_file_is_named(tmp_path, text, message):
+    path = tmp_path / "bad.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_results(path)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.json: cannot be read"):
+        load_results(tmp_path / "none.json")
+
+
+def test_failed_write_leaves_no_draft(tmp_path):
+    result = replace(make_result("one", steady_run()), configuration={"x": object()})
+    save_results(result, tmp_path / "one.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.json"]
+
+
+def test_environment_is_known():
+    assert {"multiedge", "python", "numpy"} <= set(versions())
+    assert machine()["cores"] >= 1
+    assert machine()["processor"]
+
+
+def test_no_commit_outside_a_checkout(tmp_path):
+    assert commit(tmp_path) is None
+
+
+def differences(a, b):
+    return {entry.name: entry for entry in compare(a, b)}
+
+
+def test_same_system_twice_is_within_noise():
+    found = differences(make_result("a", steady_run(seed=1)), make_result("b", steady_run(seed=2)))
+    assert found["fps"].within_noise
+    assert found["latency_mean_s"].within_noise
+    assert found["latency_mean_s"].note == "resampled from the run's items"
+
+
+def test_faster_system_is_no_noise():
+    found = differences(make_result("a", steady_run(seconds=0.08)), make_result("b", steady_run(seconds=0.1)))
+    assert found["fps"].within_noise is False
+    assert found["fps"].better is True
+    assert found["fps"].change == pytest.approx(0.25, abs=0.02)
+    assert found["latency_mean_s"].better is True
+
+
+def test_noise_of_a_single_sample_is_not_claimed():
+    found = differences(make_result("a", steady_run(seed=1)), make_result("b", steady_run(seed=2)))
+    assert found["utilisation"].within_noise is None
+    assert "noise unknown" in found["utilisation"].note
+
+
+def test_too_few_items_claim_nothing():
+    found = differences(make_result("a", steady_run(5, seed=1)), make_result("b", steady_run(5, seed=2)))
+    assert found["fps"].within_noise is None
+    assert "fewer than 16 items" in found["fps"].note
+
+
+@pytest.mark.parametrize(("repeats", "within"), [((9.9, 10.0, 10.4), True), ((12.0, 12.1, 12.2), False)])
+def test_repeats_are_believed_before_resampling(repeats, within):
+    other = make_result("b", steady_run(seed=2), repeats={"fps": (9.8, 10.1, 10.2)})
+    found = differences(make_result("a", steady_run(seconds=0.08), repeats={"fps": repeats}), other)["fps"]
+    assert found.within_noise is within
+    assert found.note == "spread over 3 and 3 repeats"
+
+
+def test_what_was_not_measured_is_not_compared():
+    assert "energy_per_item_j" not in differences(make_result("a", steady_run()), make_result("b", steady_run()))
+
+
+def test_json_round_trip_is_stable():
+    data = to_json(make_result("one", steady_run()))
+    assert to_json(from_json(json.loads(json.dumps(data)))) == data
