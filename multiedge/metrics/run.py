@@ -1,7 +1,6 @@
 """The statistics of a run, one function each: (measurements, context) -> Found.
 
-`context["plan"]` is the plan as a mapping of the field names of `multiedge.plan.Plan` (what plan.json holds), or a
-Plan; without one the figures that need it are None.
+`context["plan"]` is the plan as plan.json holds it, or a Plan; without one the figures that need it are None.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from multiedge.measurements import Energy, Item, Measurements
@@ -35,9 +33,12 @@ def latencies_s(measurements: Measurements) -> list[float]:
 
 
 def plan_of(context: Context) -> Mapping[str, Any]:
-    """The plan of the context as a mapping, empty if there is none."""
+    """The plan of the context by the field names of plan.json, empty if there is none."""
     plan = context.get("plan") or {}
-    return asdict(plan) if isinstance(plan, Plan) else dict(plan)
+    if not isinstance(plan, Plan):
+        return dict(plan)
+    fields = ("value", "lower_bound", "bound_scope", "solve_s")
+    return {name: getattr(plan, name) for name in fields} | {"bottleneck_s": plan.estimate.bottleneck_s}
 
 
 def fps(measurements: Measurements, context: Context) -> Found:
@@ -55,7 +56,7 @@ def fps_bound(measurements: Measurements, context: Context) -> Found:
 
 
 def fps_predicted(measurements: Measurements, context: Context) -> Found:
-    bottleneck_s = (plan_of(context).get("estimate") or {}).get("bottleneck_s")
+    bottleneck_s = plan_of(context).get("bottleneck_s")
     return Found(1.0 / bottleneck_s, method="modelled") if bottleneck_s else Found(None, "no plan with an estimate")
 
 

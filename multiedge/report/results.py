@@ -28,7 +28,6 @@ from multiedge.errors import ConfigError
 from multiedge.measurements import Measurements
 from multiedge.metrics import MetricValue, compute, describe
 from multiedge.metrics.validity import Validity, validity
-from multiedge.plan import Plan
 from multiedge.report import environment
 from multiedge.report.encode import measurements_from_json, measurements_to_json, plain_data
 
@@ -57,13 +56,13 @@ def make_result(
     name: str,
     measurements: Measurements,
     *,
-    plan: Plan | Mapping[str, Any] | None = None,
+    plan: Mapping[str, Any] | None = None,
     configuration: Mapping[str, Any] | None = None,
     extra: Mapping[str, float | MetricValue | None] | None = None,
     repeats: Mapping[str, Sequence[float]] | None = None,
 ) -> RunResult:
-    """The result of a run on this machine, now. `extra` are figures from elsewhere, such as accuracy, by name."""
-    data = asdict(plan) if isinstance(plan, Plan) else dict(plan or {})
+    """The result of a run on this machine, now. `plan` is a manifest's plan (plan.json); `extra` are figures from elsewhere, such as accuracy, by name."""
+    data = dict(plan or {})
     figures = compute(measurements, plan=data) | {key: _figure(key, value) for key, value in (extra or {}).items()}
     return RunResult(
         name,

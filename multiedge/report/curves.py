@@ -1,0 +1,89 @@
+"""Latency as a distribution, throughput over the run with its faults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from multiedge.measurements import Measurements
+from multiedge.metrics.run import completed
+from multiedge.report.svg import Axis, element, frame, picture, tooltip
+from multiedge.report.units import human, scale_for
+
+MAX_POINTS = 160
+BINS = 60
+
+
+def latency_cdf(curves: Sequence[tuple[int, str, Sequence[float]]], width: float = 460, height: float = 300) -> Markup:
+    """Share of items answered within a time, one curve per (number, name, latencies in seconds); '' without any."""
+    curves = [(number, name, sorted(values)) for number, name, values in curves if values]
+    if not curves:
+        return Markup("")
+    scale = scale_for([value for _, _, values in curves for value in values], "s")
+    x = Axis(0.0, max(values[-1] for _, _, values in curves) / scale.factor * 1.05, 52, width - 20)
+    y = Axis(0.0, 100.0, height - 46, 34)
+    parts = frame(x, y, f"latency [{scale.unit}]", "items answered [%]")
+    for index, (number, name, values) in enumerate(curves):
+        path = _staircase(values, scale.factor, x, y)
+        line = element("path", tooltip(f"{number}. {name}"), d=path, class_=f"curve s{index % 8}")
+        middle = values[len(values) // 2] / scale.factor
+        spot = 12 + (index * 83) % 76  # labels of curves that lie together should not
+        at = values[min(int(len(values) * spot / 100), len(values) - 1)] / scale.factor
+        mark = element("circle", cx=x(at), cy=y(spot), r=9, class_=f"mark s{index % 8}")
+        text = element("text", str(number), x=x(at), y=y(spot) + 4, text_anchor="middle", class_="marknumber")
+        parts += [line, mark, text] if len(curves) > 1 else [line, _median(middle, scale.unit, x, y)]
+    return picture(parts, width, height, f"Latency distribution of {', '.join(name for _, name, _ in curves)}")
+
+
+def _median(value: float, unit: str, x: Axis, y: Axis) -> Markup:
+    near_right = x(value) > (x.start + x.stop) / 2
+    anchor, shift = ("end", -8) if near_right else ("start", 8)
+    dot = element("circle", cx=x(value), cy=y(50), r=4, class_="dot")
+    label = element("text", f"median {value:.3g} {unit}", x=x(value) + shift, y=y(50) + 4, class_="note", text_anchor=anchor)
+    return element("g", dot, label)
+
+
+def _staircase(values: Sequence[float], factor: float, x: Axis, y: Axis) -> str:
+    count = len(values)
+    ranks = sorted(
+        {round(index * (count - 1) / (MAX_POINTS - 1)) for index in range(MAX_POINTS)} if count > MAX_POINTS else range(count)
+    )
+    path = [f"M{x.start:.1f},{y.start:.1f}"]
+    path += [f"H{x(values[rank] / factor):.1f}V{y(100.0 * (rank + 1) / count):.1f}" for rank in ranks]
+    return "".join(path) + f"H{x.stop:.1f}"
+
+
+def throughput(measurements: Measurements, width: float = 960, height: float = 190) -> Markup:
+    """Items completed per second over the timed window, with each fault from its detection to its recovery."""
+    done = sorted(item.done_s - measurements.start_s for item in completed(measurements))
+    wall_s = measurements.wall_s
+    bins = min(BINS, max(4, len(done) // 4))
+    if len(done) < 8 or wall_s <= 0:
+        return Markup("")
+    counts = [0] * bins
+    for at in done:
+        counts[min(int(at / wall_s * bins), bins - 1)] += 1
+    rates = [count * bins / wall_s for count in counts]
+    scale = scale_for([wall_s], "s")
+    x = Axis(0.0, wall_s / scale.factor, 52, width - 12)
+    y = Axis(0.0, max(rates) * 1.1, height - 46, 30)
+    parts = frame(x, y, f"time [{scale.unit}]", "items/s")
+    edges = [x(wall_s / scale.factor * index / bins) for index in range(bins + 1)]
+    path = "".join(f"L{edges[i]:.1f},{y(rate):.1f}H{edges[i + 1]:.1f}" for i, rate in enumerate(rates))
+    parts.append(element("path", d=f"M{x.start},{y.start}{path}V{y.start}Z", class_="area"))
+    for fault in measurements.faults:
+        stop = wall_s if fault.recovered_s is None else fault.recovered_s - measurements.start_s
+        left, right = x((fault.detected_s - measurements.start_s) / scale.factor), x(min(stop, wall_s) / scale.factor)
+        parts.append(_fault_band(f"{fault.kind}: {fault.device}", left, right, y, fault.recovered_s is None))
+    label = f"Throughput over {human(wall_s, 's')}, {len(measurements.faults)} faults"
+    return picture(parts, width, height, label, "chart wide")
+
+
+def _fault_band(text: str, left: float, right: float, y: Axis, lasting: bool) -> Markup:
+    ending = "never recovered" if lasting else "until items flowed again"
+    band = element("rect", x=left, y=y.stop, width=max(right - left, 2.0), height=y.start - y.stop, class_="fault")
+    edge = element("line", x1=left, x2=left, y1=y.stop - 6, y2=y.start, class_="faultline")
+    return element(
+        "g", tooltip(f"{text}, {ending}"), band, edge, element("text", text, x=left + 4, y=y.stop + 8, class_="note")
+    )

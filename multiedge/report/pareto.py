@@ -1,0 +1,63 @@
+"""Throughput against a cost, and which runs no other run beats in both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from multiedge.report.svg import Axis, element, frame, picture, tooltip
+from multiedge.report.units import Scale, scale_for
+
+WIDTH, HEIGHT = 360, 300
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run: `number` is its place on the leaderboard."""
+
+    number: int
+    name: str
+    x: float
+    y: float
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other beats: none has more x with no more y, or less y with no less x. Ascending in x."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda point: (-point.x, point.y)):
+        if not best or point.y < best[-1].y:
+            best.append(point)
+    return best[::-1]
+
+
+def draw(points: Sequence[Point], x_unit: str, y_unit: str, x_title: str, y_title: str) -> Markup:
+    """Points by number; the front is filled and joined by steps, the rest hollow. Up and right is worse and better."""
+    x_scale, y_scale = scale_for([p.x for p in points], x_unit), scale_for([p.y for p in points], y_unit)
+    x = Axis(0.0, max(p.x for p in points) / x_scale.factor * 1.12 or 1.0, 52, WIDTH - 14)
+    y = Axis(0.0, max(p.y for p in points) / y_scale.factor * 1.15 or 1.0, HEIGHT - 46, 34)
+    best = front(points)
+    parts = frame(x, y, _titled(x_title, x_scale, "better →"), _titled(y_title, y_scale, "↓ better"))
+    parts.append(element("path", d=_steps(best, x, y, x_scale, y_scale), class_="front"))
+    for point in sorted(points, key=lambda point: point in best):
+        text = f"{point.number}. {point.name}: {x_scale.text(point.x)} {x_scale.unit}, {y_scale.text(point.y)} {y_scale.unit}"
+        px, py = x(point.x / x_scale.factor), y(point.y / y_scale.factor)
+        kind = "best" if point in best else "beaten"
+        label = element("text", str(point.number), x=px, y=py + 4, text_anchor="middle")
+        parts.append(element("g", tooltip(text), element("circle", cx=px, cy=py, r=10), label, class_=f"point {kind}"))
+    names = ", ".join(point.name for point in best)
+    return picture(parts, WIDTH, HEIGHT, f"{x_title} against {y_title}; no other run beats: {names}")
+
+
+def _titled(title: str, scale: Scale, arrow: str) -> str:
+    return f"{title} [{scale.unit}] {arrow}" if scale.unit else f"{title} {arrow}"
+
+
+def _steps(best: Sequence[Point], x: Axis, y: Axis, x_scale: Scale, y_scale: Scale) -> str:
+    """The edge of what the front's runs reach: level from each run to the left until the next one is cheaper."""
+    places = [(x(point.x / x_scale.factor), y(point.y / y_scale.factor)) for point in best]
+    path = [f"M{x.start:.1f},{places[0][1]:.1f}"]
+    for place, after in zip(places, [*places[1:], None], strict=True):
+        path.append(f"H{place[0]:.1f}" + (f"V{after[1]:.1f}" if after else f"V{y.stop:.1f}"))
+    return "".join(path)
