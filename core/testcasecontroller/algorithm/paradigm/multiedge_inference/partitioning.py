@@ -32,7 +32,7 @@ def partition(
     `input_shapes`, for inputs whose shape the model leaves open. `job.partition_point_list` means the strategy 'manual',
     and so do partition points in devices.yaml where no strategy is named.
     """
-    from multiedge import run
+    from multiedge.run import partition as write_parts_for
 
     settings = (hyperparameters, _attributes(job), yaml)
     points = getattr(job, "partition_point_list", None)
@@ -47,7 +47,7 @@ def partition(
         "shapes": _setting(settings, "input_shapes"),
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    manifest = run.partition(_existing(model), fleet, directory=folder, **chosen)
+    manifest = write_parts_for(_existing(model), fleet, directory=folder, **chosen)
     return folder, manifest.map_info
 
 
