@@ -67,7 +67,8 @@ class Cut:
 @dataclass(frozen=True)
 class Graph:
     """A model: `nodes` in topological order, `tensors` by name (activations, inputs and outputs), `parameters` by
-    name (initialisers; bytes are what they take on disk)."""
+    name: initialisers, and tensors that nodes make from these alone. Parameters are known before any input is, so they
+    never cross a cut: a part holds those that it reads."""
 
     name: str
     nodes: tuple[Node, ...]
@@ -129,7 +130,7 @@ class Graph:
                     unknown -= nbytes is None
                     total -= nbytes or 0
             for name in node.writes:
-                if name in last_read:
+                if name in last_read and name not in self.parameters:
                     enter(name)
             found.append(Cut(index + 1, tuple(live), None if unknown else total))
         return tuple(found)

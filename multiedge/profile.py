@@ -21,6 +21,21 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Span:
+    """What nodes [start, stop) take together. Parameters that several of them read count once; `peak_live_bytes` is the
+    most activations that exist while one of them runs, those that only pass by included."""
+
+    start: int
+    stop: int
+    macs: int
+    flops: float
+    parameter_bytes: int
+    output_bytes: int
+    peak_live_bytes: int
+    seconds: Mapping[str, float]
+
+
 @dataclass(frozen=True, eq=False)
 class Profile:
     """Costs of `graph`, arrays of one entry per node in topological order.
@@ -76,9 +91,11 @@ class Profile:
 
     @cached_property
     def output_bytes(self) -> Ints:
-        """Bytes that each node writes, (n,)."""
-        tensors = self.graph.tensors
-        sizes = [sum(tensors[name].nbytes or 0 for name in node.writes if name in tensors) for node in self.graph.nodes]
+        """Bytes of activations that each node writes, (n,); constants count as parameters where they are read."""
+        tensors = self.graph.tensors.keys() - self.graph.parameters.keys()
+        sizes = [
+            sum(self.graph.tensors[name].nbytes or 0 for name in node.writes if name in tensors) for node in self.graph.nodes
+        ]
         return np.array(sizes, dtype=np.int64)
 
     @cached_property
@@ -92,4 +109,22 @@ class Profile:
         sizes = self.graph.parameters
         return np.array(
             [sum(sizes[name].nbytes or 0 for name in node.reads if name in sizes) for node in self.graph.nodes], dtype=np.int64
+        )
+
+    def span(self, start: int = 0, stop: int | None = None) -> Span:
+        """Sums and peaks over nodes [start, stop), the whole model by default."""
+        stop = len(self) if stop is None else stop
+        if not 0 <= start < stop <= len(self):
+            raise ProfileError(f"profile of {self.graph.name}: no nodes [{start}, {stop}); it has {len(self)}")
+        parameters = self.graph.parameters
+        names = {name for node in self.graph.nodes[start:stop] for name in node.reads if name in parameters}
+        return Span(
+            start=start,
+            stop=stop,
+            macs=int(self.macs[start:stop].sum()),
+            flops=float(self.flops[start:stop].sum()),
+            parameter_bytes=sum(parameters[name].nbytes or 0 for name in names),
+            output_bytes=int(self.output_bytes[start:stop].sum()),
+            peak_live_bytes=int(self.live_bytes[start:stop].max()),
+            seconds={device: float(values[start:stop].sum()) for device, values in self.seconds.items()},
         )

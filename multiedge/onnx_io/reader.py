@@ -1,0 +1,85 @@
+"""A model file as a Graph."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from onnx import AttributeProto
+
+from multiedge.graph import Graph, Node, Tensor
+from multiedge.onnx_io.model_file import ModelFile, captures, open_model
+from multiedge.onnx_io.types import infer, parameter_of, tensor_of, with_shapes
+
+
+def read_graph(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
+    """The model in `path` as a Graph; weights stay on disk.
+
+    `shapes` gives example shapes for inputs with dynamic dimensions; without one, tensors that depend on them have no
+    `nbytes`. Initialisers and tensors made from them alone are `parameters`; nodes that make such constants come just
+    before their first reader. Raises ModelError, one line, for a file that is no sound ONNX model.
+    """
+    return graph_of(open_model(path), shapes)
+
+
+def graph_of(model: ModelFile, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
+    """The Graph of an opened model."""
+    proto = with_shapes(model.proto, shapes, str(model.path)) if shapes else model.proto
+    types = infer(proto)
+    parameters = _parameters(model, types)
+    graph = proto.graph
+    nodes = tuple(_node(node) for node in graph.node)
+    inputs = tuple(value.name for value in graph.input if value.name not in model.initialisers)
+    names = dict.fromkeys((*inputs, *(name for node in nodes for name in node.writes)))
+    return Graph(
+        name=graph.name or model.path.stem,
+        nodes=nodes,
+        inputs=inputs,
+        outputs=tuple(value.name for value in graph.output),
+        tensors={name: tensor_of(name, types.get(name)) for name in names},
+        parameters=parameters,
+        opsets={item.domain or "ai.onnx": item.version for item in proto.opset_import},
+        ir_version=proto.ir_version,
+        model_hash=model.model_hash,
+        path=str(model.path),
+    )
+
+
+def _parameters(model: ModelFile, types: Mapping[str, Any]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, tensor in model.initialisers.items():
+        values = getattr(tensor, "values", tensor)
+        found[name] = parameter_of(name, values.data_type, tensor.dims)
+    for name in sorted(model.constants - found.keys()):
+        found[name] = tensor_of(name, types.get(name))
+    return found
+
+
+def _node(node: Any) -> Node:
+    return Node(
+        name=node.name,
+        op_type=node.op_type,
+        inputs=tuple(node.input),
+        outputs=tuple(node.output),
+        domain=node.domain,
+        captures=captures(node),
+        attributes={attribute.name: _attribute(attribute) for attribute in node.attribute},
+    )
+
+
+def _attribute(attribute: Any) -> Any:
+    kind = attribute.type
+    if kind in (AttributeProto.INT, AttributeProto.FLOAT):
+        return attribute.i if kind == AttributeProto.INT else attribute.f
+    if kind == AttributeProto.STRING:
+        return attribute.s.decode("utf-8", "replace")
+    if kind in (AttributeProto.INTS, AttributeProto.FLOATS):
+        return tuple(attribute.ints if kind == AttributeProto.INTS else attribute.floats)
+    if kind == AttributeProto.STRINGS:
+        return tuple(text.decode("utf-8", "replace") for text in attribute.strings)
+    if kind == AttributeProto.TENSOR:
+        return tuple(attribute.t.dims)
+    if kind == AttributeProto.GRAPH:
+        return len(attribute.g.node)
+    return None

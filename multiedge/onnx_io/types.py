@@ -1,0 +1,105 @@
+"""Types of all tensors of a model: what the file says, completed by shape inference without weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, shape_inference
+
+from multiedge.errors import ConfigError, did_you_mean
+from multiedge.graph import Dim, Tensor
+
+_HALF_BYTE = (TensorProto.INT4, TensorProto.UINT4, getattr(TensorProto, "FLOAT4E2M1", -1))
+
+
+def infer(proto: Any) -> dict[str, Any]:
+    """TypeProto by name for everything whose type is known, without a change to `proto`."""
+    try:
+        inferred = shape_inference.infer_shapes(proto, data_prop=True)
+    except (shape_inference.InferenceError, RuntimeError, ValueError):
+        # A model may be sound and yet hold an operator that inference does not know; what the file says must do.
+        inferred = proto
+    graph = inferred.graph
+    found = {value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input)}
+    return {name: kind for name, kind in found.items() if kind.WhichOneof("value")}
+
+
+def with_shapes(proto: Any, shapes: Mapping[str, Sequence[int]], place: str) -> Any:
+    """A copy of `proto` whose inputs have the given shapes; symbolic sizes that follow from them are put in everywhere."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    inputs = {value.name: value for value in copy.graph.input}
+    sizes: dict[str, int] = {}
+    for name, shape in shapes.items():
+        if name not in inputs:
+            raise ConfigError(f"{place}: no input '{name}' to give a shape{did_you_mean(name, inputs)}")
+        _bind(inputs[name], shape, sizes, place)
+    for value in (*copy.graph.input, *copy.graph.output, *copy.graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in sizes:
+                dim.dim_value = sizes[dim.dim_param]
+    return copy
+
+
+def _bind(value: Any, shape: Sequence[int], sizes: dict[str, int], place: str) -> None:
+    declared = value.type.tensor_type.shape.dim
+    known = value.type.tensor_type.HasField("shape")
+    fits = not known or (
+        len(declared) == len(shape)
+        and all(not dim.HasField("dim_value") or dim.dim_value == size for dim, size in zip(declared, shape, strict=False))
+    )
+    if not fits or any(int(size) != size or size < 0 for size in shape):
+        wanted = [dim.dim_param or (dim.dim_value if dim.HasField("dim_value") else "?") for dim in declared]
+        raise ConfigError(f"{place}: input '{value.name}' has shape {wanted}, which {list(shape)} does not fit")
+    if not known:
+        value.type.tensor_type.shape.SetInParent()
+        for _ in shape:
+            declared.add()
+    for dim, size in zip(declared, shape, strict=True):
+        if dim.dim_param and sizes.setdefault(dim.dim_param, int(size)) != size:
+            raise ConfigError(f"{place}: size '{dim.dim_param}' is given as {sizes[dim.dim_param]} and as {size}")
+        dim.dim_value = int(size)
+
+
+def tensor_of(name: str, kind: Any) -> Tensor:
+    """A Tensor noun from a TypeProto; without one only the name is known."""
+    which = kind.WhichOneof("value") if kind is not None else None
+    if which is None:
+        return Tensor(name)
+    if which != "tensor_type":
+        return Tensor(name, which.removesuffix("_type").replace("_", " "))
+    shape = _shape(kind.tensor_type) if kind.tensor_type.HasField("shape") else None
+    return Tensor(name, dtype_name(kind.tensor_type.elem_type), shape, _nbytes(kind.tensor_type.elem_type, shape))
+
+
+def _shape(tensor: Any) -> tuple[Dim, ...]:
+    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor.shape.dim)
+
+
+def parameter_of(name: str, element: int, dims: Sequence[int]) -> Tensor:
+    shape = tuple(int(size) for size in dims)
+    return Tensor(name, dtype_name(element), shape, _nbytes(element, shape))
+
+
+def dtype_name(element: int) -> str | None:
+    """numpy's name of an element type; None if it is not stated."""
+    if element == TensorProto.UNDEFINED or element not in TensorProto.DataType.values():
+        return None
+    if element in _HALF_BYTE:
+        return str(TensorProto.DataType.Name(element)).lower()
+    return np.dtype(helper.tensor_dtype_to_np_dtype(element)).name
+
+
+def _nbytes(element: int, shape: tuple[Dim, ...] | None) -> int | None:
+    if shape is None or dtype_name(element) is None or element == TensorProto.STRING:
+        return None
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) < len(shape):
+        return None
+    if element in _HALF_BYTE:
+        return (math.prod(sizes) + 1) // 2
+    return math.prod(sizes) * int(np.dtype(helper.tensor_dtype_to_np_dtype(element)).itemsize)

@@ -1,0 +1,79 @@
+"""Where a model's large weights lie: external-data references, checked before anything follows them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from onnx import TensorProto
+
+from multiedge.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Bytes [offset, offset + length) of `file`, an absolute path without symbolic links."""
+
+    file: Path
+    offset: int
+    length: int
+
+
+def is_external(tensor: Any) -> bool:
+    return bool(tensor.data_location == TensorProto.EXTERNAL)
+
+
+def reference(tensor: Any, folder: Path) -> Reference:
+    """Where the data of an external tensor lies; `folder` is the model's own.
+
+    Raises ModelError if the reference leads out of the folder, to no file, or past the file's end: a model is a
+    stranger's file, and its paths are not to be trusted.
+    """
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    place = f"initialiser '{tensor.name}'"
+    location = entries.get("location", "")
+    file = resolve_inside(folder, location, place)
+    size = _size(file, place)
+    try:
+        offset = int(entries.get("offset", 0))
+        length = int(entries.get("length", size - offset))
+    except ValueError:
+        raise ModelError(f"{place}: expected offset and length as numbers, got {entries}") from None
+    if offset < 0 or length < 0 or offset + length > size:
+        raise ModelError(f"{place}: bytes {offset} to {offset + length} lie outside '{location}', which has {size}")
+    return Reference(file, offset, length)
+
+
+def resolve_inside(folder: Path, location: str, place: str) -> Path:
+    """`location` as an absolute path within `folder`; ModelError if it leads anywhere else."""
+    root = _real(folder)
+    candidate = Path(location)
+    if not location or candidate.is_absolute() or ".." in candidate.parts or "\0" in location:
+        raise ModelError(f"{place}: external data must lie in the model's folder, got '{location}'")
+    file = Path(os.path.realpath(root / candidate))
+    if root not in file.parents:
+        raise ModelError(f"{place}: external data '{location}' leads out of the model's folder by a symbolic link")
+    return file
+
+
+@lru_cache(maxsize=64)
+def _real(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))
+
+
+def _size(file: Path, place: str) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise ModelError(f"{place}: external data file '{file.name}' cannot be read: {error.strerror}") from error
+
+
+def refer(tensor: Any, location: str, offset: int, length: int) -> None:
+    """Makes `tensor` an external one that lies at `offset` of `location`."""
+    del tensor.external_data[:]
+    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
+        tensor.external_data.add(key=key, value=value)
+    tensor.data_location = TensorProto.EXTERNAL
