@@ -21,8 +21,12 @@ from partitioners.mincut import least_serial_placement
 from partitioners.staging import scheduled_stages, widest_stages
 
 _ENOUGH = 1e-9
-_MOST_MERGES = 60
-"""Stages beyond so many are not tried for merging pair by pair."""
+_MOST_PAIRS = 60
+"""Further pairs of devices are not tried for their minimum cut."""
+_ABSORBED = 0.01
+"""Constants that take up to this share of all time go where they are read."""
+_STAGE_WORTH = 1e-4
+"""The share of the request that a further stage, or an edge between devices, must save at least."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Branches:
         except InfeasibleError as error:
             refused = error
         if best is None or best.latency_s > bound_s * (1 + _ENOUGH):
-            for stages in self._placements(profile, fleet):
+            for stages in self._placements(profile, fleet, bound_s):
                 best = _better(best, _candidate(profile, fleet, stages))
         if best is None:
             raise refused or InfeasibleError(f"branches: no plan that fits {fleet.name} was found")
@@ -75,15 +79,15 @@ class Branches:
             left_out=unused(fleet, best.stages, "no faster request was found with it"),
         )
 
-    def _placements(self, profile: Profile, fleet: Fleet) -> Iterator[tuple[Stage, ...]]:
-        dag = build_dag(profile, fleet)
+    def _placements(self, profile: Profile, fleet: Fleet, bound_s: float) -> Iterator[tuple[Stage, ...]]:
+        dag = build_dag(profile, fleet, absorb_share=_ABSORBED)
         scheduler = Scheduler(dag, profile, fleet)
         first, order = scheduler.heft()
         pairs = list(combinations(range(len(fleet.names)), 2))
-        cuts = [least_serial_placement(dag, fleet, pair)[0] for pair in pairs[:_MOST_MERGES]]
+        cuts = [least_serial_placement(dag, fleet, pair)[0] for pair in pairs[:_MOST_PAIRS]]
         starts = [first, *sorted(set(cuts), key=lambda cut: scheduler.makespan(cut, order))[:2]]
         for placement in starts:
-            for tried in (placement, scheduler.improve(placement, order, self.moves, self.seed)):
+            for tried in (placement, scheduler.improve(placement, order, self.moves, self.seed, _STAGE_WORTH * bound_s)):
                 yield scheduled_stages(dag, fleet, tried, order)
                 yield widest_stages(dag, fleet, tried)
 
@@ -100,25 +104,30 @@ def _candidate(profile: Profile, fleet: Fleet, stages: Sequence[Stage]) -> _Cand
 def _better(best: _Candidate | None, other: _Candidate | None) -> _Candidate | None:
     if best is None or other is None:
         return best or other
-    return other if other.latency_s < best.latency_s * (1 - _ENOUGH) else best
+    worth = 1 + _STAGE_WORTH * max(0, len(other.stages) - len(best.stages))
+    return other if other.latency_s * worth < best.latency_s * (1 - _ENOUGH) else best
 
 
 def _merged(profile: Profile, fleet: Fleet, best: _Candidate) -> _Candidate:
-    """The candidate with stages of one device put together as long as the request gets no slower."""
-    changed = 2 < len(best.stages) <= _MOST_MERGES
-    while changed:
-        changed = False
-        for early, late in combinations(range(len(best.stages)), 2):
-            if best.stages[early].device != best.stages[late].device:
-                continue
-            for stages in _joined(best.stages, early, late):
-                found = _candidate(profile, fleet, stages)
-                if found is not None and found.latency_s <= best.latency_s * (1 + _ENOUGH):
-                    best, changed = found, True
-                    break
-            if changed:
-                break
+    """The candidate with stages that follow each other on a device put together where the request gets no slower."""
+    early = 0
+    while early < len(best.stages):
+        found = _merged_from(profile, fleet, best, early)
+        best, early = (best, early + 1) if found is None else (found, max(0, early - 1))
     return best
+
+
+def _merged_from(profile: Profile, fleet: Fleet, best: _Candidate, early: int) -> _Candidate | None:
+    """The candidate with stage `early` and the next one of its device as one stage, None if that would be slower."""
+    later = range(early + 1, len(best.stages))
+    late = next((index for index in later if best.stages[index].device == best.stages[early].device), None)
+    if late is None:
+        return None
+    for stages in _joined(best.stages, early, late):
+        found = _candidate(profile, fleet, stages)
+        if found is not None and found.latency_s <= best.latency_s * (1 + _ENOUGH):
+            return found
+    return None
 
 
 def _joined(stages: Sequence[Stage], early: int, late: int) -> Iterator[list[Stage]]:

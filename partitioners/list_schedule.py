@@ -72,20 +72,33 @@ class Scheduler:
             end = max(end, done[group] + back)
         return end
 
-    def improve(self, placement: Placement, order: Sequence[int], moves: int, seed: int) -> Placement:
+    def improve(self, placement: Placement, order: Sequence[int], moves: int, seed: int, crossing_s: float) -> Placement:
         """Hill climbing: `moves` times a random run of connected groups goes to another device and stays there if the
-        request gets no slower."""
+        price falls: the makespan and `crossing_s` for each edge between devices, which keeps idle groups in place. Then
+        each group once is tried on the devices of its neighbours."""
         rng = random.Random(seed)
-        best, best_s = list(placement), self.makespan(placement, order)
-        for _ in range(moves if len(self._names) > 1 else 0):
+        best, price = list(placement), self._price(placement, order, crossing_s)
+
+        def attempt(groups: Sequence[int], device: int) -> None:
+            nonlocal best, price
             trial = list(best)
-            device = rng.randrange(len(self._names))
-            for group in self._random_run(rng):
+            for group in groups:
                 trial[group] = device
-            seconds = self.makespan(trial, order)
-            if seconds <= best_s:
-                best, best_s = trial, seconds
+            found = self._price(trial, order, crossing_s) if trial != best else price
+            if found < price:
+                best, price = trial, found
+
+        for _ in range(moves if len(self._names) > 1 else 0):
+            attempt(self._random_run(rng), rng.randrange(len(self._names)))
+        for group in order if moves else ():
+            beside = (*self._dag.predecessors[group], *self._dag.successors[group])
+            for device in sorted({best[other] for other in beside}):
+                attempt([group], device)
         return tuple(best)
+
+    def _price(self, placement: Sequence[int], order: Sequence[int], crossing_s: float) -> float:
+        crossings = sum(placement[a] != placement[b] for a, b in self._dag.edges)
+        return self.makespan(placement, order) + crossing_s * crossings
 
     def priority_order(self) -> list[int]:
         """Groups by falling distance to the end, which is a topological order."""
