@@ -1,0 +1,96 @@
+"""A minimal stand-in for a checkout of KubeEdge Ianvs: the modules that its multi-edge paradigm meets, and a command.
+
+Written for the tests against what Ianvs promises a paradigm: `ParadigmBase(workspace, **kwargs)` with `modules`,
+`dataset` and `module_instances`; a test environment's and an algorithm's fields as keyword arguments, and no others.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+PARADIGM = "core/testcasecontroller/algorithm/paradigm"
+OLD_RESULT = "the paradigm that came with Ianvs"
+
+FILES = {
+    "setup.py": """
+        from setuptools import find_packages, setup
+        setup(name="ianvs", version="0.3.0", packages=find_packages(),
+              entry_points={"console_scripts": ["ianvs = core.cmd.benchmarking:main"]})
+    """,
+    "core/__init__.py": "",
+    "core/cmd/__init__.py": "",
+    "core/cmd/benchmarking.py": """
+        import os
+        import sys
+        import numpy as np
+        from core.testcasecontroller.algorithm.paradigm import MultiedgeInference
+
+        class Samples:
+            def __init__(self, x):
+                self.x = np.array(x)
+
+        class Dataset:
+            train_url = test_url = "index"
+            def load_data(self, file, data_type, label=None, use_raw=False, feature_process=None):
+                names = sorted(name for name in os.listdir("dataset") if name.endswith("npy"))
+                return Samples([os.path.abspath(f"dataset/{name}") for name in names])
+
+        class Module:
+            type, name, url = "basemodel", "BaseModel", ""
+            hyperparameters = {"strategy": "manual", "devices": "devices.yaml"}
+            def get_module_instance(self, module_type):
+                sys.path.insert(0, os.getcwd())
+                from basemodel import BaseModel
+                return BaseModel(**self.hyperparameters)
+
+        def main():
+            config = {"name": "a", "paradigm_type": "multiedgeinference", "initial_model_url": "model.onnx", "metrics": []}
+            flow = MultiedgeInference("workspace", dataset=Dataset(), modules={"basemodel": Module()}, **config)
+            result, system = flow.run()
+            print(result)
+
+        if __name__ == "__main__":
+            main()
+    """,
+    "core/common/__init__.py": "",
+    "core/common/log.py": """
+        import logging
+        LOGGER = logging.getLogger("ianvs")
+    """,
+    "core/common/constant.py": """
+        from enum import Enum
+        class ParadigmType(Enum):
+            MULTIEDGE_INFERENCE = "multiedgeinference"
+    """,
+    "core/testcasecontroller/__init__.py": "",
+    "core/testcasecontroller/algorithm/__init__.py": "",
+    f"{PARADIGM}/__init__.py": "from .multiedge_inference import MultiedgeInference\n",
+    f"{PARADIGM}/base.py": """
+        import os
+        class ParadigmBase:
+            def __init__(self, workspace, **kwargs):
+                self.modules = kwargs.get("modules")
+                self.dataset = kwargs.get("dataset")
+                self.workspace = workspace
+                self.system_metric_info = {}
+                self.module_instances = {kind: module.get_module_instance(kind) for kind, module in self.modules.items()}
+                os.environ["LOCAL_TEST"] = "TRUE"
+    """,
+    f"{PARADIGM}/multiedge_inference/__init__.py": "from .multiedge_inference import MultiedgeInference\n",
+    f"{PARADIGM}/multiedge_inference/multiedge_inference.py": f"""
+        from core.testcasecontroller.algorithm.paradigm.base import ParadigmBase
+        class MultiedgeInference(ParadigmBase):
+            def run(self):
+                return "{OLD_RESULT}", {{}}
+    """,
+}
+
+
+def write(folder: Path) -> Path:
+    """Writes the stand-in into `folder`, which then looks like a checkout."""
+    for name, text in FILES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text).lstrip("\n"), encoding="utf-8")
+    return folder

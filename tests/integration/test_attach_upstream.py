@@ -1,0 +1,149 @@
+"""The paradigm inside an upstream checkout, and both projects installed side by side; each run is a process of its own."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from multiedge.attach import attach, detach
+from tests import ianvs_standin
+from tests.ianvs_jobs import prepare
+
+ROOT = Path(__file__).parents[2]
+JOB = "plain/benchmarkingjob.yaml"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder to run from: the jobs, a model, a dataset, and one base model at the top."""
+    prepare(tmp_path / "work")
+    strategy = tmp_path / "work" / "strategy"
+    text = (strategy / "basemodel.py").read_text(encoding="utf-8")
+    for line in (
+        "from sedna.common.class_factory import ClassFactory, ClassType",
+        '@ClassFactory.register(ClassType.GENERAL, alias="BaseModel")',
+    ):
+        assert line in text
+        text = text.replace(line, "")
+    (tmp_path / "work" / "basemodel.py").write_text(text.replace("self, strategy", "self, **kwargs"), encoding="utf-8")
+    (strategy / "devices.yaml").rename(tmp_path / "work" / "devices.yaml")
+    return tmp_path / "work"
+
+
+def run(folder, *command, **environment):
+    known = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=folder, env={**known, **environment}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_an_upstream_checkout_partitions_with_it_and_not_without(folder, tmp_path):
+    checkout = ianvs_standin.write(tmp_path / "ianvs")
+    command = (sys.executable, "-m", "core.cmd.benchmarking")
+    assert run(folder, *command, PYTHONPATH=str(checkout)).stdout.strip() == ianvs_standin.OLD_RESULT
+    attach(checkout, ROOT)
+    result = run(folder, *command, PYTHONPATH=str(checkout)).stdout.strip()
+    assert result == "{'pred': [0, 1, 2, 3], 'stages': 'phone > tablet'}"
+    detach(checkout)
+    assert run(folder, *command, PYTHONPATH=str(checkout)).stdout.strip() == ianvs_standin.OLD_RESULT
+
+
+def test_without_multiedge_the_paradigm_still_runs_whole_models(folder, tmp_path):
+    checkout = ianvs_standin.write(tmp_path / "ianvs")
+    attach(checkout, ROOT)
+    (folder / "basemodel.py").write_text(
+        "class BaseModel:\n"
+        "    def __init__(self, **kwargs): pass\n"
+        "    def load(self, url): self.url = url\n"
+        "    def predict(self, x, train_dataset=None): return self.url, len(x)\n",
+        encoding="utf-8",
+    )
+    block = "import sys; sys.modules['multiedge'] = None; from core.cmd.benchmarking import main; main()"
+    assert run(folder, sys.executable, "-c", block, PYTHONPATH=str(checkout)).stdout.strip() == "('model.onnx', 4)"
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A virtual environment with wheels of both projects, ours last; the packages that they need are this one's."""
+    base = tmp_path_factory.mktemp("environment")
+    wheels = base / "wheels"
+    for source in (ianvs_standin.write(base / "ianvs"), copy_of_sources(base / "ours")):
+        pip = (sys.executable, "-m", "pip", "-q", "wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), str(source))
+        run(base, *pip)
+    venv.create(base / "venv", with_pip=False)
+    target = sysconfig.get_path("purelib", vars={"base": str(base / "venv")})
+    packages = Path(sysconfig.get_path("purelib"))
+    borrowed = base / "borrowed"
+    borrowed.mkdir()
+    for package in packages.iterdir():
+        if "multi_edge_bench" not in package.name and not package.name.endswith(".pth"):
+            (borrowed / package.name).symlink_to(package)
+    (Path(target) / "borrowed.pth").write_text(f"{borrowed}\n", encoding="utf-8")
+    return base
+
+
+def copy_of_sources(folder):
+    from shutil import copy, copytree, ignore_patterns
+
+    for name in ("core", "multiedge", "partitioners", "profilers"):
+        copytree(ROOT / name, folder / name, ignore=ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        if (ROOT / name).is_file():
+            copy(ROOT / name, folder)
+    return folder
+
+
+def install(base, pattern):
+    (wheel,) = (base / "wheels").glob(pattern)
+    python = str(base / "venv" / "bin" / "python")
+    run(
+        base,
+        sys.executable,
+        "-m",
+        "pip",
+        "-q",
+        "--python",
+        python,
+        "install",
+        "--force-reinstall",
+        "--no-deps",
+        "--no-index",
+        str(wheel),
+    )
+
+
+def test_side_by_side_nothing_of_ianvss_is_overwritten(environment, folder):
+    base, binaries = environment, environment / "venv" / "bin"
+    install(base, "ianvs-*")
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(base / "venv")}))
+    before = {path: path.read_bytes() for path in site.joinpath("core").rglob("*.py")}
+    install(base, "multi_edge_bench-*")
+    assert {path: path.read_bytes() for path in site.joinpath("core").rglob("*.py")} == before
+
+    theirs = run(folder, str(binaries / "ianvs"))
+    assert theirs.stdout.strip() == ianvs_standin.OLD_RESULT
+    assert "KubeEdge Ianvs 0.3.0 is installed, so its host runs" in theirs.stderr
+
+    ours = run(folder, str(binaries / "python"), "-m", "multiedge.host", "-f", JOB)
+    assert "whole" in ours.stdout
+    assert (site / "multiedge" / "_host" / "core" / "cmd" / "benchmarking.py").is_file()
+
+    attach(site, ROOT)
+    assert "'stages': 'phone > tablet'" in run(folder, str(binaries / "ianvs")).stdout
+    detach(site)
+    run(base, sys.executable, "-m", "pip", "-q", "--python", str(binaries / "python"), "uninstall", "-y", "multi-edge-bench")
+    assert {path: path.read_bytes() for path in site.joinpath("core").rglob("*.py")} == before
+
+
+def test_alone_the_command_runs_our_host(environment, folder):
+    base = environment
+    python = str(base / "venv" / "bin" / "python")
+    run(base, sys.executable, "-m", "pip", "-q", "--python", python, "uninstall", "-y", "ianvs")
+    install(base, "multi_edge_bench-*")
+    assert "whole" in run(folder, str(base / "venv" / "bin" / "ianvs"), "-f", JOB).stdout
