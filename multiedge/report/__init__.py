@@ -1,0 +1,1 @@
+"""Figures -> table, page, trace, annotated model, and the results file that they are rebuilt from."""

@@ -61,7 +61,10 @@ def make_result(
     extra: Mapping[str, float | MetricValue | None] | None = None,
     repeats: Mapping[str, Sequence[float]] | None = None,
 ) -> RunResult:
-    """The result of a run on this machine, now. `plan` is a manifest's plan (plan.json); `extra` are figures from elsewhere, such as accuracy, by name."""
+    """The result of a run on this machine, now.
+
+    `plan` is a manifest's plan (plan.json); `extra` are figures from elsewhere, such as accuracy, by name.
+    """
     data = dict(plan or {})
     figures = compute(measurements, plan=data) | {key: _figure(key, value) for key, value in (extra or {}).items()}
     return RunResult(

@@ -1,0 +1,127 @@
+"""report.html: one self-contained page for one run or a whole leaderboard.
+
+Nothing is loaded from anywhere: style, script and pictures are in the file, and its content policy forbids the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from multiedge import __version__
+from multiedge.errors import ConfigError
+from multiedge.report import views
+from multiedge.report.compare import compare
+from multiedge.report.results import SCHEMA, RunResult, from_json, load_results, write_text
+from multiedge.report.units import human
+
+TITLE = "Multi-edge inference: results"
+
+
+def write_report(
+    results: Sequence[RunResult | Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    *,
+    title: str = TITLE,
+    failed: Iterable[tuple[str, str]] = (),
+    against: RunResult | None = None,
+) -> Path:
+    """Writes the page for these results (RunResult, or results JSON data) and returns its path.
+
+    `failed` are (test case, reason) pairs without results; `against` is a run to compare each of the others with.
+    Raises ConfigError if there is nothing to show.
+    """
+    runs = [entry if isinstance(entry, RunResult) else from_json(entry, f"results[{n}]") for n, entry in enumerate(results)]
+    failures = list(failed)
+    if not runs and not failures:
+        raise ConfigError(f"{path}: expected at least one results file to report on, got none; write one with `multiedge run`")
+    return write_text(path, render_page(runs, title=title, failed=failures, against=against))
+
+
+def render_page(
+    results: Sequence[RunResult],
+    *,
+    title: str = TITLE,
+    failed: Sequence[tuple[str, str]] = (),
+    against: RunResult | None = None,
+) -> str:
+    """The page's HTML."""
+    ranked = views.rank(results)
+    columns, numbers, missing = views.board(ranked)
+    environment = Environment(
+        loader=PackageLoader("multiedge.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"human": human, "percent": _percent, "signed": _signed, "words": _words}
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        version=__version__,
+        columns=columns,
+        numbers=numbers,
+        missing=missing,
+        failed=failed,
+        results=ranked,
+        trade_offs=views.trade_offs(ranked),
+        overlay=views.latency_overlay(ranked),
+        runs=[views.view(number, result, len(ranked)) for number, result in enumerate(ranked, 1)],
+        against=against,
+        differences=[(result, compare(result, against)) for result in ranked] if against else [],
+        origins=_origins(ranked),
+    )
+
+
+def site(results_dir: str | os.PathLike[str], out: str | os.PathLike[str], **options: Any) -> Path:
+    """One page for every results file below `results_dir`, whatever its name: what the end of a job calls.
+
+    Other JSON files are passed over. `options` are those of `write_report`.
+    """
+    return write_report([load_results(path) for path in find_results(results_dir)], out, **options)
+
+
+def find_results(directory: str | os.PathLike[str]) -> list[Path]:
+    """Every results file below a folder, by path."""
+    return [path for path in sorted(Path(directory).rglob("*.json")) if _is_results(path)]
+
+
+def _is_results(path: Path) -> bool:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not JSON: some other file of the job
+        return False
+    return isinstance(data, dict) and data.get("schema") == SCHEMA
+
+
+def _origins(results: Sequence[RunResult]) -> list[tuple[list[int], RunResult]]:
+    """Where the runs come from: numbers of the runs that share machine, versions and commit, and one of them."""
+    groups: dict[str, tuple[list[int], RunResult]] = {}
+    for number, result in enumerate(results, 1):
+        key = json.dumps([result.machine, result.versions, result.commit], sort_keys=True, default=str)
+        groups.setdefault(key, ([], result))[0].append(number)
+    return list(groups.values())
+
+
+def _percent(share: float | None) -> str:
+    return "not measured" if share is None else f"{share:.0%}"
+
+
+def _signed(share: float | None) -> str:
+    return "–" if share is None else f"{share:+.1%}".replace("-", "−")
+
+
+def _words(value: Any) -> str:
+    """A setting for people: lists joined, mappings as `key: value`."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_words(entry)}" for key, entry in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_words, value)) or "none"
+    return (
+        {True: "yes", False: "no", None: "none"}.get(value, str(value)) if isinstance(value, (bool, type(None))) else str(value)
+    )

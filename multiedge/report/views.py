@@ -1,0 +1,290 @@
+"""What the page shows, as plain values: the template only places it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+
+from multiedge.measurements import Measurements
+from multiedge.metrics import METRICS, describe
+from multiedge.metrics.run import latencies_s
+from multiedge.plan import CALLER
+from multiedge.report import curves, gantt, pareto
+from multiedge.report.leaderboard import Column, make_column, order_columns
+from multiedge.report.results import RunResult
+from multiedge.report.units import human, number_of
+
+BARS_IN_ALL = 3000
+"""Gantt bars on one page; more would not fit a megabyte."""
+
+COUNTS = ("items", "completed", "failed", "lost", "duplicated", "recovery_s")
+"""Figures that get a column only where some run has something to tell."""
+
+TILES = ("fps", "latency_mean_s", "peak_memory_bytes", "energy_per_item_j", "accuracy_top1", "fidelity")
+
+TRADE_OFFS = (
+    ("latency_mean_s", "mean latency"),
+    ("peak_memory_bytes", "peak memory"),
+    ("energy_per_item_j", "energy per item"),
+)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure in large: the number, its unit, and what qualifies it."""
+
+    label: str
+    number: str
+    unit: str
+    note: str
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """One device of one run: shares are of 1 (None: not known), texts are for people."""
+
+    name: str
+    colour: int
+    busy_share: float | None
+    memory: str
+    memory_share: float | None
+    planned_share: float | None
+    limit: str
+    memory_parts: str
+    energy: str
+    energy_note: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the plan expected against what was seen; `error` is (seen - expected) / expected, None where one is missing."""
+
+    what: str
+    expected: str
+    seen: str
+    error: float | None
+
+
+@dataclass(frozen=True)
+class StageCard:
+    """One stage in the picture of the plan; `sends` says what leaves it."""
+
+    number: int
+    devices: str
+    colour: int
+    nodes: str
+    compute: str
+    sends: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run's part of the page."""
+
+    number: int
+    result: RunResult
+    tiles: Sequence[Tile]
+    stages: Sequence[StageCard]
+    entering: str
+    lanes: Sequence[gantt.Lane]
+    gantt: Markup
+    throughput: Markup
+    cdf: Markup
+    devices: Sequence[DeviceRow]
+    predictions: Sequence[Prediction]
+    quantiles: Sequence[tuple[str, str]]
+    graph: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def strategy(self) -> str:
+        return str(self.result.plan.get("strategy", ""))
+
+
+def rank(results: Sequence[RunResult]) -> list[RunResult]:
+    """Fastest first; runs without a throughput last, in the order given."""
+
+    def speed(result: RunResult) -> float:
+        figure = result.results.get("fps")
+        return figure.value if figure is not None and figure.value is not None else -1.0
+
+    return sorted(results, key=speed, reverse=True)
+
+
+def board(results: Sequence[RunResult]) -> tuple[list[Column], list[list[float | None]], list[str]]:
+    """The leaderboard's columns, their numbers for sorting, and the metrics that no run measured."""
+    names = [name for name in order_columns(name for result in results for name in result.results) if name != "rank"]
+    made, numbers, missing = [], [], []
+    for name in names:
+        figures = [result.results.get(name) for result in results]
+        values = [number_of(figure.value) if figure else None for figure in figures]
+        if name in COUNTS and (name in ("items", "completed") or not any(values)):
+            continue
+        if all(value is None for value in values) and not any(figure and figure.note.startswith("n<") for figure in figures):
+            missing.append(name)
+            continue
+        made.append(make_column(name, figures))
+        numbers.append(values)
+    return made, numbers, missing
+
+
+def trade_offs(results: Sequence[RunResult]) -> list[tuple[str, Markup]]:
+    """Throughput against each cost that at least two runs measured."""
+    drawn = []
+    for name, title in TRADE_OFFS:
+        points = []
+        for number, result in enumerate(results, 1):
+            x, y = (result.results.get(metric) for metric in ("fps", name))
+            if x and y and x.value is not None and y.value is not None:
+                points.append(pareto.Point(number, result.name, x.value, y.value))
+        if len(points) > 1:
+            drawn.append((title, pareto.draw(points, "items/s", describe(name)[0], "throughput", title)))
+    return drawn
+
+
+def latency_overlay(results: Sequence[RunResult], most: int = 8) -> Markup:
+    """The latency distributions of the first `most` runs in one picture."""
+    known = [(n, r.name, latencies_s(r.measurements)) for n, r in enumerate(results, 1) if r.measurements]
+    return curves.latency_cdf(known[:most], 720, 340) if len(known) > 1 else Markup("")
+
+
+def view(number: int, result: RunResult, runs: int) -> RunView:
+    """One run's part of a page that shows `runs` of them."""
+    run = result.measurements
+    known = run is not None
+    lanes = gantt.lanes(run) if run else []
+    colours = {lane.device: lane.colour for lane in lanes}
+    return RunView(
+        number,
+        result,
+        tiles=[tile for name in TILES if (tile := _tile(result, name))],
+        stages=_stage_cards(result.plan, colours),
+        entering=_bytes_between(result.plan, CALLER, 0),
+        lanes=lanes,
+        gantt=gantt.draw(run, max(60, min(600, BARS_IN_ALL // runs))) if run else Markup(""),
+        throughput=curves.throughput(run) if run else Markup(""),
+        cdf=curves.latency_cdf([(number, result.name, latencies_s(run))]) if run else Markup(""),
+        devices=_device_rows(run, colours) if run else [],
+        predictions=_predictions(result),
+        quantiles=_quantiles(result),
+        settings={**result.configuration, **(dict(run.settings) if run and known else {})},
+    )
+
+
+def _tile(result: RunResult, name: str) -> Tile | None:
+    figure = result.results.get(name)
+    if figure is None or (figure.value is None and name not in METRICS):
+        return None
+    text, _, unit = human(figure.value, figure.unit).partition(" ")
+    label = {"fps": "throughput", "latency_mean_s": "mean latency", "peak_memory_bytes": "peak memory"}.get(name, name)
+    if figure.value is None:
+        return Tile(label, "–", "", f"not measured: {figure.note}" if figure.note else "not measured")
+    note = figure.note if figure.method == "measured" else f"{figure.method}; {figure.note}".rstrip("; ")
+    return Tile(label.removesuffix("_j").replace("_", " "), text, unit, note)
+
+
+def _stage_cards(plan: Mapping[str, Any], colours: Mapping[str, int]) -> list[StageCard]:
+    cards = []
+    for index, stage in enumerate(plan.get("stages", ())):
+        count = sum(stop - start for start, stop in stage.get("nodes", ()))
+        devices = [stage["device"], *stage.get("replicas", ())]
+        sends = [
+            f"{human(move['nbytes'], 'B')} to {_end_name(move['target'])}"
+            for move in plan.get("transfers", ())
+            if move["source"] == index
+        ]
+        compute = human(stage.get("compute_s"), "s")
+        cards.append(
+            StageCard(
+                index + 1, ", ".join(devices), colours.get(devices[0], index % 8), f"{count} nodes", compute, tuple(sends)
+            )
+        )
+    return cards
+
+
+def _end_name(stage: int) -> str:
+    return "the caller" if stage == CALLER else f"stage {stage + 1}"
+
+
+def _bytes_between(plan: Mapping[str, Any], source: int, target: int) -> str:
+    found = [move["nbytes"] for move in plan.get("transfers", ()) if (move["source"], move["target"]) == (source, target)]
+    return human(sum(found), "B") if found else ""
+
+
+def _device_rows(run: Measurements, colours: Mapping[str, int]) -> list[DeviceRow]:
+    memory = {entry.device: entry for entry in run.memory}
+    energy = {entry.device: entry for entry in run.energy}
+    rows = []
+    for number, name in enumerate(run.devices):
+        held, drawn = memory.get(name), energy.get(name)
+        peak, planned, limit = (held.peak_bytes, held.planned_bytes, held.limit_bytes) if held else (None, None, None)
+        limit = limit if limit and limit < 1 << 60 else None  # no limit was declared
+        full = limit or max(peak or 0, planned or 0) or None
+        rows.append(
+            DeviceRow(
+                name,
+                colours.get(name, number % gantt.COLOURS),
+                run.busy_s(name) / run.wall_s if run.wall_s > 0 and name in colours else None,
+                human(peak, "B"),
+                peak / full if peak is not None and full else None,
+                planned / full if planned is not None and full else None,
+                f"of {human(limit, 'B')}" if limit else "no limit declared",
+                _memory_parts(held.anonymous_bytes, held.file_bytes, held.method) if held else "",
+                human(drawn.joules if drawn else None, "J"),
+                _energy_note(drawn.method, drawn.source, drawn.peak_w, drawn.window_s) if drawn else "",
+            )
+        )
+    return rows
+
+
+def _memory_parts(anonymous: int | None, file: int | None, method: str) -> str:
+    parts = [f"{human(value, 'B')} {what}" for value, what in ((anonymous, "anonymous"), (file, "file")) if value is not None]
+    return ", ".join([*parts, method])
+
+
+def _energy_note(method: str, source: str, peak_w: float | None, window_s: float | None) -> str:
+    peak = f"peak {human(peak_w, 'W')} over {human(window_s, 's')}" if peak_w is not None else ""
+    return ", ".join(part for part in (method if method != "none" else "", source, peak) if part)
+
+
+def _predictions(result: RunResult) -> list[Prediction]:
+    """The plan's expectations beside the run's figures, whole first and then stage by stage."""
+    plan, figures = result.plan, result.results
+    if not plan:
+        return []
+
+    def seen(name: str) -> float | None:
+        figure = figures.get(name)
+        return figure.value if figure else None
+
+    whole = [
+        ("throughput", plan.get("fps_bound"), seen("fps"), "items/s"),
+        ("mean latency", plan.get("latency_s"), seen("latency_mean_s"), "s"),
+        ("energy per item", plan.get("energy_j"), seen("energy_per_item_j"), "J"),
+        ("network per item", plan.get("network_bytes"), seen("network_bytes"), "B"),
+    ]
+    means = gantt.stage_means(result.measurements) if result.measurements else []
+    for index, stage in enumerate(plan.get("stages", ())):
+        mean = means[index] if index < len(means) else None
+        whole.append((f"stage {index + 1} on {stage['device']}", stage.get("compute_s"), mean, "s"))
+    if result.measurements:
+        whole += [(f"memory of {m.device}", m.planned_bytes, m.peak_bytes, "B") for m in result.measurements.memory]
+    return [_prediction(*row) for row in whole if row[1] is not None or row[2] is not None]
+
+
+def _prediction(what: str, expected: float | None, observed: float | None, unit: str) -> Prediction:
+    error = (observed - expected) / expected if expected and observed is not None else None
+    return Prediction(what, "–" if expected is None else human(expected, unit), human(observed, unit), error)
+
+
+def _quantiles(result: RunResult) -> list[tuple[str, str]]:
+    names = ("mean", "p50", "p90", "p99", "max")
+    found = []
+    for name in names:
+        figure = result.results.get(f"latency_{name}_s")
+        if figure:
+            found.append((name, human(figure.value, "s") if figure.value is not None else figure.note.partition(":")[0]))
+    return found
