@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import mmap
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from multiedge.errors import ModelError
-from multiedge.onnx_io.weights import Reference, is_external, reference
+from multiedge.onnx_io.types import infer
+from multiedge.onnx_io.weights import Reference, inline, is_external, reference
 from multiedge.onnx_io.wire import without_weights
 
 _SAMPLE_BYTES = 2048
@@ -39,6 +41,11 @@ class ModelFile:
     @property
     def graph(self) -> Any:
         return self.proto.graph
+
+    @cached_property
+    def types(self) -> dict[str, Any]:
+        """TypeProto by name of everything whose type is known."""
+        return infer(self.proto)
 
     @cached_property
     def initialisers(self) -> dict[str, Any]:
@@ -72,14 +79,28 @@ class ModelFile:
 
 
 def open_model(path: str | os.PathLike[str]) -> ModelFile:
-    """The model in `path` with its weights left on disk; ModelError, one line, if it is none."""
+    """The model in `path` with its weights left on disk; ModelError, one line, if it is none.
+
+    Reading and then cutting a model opens it twice; the last one is kept for as long as its file is the same.
+    """
     path = Path(path)
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such model file (looked from {Path.cwd()})") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    return _open(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _open(path: Path, inode: int, size: int, mtime_ns: int) -> ModelFile:
     proto = _parse(path, _structure(path))
     if not proto.graph.node and not proto.graph.output:
         raise ModelError(f"{path}: holds no graph; is it an ONNX model?")
     structure_hash = hashlib.sha256(_without_locations(proto)).hexdigest()
     references = {tensor.name: reference(tensor, path.parent) for tensor in proto.graph.initializer if is_external(tensor)}
-    _check_inner_weights(path, proto.graph)
+    _inline_inner_weights(proto.graph, path.parent)
     order_nodes(proto.graph, str(path))
     name_nodes(proto.graph)
     model = ModelFile(path, proto, references, structure_hash)
@@ -90,13 +111,10 @@ def open_model(path: str | os.PathLike[str]) -> ModelFile:
 def _structure(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size == 0:
+            if os.fstat(file.fileno()).st_size == 0:
                 raise ModelError(f"{path}: is empty; expected an ONNX model")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
                 return without_weights(data, path.name)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such model file (looked from {Path.cwd()})") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
     except ModelError as error:
@@ -119,21 +137,17 @@ def _without_locations(proto: Any) -> bytes:
     return bytes(bare.SerializeToString(deterministic=True))
 
 
-def _check_inner_weights(path: Path, graph: Any) -> None:
-    """Tensors inside attributes and sub-graphs may be external too; they must lie in the model's folder as well."""
+def _inline_inner_weights(graph: Any, folder: Path) -> None:
+    """Reads external tensors inside attributes and sub-graphs, which runtimes do not all follow, into the structure."""
     for node in graph.node:
         for attribute in node.attribute:
-            for tensor in (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors):
+            inner = subgraphs(attribute)
+            tensors = [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
+            for tensor in (*tensors, *(tensor for child in inner for tensor in child.initializer)):
                 if is_external(tensor):
-                    raise ModelError(
-                        f"{path}: node '{node.name}': attribute '{attribute.name}' is external data, which cannot be cut;"
-                        " save the model with attributes inline"
-                    )
-            for inner in subgraphs(attribute):
-                for tensor in inner.initializer:
-                    if is_external(tensor):
-                        reference(tensor, path.parent)
-                _check_inner_weights(path, inner)
+                    inline(tensor, reference(tensor, folder))
+            for child in inner:
+                _inline_inner_weights(child, folder)
 
 
 def subgraphs(attribute: Any) -> list[Any]:
@@ -195,8 +209,6 @@ def order_nodes(graph: Any, place: str) -> None:
 
 
 def _topological(before: list[set[int]]) -> list[int]:
-    import heapq
-
     after: list[list[int]] = [[] for _ in before]
     for index, sources in enumerate(before):
         for source in sources:
@@ -258,8 +270,8 @@ def delay_constants(model: ModelFile) -> None:
             if top in placed:
                 pending.pop()
                 continue
-            names = (*nodes[top].input, *captures(nodes[top]))
-            first = list(dict.fromkeys(home[name] for name in names if name in home and home[name] not in placed))
+            reads = (*nodes[top].input, *captures(nodes[top]))
+            first = list(dict.fromkeys(home[name] for name in reads if name in home and home[name] not in placed))
             if first:
                 pending.extend(reversed(first))
             else:

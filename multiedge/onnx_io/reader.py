@@ -26,7 +26,7 @@ def read_graph(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]]
 def graph_of(model: ModelFile, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
     """The Graph of an opened model."""
     proto = with_shapes(model.proto, shapes, str(model.path)) if shapes else model.proto
-    types = infer(proto)
+    types = infer(proto) if shapes else model.types
     parameters = _parameters(model, types)
     graph = proto.graph
     nodes = tuple(_node(node) for node in graph.node)

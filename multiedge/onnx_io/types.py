@@ -91,7 +91,7 @@ def dtype_name(element: int) -> str | None:
         return None
     if element in _HALF_BYTE:
         return str(TensorProto.DataType.Name(element)).lower()
-    return np.dtype(helper.tensor_dtype_to_np_dtype(element)).name
+    return str(np.dtype(helper.tensor_dtype_to_np_dtype(element)).name)
 
 
 def _nbytes(element: int, shape: tuple[Dim, ...] | None) -> int | None:

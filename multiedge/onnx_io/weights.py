@@ -71,6 +71,15 @@ def _size(file: Path, place: str) -> int:
         raise ModelError(f"{place}: external data file '{file.name}' cannot be read: {error.strerror}") from error
 
 
+def inline(tensor: Any, place: Reference) -> None:
+    """Makes an external tensor hold its data itself."""
+    with place.file.open("rb") as file:
+        file.seek(place.offset)
+        tensor.raw_data = file.read(place.length)
+    del tensor.external_data[:]
+    tensor.data_location = TensorProto.DEFAULT
+
+
 def refer(tensor: Any, location: str, offset: int, length: int) -> None:
     """Makes `tensor` an external one that lies at `offset` of `location`."""
     del tensor.external_data[:]

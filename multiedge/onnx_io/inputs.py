@@ -1,0 +1,85 @@
+"""Seeded inputs that fit a model's signature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multiedge.errors import ModelError
+from multiedge.graph import Graph, Tensor
+
+BATCH, LENGTH = 1, 8
+"""What a dimension without a size gets: the first one is taken for a batch, others for a length."""
+
+_PASSES_VALUES = frozenset(
+    {"Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Expand", "Tile", "Slice", "Concat"}
+)
+"""Operators whose output holds the values of their first input, so that indices stay indices."""
+
+
+def random_inputs(graph: Graph, seed: int = 0) -> dict[str, Any]:
+    """An array for every input of `graph`: floats from N(0, 1), integers that stay within the tables that they index.
+
+    A sequence input is a list of arrays. Dimensions without a size are 1 where they come first and 8 elsewhere, equal
+    names equal sizes; read the graph with `shapes` to choose them. Raises ModelError for a type that cannot be made up.
+    """
+    generator = np.random.default_rng(seed)
+    sizes: dict[str, int] = {}
+    return {name: _value(graph, graph.tensors[name], generator, sizes) for name in graph.inputs}
+
+
+def _value(graph: Graph, tensor: Tensor, generator: np.random.Generator, sizes: dict[str, int]) -> Any:
+    if tensor.dtype is None or tensor.shape is None:
+        if tensor.dtype == "sequence":
+            return [generator.standard_normal((2, 3)).astype(np.float32) for _ in range(2)]
+        raise ModelError(f"{graph.name}: input '{tensor.name}' has no known type or shape, so none can be made up; give one")
+    return _array(graph, tensor, _shape(tensor, sizes), generator)
+
+
+def _shape(tensor: Tensor, sizes: dict[str, int]) -> tuple[int, ...]:
+    found = []
+    for axis, dim in enumerate(tensor.shape or ()):
+        default = BATCH if axis == 0 else LENGTH
+        found.append(dim if isinstance(dim, int) else sizes.setdefault(dim, default) if dim else default)
+    return tuple(found)
+
+
+def _array(graph: Graph, tensor: Tensor, shape: tuple[int, ...], generator: np.random.Generator) -> npt.NDArray[Any]:
+    if tensor.dtype == "object":
+        return np.array([f"text {index}" for index in range(int(np.prod(shape)))], dtype=object).reshape(shape)
+    try:
+        dtype = np.dtype(str(tensor.dtype))
+    except TypeError:
+        raise ModelError(f"{graph.name}: input '{tensor.name}' of type {tensor.dtype} cannot be made up; give one") from None
+    if dtype.kind == "b":
+        return generator.integers(0, 2, shape).astype(dtype)
+    if dtype.kind in "iu":
+        return generator.integers(0, _bound(graph, tensor.name), shape).astype(dtype)
+    if dtype.kind == "c":
+        return (generator.standard_normal(shape) + 1j * generator.standard_normal(shape)).astype(dtype)
+    return generator.standard_normal(shape).astype(dtype)
+
+
+def _bound(graph: Graph, name: str) -> int:
+    """Below what the values of an integer input must stay: the smallest table that they index, or 2 (a mask, a flag)."""
+    smallest, pending, seen = None, [name], {name}
+    while pending:
+        reading = pending.pop()
+        for index in graph.consumers.get(reading, ()):
+            node = graph.nodes[index]
+            if node.op_type == "Gather" and node.inputs[1] == reading:
+                rows = _rows(graph, node.inputs[0], int(node.attributes.get("axis", 0)))
+                smallest = rows if smallest is None else min(smallest, rows)
+            elif node.op_type in _PASSES_VALUES and node.inputs[0] == reading and node.outputs[0] not in seen:
+                seen.add(node.outputs[0])
+                pending.append(node.outputs[0])
+    return smallest or 2
+
+
+def _rows(graph: Graph, table: str, axis: int) -> int:
+    tensor = graph.parameters.get(table) or graph.tensors.get(table)
+    shape = tensor.shape if tensor is not None and tensor.shape is not None else ()
+    size = shape[axis] if -len(shape) <= axis < len(shape) else None
+    return size if isinstance(size, int) and size > 0 else 2

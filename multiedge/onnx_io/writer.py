@@ -1,0 +1,215 @@
+"""A plan made into files: one sub-model per stage, its weights linked or copied, and the manifest.
+
+*Linked* parts refer to the original weights through a hard link in the plan's folder, since runtimes refuse external
+data that is a symbolic link or lies outside the model's folder; they cost a few KB. *Copied* parts hold the bytes that
+they need and nothing else, for shipping to a device. Either way `InferenceSession(part)` of plain onnxruntime works.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from multiedge.errors import ModelError, PlanError
+from multiedge.graph import Graph
+from multiedge.onnx_io.extract import Extractor
+from multiedge.onnx_io.manifest import FILE_NAME, fingerprint, sha256, write_manifest
+from multiedge.onnx_io.model_file import ModelFile, open_model
+from multiedge.onnx_io.weights import Reference, is_external, refer
+from multiedge.plan import CALLER, Manifest, Part, Plan, Stage, Transfer
+from multiedge.plan_file import plan_to_json
+
+ALIGNMENT = 4096
+"""Copied weights begin at multiples of this, so that a runtime can map them."""
+
+_CHUNK_BYTES = 1 << 23
+
+
+def write_parts(graph: Graph, plan: Plan, directory: str | os.PathLike[str], *, copy_weights: bool = False) -> Manifest:
+    """Writes `sub_model_1.onnx`, `sub_model_2.onnx`, ... and `plan.json` to `directory`, and returns the manifest.
+
+    An earlier plan in the folder is replaced; other files are left alone. Where the file system cannot link the
+    weights, they are copied, and the manifest says so. Raises CutError for a place where the model cannot be cut,
+    ModelError if the model's file is no longer the one that `graph` was read from.
+    """
+    model = _same_model(graph)
+    folder = Path(directory)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _retire(folder)
+        store = _CopiedWeights(folder) if copy_weights else _linked_or_copied(folder, model)
+        parts = _write_all(Extractor(model, graph), plan, store)
+        manifest = Manifest(
+            model=str(Path(model.path).resolve()),
+            model_hash=graph.model_hash,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+            parts=parts,
+            transfers=(*plan.transfers, *_initialiser_results(graph)),
+            weights=store.kind,
+            directory=str(folder),
+            plan=plan_to_json(plan, graph),
+        )
+        write_manifest(manifest)
+    except OSError as error:
+        raise PlanError(f"{folder}: cannot be written: {error}") from error
+    return manifest
+
+
+def _same_model(graph: Graph) -> ModelFile:
+    if graph.path is None:
+        raise ModelError(f"{graph.name}: this graph was not read from a file, so there is nothing to cut")
+    model = open_model(graph.path)
+    if model.model_hash != graph.model_hash:
+        raise ModelError(f"{graph.path}: has changed since it was read; read it again and plan anew")
+    return model
+
+
+def _retire(folder: Path) -> None:
+    """Takes an earlier plan out of force, then its parts: first the manifest, so that a kill leaves no plan, not half a one."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
+    for pattern in ("sub_model_*.onnx", "sub_model_*.weights", "weights_*.linked", ".*.partial"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+def _write_all(extractor: Extractor, plan: Plan, store: _LinkedWeights | _CopiedWeights) -> tuple[Part, ...]:
+    parts = []
+    for number, stage in enumerate(plan.stages):
+        outputs = _outputs(extractor.graph, number, stage, plan.transfers)
+        name = f"sub_model_{number + 1}"
+        proto, inputs = extractor.part(name, stage.nodes, outputs)
+        files = store.place(name, proto, extractor.model.references)
+        parts.append(Part(number, f"{name}.onnx", stage.device, inputs, outputs, files, stage.replicas))
+    return tuple(parts)
+
+
+def _outputs(graph: Graph, number: int, stage: Stage, transfers: Sequence[Transfer]) -> tuple[str, ...]:
+    """What the stage makes and others need, in the order in which it makes it."""
+    wanted = {name for move in transfers if move.source == number for name in move.tensors}
+    wanted |= set(graph.outputs)
+    made = [name for node in stage.nodes for name in graph.nodes[node].writes if name in wanted]
+    return (*made, *(name for move in _initialiser_results(graph) if move.source == number for name in move.tensors))
+
+
+def _initialiser_results(graph: Graph) -> tuple[Transfer, ...]:
+    """Outputs that are initialisers: no node makes them, so the first stage gives them."""
+    names = tuple(name for name in graph.outputs if name in graph.parameters and name not in graph.producer)
+    return (Transfer(0, CALLER, names, sum(graph.parameters[name].nbytes or 0 for name in names)),) if names else ()
+
+
+@dataclass(frozen=True)
+class _LinkedWeights:
+    """Hard links to the files that hold the weights: `names` by original file."""
+
+    folder: Path
+    names: Mapping[Path, str]
+    kind: str = "linked"
+
+    def place(self, name: str, part: Any, references: Mapping[str, Reference]) -> dict[str, str]:
+        used = set()
+        for tensor in part.graph.initializer:
+            if is_external(tensor):
+                place = references[tensor.name]
+                refer(tensor, self.names[place.file], place.offset, place.length)
+                used.add(self.names[place.file])
+        digest = _save(self.folder, name, part)
+        return {f"{name}.onnx": digest, **{file: fingerprint(self.folder / file) for file in sorted(used)}}
+
+
+def _linked_or_copied(folder: Path, model: ModelFile) -> _LinkedWeights | _CopiedWeights:
+    files = sorted({place.file for place in model.references.values()})
+    names = {file: f"weights_{number}.linked" for number, file in enumerate(files, start=1)}
+    try:
+        for file, name in names.items():
+            os.link(file, folder / name)
+    except OSError:
+        # Another file system, or one without hard links: the bytes must be brought here.
+        for name in names.values():
+            (folder / name).unlink(missing_ok=True)
+        return _CopiedWeights(folder)
+    return _LinkedWeights(folder, names)
+
+
+@dataclass(frozen=True)
+class _CopiedWeights:
+    """One weights file per part, with that part's bytes alone; tensors that share their bytes are stored once."""
+
+    folder: Path
+    kind: str = "copied"
+
+    def place(self, name: str, part: Any, references: Mapping[str, Reference]) -> dict[str, str]:
+        file = f"{name}.weights"
+        offsets: dict[Reference, int] = {}
+        end = 0
+        for tensor in part.graph.initializer:
+            if is_external(tensor):
+                source = references[tensor.name]
+                if source not in offsets:
+                    offsets[source] = end
+                    end = -(-(end + source.length) // ALIGNMENT) * ALIGNMENT
+                refer(tensor, file, offsets[source], source.length)
+        digests = {f"{name}.onnx": _save(self.folder, name, part)}
+        if offsets:
+            digests[file] = _copy(self.folder / file, offsets)
+        return digests
+
+
+def _save(folder: Path, name: str, part: Any) -> str:
+    raw = part.SerializeToString(deterministic=True)
+    path = folder / f"{name}.onnx"
+    temporary = folder / f".{name}.partial"
+    temporary.write_bytes(raw)
+    os.replace(temporary, path)
+    return sha256(path)
+
+
+def _copy(path: Path, offsets: Mapping[Reference, int]) -> str:
+    """Copies each range to its offset; returns the digest, computed on one core while another copies."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with temporary.open("wb") as target, ThreadPoolExecutor(1) as pool:
+        copied = pool.submit(_copy_ranges, target.fileno(), offsets)
+        digest = _digest(offsets)
+        copied.result()
+    os.replace(temporary, path)
+    return digest
+
+
+def _copy_ranges(target: int, offsets: Mapping[Reference, int]) -> None:
+    for source, offset in offsets.items():
+        with source.file.open("rb") as file:
+            _copy_range(file.fileno(), target, source.offset, offset, source.length)
+
+
+def _copy_range(source: int, target: int, start: int, offset: int, length: int) -> None:
+    while length:
+        done = _copy_some(source, target, start, offset, min(length, _CHUNK_BYTES))
+        if done == 0:
+            raise ModelError("the weights file ended while it was being copied; write the parts again")
+        start, offset, length = start + done, offset + done, length - done
+
+
+def _copy_some(source: int, target: int, start: int, offset: int, length: int) -> int:
+    try:
+        return os.copy_file_range(source, target, length, start, offset)
+    except (AttributeError, OSError):
+        # Not on this system, or not between these file systems.
+        return os.pwrite(target, os.pread(source, length, start), offset)
+
+
+def _digest(offsets: Mapping[Reference, int]) -> str:
+    """The digest of the file that `_copy_ranges` writes, gaps included."""
+    digest, at = hashlib.sha256(), 0
+    for source, offset in offsets.items():
+        digest.update(bytes(offset - at))
+        with source.file.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            with memoryview(mapped) as view, view[source.offset : source.offset + source.length] as weights:
+                digest.update(weights)
+        at = offset + source.length
+    return f"sha256:{digest.hexdigest()}"
