@@ -154,9 +154,7 @@ def test_folder_with_an_unknown_class_or_nothing_is_an_error(tmp_path: Path) -> 
         ilsvrc.prepare_folder(tmp_path / "val", tmp_path / "out")
 
 
-@pytest.mark.parametrize(
-    ("text", "wrong"), [("", "empty index"), ("a.jpg 1\nb.jpg\n", "index.txt:2: expected 'PICTURE")]
-)
+@pytest.mark.parametrize(("text", "wrong"), [("", "empty index"), ("a.jpg 1\nb.jpg\n", "index.txt:2: expected 'PICTURE")])
 def test_index_that_cannot_be_read_names_the_line(tmp_path: Path, text: str, wrong: str) -> None:
     (tmp_path / "index.txt").write_text(text)
     with pytest.raises(ConfigError, match=wrong):

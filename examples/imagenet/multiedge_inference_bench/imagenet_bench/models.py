@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from imagenet_bench.index import write_text
@@ -116,8 +117,9 @@ def _from_file(name: str, path: Path) -> tuple[nn.Module, Weights]:
             state = torch.load(path, map_location="cpu", weights_only=True)
         own = module.state_dict()
         module.load_state_dict(state if set(state) == set(own) else in_order(own, state, path))
-    except (RuntimeError, OSError, ValueError, EOFError, AttributeError) as error:
-        raise ConfigError(f"{path}: expected a state dict for {name}, got {type(error).__name__}: {error}") from error
+    except (RuntimeError, OSError, ValueError, EOFError, AttributeError, UnpicklingError) as error:
+        finding = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise ConfigError(f"{path}: expected a state dict for {name}, got {finding}") from error
     return module, Weights(_source(path), trained=True)
 
 
