@@ -10,5 +10,6 @@ PROFILERS = Registry(
     {
         "static": "profilers.static:StaticProfiler",
         "measured": "profilers.measured:MeasuredProfiler",
+        "segments": "profilers.segments:SegmentsProfiler",
     },
 )

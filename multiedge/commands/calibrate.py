@@ -1,0 +1,33 @@
+"""`multiedge calibrate`: what this machine sustains, as lines for devices.yaml."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from dataclasses import asdict
+
+from multiedge.commands.profile import progress_bar
+from multiedge.errors import ConfigError
+from profilers.calibration import devices_yaml, measure
+
+HELP = "measure this machine for devices.yaml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the runtime (default: 1)")
+    parser.add_argument("--name", default=platform.node() or "host", help="name of the device (default: this host's name)")
+    parser.add_argument("--json", action="store_true", help="print figures as JSON, not lines for devices.yaml")
+
+
+def run(args: argparse.Namespace) -> int:
+    if not 1 <= args.threads <= (os.cpu_count() or 1):
+        raise ConfigError(f"--threads: expected 1 to {os.cpu_count()} (this machine's CPUs), got {args.threads}")
+    with progress_bar("calibrating") as progress:
+        calibration, hop = measure(args.threads, progress)
+    if args.json:
+        print(json.dumps({**asdict(calibration), "hop": asdict(hop)}, indent=1))
+    else:
+        print(devices_yaml(calibration, hop, args.name))
+    return 0

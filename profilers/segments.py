@@ -1,0 +1,240 @@
+"""Times of the real sub-models that a plan would use, fed back until the plan and the clock agree.
+
+A segment's time is not the sum of its nodes' times: cutting undoes fusions, moves layout changes and warms caches anew. So
+every stage of a plan is cut out, run and timed; the times of its nodes are rescaled to add up to that; the strategy plans
+again. libcoral's profiling partitioner times only the last segment; here it is all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from multiedge import cost
+from multiedge.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+from multiedge.errors import ConfigError, ProfileError
+from multiedge.fleet import Fleet
+from multiedge.graph import Graph
+from multiedge.onnx_io import random_inputs, write_parts
+from multiedge.plan import Manifest, Plan, Stage
+from multiedge.profile import Profile
+from partitioners import PARTITIONERS
+from profilers.contract import Progress, silent
+from profilers.host import runner, runtime_name
+from profilers.measured import MeasuredProfiler, host_name, host_threads, machine_name
+from profilers.stopwatch import Accuracy, time_in_turn
+
+STAGE_ACCURACY = Accuracy(relative=0.02, budget_s=4.0, least=5, most=200, warmup=2)
+
+
+class Strategy(Protocol):
+    """A partitioner: `partitioners.contract.Partitioner`."""
+
+    def plan(self, profile: Profile, fleet: Fleet) -> Plan: ...
+
+
+class Timer(Protocol):
+    """Something that can tell how long each stage of a plan takes on this machine."""
+
+    def times(self, graph: Graph, plan: Plan, threads: Sequence[int]) -> list[float]:
+        """Seconds of each stage, with as many threads as stated for each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Round:
+    """One turn of planning and timing; seconds of each stage on this machine. `value` is the plan's objective with the
+    measured times."""
+
+    stages: tuple[Stage, ...]
+    predicted_s: tuple[float, ...]
+    measured_s: tuple[float, ...]
+    value: float
+
+    @property
+    def error(self) -> float:
+        """The largest relative difference between predicted and measured."""
+        pairs = zip(self.predicted_s, self.measured_s, strict=True)
+        return max(abs(predicted - measured) / measured for predicted, measured in pairs)
+
+
+def refine(
+    profile: Profile, fleet: Fleet, strategy: Strategy, timer: Timer, *, rounds: int = 6, tolerance: float = 0.03
+) -> tuple[Profile, Plan, tuple[Round, ...]]:
+    """The profile with segment times, the best plan whose stages were all timed, and what happened on the way.
+
+    Ends when predicted and measured agree within `tolerance`, when planning again gives the same stages, or after
+    `rounds`. ProfileError if the profile holds no measured times of this machine.
+    """
+    history: list[Round] = []
+    best: tuple[float, Profile, Plan] | None = None
+    plan = strategy.plan(profile, fleet)
+    for _ in range(rounds):
+        threads = [host_threads(fleet.device(stage.device)) for stage in plan.stages]
+        measured = timer.times(profile.graph, plan, threads)
+        predicted = [_host_seconds(profile, stage, count) for stage, count in zip(plan.stages, threads, strict=True)]
+        profile = rescale(profile, fleet, plan.stages, threads, measured)
+        timed = _timed_plan(profile, fleet, plan)
+        history.append(Round(plan.stages, tuple(predicted), tuple(measured), timed.value))
+        if best is None or timed.value < best[0]:
+            best = timed.value, profile, timed
+        again = strategy.plan(profile, fleet)
+        if again.stages == plan.stages:
+            # Planned with the very times that were measured: whatever the strategy proves holds for them.
+            best = (timed.value, profile, again) if timed.value <= best[0] else best
+            break
+        if history[-1].error <= tolerance:
+            break
+        plan = again
+    assert best is not None
+    return _noted(best[1], history), best[2], tuple(history)
+
+
+def rescale(
+    profile: Profile, fleet: Fleet, stages: Sequence[Stage], threads: Sequence[int], measured_s: Sequence[float]
+) -> Profile:
+    """The profile with the nodes of each stage rescaled so that they add up to what was measured.
+
+    Times of all devices that this machine stands in for with as many threads change by the same factor.
+    """
+    seconds = {name: values.copy() for name, values in profile.seconds.items()}
+    for stage, count, measured in zip(stages, threads, measured_s, strict=True):
+        nodes = list(stage.nodes)
+        overhead = profile.overhead_s.get(host_name(count), 0.0)
+        known = _host_seconds(profile, stage, count) - overhead
+        factor = max(measured - overhead, measured * 1e-3) / known if known > 0 else 1.0
+        alike = [device.name for device in fleet.devices if host_threads(device) == count]
+        for name in (host_name(count), *alike):
+            seconds[name][nodes] *= factor
+    return replace(profile, seconds=seconds)
+
+
+def _host_seconds(profile: Profile, stage: Stage, threads: int) -> float:
+    name = host_name(threads)
+    if name not in profile.seconds:
+        raise ProfileError(
+            f"profile of {profile.graph.name}: timing segments needs times measured on this machine with {threads}"
+            f" thread{'s' if threads > 1 else ''}; profile with --profiler measured"
+        )
+    return float(profile.seconds[name][list(stage.nodes)].sum()) + profile.overhead_s.get(name, 0.0)
+
+
+def _timed_plan(profile: Profile, fleet: Fleet, plan: Plan) -> Plan:
+    """The same placement with the estimate that measured times give; what was proven for other times is dropped."""
+    expected = cost.estimate(profile, fleet, plan.stages, plan.transfers)
+    value = cost.objective_value(plan.objective, expected)
+    return replace(plan, estimate=expected, value=value, lower_bound=None, bound_scope="")
+
+
+def _noted(profile: Profile, history: Sequence[Round]) -> Profile:
+    sources = {name: f"{source}, segments timed" for name, source in profile.sources.items()}
+    rounds = [{"predicted_s": r.predicted_s, "measured_s": r.measured_s, "value": r.value} for r in history]
+    return replace(profile, sources=sources, settings={**profile.settings, "segment_rounds": rounds})
+
+
+class SegmentTimer:
+    """Cuts the stages of a plan out of the model and times them here, each with the tensors that really reach it.
+
+    `cache` is a folder that keeps times by what was timed: model, nodes, input shapes, threads, runtime and machine.
+    """
+
+    def __init__(
+        self,
+        cache: str | os.PathLike[str] | None = None,
+        accuracy: Accuracy = STAGE_ACCURACY,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> None:
+        self.cache = None if cache is None else Path(cache)
+        self.accuracy = accuracy
+        self.seed = seed
+        self.progress = progress
+        self._known: dict[str, float] = {}
+
+    def times(self, graph: Graph, plan: Plan, threads: Sequence[int]) -> list[float]:
+        keys = [segment_key(graph, stage, count) for stage, count in zip(plan.stages, threads, strict=True)]
+        missing = {index for index, key in enumerate(keys) if self._recall(key) is None}
+        if missing:
+            with tempfile.TemporaryDirectory(prefix="multiedge-segments-") as directory:
+                manifest = write_parts(graph, plan, directory)
+                for index, seconds in self._time(graph, manifest, threads, missing).items():
+                    self._remember(keys[index], seconds)
+        return [self._known[key] for key in keys]
+
+    def _time(self, graph: Graph, manifest: Manifest, threads: Sequence[int], wanted: set[int]) -> dict[int, float]:
+        tensors: dict[str, Any] = dict(random_inputs(graph, self.seed))
+        sessions: list[tuple[int, OnnxRuntimeSession, dict[str, Any], Path]] = []
+        for index, part in enumerate(manifest.parts):
+            path = Path(manifest.directory) / part.file
+            session = OnnxRuntimeBackend.open(path, threads=threads[index])
+            feed = {name: tensors[name] for name in part.inputs}
+            runner(session, feed, path)()
+            tensors.update(session.run(feed))
+            if index in wanted:
+                sessions.append((index, session, feed, path))
+            else:
+                session.close()
+        timings = time_in_turn([runner(s, feed, path) for _, s, feed, path in sessions], self.accuracy, self.progress)
+        for _, session, _, _ in sessions:
+            session.close()
+        return {sessions[i][0]: timing.median_s for i, timing in enumerate(timings)}
+
+    def _recall(self, key: str) -> float | None:
+        if key not in self._known and self.cache is not None:
+            try:
+                self._known[key] = float(json.loads((self.cache / f"{key}.json").read_text())["seconds"])
+            except (OSError, ValueError, KeyError, TypeError):
+                return None  # absent or damaged: it is timed again and written anew
+        return self._known.get(key)
+
+    def _remember(self, key: str, seconds: float) -> None:
+        self._known[key] = seconds
+        if self.cache is not None:
+            self.cache.mkdir(parents=True, exist_ok=True)
+            temporary = self.cache / f".{key}.{os.getpid()}"
+            temporary.write_text(json.dumps({"seconds": seconds}))
+            os.replace(temporary, self.cache / f"{key}.json")
+
+
+def segment_key(graph: Graph, stage: Stage, threads: int) -> str:
+    """A hash of everything that a segment's time depends on; its device does not matter, the machine does."""
+    shapes = {name: graph.tensors[name].shape for name in graph.inputs}
+    what = [graph.model_hash, shapes, stage.ranges, threads, runtime_name(), machine_name()]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class SegmentsProfiler:
+    """Measures nodes, plans with `strategy`, times the stages, and so on until they agree: see `refine`.
+
+    The last plan's times are in the profile, its history in `settings['segment_rounds']`.
+    """
+
+    def __init__(
+        self,
+        strategy: str = "throughput",
+        options: Mapping[str, Any] | None = None,
+        rounds: int = 6,
+        tolerance: float = 0.03,
+        budget_s: float = 8.0,
+        cache: str | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> None:
+        if rounds < 1:
+            raise ConfigError(f"rounds: expected at least 1, got {rounds}")
+        self.strategy: Strategy = PARTITIONERS.load(strategy)(**(options or {}))
+        self.rounds = rounds
+        self.tolerance = tolerance
+        self.measured = MeasuredProfiler(budget_s=budget_s, seed=seed, progress=progress)
+        self.timer = SegmentTimer(cache, seed=seed, progress=progress)
+
+    def profile(self, graph: Graph, fleet: Fleet) -> Profile:
+        measured = self.measured.profile(graph, fleet)
+        found, _, _ = refine(measured, fleet, self.strategy, self.timer, rounds=self.rounds, tolerance=self.tolerance)
+        return found

@@ -1,0 +1,89 @@
+"""A profile in few numbers: its costliest nodes and operators, and one line that says it all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from multiedge.profile import Profile
+from multiedge.quantity import human_bytes
+
+
+@dataclass(frozen=True)
+class Row:
+    """A node or an operator type: its time on the device that the table is about, and that time's share of the whole."""
+
+    name: str
+    op_type: str
+    nodes: int
+    seconds: float
+    share: float
+    macs: int
+    parameter_bytes: int
+    output_bytes: int
+
+
+def costliest_nodes(profile: Profile, device: str, count: int = 10) -> list[Row]:
+    """The nodes that take longest on `device`, longest first."""
+    seconds = profile.seconds_on(device)
+    order = np.argsort(-seconds, kind="stable")[:count]
+    return [_row(profile, seconds, [index], profile.graph.nodes[index].name) for index in order.tolist()]
+
+
+def costliest_operators(profile: Profile, device: str, count: int = 10) -> list[Row]:
+    """The operator types that take longest on `device` together, longest first."""
+    seconds = profile.seconds_on(device)
+    members: dict[str, list[int]] = {}
+    for index, node in enumerate(profile.graph.nodes):
+        members.setdefault(node.op_type, []).append(index)
+    rows = [_row(profile, seconds, indices, op_type) for op_type, indices in members.items()]
+    return sorted(rows, key=lambda row: -row.seconds)[:count]
+
+
+def headline(profile: Profile, device: str) -> str:
+    """One line: size, work, memory and time of the model."""
+    whole = profile.span()
+    return (
+        f"{profile.graph.name}: {len(profile)} nodes, {whole.macs / 1e9:.3g} GMACs,"
+        f" {human_bytes(whole.parameter_bytes)} of parameters, at most {human_bytes(whole.peak_live_bytes)} of activations,"
+        f" {whole.seconds[device] * 1e3:.4g} ms on {device} ({profile.sources.get(device, 'source not stated')})"
+    )
+
+
+def summary(profile: Profile, device: str, count: int = 10) -> dict[str, Any]:
+    """The same as JSON data, with the total on every device."""
+    whole = profile.span()
+    return {
+        "model": profile.graph.name,
+        "model_hash": profile.graph.model_hash,
+        "nodes": len(profile),
+        "macs": whole.macs,
+        "flops": whole.flops,
+        "parameter_bytes": whole.parameter_bytes,
+        "peak_live_bytes": whole.peak_live_bytes,
+        "devices": {
+            name: {"seconds": seconds, "source": profile.sources.get(name, "")} for name, seconds in whole.seconds.items()
+        },
+        "costliest_nodes": [vars(row) for row in costliest_nodes(profile, device, count)],
+        "costliest_operators": [vars(row) for row in costliest_operators(profile, device, count)],
+        "uncounted": list(profile.uncounted),
+        "settings": dict(profile.settings),
+    }
+
+
+def _row(profile: Profile, seconds: Any, indices: list[int], name: str) -> Row:
+    total = float(seconds.sum())
+    parameters = profile.graph.parameters
+    read = {tensor for index in indices for tensor in profile.graph.nodes[index].reads if tensor in parameters}
+    return Row(
+        name=name,
+        op_type=profile.graph.nodes[indices[0]].op_type,
+        nodes=len(indices),
+        seconds=float(seconds[indices].sum()),
+        share=float(seconds[indices].sum()) / total if total > 0 else 0.0,
+        macs=int(profile.macs[indices].sum()),
+        parameter_bytes=sum(parameters[tensor].nbytes or 0 for tensor in read),
+        output_bytes=int(profile.output_bytes[indices].sum()),
+    )
