@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -128,18 +129,27 @@ def _stale(folder: Path, name: str, known: str) -> str:
         return f"'{name}' leads out of the plan's folder"
     if not path.is_file():
         return f"'{name}' is missing"
-    now = fingerprint(path) if known.startswith("stat:") else sha256(path)
+    now = fingerprint(path) if known.startswith("stat:") else digest_of(path)
     return "" if now == known else f"'{name}' has changed since the plan was written"
 
 
-def sha256(path: Path) -> str:
-    """'sha256:...' of a file's content."""
-    digest = hashlib.sha256()
+def digest_of(path: Path) -> str:
+    """'blake2b:...' of a file's content."""
+    digest = new_digest()
     buffer = bytearray(1 << 20)
     with path.open("rb") as file, memoryview(buffer) as view:
         while count := file.readinto(buffer):
             digest.update(view[:count])
-    return f"sha256:{digest.hexdigest()}"
+    return named(digest)
+
+
+def new_digest() -> Any:
+    """BLAKE2b with 32 bytes: as good as SHA-256, and faster where the processor has no instruction for the latter."""
+    return hashlib.blake2b(digest_size=32)
+
+
+def named(digest: Any) -> str:
+    return f"blake2b:{digest.hexdigest()}"
 
 
 def fingerprint(path: Path) -> str:

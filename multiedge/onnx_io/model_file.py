@@ -203,8 +203,8 @@ def order_nodes(graph: Any, place: str) -> None:
     order = _topological([{made_by[name] for name in names if name in made_by} for names in needs])
     if len(order) < len(graph.node):
         stuck = sorted(set(range(len(graph.node))) - set(order))[:3]
-        names = ", ".join(f"{index} '{graph.node[index].name}'" for index in stuck)
-        raise ModelError(f"{place}: the graph has a cycle; nodes on or behind it: {names}")
+        shown = ", ".join(f"{index} '{graph.node[index].name}'" for index in stuck)
+        raise ModelError(f"{place}: the graph has a cycle; nodes on or behind it: {shown}")
     _reorder(graph, order)
 
 

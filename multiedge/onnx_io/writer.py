@@ -7,7 +7,6 @@ they need and nothing else, for shipping to a device. Either way `InferenceSessi
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 from multiedge.errors import ModelError, PlanError
 from multiedge.graph import Graph
 from multiedge.onnx_io.extract import Extractor
-from multiedge.onnx_io.manifest import FILE_NAME, fingerprint, sha256, write_manifest
+from multiedge.onnx_io.manifest import FILE_NAME, digest_of, fingerprint, named, new_digest, write_manifest
 from multiedge.onnx_io.model_file import ModelFile, open_model
 from multiedge.onnx_io.weights import Reference, is_external, refer
 from multiedge.plan import CALLER, Manifest, Part, Plan, Stage, Transfer
@@ -167,7 +166,7 @@ def _save(folder: Path, name: str, part: Any) -> str:
     temporary = folder / f".{name}.partial"
     temporary.write_bytes(raw)
     os.replace(temporary, path)
-    return sha256(path)
+    return digest_of(path)
 
 
 def _copy(path: Path, offsets: Mapping[Reference, int]) -> str:
@@ -205,11 +204,15 @@ def _copy_some(source: int, target: int, start: int, offset: int, length: int) -
 
 def _digest(offsets: Mapping[Reference, int]) -> str:
     """The digest of the file that `_copy_ranges` writes, gaps included."""
-    digest, at = hashlib.sha256(), 0
+    digest, at = new_digest(), 0
     for source, offset in offsets.items():
         digest.update(bytes(offset - at))
-        with source.file.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            with memoryview(mapped) as view, view[source.offset : source.offset + source.length] as weights:
-                digest.update(weights)
+        with (
+            source.file.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            memoryview(mapped) as view,
+            view[source.offset : source.offset + source.length] as weights,
+        ):
+            digest.update(weights)
         at = offset + source.length
-    return f"sha256:{digest.hexdigest()}"
+    return named(digest)
