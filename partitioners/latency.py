@@ -1,0 +1,81 @@
+"""The shortest time for one request: the contiguous plan with the least sum of computing and sending, proven.
+
+The recurrence f[S, u][q] = min over p of f[S without u, w][p] + transfer(w, u, p) + compute(u, [p, q)) runs over all
+sets S of devices, as in the shortest-path formulation of model splitting (DADS, IONN), here for any number of devices,
+any order of them and hard memory limits.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import numpy as np
+
+from multiedge.errors import InfeasibleError
+from multiedge.fleet import Fleet
+from multiedge.plan import Plan
+from multiedge.profile import Profile
+from partitioners.chain import Chain
+from partitioners.cheapest import Prices, cheapest
+from partitioners.contract import contiguous_plan, unused
+from partitioners.search import States
+from partitioners.throughput import smallest_bottleneck
+
+
+class Latency:
+    """Least latency of one request in an idle pipeline, over any order and subset of the devices; memory limits hard.
+
+    `most_bottleneck_s` asks besides for at least 1 / most_bottleneck_s items per second.
+    """
+
+    def __init__(self, most_bottleneck_s: float | None = None) -> None:
+        self.most_bottleneck_s = most_bottleneck_s
+
+    def plan(self, profile: Profile, fleet: Fleet) -> Plan:
+        """The contiguous plan of least latency and its bound; InfeasibleError if memory or the bottleneck forbid all."""
+        start = perf_counter()
+        chain = Chain.of(profile, fleet)
+        most_s = np.inf if self.most_bottleneck_s is None else self.most_bottleneck_s
+        found = cheapest(chain, States(chain), latency_prices(chain), most_s)
+        if not found.path:
+            raise too_strict(chain, most_s)
+        stages = chain.stages(found.path)
+        plan = contiguous_plan("latency", "latency", profile, fleet, stages)
+        return contiguous_plan(
+            "latency",
+            "latency",
+            profile,
+            fleet,
+            stages,
+            lower_bound=plan.value if np.isclose(plan.value, found.price, rtol=1e-9) else min(plan.value, found.price),
+            bound_scope="contiguous plans" + (f" of at least {1 / most_s:.4g} items/s" if np.isfinite(most_s) else ""),
+            solve_s=perf_counter() - start,
+            left_out=unused(fleet, stages, f"no plan that uses it is faster than {plan.value * 1e3:.4g} ms"),
+        )
+
+
+def too_strict(chain: Chain, most_s: float) -> InfeasibleError:
+    """The error for a bottleneck that no plan keeps, with the smallest that one does, or for memory that holds none."""
+    least = smallest_bottleneck(chain)
+    return InfeasibleError(
+        f"no contiguous plan of {chain.profile.graph.name} on {chain.fleet.name} has a bottleneck of at most"
+        f" {most_s * 1e3:.6g} ms; allow {least.seconds * 1e3:.6g} ms, the least possible"
+    )
+
+
+def latency_prices(chain: Chain) -> Prices:
+    """Seconds on the way of one item: its stages, its hand-overs, and its results back to where items arise."""
+    group = [way.group for way in chain.ways]
+    nodes = chain.seconds[group]
+    finite = np.where(np.isfinite(chain.per_byte_s), chain.per_byte_s, 0.0)
+    # A hand-over goes over one link whatever the number of replicas, so their shares are undone.
+    members = np.array([way.replicas for way in chain.ways])
+    sending = (finite * members[:, None] * members)[:, :, None] * chain.cut
+    return Prices(
+        nodes=nodes,
+        last_nodes=nodes + (chain.leave_per_byte_s * members)[:, None] * chain.results,
+        stage=chain.overhead_s[group],
+        enter=chain.enter_latency_s + chain.enter_per_byte_s * members * chain.cut[0],
+        hand_over=chain.latency_s[:, :, None] + sending,
+        last_stage=chain.leave_latency_s,
+    )
