@@ -23,15 +23,6 @@ class ModuleType(Enum):
     BASEMODEL = "basemodel"
 
 
-class DatasetFormat(Enum):
-    """Endings of dataset indexes."""
-
-    TXT = "txt"
-    CSV = "csv"
-    JSON = "json"
-    JSONL = "jsonl"
-
-
 class TestObjectType(Enum):
     """What a job can compare."""
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    _Handler = logging.StreamHandler[TextIO]
+else:
+    # Python 3.10 cannot subscript it.
+    _Handler = logging.StreamHandler
 
 
-class _CurrentStderr(logging.StreamHandler[TextIO]):
+class _CurrentStderr(_Handler):
     """Writes to what `sys.stderr` is at that moment; a handler that keeps the first one misses redirections."""
 
     @property

@@ -14,10 +14,6 @@ from multiedge.errors import ConfigError
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
-def is_local_file(url: str) -> bool:
-    return os.path.isfile(url)
-
-
 def get_file_format(url: str) -> str:
     """The ending of `url` without its dot."""
     return os.path.splitext(url)[1][1:]

@@ -37,6 +37,20 @@ def test_jobs_run_unchanged_and_print_one_table(folder, capsys, job):
     assert shown.err.splitlines()[-1].endswith("benchmarkingjob runs successfully.")
 
 
+def test_third_party_packages_can_be_imported_by_the_basemodel(folder, capsys):
+    Path("packages").mkdir()
+    write("packages/thirdparty.py", "VALUE = 1\n")
+    edit(ALGORITHM, "  modules:", "  third_party_packages: [{name: thirdparty, url: ./packages/thirdparty.py}]\n  modules:")
+    edit("plain/basemodel.py", "import os\n", "import os\nfrom thirdparty import VALUE\n")
+    assert main(["-f", JOB]) == 0, capsys.readouterr().err
+    assert sys.modules.pop("thirdparty").VALUE == 1
+
+
+def test_a_job_file_must_be_yaml(folder, capsys):
+    assert main(["-f", "plain/basemodel.py"]) == 1
+    assert capsys.readouterr().err.endswith("plain/basemodel.py: expected a file that ends in .yaml or .yml\n")
+
+
 def test_a_failing_test_case_leaves_the_others_on_the_table(folder, capsys):
     assert main(["-f", "failing/benchmarkingjob.yaml"]) == 1
     shown = capsys.readouterr()
@@ -101,6 +115,7 @@ def write(path, text):
 
 
 JOB, TESTENV, ALGORITHM = "plain/benchmarkingjob.yaml", "testenv/testenv.yaml", "plain/algorithm.yaml"
+MODULE = '    - {type: basemodel, name: BaseModel, url: "./plain/basemodel.py"}\n'
 MISTAKES = {
     "no job file": lambda: os.remove(JOB),
     "an empty job file": lambda: write(JOB, ""),
@@ -126,6 +141,13 @@ MISTAKES = {
     "a hyperparameter that the basemodel does not take": lambda: edit(
         "plain/basemodel.py", "__init__(self, **kwargs)", "__init__(self, cut)"
     ),
+    "a second basemodel": lambda: edit(ALGORITHM, "  modules:\n", "  modules:\n" + MODULE),
+    "no list of packages": lambda: edit(ALGORITHM, "  modules:", "  third_party_packages: 3\n  modules:"),
+    "a package that cannot be imported": lambda: edit(
+        ALGORITHM, "  modules:", "  third_party_packages: [{name: a, url: ./plain/algorithm.yaml}]\n  modules:"
+    ),
+    "a metric without a file": lambda: edit(TESTENV, '      url: "./testenv/accuracy.py"\n', ""),
+    "a metric listed twice": lambda: edit(TESTENV, '"stages"', '"accuracy"'),
     "no metric file": lambda: os.remove("testenv/accuracy.py"),
     "a metric that fails": lambda: edit("testenv/accuracy.py", '["pred"]', '["prediction"]'),
     "no dataset index": lambda: os.remove("dataset/test_index.txt"),
@@ -158,7 +180,7 @@ POINTS = "points/basemodel.py"
 CUTS = {
     "a cut tensor that does not exist": lambda: edit(POINTS, '["h2"]', '["h22"]'),
     "a node in no part": lambda: edit(POINTS, '"input_names": ["h2"]', '"input_names": ["h3"]'),
-    "points that are no list": lambda: edit(POINTS, "partition_point_list = [", "partition_point_list = 3, ["),
+    "points that are no list": lambda: edit(POINTS, "partition_point_list = [", "partition_point_list = 3; _ = ["),
     "a model that is not there": lambda: os.remove("model.onnx"),
     "a model that is none": lambda: write("model.onnx", "not a model"),
     "a misspelt field of a point": lambda: edit(POINTS, '"output_names": ["y"]', '"outputs": ["y"]'),

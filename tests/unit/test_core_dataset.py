@@ -45,6 +45,10 @@ def test_use_raw_keeps_all_words_and_no_labels(load):
     assert (data.x.tolist(), data.y.tolist()) == ([["/abs/a.jpg", "3", "4"]], [])
 
 
+def test_use_raw_takes_lines_of_different_lengths(load):
+    assert load("/abs/a.jpg 3 4\n/abs/b.jpg\n", use_raw=True).x.tolist() == [["/abs/a.jpg", "3", "4"], ["/abs/b.jpg"]]
+
+
 def test_a_feature_process_makes_input_and_label_of_a_line(load):
     data = load("/abs/a.jpg 3\n", feature_process=lambda line: line.split("jpg"))
     assert (data.x.tolist(), data.y.tolist()) == (["/abs/a."], [" 3"])

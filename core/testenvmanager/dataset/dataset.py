@@ -55,7 +55,8 @@ class Dataset:
         if feature_process is not None:
             rows = [list(feature_process(" ".join(map(str, row)))) for row in rows]
         if use_raw:
-            return Samples(data_type, np.array(rows), np.array([]))
+            is_ragged = len({len(row) for row in rows}) > 1
+            return Samples(data_type, np.array(rows, dtype=object if is_ragged else None), np.array([]))
         labels = [row[1] if len(row) > 1 else _NO_LABEL for row in rows]
         return Samples(data_type, np.array([row[0] for row in rows]), np.array(labels))
 

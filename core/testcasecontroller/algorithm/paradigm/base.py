@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from core.common.constant import ModuleType
 from core.testcasecontroller.algorithm.module.module import Module
 
 
@@ -16,14 +15,10 @@ class ParadigmBase:
     def __init__(self, workspace: str, **kwargs: Any) -> None:
         self.workspace = workspace
         self.modules: Mapping[str, Module] = kwargs["modules"]
-        self.dataset = kwargs.get("dataset")
+        self.dataset: Any = kwargs.get("dataset")
         self.system_metric_info: dict[str, Any] = {}
         os.environ["LOCAL_TEST"] = "TRUE"
         self.module_instances = {kind: module.get_module_instance(kind) for kind, module in self.modules.items()}
-
-    def build_paradigm_job(self, paradigm_type: str) -> Any:
-        """The object that the test flow of `paradigm_type` drives: the user's base model."""
-        return self.module_instances[ModuleType.BASEMODEL.value]
 
     def run(self) -> tuple[Any, dict[str, Any]]:
         """The result for the metrics, and what system metrics need."""

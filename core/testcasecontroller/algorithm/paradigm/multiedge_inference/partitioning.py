@@ -18,7 +18,11 @@ Settings = Sequence[Mapping[str, Any]]
 """Where settings are looked up, the first that has one winning."""
 
 _STRATEGY = ("partition_strategy", "strategy")
-_FROM_OBJECT = {"devices": (str, os.PathLike), "partition_strategy": str, "partition_options": Mapping}
+_FROM_OBJECT: dict[str, tuple[type[Any], ...]] = {
+    "devices": (str, os.PathLike),
+    "partition_strategy": (str,),
+    "partition_options": (Mapping,),
+}
 """What is read from the user's object, and only if it is of that kind: it has other attributes of its own."""
 
 
