@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from multiedge.metrics.percentiles import percentile
 from multiedge.metrics.run import completed, latencies_s
 from multiedge.report.results import RunResult
 
@@ -24,13 +23,20 @@ DRAWS = 1000
 FEWEST_ITEMS = 16
 
 Floats = npt.NDArray[np.float64]
-Statistic = Callable[[Sequence[float]], float]
+Statistic = Callable[[Floats], Floats]
+"""(draws, n) samples -> (draws,) figures."""
+
+
+def _percentile(p: float) -> Statistic:
+    """`multiedge.metrics.percentiles.percentile` of each row."""
+    return lambda rows: np.asarray(np.sort(rows, axis=1)[:, min(int(rows.shape[1] * p), rows.shape[1] - 1)])
+
 
 _OF_LATENCIES: dict[str, Statistic] = {
-    "latency_mean_s": lambda values: float(np.mean(values)),
-    "latency_p50_s": lambda values: percentile(values, 0.50),
-    "latency_p90_s": lambda values: percentile(values, 0.90),
-    "latency_p99_s": lambda values: percentile(values, 0.99),
+    "latency_mean_s": lambda rows: np.asarray(rows.mean(axis=1)),
+    "latency_p50_s": _percentile(0.50),
+    "latency_p90_s": _percentile(0.90),
+    "latency_p99_s": _percentile(0.99),
 }
 
 
@@ -74,7 +80,7 @@ def noise_interval(name: str, result: RunResult, other: RunResult, seed: int = 0
         return None, "one sample each: noise unknown"
     if min(len(values or ()) for values in samples) < FEWEST_ITEMS:
         return None, f"fewer than {FEWEST_ITEMS} items: noise unknown"
-    statistic: Statistic = _OF_LATENCIES.get(name, lambda gaps: 1.0 / float(np.mean(gaps)))
+    statistic: Statistic = _OF_LATENCIES.get(name, lambda gaps: 1.0 / gaps.mean(axis=1))
     random = np.random.default_rng(seed)
     draws = [_block_bootstrap(np.array(values), statistic, random) for values in samples]
     low, high = np.quantile(draws[0] - draws[1], [0.025, 0.975])
@@ -98,7 +104,7 @@ def _block_bootstrap(values: Floats, statistic: Statistic, random: np.random.Gen
     blocks = math.ceil(count / width)
     starts = random.integers(0, count, size=(DRAWS, blocks, 1))
     picked = ((starts + np.arange(width)) % count).reshape(DRAWS, -1)[:, :count]
-    return np.array([statistic(values[row]) for row in picked])
+    return statistic(values[picked])
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from markupsafe import Markup
 
 from multiedge.measurements import Measurements
+from multiedge.metrics.percentiles import percentile
 from multiedge.metrics.run import completed
-from multiedge.report.svg import Axis, element, frame, picture, tooltip
+from multiedge.report.svg import Axis, element, frame, group, picture, tooltip
 from multiedge.report.units import human, scale_for
 
 MAX_POINTS = 160
@@ -26,14 +28,21 @@ def latency_cdf(curves: Sequence[tuple[int, str, Sequence[float]]], width: float
     parts = frame(x, y, f"latency [{scale.unit}]", "items answered [%]")
     for index, (number, name, values) in enumerate(curves):
         path = _staircase(values, scale.factor, x, y)
-        line = element("path", tooltip(f"{number}. {name}"), d=path, class_=f"curve s{index % 8}")
-        middle = values[len(values) // 2] / scale.factor
-        spot = 12 + (index * 83) % 76  # labels of curves that lie together should not
-        at = values[min(int(len(values) * spot / 100), len(values) - 1)] / scale.factor
-        mark = element("circle", cx=x(at), cy=y(spot), r=9, class_=f"mark s{index % 8}")
-        text = element("text", str(number), x=x(at), y=y(spot) + 4, text_anchor="middle", class_="marknumber")
-        parts += [line, mark, text] if len(curves) > 1 else [line, _median(middle, scale.unit, x, y)]
-    return picture(parts, width, height, f"Latency distribution of {', '.join(name for _, name, _ in curves)}")
+        parts.append(element("path", tooltip(f"{number}. {name}"), d=path, class_=f"curve s{index % 8}"))
+    if len(curves) == 1:
+        parts.append(_median(percentile(curves[0][2], 0.5) / scale.factor, scale.unit, x, y))
+    else:
+        parts += [_mark(index, number, values, scale.factor, x, y) for index, (number, _, values) in enumerate(curves)]
+    label = f"Latency distribution of {', '.join(name for _, name, _ in curves)}"
+    return picture(parts, width, height, label, "chart wide" if width > 600 else "chart")
+
+
+def _mark(index: int, number: int, values: Sequence[float], factor: float, x: Axis, y: Axis) -> Markup:
+    """The curve's number, at a height of its own: the labels of curves that lie together should not."""
+    height = 12 + (index * 83) % 76
+    at = x(percentile(values, height / 100) / factor)
+    ring = element("circle", cx=at, cy=y(height), r=9, class_=f"mark s{index % 8}")
+    return group([ring, element("text", str(number), x=at, y=y(height) + 4, text_anchor="middle", class_="marknumber")])
 
 
 def _median(value: float, unit: str, x: Axis, y: Axis) -> Markup:
@@ -61,10 +70,10 @@ def throughput(measurements: Measurements, width: float = 960, height: float = 1
     bins = min(BINS, max(4, len(done) // 4))
     if len(done) < 8 or wall_s <= 0:
         return Markup("")
-    counts = [0] * bins
-    for at in done:
-        counts[min(int(at / wall_s * bins), bins - 1)] += 1
-    rates = [count * bins / wall_s for count in counts]
+    edges_s = np.linspace(0.0, wall_s, bins + 1)
+    # counted between completions too, else bins of few items jump by a whole item
+    answered = np.interp(edges_s, [0.0, *done], np.arange(len(done) + 1))
+    rates = [float(rate) for rate in np.diff(answered) * bins / wall_s]
     scale = scale_for([wall_s], "s")
     x = Axis(0.0, wall_s / scale.factor, 52, width - 12)
     y = Axis(0.0, max(rates) * 1.1, height - 46, 30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -45,26 +45,53 @@ def lanes(measurements: Measurements) -> list[Lane]:
     return found
 
 
-def draw(measurements: Measurements, max_bars: int = 500) -> Markup:
-    """The first events of the run as bars, as many as `max_bars`; empty if no device computed.
+@dataclass(frozen=True)
+class Window:
+    """A part of the run that is drawn by itself."""
+
+    title: str
+    begin_s: float
+    end_s: float
+
+
+def windows(measurements: Measurements, items: int = 24) -> list[Window]:
+    """The parts worth looking at: the first `items` of the run, and each fault with some time around it (two at most)."""
+    first = sorted({event.item for event in measurements.events if event.kind == "compute" and event.item >= 0})[:items]
+    spans = [(e.start_s, e.stop_s) for e in measurements.events if e.kind == "compute" and e.item in set(first)]
+    if not spans:
+        return []
+    begin, end = min(start for start, _ in spans), max(stop for _, stop in spans)
+    found = [Window(f"The first {len(first)} items", begin, end)]
+    for fault in measurements.faults[:2]:
+        until = measurements.stop_s if fault.recovered_s is None else fault.recovered_s
+        room = max((end - begin) / 3, (until - fault.detected_s) / 2)
+        start, stop = max(begin, fault.detected_s - room), min(measurements.stop_s, until + room)
+        found.append(Window(f"Around the {fault.kind} fault of {fault.device}", start, stop))
+    return found
+
+
+def draw(measurements: Measurements, window: Window, max_bars: int = 400) -> Markup:
+    """The events of a window as bars, the first `max_bars` of them; empty if no device computed.
 
     A full bar is computing, a thin one below it sending; a lane's bare ground is a bubble. Items of odd and even number
     differ in strength, so that neighbours can be told apart.
     """
     rows = {lane.device: (index, lane) for index, lane in enumerate(lanes(measurements))}
     wanted = [event for event in measurements.events if event.kind in ("compute", "transfer") and event.device in rows]
-    shown = sorted(wanted, key=lambda event: event.start_s)[:max_bars]
+    inside = [event for event in wanted if event.stop_s > window.begin_s and event.start_s < window.end_s]
+    shown = sorted(inside, key=lambda event: event.start_s)[:max_bars]
     if not shown:
         return Markup("")
-    begin, end = min(event.start_s for event in shown), max(event.stop_s for event in shown)
+    begin, end = window.begin_s, min(window.end_s, max(event.stop_s for event in shown))
+    shown = [replace(event, start_s=max(event.start_s, begin), stop_s=min(event.stop_s, end)) for event in shown]
     height = TOP + ROW * len(rows) + 44
     scale = scale_for([end - begin], "s")
-    x = Axis(0.0, (end - begin) / scale.factor, LEFT, WIDTH - 12)
+    x = Axis(begin / scale.factor, end / scale.factor, LEFT, WIDTH - 12)
     parts = [_ground(name, index, lane) for name, (index, lane) in rows.items()]
     parts += _time_axis(x, TOP + ROW * len(rows), scale.unit)
-    parts += [_bar(event, begin, scale.factor, x, *rows[event.device]) for event in shown]
+    parts += [_bar(event, scale.factor, x, *rows[event.device]) for event in shown]
     parts += [_fault(fault, begin, end, scale.factor, x, len(rows)) for fault in measurements.faults]
-    label = f"Gantt chart of the first {human(end - begin, 's')}: {len(shown)} bars on {len(rows)} devices; a table follows"
+    label = f"{window.title}, {human(end - begin, 's')} on {len(rows)} devices as a Gantt chart; a table follows"
     return picture(parts, WIDTH, height, label, "chart wide")
 
 
@@ -85,8 +112,8 @@ def _time_axis(x: Axis, y: float, unit: str) -> list[Markup]:
     return [*parts, element("text", f"time [{unit}]", x=x.stop, y=y + 36, class_="title", text_anchor="end")]
 
 
-def _bar(event: Event, begin: float, factor: float, x: Axis, index: int, lane: Lane) -> Markup:
-    left, right = x((event.start_s - begin) / factor), x((event.stop_s - begin) / factor)
+def _bar(event: Event, factor: float, x: Axis, index: int, lane: Lane) -> Markup:
+    left, right = x(event.start_s / factor), x(event.stop_s / factor)
     width = max(right - left, 0.6)
     y = TOP + ROW * index
     if event.kind == "transfer":
@@ -104,7 +131,7 @@ def _fault(fault: Fault, begin: float, end: float, factor: float, x: Axis, rows:
     start, stop = fault.detected_s, end if fault.recovered_s is None else fault.recovered_s
     if stop < begin or start > end:
         return Markup("")
-    left, right = (x((min(max(at, begin), end) - begin) / factor) for at in (start, stop))
+    left, right = (x(min(max(at, begin), end) / factor) for at in (start, stop))
     text = tooltip(f"{fault.kind} fault of {fault.device}: {fault.detail}")
     return element("rect", text, x=left, y=TOP, width=max(right - left, 2.0), height=ROW * rows, class_="fault")
 

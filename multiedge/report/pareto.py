@@ -10,7 +10,7 @@ from markupsafe import Markup
 from multiedge.report.svg import Axis, element, frame, picture, tooltip
 from multiedge.report.units import Scale, scale_for
 
-WIDTH, HEIGHT = 360, 300
+WIDTH, HEIGHT = 320, 270
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Axis:
 
     @property
     def ticks(self) -> list[float]:
-        return nice_ticks(self.low, self.high, max(2, round(abs(self.stop - self.start) / 90)))
+        return nice_ticks(self.low, self.high, max(3, round(abs(self.stop - self.start) / 80)))
 
 
 def frame(x: Axis, y: Axis, x_title: str, y_title: str) -> list[Markup]:

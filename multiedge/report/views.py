@@ -23,6 +23,9 @@ BARS_IN_ALL = 3000
 COUNTS = ("items", "completed", "failed", "lost", "duplicated", "recovery_s")
 """Figures that get a column only where some run has something to tell."""
 
+IN_DETAIL = ("fps_predicted", "latency_p50_s", "latency_max_s")
+"""Figures that stand in a run's own part, and would only widen the leaderboard."""
+
 TILES = ("fps", "latency_mean_s", "peak_memory_bytes", "energy_per_item_j", "accuracy_top1", "fidelity")
 
 TRADE_OFFS = (
@@ -90,7 +93,7 @@ class RunView:
     stages: Sequence[StageCard]
     entering: str
     lanes: Sequence[gantt.Lane]
-    gantt: Markup
+    gantts: Sequence[tuple[str, Markup]]
     throughput: Markup
     cdf: Markup
     devices: Sequence[DeviceRow]
@@ -121,7 +124,7 @@ def board(results: Sequence[RunResult]) -> tuple[list[Column], list[list[float |
     for name in names:
         figures = [result.results.get(name) for result in results]
         values = [number_of(figure.value) if figure else None for figure in figures]
-        if name in COUNTS and (name in ("items", "completed") or not any(values)):
+        if name in IN_DETAIL or (name in COUNTS and (name in ("items", "completed") or not any(values))):
             continue
         if all(value is None for value in values) and not any(figure and figure.note.startswith("n<") for figure in figures):
             missing.append(name)
@@ -148,7 +151,7 @@ def trade_offs(results: Sequence[RunResult]) -> list[tuple[str, Markup]]:
 def latency_overlay(results: Sequence[RunResult], most: int = 8) -> Markup:
     """The latency distributions of the first `most` runs in one picture."""
     known = [(n, r.name, latencies_s(r.measurements)) for n, r in enumerate(results, 1) if r.measurements]
-    return curves.latency_cdf(known[:most], 720, 340) if len(known) > 1 else Markup("")
+    return curves.latency_cdf(known[:most], 960, 330) if len(known) > 1 else Markup("")
 
 
 def view(number: int, result: RunResult, runs: int) -> RunView:
@@ -164,7 +167,7 @@ def view(number: int, result: RunResult, runs: int) -> RunView:
         stages=_stage_cards(result.plan, colours),
         entering=_bytes_between(result.plan, CALLER, 0),
         lanes=lanes,
-        gantt=gantt.draw(run, max(60, min(600, BARS_IN_ALL // runs))) if run else Markup(""),
+        gantts=_gantts(run, runs) if run else [],
         throughput=curves.throughput(run) if run else Markup(""),
         cdf=curves.latency_cdf([(number, result.name, latencies_s(run))]) if run else Markup(""),
         devices=_device_rows(run, colours) if run else [],
@@ -172,6 +175,12 @@ def view(number: int, result: RunResult, runs: int) -> RunView:
         quantiles=_quantiles(result),
         settings={**result.configuration, **(dict(run.settings) if run and known else {})},
     )
+
+
+def _gantts(run: Measurements, runs: int) -> list[tuple[str, Markup]]:
+    most = max(60, min(400, BARS_IN_ALL // runs))
+    drawn = [(window.title, gantt.draw(run, window, most)) for window in gantt.windows(run)]
+    return [(title, drawing) for title, drawing in drawn if drawing]
 
 
 def _tile(result: RunResult, name: str) -> Tile | None:
@@ -190,9 +199,10 @@ def _stage_cards(plan: Mapping[str, Any], colours: Mapping[str, int]) -> list[St
     cards = []
     for index, stage in enumerate(plan.get("stages", ())):
         count = sum(stop - start for start, stop in stage.get("nodes", ()))
+        following = CALLER if index + 1 == len(plan["stages"]) else index + 1
         devices = [stage["device"], *stage.get("replicas", ())]
         sends = [
-            f"{human(move['nbytes'], 'B')} to {_end_name(move['target'])}"
+            human(move["nbytes"], "B") + ("" if move["target"] == following else f" to {_end_name(move['target'])}")
             for move in plan.get("transfers", ())
             if move["source"] == index
         ]
@@ -262,7 +272,8 @@ def _predictions(result: RunResult) -> list[Prediction]:
 
     whole = [
         ("throughput", plan.get("fps_bound"), seen("fps"), "items/s"),
-        ("mean latency", plan.get("latency_s"), seen("latency_mean_s"), "s"),
+        # the plan's latency is one item alone; under any other scenario items wait for each other
+        *([("mean latency", plan.get("latency_s"), seen("latency_mean_s"), "s")] if _one_at_a_time(result) else []),
         ("energy per item", plan.get("energy_j"), seen("energy_per_item_j"), "J"),
         ("network per item", plan.get("network_bytes"), seen("network_bytes"), "B"),
     ]
@@ -273,6 +284,10 @@ def _predictions(result: RunResult) -> list[Prediction]:
     if result.measurements:
         whole += [(f"memory of {m.device}", m.planned_bytes, m.peak_bytes, "B") for m in result.measurements.memory]
     return [_prediction(*row) for row in whole if row[1] is not None or row[2] is not None]
+
+
+def _one_at_a_time(result: RunResult) -> bool:
+    return result.measurements is not None and result.measurements.settings.get("scenario") == "SingleStream"
 
 
 def _prediction(what: str, expected: float | None, observed: float | None, unit: str) -> Prediction:

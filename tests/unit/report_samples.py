@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from multiedge.fleet import Device, Fleet, Power
@@ -118,6 +119,7 @@ def sample(
     return replace(result, machine=machine, versions=versions, commit="0123456789ab", created="2026-11-21T05:00:00Z")
 
 
+@lru_cache(maxsize=1)
 def samples() -> list[RunResult]:
     """Five runs that differ in speed, balance and fortune."""
     return [

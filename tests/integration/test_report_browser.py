@@ -1,0 +1,160 @@
+"""The page in a real browser, with the network off: no error, sorting, themes, phone, and accessibility by axe-core."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
+from report_samples import samples
+
+from multiedge.report.page import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium here (apt-get install chromium chromium-driver)"),
+    pytest.mark.skipif(not DRIVER, reason="no chromedriver here (apt-get install chromium-driver)"),
+    pytest.mark.skipif(find_spec("selenium") is None, reason="selenium is not installed: pip install 'multi-edge-bench[dev]'"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tmp_path_factory.mktemp("browser")
+    for word in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={profile}",
+    ):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_page_load_timeout(30)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    failed = [("equal_parameters", "no plan fits: device 'raspberry-pi' needs 1.9 GiB and has 500 MiB")]
+    return write_report(
+        samples(), tmp_path_factory.mktemp("page") / "report.html", failed=failed, against=samples()[2]
+    ).as_uri()
+
+
+@pytest.fixture
+def page(browser, address):
+    browser.set_window_size(1280, 900)
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd(
+        "Network.emulateNetworkConditions", {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    )
+    browser.get(address)
+    return browser
+
+
+def header(page, name):
+    return page.find_element("css selector", f'#leaderboard th[data-name="{name}"]')
+
+
+def order(page):
+    return [row.text for row in page.find_elements("css selector", "#leaderboard table:first-of-type tbody th a")]
+
+
+def open_all(page):
+    page.execute_script("for (const part of document.querySelectorAll('details')) part.open = true;")
+
+
+def test_page_loads_without_network_or_console_message(page):
+    assert page.find_element("tag name", "h1").text == "Multi-edge inference: results"
+    open_all(page)
+    assert page.get_log("browser") == []
+    loaded = page.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert [name for name in loaded if not name.startswith("data:")] == []
+
+
+def test_sorting_by_a_click_turns_and_tells(page):
+    assert order(page)[0] == "exact"
+    fps = header(page, "fps")
+    fps.find_element("tag name", "button").click()
+    assert fps.get_attribute("aria-sort") == "descending"
+    assert order(page) == ["exact", "exact with a fault", "manual", "equal_flops", "single"]
+    fps.find_element("tag name", "button").click()
+    assert fps.get_attribute("aria-sort") == "ascending"
+    assert order(page)[0] == "single"
+    assert page.find_element("id", "status").get_attribute("textContent") == "sorted by fps, ascending"
+    assert len(page.find_elements("css selector", "[aria-sort]")) == 1
+
+
+def test_sorting_by_keyboard(page):
+    from selenium.webdriver.common.keys import Keys
+
+    button = header(page, "energy per item").find_element("tag name", "button")
+    button.send_keys(Keys.ENTER)
+    assert order(page)[0] == "single"
+
+
+def test_words_sort_too_and_missing_figures_stay_last(page):
+    header(page, "run").find_element("tag name", "button").click()
+    assert order(page) == sorted(order(page))
+    gap = header(page, "plan gap")
+    for _ in range(2):
+        gap.find_element("tag name", "button").click()
+        assert order(page)[-1] == "manual"  # its plan proves no bound
+
+
+def test_link_to_a_run_opens_it(page):
+    assert not page.find_element("id", "run-4").get_property("open")
+    page.find_element("css selector", 'a[href="#run-4"]').click()
+    assert page.find_element("id", "run-4").get_property("open")
+
+
+def test_theme_can_be_turned(page):
+    background = "return getComputedStyle(document.body).backgroundColor"
+    before = page.execute_script(background)
+    page.find_element("id", "theme").click()
+    assert page.execute_script(background) != before
+    page.find_element("id", "theme").click()
+    assert page.execute_script(background) == before
+
+
+def test_nothing_sticks_out_on_a_phone(page):
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    )
+    open_all(page)
+    width = page.execute_script("return document.documentElement.scrollWidth")
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert width <= 390
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_has_no_serious_finding(page, theme):
+    axe = find_spec("axe_core_python")
+    if axe is None:
+        pytest.skip("axe-core-python is not installed: pip install 'multi-edge-bench[dev]'")
+    page.execute_script(f"document.documentElement.dataset.theme = '{theme}'")
+    open_all(page)
+    page.execute_script((Path(axe.origin).parent / "axe.min.js").read_text(encoding="utf-8"))
+    result = page.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+    found = [
+        f"{entry['impact']}: {entry['id']}: {entry['help']}: {[node['html'][:160] for node in entry['nodes'][:3]]}"
+        for entry in result["violations"]
+    ]
+    assert result["passes"], "axe checked nothing"
+    assert [line for line in found if line.startswith(("serious", "critical"))] == [], found
+    assert found == []
