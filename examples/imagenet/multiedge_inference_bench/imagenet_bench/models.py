@@ -70,7 +70,7 @@ def vision_transformer() -> tuple[nn.Module, Weights]:
     torch.manual_seed(SEED)
     module = timm.create_model(VIT, pretrained=False)
     # The hub's own client retries for minutes where there is no network, so ask first whether it is there.
-    if not _hub_answers():
+    if not hub_answers():
         return module, Weights(f"random, seed {SEED}: the hub did not answer", trained=False)
     return timm.create_model(VIT, pretrained=True), Weights("timm hub", trained=True)
 
@@ -127,7 +127,8 @@ def _source(path: Path) -> str:
     return f"file {path.resolve()}"
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
+    """Whether the model hub can be reached within a few seconds."""
     import urllib.error
     import urllib.request
 

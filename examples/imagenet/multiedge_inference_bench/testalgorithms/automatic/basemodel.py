@@ -15,7 +15,7 @@ from imagenet_bench.pipeline_model import PipelineModel
 
 @ClassFactory.register(ClassType.GENERAL, alias="AutomaticPipeline")
 class AutomaticPipeline(PipelineModel):
-    """`strategy` is any name that `multiedge strategies` lists; partition points in the fleet's file are not read."""
+    """`strategy` is any name in `partitioners`; partition points in the fleet's file are not read."""
 
     def __init__(self, strategy: str, fleet: str, **options: Any) -> None:
         super().__init__(fleet=fleet, strategy=strategy, **options)
