@@ -59,7 +59,7 @@ def owners(graph: Graph, optimised: Sequence[OptimisedNode]) -> Ownership:
     visible = {aliases.get(name, name) for node in optimised for name in (*node.inputs, *node.outputs)}
     constant = ~depends_on_inputs(graph)
     for index, found in sorted(enumerate(anchors), key=lambda pair: pair[1]):
-        for anchor in found:
+        for anchor in (anchor for anchor in found if owner[anchor] == index):
             _claim_backwards(graph, optimised[index], anchor, index, owner, visible, constant)
     _claim_left_over(graph, owner)
     owning = set(owner.tolist())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,21 +144,24 @@ def _own_node_times(graph: Graph, path: Path, feed: dict[str, Any], threads: int
 
 
 def match_own_nodes(graph: Graph, kernels: Sequence[KernelTimes], warmup: int) -> Floats:
-    """Median seconds of each node of `graph`, (n,), from a run without optimisation; 0 for Constant nodes.
+    """Median seconds of each node of `graph`, (n,), from a run without optimisation; 0 for nodes that did not run.
 
-    Nodes are found by name where names are unique, else by their place in the file, which onnxruntime numbers without
-    Constants."""
-    median = [float(np.median(kernel.without(warmup))) for kernel in kernels]
-    names = [kernel.name for kernel in kernels]
-    by_name = {name: median[i] for i, name in enumerate(names) if name and names.count(name) == 1}
-    place = {kernel.index: (kernel.op_type, median[i]) for i, kernel in enumerate(kernels)}
-    found = np.zeros(len(graph.nodes))
-    numbered = 0
-    for index, node in enumerate(graph.nodes):
-        op_type, seconds = place.get(numbered, ("", 0.0))
-        found[index] = by_name.get(node.name, seconds if op_type == node.op_type else 0.0)
-        numbered += node.op_type != "Constant"
-    return found
+    Nodes are found by name where names are unique, else as the first, second, ... of their operator: onnxruntime numbers
+    nodes in the order of the file."""
+    median = {kernel.index: float(np.median(kernel.without(warmup))) for kernel in kernels}
+    names = Counter(kernel.name for kernel in kernels)
+    by_name = {kernel.name: median[kernel.index] for kernel in kernels if kernel.name and names[kernel.name] == 1}
+    by_operator: dict[str, list[float]] = {}
+    for kernel in sorted(kernels, key=lambda kernel: kernel.index):
+        if kernel.name not in by_name:
+            by_operator.setdefault(kernel.op_type, []).append(median[kernel.index])
+    nameless = {op_type: iter(times) for op_type, times in by_operator.items()}
+    return np.array(
+        [
+            by_name[node.name] if node.name in by_name else next(nameless.get(node.op_type, iter(())), 0.0)
+            for node in graph.nodes
+        ]
+    )
 
 
 def _read_optimised(path: Path) -> list[OptimisedNode]:

@@ -36,7 +36,7 @@ def read_trace(path: str | os.PathLike[str]) -> list[KernelTimes]:
     try:
         events = json.loads(Path(path).read_text(encoding="utf-8"))
         kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(KERNEL)]
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise ProfileError(f"{path}: expected a profile written by onnxruntime: {error}") from error
     if not kernels:
         raise ProfileError(f"{path}: no node times; was the session opened with profiling and run?")

@@ -77,7 +77,7 @@ def time_in_turn(actions: Sequence[Callable[[], object]], accuracy: Accuracy, pr
             walls[index].append(time.perf_counter() - wall)
             cpus[index].append(time.process_time() - cpu)
         spent = time.monotonic() - began
-        progress("timing", min(1.0, max(spent / accuracy.budget_s, done / accuracy.most)))
+        progress("timing", min(1.0, max(spent / max(accuracy.budget_s, 1e-9), done / accuracy.most)))
         if done >= accuracy.least and (spent >= accuracy.budget_s or _good_enough(walls, accuracy.relative)):
             break
     return [Timing(np.array(wall), np.array(cpu)) for wall, cpu in zip(walls, cpus, strict=True)]
