@@ -65,9 +65,9 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     """
     folder = Path(directory)
     manifest = _parse(_load(folder), folder)
-    wrong = [
-        problem for part in manifest.parts for name, known in part.files.items() if (problem := _stale(folder, name, known))
-    ]
+    files = [(name, known) for part in manifest.parts for name, known in part.files.items()]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        wrong = [problem for problem in pool.map(lambda file: _stale(folder, *file), files) if problem]
     if wrong:
         raise PlanError(f"{folder}: {'; '.join(dict.fromkeys(wrong))}; write the parts again", wrong)
     return manifest
