@@ -112,10 +112,10 @@ def require_memory(graph: Graph) -> None:
         )
 
 
-def runner(session: OnnxRuntimeSession, feed: dict[str, Any], path: Path) -> Callable[[], object]:
+def runner(session: OnnxRuntimeSession, feed: dict[str, Any], path: Path) -> Callable[[], dict[str, Any]]:
     """A call of the session; what onnxruntime throws becomes a ProfileError that names the file."""
 
-    def run() -> object:
+    def run() -> dict[str, Any]:
         try:
             return session.run(feed)
         except MultiedgeError:

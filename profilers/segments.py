@@ -33,6 +33,10 @@ from profilers.stopwatch import Accuracy, time_in_turn
 STAGE_ACCURACY = Accuracy(relative=0.02, budget_s=4.0, least=5, most=200, warmup=2)
 
 
+Call = tuple[OnnxRuntimeSession, dict[str, Any], Path]
+"""A session, what it is fed, and the file that errors name."""
+
+
 class Strategy(Protocol):
     """A partitioner: `partitioners.contract.Partitioner`."""
 
@@ -168,22 +172,28 @@ class SegmentTimer:
         return [self._known[key] for key in keys]
 
     def _time(self, graph: Graph, manifest: Manifest, threads: Sequence[int], wanted: set[int]) -> dict[int, float]:
+        found = self.feeds(graph, manifest, threads, wanted)
+        timings = time_in_turn([runner(*call) for call in found.values()], self.accuracy, self.progress)
+        for session, _, _ in found.values():
+            session.close()
+        return {index: timing.median_s for index, timing in zip(found, timings, strict=True)}
+
+    def feeds(self, graph: Graph, manifest: Manifest, threads: Sequence[int], wanted: set[int]) -> dict[int, Call]:
+        """An open session for each wanted stage, and what reaches it when the model runs; only stages before the last
+        wanted one are run."""
         tensors: dict[str, Any] = dict(random_inputs(graph, self.seed))
-        sessions: list[tuple[int, OnnxRuntimeSession, dict[str, Any], Path]] = []
-        for index, part in enumerate(manifest.parts):
+        found: dict[int, Call] = {}
+        for index, part in enumerate(manifest.parts[: max(wanted) + 1]):
             path = Path(manifest.directory) / part.file
             session = OnnxRuntimeBackend.open(path, threads=threads[index])
             feed = {name: tensors[name] for name in part.inputs}
-            runner(session, feed, path)()
-            tensors.update(session.run(feed))
+            made = runner(session, feed, path)()
+            tensors.update(made)
             if index in wanted:
-                sessions.append((index, session, feed, path))
+                found[index] = (session, feed, path)
             else:
                 session.close()
-        timings = time_in_turn([runner(s, feed, path) for _, s, feed, path in sessions], self.accuracy, self.progress)
-        for _, session, _, _ in sessions:
-            session.close()
-        return {sessions[i][0]: timing.median_s for i, timing in enumerate(timings)}
+        return found
 
     def _recall(self, key: str) -> float | None:
         if key not in self._known and self.cache is not None:

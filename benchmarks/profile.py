@@ -1,0 +1,220 @@
+"""How well profiles agree with the clock: coverage, sum and random segments, for real models.
+
+    python benchmarks/profile.py [NAME ...] [--segments 20] [--seed 0] [--budget-s 8] [--json]
+
+For each model: how many nodes got their time by name, by output tensor or as part of a fused node; how far the scaled
+sum of node times is from the unprofiled latency measured anew; and how far the sum over random segments is from
+timing those segments as sub-models, before any segment timing is fed back. Latency, whole model and segments are timed in
+turn, so that a slow spell of the machine meets all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from rich.console import Console
+from rich.table import Table
+
+from multiedge.backends.onnxruntime import OnnxRuntimeBackend
+from multiedge.fleet import Device, Fleet
+from multiedge.graph import Graph
+from multiedge.onnx_io import random_inputs, read_graph
+from multiedge.plan import Stage
+from multiedge.profile import Profile
+from multiedge.profile_file import speed_data
+from partitioners.contract import contiguous_plan
+from profilers.host import model_path, runner
+from profilers.macs import count_work, product_macs
+from profilers.measured import MeasuredProfiler, host_name
+from profilers.segments import SegmentTimer
+from profilers.static import StaticProfiler
+from profilers.stopwatch import Accuracy, time_in_turn
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+EXPORTED = ("vit_b16", "minilm", "efficientnet_lite0", "resnet50")
+LIGHT_NAMES = ("squeezenet", "shufflenet", "inception_v1", "densenet121", "resnet50")
+MODELS = (*EXPORTED, *(f"light_{name}" for name in LIGHT_NAMES))
+FLEET = Fleet((Device("host"),), name="this machine")
+SEGMENT_ACCURACY = Accuracy(relative=0.02, budget_s=1.2, least=7, most=60, warmup=2)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row. Errors are relative; `static_*` are predictions of the static profile scaled to the same latency."""
+
+    model: str
+    nodes: int
+    gmacs: float
+    parameters_m: float
+    static_s: float
+    measured_s: float
+    by_name: int
+    by_tensor: int
+    fused: int
+    folded: int
+    coverage: float
+    latency_ms: float
+    sum_error: float
+    segments: int
+    segment_error_median: float
+    segment_error_p90: float
+    static_error_median: float
+
+
+def path_of(name: str) -> Path:
+    """The file of a model, exported if need be."""
+    if name.startswith("light_"):
+        return LIGHT / f"{name}.onnx"
+    sys.path.insert(0, str(REPOSITORY / "tests"))
+    import models
+
+    exported: Callable[[], Path] = getattr(models, name)
+    return exported()
+
+
+def random_cuts(graph: Graph, count: int, seed: int) -> list[tuple[int, int]]:
+    """Segments [start, stop) with ends where the model is cut at no more than two tensors, at least a tenth of it long."""
+    ends = [cut.after for cut in graph.cuts if 1 <= len(cut.tensors) <= 2] + [len(graph.nodes)]
+    generator = np.random.default_rng(seed)
+    found: list[tuple[int, int]] = []
+    while len(found) < count:
+        start, stop = sorted(generator.choice(ends, 2, replace=False).tolist())
+        if stop - start >= len(graph.nodes) / 10:
+            found.append((start, stop))
+    return found
+
+
+def segment_times(graph: Graph, spans: Sequence[tuple[int, int]], profile: Profile, seed: int) -> list[tuple[float, float]]:
+    """(predicted, measured) seconds of each segment. The prediction is corrected by how fast the machine is at the moment,
+    from the whole model's latency then and when the profile was made."""
+    path, feed = model_path(graph), random_inputs(graph, seed)
+    whole = OnnxRuntimeBackend.open(path, threads=1)
+    action = runner(whole, feed, path)
+    node_s, overhead_s = profile.seconds[host_name(1)], profile.overhead_s[host_name(1)]
+    expected = float(node_s.sum()) + overhead_s
+    found = []
+    for start, stop in spans:
+        bounds = sorted({0, start, stop, len(graph.nodes)})
+        stages = [Stage.span("host", a, b) for a, b in pairwise(bounds)]
+        plan = contiguous_plan("benchmark", "throughput", profile, FLEET, stages)
+        timer = ReferencedTimer(bounds.index(start), action)
+        timer.times(graph, plan, [1] * len(stages))
+        predicted = float(node_s[start:stop].sum()) + overhead_s
+        found.append((predicted, timer.segment_s * expected / timer.whole_s))
+    whole.close()
+    return found
+
+
+class ReferencedTimer(SegmentTimer):
+    """Times one segment of a plan and the whole model in turn."""
+
+    def __init__(self, wanted: int, whole: Callable[[], object]) -> None:
+        super().__init__()
+        self.wanted = wanted
+        self.whole = whole
+        self.whole_s = self.segment_s = 0.0
+
+    def _time(self, graph: Graph, manifest: Any, threads: Sequence[int], wanted: set[int]) -> dict[int, float]:
+        feeds = self.feeds(graph, manifest, threads, {self.wanted})
+        segment = runner(*feeds[self.wanted])
+        timings = time_in_turn([self.whole, segment], SEGMENT_ACCURACY)
+        self.whole_s, self.segment_s = (timing.median_s for timing in timings)
+        return dict.fromkeys(wanted, self.segment_s)
+
+
+def measure(name: str, segments: int, seed: int, budget_s: float) -> Result:
+    """The row of one model."""
+    graph = read_graph(path_of(name))
+    work = count_work(graph)
+    began = time.perf_counter()
+    static = StaticProfiler().profile(graph, FLEET)
+    static_s = time.perf_counter() - began
+    began = time.perf_counter()
+    profile = MeasuredProfiler(budget_s=budget_s, seed=seed).profile(graph, FLEET)
+    measured_s = time.perf_counter() - began
+    host = profile.settings["host"]["1"]
+    spans = random_cuts(graph, segments, seed)
+    pairs = segment_times(graph, spans, profile, seed)
+    errors = [abs(predicted - measured) / measured for predicted, measured in pairs]
+    share = float(profile.seconds["host"].sum() / static.seconds["host"].sum())
+    guesses = [float(static.seconds["host"][a:b].sum()) * share for a, b in spans]
+    static_errors = [abs(guess - measured) / measured for guess, (_, measured) in zip(guesses, pairs, strict=True)]
+    total = float(profile.seconds["host"].sum()) + profile.overhead_s["host"]
+    coverage = host["coverage"]
+    return Result(
+        model=name,
+        nodes=len(graph.nodes),
+        gmacs=product_macs(graph, work) / 1e9,
+        parameters_m=graph.parameter_bytes / 4e6,
+        static_s=static_s,
+        measured_s=measured_s,
+        **{key: coverage[key] for key in ("by_name", "by_tensor", "fused", "folded")},
+        coverage=coverage["attributed"],
+        latency_ms=host["latency_s"] * 1e3,
+        sum_error=abs(total - host["latency_s"]) / host["latency_s"],
+        segments=len(errors),
+        segment_error_median=float(np.median(errors)),
+        segment_error_p90=float(np.quantile(errors, 0.9)),
+        static_error_median=float(np.median(static_errors)),
+    )
+
+
+def table(results: Sequence[Result]) -> Table:
+    found = Table(title="Profiles against the clock, 1 thread", title_justify="left")
+    for head in ("model", "nodes", "GMACs", "M param.", "name/tensor/fused/folded", "time told", "latency ms", "sum error"):
+        found.add_column(head, justify="right")
+    for head in ("segments: median", "p90", "static median", "profiled in s"):
+        found.add_column(head, justify="right")
+    for row in results:
+        found.add_row(
+            row.model,
+            str(row.nodes),
+            f"{row.gmacs:.2f}",
+            f"{row.parameters_m:.1f}",
+            f"{row.by_name}/{row.by_tensor}/{row.fused}/{row.folded}",
+            f"{row.coverage:.1%}",
+            f"{row.latency_ms:.2f}",
+            f"{row.sum_error:.2%}",
+            f"{row.segment_error_median:.1%}",
+            f"{row.segment_error_p90:.1%}",
+            f"{row.static_error_median:.1%}",
+            f"{row.static_s:.2f} / {row.measured_s:.1f}",
+        )
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("models", nargs="*", default=list(MODELS), help=f"of {', '.join(MODELS)} (default: all)")
+    parser.add_argument("--segments", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--budget-s", type=float, default=8.0)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    unknown = [name for name in args.models if name not in MODELS]
+    if unknown:
+        parser.error(f"unknown model {unknown[0]}; known: {', '.join(MODELS)}")
+    results = []
+    for name in args.models:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        results.append(measure(name, args.segments, args.seed, args.budget_s))
+    if args.json:
+        print(json.dumps({"devices": speed_data(FLEET), "rows": [asdict(row) for row in results]}, indent=1))
+    else:
+        Console(width=170).print(table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
