@@ -79,6 +79,15 @@ class Profile:
         """The profile with the times of one device set."""
         return replace(self, seconds={**self.seconds, device: seconds}, sources={**self.sources, device: source})
 
+    def with_speed(self, factors: Mapping[str, float]) -> Profile:
+        """The profile of devices that now run at `factors` of their speed: 0.5 takes twice the time, overheads too."""
+        factors = {device: factor for device, factor in factors.items() if factor != 1.0 and device in self.seconds}
+        return replace(
+            self,
+            seconds={**self.seconds, **{device: self.seconds[device] / factor for device, factor in factors.items()}},
+            overhead_s={**self.overhead_s, **{d: self.overhead_s.get(d, 0.0) / factor for d, factor in factors.items()}},
+        )
+
     @cached_property
     def cut_bytes(self) -> Ints:
         """Bytes that cross each boundary, (n + 1,): the caller's input at 0, 0 at n. Unknown sizes count as 0."""

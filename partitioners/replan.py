@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from multiedge import cost
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet
+from multiedge.loading import bytes_held, bytes_to_load
 from multiedge.plan import Plan, Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
@@ -84,31 +85,6 @@ def replan(
     return Replan(plan, chosen.moved_bytes, _reason(running, fleet, chosen, options))
 
 
-def with_speed(profile: Profile, factors: dict[str, float]) -> Profile:
-    """The profile of devices that now run at `factors` of their speed."""
-    for device, factor in factors.items():
-        if factor != 1.0 and device in profile.seconds:
-            profile = profile.with_seconds(device, profile.seconds[device] / factor, f"at {factor:g} of its speed")
-    return profile
-
-
-def moved_bytes(profile: Profile, running: Sequence[Stage], stages: Sequence[Stage]) -> int:
-    """Bytes of parameters that devices hold under `stages` and not under `running`."""
-    before, after = _held(profile, running), _held(profile, stages)
-    sizes = profile.graph.parameters
-    return sum(sizes[name].nbytes or 0 for device, names in after.items() for name in names - before.get(device, set()))
-
-
-def _held(profile: Profile, stages: Sequence[Stage]) -> dict[str, set[str]]:
-    graph = profile.graph
-    held: dict[str, set[str]] = {}
-    for stage in stages:
-        names = {name for node in stage.nodes for name in graph.nodes[node].reads if name in graph.parameters}
-        for device in stage.devices:
-            held.setdefault(device, set()).update(names)
-    return held
-
-
 def _usable(fleet: Fleet, low_battery_j: float) -> Fleet:
     low = [device.name for device in fleet.devices if device.battery_j is not None and device.battery_j <= low_battery_j]
     if len(low) == len(fleet.devices):
@@ -136,7 +112,7 @@ def _option(running: Plan, profile: Profile, fleet: Fleet, stages: Sequence[Stag
     if cost.violations(profile, fleet, stages, transfers):
         return None
     value = cost.objective_value(running.objective, cost.estimate(profile, fleet, stages, transfers))
-    return _Option(tuple(stages), transfers, value, moved_bytes(profile, running.stages, stages), what)
+    return _Option(tuple(stages), transfers, value, sum(bytes_to_load(profile.graph, running.stages, stages).values()), what)
 
 
 def _transfers_like(running: Plan, profile: Profile, stages: Sequence[Stage]) -> tuple[Transfer, ...]:
@@ -231,7 +207,7 @@ def _best(running: Plan, profile: Profile, fleet: Fleet, strategy: Partitioner |
             raise
         return []
     stages = _relabelled(profile, fleet, running.stages, best.stages)
-    moved = moved_bytes(profile, running.stages, stages)
+    moved = sum(bytes_to_load(profile.graph, running.stages, stages).values())
     value = cost.objective_value(running.objective, cost.estimate(profile, fleet, stages, best.transfers))
     return [_Option(stages, best.transfers, value, moved, "planned anew")]
 
@@ -247,13 +223,10 @@ def _relabelled(profile: Profile, fleet: Fleet, running: Sequence[Stage], stages
     """`stages` with devices exchanged among their equals for the most bytes kept."""
     if any(stage.replicas for stage in stages):
         return tuple(stages)
-    sizes = profile.graph.parameters
-    held, wanted = _held(profile, running), _held(profile, stages)
+    graph = profile.graph
     new_name = {name: name for name in fleet.names}
     for equals in _equal_devices(profile, fleet):
-        keeps = np.array(
-            [[sum(sizes[p].nbytes or 0 for p in wanted.get(a, set()) & held.get(b, set())) for b in equals] for a in equals]
-        )
+        keeps = np.array([[bytes_held(graph, running, b, stages, a) for b in equals] for a in equals])
         rows, columns = linear_sum_assignment(keeps, maximize=True)
         new_name.update({equals[row]: equals[column] for row, column in zip(rows, columns, strict=True)})
     return tuple(replace(stage, device=new_name[stage.device]) for stage in stages)

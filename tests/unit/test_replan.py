@@ -8,9 +8,10 @@ from multiedge import cost
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.graph import Graph, Node, Tensor
+from multiedge.loading import bytes_to_load
 from multiedge.plan import Plan
 from multiedge.profile import Profile
-from partitioners.replan import moved_bytes, replan, with_speed
+from partitioners.replan import replan
 from partitioners.throughput import Throughput
 
 MIB = 1 << 20
@@ -59,16 +60,16 @@ def test_without_a_spare_the_neighbours_share_and_keep_what_they_hold() -> None:
 
 
 def test_a_small_loss_is_tolerated_and_a_large_one_is_not() -> None:
-    slower = with_speed(PROFILE, {RUNNING.stages[0].device: 0.97})
+    slower = PROFILE.with_speed({RUNNING.stages[0].device: 0.97})
     assert not replan(RUNNING, slower, FLEET.without("d")).changed
-    straggler = with_speed(PROFILE, {RUNNING.stages[0].device: 0.4})
+    straggler = PROFILE.with_speed({RUNNING.stages[0].device: 0.4})
     again = replan(RUNNING, straggler, FLEET.without("d"))
     assert again.changed
     assert again.plan.value < cost.estimate(straggler, FLEET, RUNNING.stages, RUNNING.transfers).bottleneck_s
 
 
 def test_least_bytes_are_moved_among_plans_as_good() -> None:
-    straggler = with_speed(PROFILE, {RUNNING.stages[0].device: 0.5})
+    straggler = PROFILE.with_speed({RUNNING.stages[0].device: 0.5})
     careful = replan(RUNNING, straggler, FLEET.without("d"), tolerance=0.5)
     strict = replan(RUNNING, straggler, FLEET.without("d"), tolerance=0.0)
     assert careful.moved_bytes <= strict.moved_bytes
@@ -100,8 +101,8 @@ def test_nothing_fits_is_an_error() -> None:
 
 def test_moved_bytes_count_parameters_that_are_new_to_a_device() -> None:
     shifted = tuple(reversed([replace(s, device=t.device) for s, t in zip(RUNNING.stages, RUNNING.stages[::-1], strict=True)]))
-    assert moved_bytes(PROFILE, RUNNING.stages, RUNNING.stages) == 0
-    assert moved_bytes(PROFILE, RUNNING.stages, shifted) == 8 * MIB
+    assert bytes_to_load(PROFILE.graph, RUNNING.stages, RUNNING.stages) == {}
+    assert sum(bytes_to_load(PROFILE.graph, RUNNING.stages, shifted).values()) == 8 * MIB
 
 
 def test_five_hundred_nodes_on_eight_devices_take_less_than_a_second() -> None:
