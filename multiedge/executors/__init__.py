@@ -1,0 +1,34 @@
+"""Ways to run a plan as a pipeline: one file each, imported only when asked for.
+
+    with open_pipeline("parts", executor="processes") as pipeline:
+        results, measurements = pipeline.map({"input": batch} for batch in batches)
+
+An executor is a class as `multiedge.executors.contract.Executor` describes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from multiedge.registry import Registry
+
+if TYPE_CHECKING:
+    from multiedge.executors.pipeline import Pipeline, open_pipeline
+
+EXECUTORS = Registry(
+    "executor",
+    {
+        "inline": "multiedge.executors.inline:InlineExecutor",
+        "processes": "multiedge.executors.processes:ProcessesExecutor",
+    },
+)
+
+__all__ = ["EXECUTORS", "Pipeline", "open_pipeline"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("Pipeline", "open_pipeline"):
+        raise AttributeError(f"module 'multiedge.executors' has no attribute '{name}'")
+    from multiedge.executors import pipeline
+
+    return getattr(pipeline, name)

@@ -1,0 +1,101 @@
+"""All stages one after the other in this process: for tests, debugging and checking a plan's parts."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from multiedge.backends import BACKENDS
+from multiedge.backends.contract import Session
+from multiedge.errors import MultiedgeError, PipelineError
+from multiedge.executors.contract import Array, Closing, Record, Result, RunOptions, Tensors, require_inputs
+from multiedge.executors.routing import Routes
+from multiedge.fleet import Fleet
+from multiedge.measurements import Event
+from multiedge.plan import CALLER, Manifest
+
+
+class InlineExecutor(Closing):
+    """Runs each item to its end in `submit`. Emulates no device and no link, and says so in its settings."""
+
+    def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None:
+        self.manifest, self.fleet, self.options = manifest, fleet, options
+        self.routes = Routes.of(manifest)
+        self._sessions: list[Session] = []
+        self._ready: deque[Result] = deque()
+        self._events: list[Event] = []
+
+    def start(self) -> None:
+        try:
+            for part in self.routes.parts:
+                device = self.fleet.device(part.device)
+                path = Path(self.manifest.directory) / part.file
+                begin = time.monotonic()
+                self._sessions.append(BACKENDS.load(device.backend).open(path, device, **self.options.session))
+                self._events.append(Event("load", -1, len(self._sessions) - 1, device.name, begin, time.monotonic()))
+        except MultiedgeError as error:
+            self.close()
+            raise PipelineError(f"stage {len(self._sessions)} on '{part.device}' could not start: {error}") from error
+
+    @property
+    def has_room(self) -> bool:
+        return True
+
+    @property
+    def unanswered(self) -> int:
+        return len(self._ready)
+
+    def submit(self, item: int, tensors: Tensors) -> None:
+        issued = time.monotonic()
+        held: dict[tuple[int, str], Array] = {
+            (CALLER, name): value for name, value in require_inputs(self.manifest, item, tensors).items()
+        }
+        error = ""
+        for stage in range(len(self.routes.parts)):
+            error = self._run_stage(stage, item, held)
+            if error:
+                break
+        answer = None if error else self._answer(held)
+        self._ready.append(Result(item, answer, error, issued, time.monotonic()))
+
+    def _run_stage(self, stage: int, item: int, held: dict[tuple[int, str], Array]) -> str:
+        """Adds what the stage passes on to `held`; the error text if it failed."""
+        begin = time.monotonic()
+        given = {
+            name: held[move.source, name]
+            for move in map(self.routes.transfers.__getitem__, self.routes.entering(stage))
+            for name in move.tensors
+        }
+        device = self.routes.parts[stage].device
+        try:
+            made = {**given, **self._sessions[stage].run(given)}
+        except Exception as error:  # whatever the runtime raises is the item's failure, not the pipeline's
+            return f"stage {stage} on '{device}' failed: {type(error).__name__}: {' '.join(str(error).split())}"
+        held.update({(stage, name): value for name, value in made.items()})
+        if self.options.record_events:
+            self._events.append(Event("compute", item, stage, device, begin, time.monotonic()))
+        return ""
+
+    def _answer(self, held: dict[tuple[int, str], Array]) -> dict[str, Array]:
+        moves = [self.routes.transfers[number] for number in self.routes.sinks]
+        made = {name: held[move.source, name] for move in moves for name in move.tensors}
+        return {name: made[name] for name in self.manifest.outputs if name in made}
+
+    def poll(self, timeout_s: float) -> list[Result]:
+        found = list(self._ready)
+        self._ready.clear()
+        return found
+
+    def mark(self) -> None:
+        self._events = [event for event in self._events if event.kind == "load"]
+
+    def record(self) -> Record:
+        settings: dict[str, Any] = {"executor": "inline", "transport": "none", "emulation": "none"}
+        return Record(events=tuple(self._events), settings=settings)
+
+    def close(self) -> None:
+        for session in self._sessions:
+            session.close()
+        self._sessions.clear()

@@ -1,0 +1,79 @@
+"""A plan folder as something that maps items to results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+
+from multiedge.errors import ConfigError
+from multiedge.executors import EXECUTORS
+from multiedge.executors.contract import Executor, Result, RunOptions, Tensors
+from multiedge.executors.drive import Progress, run_scenario
+from multiedge.executors.scenarios import Scenario
+from multiedge.fleet import Device, Fleet
+from multiedge.measurements import Measurements
+from multiedge.plan import Manifest
+
+
+class Pipeline:
+    """A running plan; a context manager. Warm-up items are run before the first `map` only."""
+
+    def __init__(self, executor: Executor, options: RunOptions) -> None:
+        self.executor = executor
+        self.options = options
+        self._warm = False
+
+    def map(
+        self, items: Iterable[Tensors], scenario: Scenario | None = None, *, progress: Progress | None = None
+    ) -> tuple[list[Result], Measurements]:
+        """Results of `items`, each a mapping from input name to array, in order, and what was measured meanwhile.
+
+        Items are issued as fast as the pipeline takes them unless a scenario says otherwise. An item that a stage
+        could not handle has `tensors` None and an `error`; the others are not affected.
+        """
+        warmup = 0 if self._warm else self.options.warmup_items
+        self._warm = True
+        return run_scenario(
+            self.executor, items, scenario or Scenario("offline"), warmup_items=warmup, seed=self.options.seed, progress=progress
+        )
+
+    def close(self) -> None:
+        self.executor.close()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_pipeline(
+    plan: str | os.PathLike[str] | Manifest, fleet: Fleet | None = None, executor: str = "processes", **options: Any
+) -> Pipeline:
+    """A running pipeline for a plan folder or its manifest.
+
+    `fleet` says what the devices are like; without it every device is this machine, one thread each, with free links.
+    `options` are those of RunOptions, or `options=RunOptions(...)`. Raises PipelineError if a stage cannot start.
+    """
+    manifest = plan if isinstance(plan, Manifest) else _read(plan)
+    settings: RunOptions = options.pop("options", None) or RunOptions()
+    settings = settings.with_values(**options)
+    running: Executor = EXECUTORS.load(executor)(manifest, fleet or bare_fleet(manifest), settings)
+    running.start()
+    return Pipeline(running, settings)
+
+
+def bare_fleet(manifest: Manifest) -> Fleet:
+    """A fleet of this machine under each of the plan's device names."""
+    names = dict.fromkeys(device for part in manifest.parts for device in (part.device, *part.replicas))
+    if not names:
+        raise ConfigError(f"{manifest.directory}: the plan has no parts")
+    return Fleet(tuple(Device(name) for name in names), name="this machine")
+
+
+def _read(directory: str | os.PathLike[str]) -> Manifest:
+    from multiedge.onnx_io import read_manifest
+
+    return read_manifest(directory)

@@ -1,0 +1,49 @@
+"""When items are issued: the four scenarios of MLPerf Inference, by its names and rules.
+
+Nothing here is an MLPerf result; the words only say the same thing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from multiedge.errors import ConfigError, did_you_mean
+
+MULTI_STREAM_ITEMS = 8
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`at_once` items are issued together, and the next only when all of them are answered (None: as fast as the
+    pipeline takes them). With `rate_per_s`, items are due at random moments of a Poisson process instead."""
+
+    name: str
+    at_once: int | None = None
+    rate_per_s: float | None = None
+
+    def due_times(self, seed: int) -> Iterator[float]:
+        """Seconds from the start at which items are due; only for a scenario with a rate."""
+        if self.rate_per_s is None:
+            raise ConfigError(f"scenario '{self.name}' has no rate")
+        rng, due = random.Random(seed), 0.0
+        while True:
+            due += rng.expovariate(self.rate_per_s)
+            yield due
+
+
+SCENARIOS = ("offline", "singlestream", "multistream", "server")
+
+
+def scenario(name: str, *, rate_per_s: float | None = None) -> Scenario:
+    """The scenario of that name; `server` needs `rate_per_s`, the others take none."""
+    key = name.lower().replace("-", "").replace("_", "")
+    if key not in SCENARIOS:
+        raise ConfigError(f"unknown scenario '{name}'{did_you_mean(key, SCENARIOS)}")
+    if key == "server" and not (rate_per_s and rate_per_s > 0):
+        raise ConfigError("scenario 'server': expected a rate above 0 items per second, got none; state --rate")
+    if key != "server" and rate_per_s is not None:
+        raise ConfigError(f"scenario '{name}' takes no rate; only 'server' does")
+    at_once = {"singlestream": 1, "multistream": MULTI_STREAM_ITEMS}.get(key)
+    return Scenario(key, at_once, rate_per_s)
