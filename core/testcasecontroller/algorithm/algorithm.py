@@ -17,7 +17,7 @@ from multiedge.errors import ConfigError, did_you_mean
 
 _OWN_KEYS = ("paradigm_type", "modules", "initial_model_url", "third_party_packages")
 _PARADIGM_KEYS = ("devices", "partition_strategy", "partition_options", "profiler", "input_shapes")
-_IANVS_KEYS = ("incremental_learning_data_setting", "lifelong_learning_data_setting", "fl_data_setting", "mode")
+_IANVS_KEYS = ("incremental_learning_data_setting", "lifelong_learning_data_setting", "fl_data_setting")
 _UPSTREAM = "https://github.com/kubeedge/ianvs"
 
 
