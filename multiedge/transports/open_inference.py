@@ -89,7 +89,7 @@ def messages() -> dict[str, Any]:
                 field.type = getattr(field_type, f"TYPE_{kind.upper()}")
     # A pool of our own: the default one may already hold another package's copy of the same protocol.
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
+    pool.Add(file)
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in _MESSAGES}
 
 
