@@ -208,6 +208,14 @@ def test_a_failing_function_of_the_users_is_named_with_the_missing_model(start):
         start(Model(load=load), initial_model_url="no.pth")
 
 
+def test_an_error_without_words_is_named_by_its_kind(start):
+    def load(url):
+        raise NotImplementedError
+
+    with pytest.raises(RuntimeError, match=r"^Model.load: NotImplementedError$"):
+        start(Model(load=load))
+
+
 def test_a_user_who_exits_does_not_end_the_job(start):
     def predict(x):
         raise SystemExit(2)

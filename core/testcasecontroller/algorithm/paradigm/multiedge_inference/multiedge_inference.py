@@ -89,7 +89,7 @@ class MultiedgeInference(ParadigmBase):
         try:
             yield
         except (Exception, SystemExit) as error:
-            words = " ".join(f"{type(error).__name__}: {error}".split())
+            words = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
             hint = ""
             if self.initial_model and not os.path.exists(self.initial_model):
                 hint = f"; initial_model_url '{self.initial_model}' does not exist (looked from {os.getcwd()})"
