@@ -33,7 +33,7 @@ class Scenario:
             yield due
 
 
-SCENARIOS = ("offline", "singlestream", "multistream", "server")
+SCENARIOS = {"offline": "Offline", "singlestream": "SingleStream", "multistream": "MultiStream", "server": "Server"}
 
 
 def scenario(name: str, *, rate_per_s: float | None = None) -> Scenario:
@@ -46,4 +46,4 @@ def scenario(name: str, *, rate_per_s: float | None = None) -> Scenario:
     if key != "server" and rate_per_s is not None:
         raise ConfigError(f"scenario '{name}' takes no rate; only 'server' does")
     at_once = {"singlestream": 1, "multistream": MULTI_STREAM_ITEMS}.get(key)
-    return Scenario(key, at_once, rate_per_s)
+    return Scenario(SCENARIOS[key], at_once, rate_per_s)

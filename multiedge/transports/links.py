@@ -1,0 +1,103 @@
+"""The emulated link: when a message that is sent now may be taken at the other end.
+
+A message occupies the link for its bytes over the bandwidth, one message after another; latency delays it without
+keeping the next one waiting. Loss sends a message again, each time after a further latency, as a reliable stream does;
+order is kept, too. Sender and receiver share the machine's monotonic clock, so a message carries the moment at which
+it is due, and the receiver holds it back until then: no thread sleeps for a link.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from multiedge.fleet import Link
+from multiedge.transports.message import Message
+
+DOWN_BYTES_PER_S = 1e-6
+"""At or below this a link is down: its messages never arrive."""
+
+
+def is_down(link: Link) -> bool:
+    return link.bandwidth_bytes_per_s <= DOWN_BYTES_PER_S
+
+
+@dataclass
+class _Line:
+    link: Link
+    rng: random.Random
+    free_s: float = 0.0
+    last_due_s: float = 0.0
+
+    def due_s(self, nbytes: int, now_s: float) -> float:
+        if is_down(self.link):
+            return math.inf
+        tries = 1
+        while self.link.loss and self.rng.random() < self.link.loss:
+            tries += 1
+        self.free_s = max(now_s, self.free_s) + tries * nbytes / self.link.bandwidth_bytes_per_s
+        jitter = self.rng.uniform(-self.link.jitter_s, self.link.jitter_s) if self.link.jitter_s else 0.0
+        due = self.free_s + max(0.0, tries * self.link.latency_s + jitter)
+        self.last_due_s = max(due, self.last_due_s)
+        return self.last_due_s
+
+
+class LinkShaper:
+    """The links that leave one device, by peer."""
+
+    def __init__(self, device: str, links: Mapping[str, Link], seed: int = 0) -> None:
+        self._device = device
+        self._seed = seed
+        self._lines: dict[str, _Line] = {}
+        for peer, link in links.items():
+            self.change(peer, link)
+
+    def change(self, peer: str, link: Link) -> None:
+        """Sets the link to `peer` from now on; what is on its way already arrives as it would have."""
+        if peer in self._lines:
+            self._lines[peer].link = link
+            return
+        self._lines[peer] = _Line(link, random.Random(f"{self._seed}:{self._device}:{peer}"))
+
+    def due_s(self, peer: str, nbytes: int, now_s: float) -> float:
+        """When a message sent now arrives at `peer`: now, if no link to it is emulated; never (inf) if it is down."""
+        line = self._lines.get(peer)
+        return now_s if line is None else line.due_s(nbytes, now_s)
+
+
+class Mailbox:
+    """Messages on their way to this device, in the order in which they are due."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[float, int, Message]] = []
+        self._count = 0
+
+    def put(self, message: Message) -> None:
+        self._count += 1
+        heapq.heappush(self._held, (message.due_s, self._count, message))
+
+    def take(self, now_s: float) -> list[Message]:
+        """Every message that is due."""
+        found = []
+        while self._held and self._held[0][0] <= now_s:
+            found.append(heapq.heappop(self._held)[2])
+        return found
+
+    def next_due_s(self) -> float:
+        """When the next message is due; inf if none is."""
+        return self._held[0][0] if self._held else math.inf
+
+    def restore(self, source: str, link: Link, now_s: float) -> None:
+        """Lets messages arrive that `source` sent while its link was down: it is up again."""
+        shaper = LinkShaper("", {source: link})
+        lost = [message for due, _, message in self._held if due == math.inf and message.source == source]
+        self._held = [entry for entry in self._held if not any(entry[2] is each for each in lost)]
+        heapq.heapify(self._held)
+        for message in lost:
+            self.put(replace(message, due_s=shaper.due_s(source, message.nbytes, now_s)))
+
+    def clear(self) -> None:
+        self._held.clear()

@@ -1,0 +1,55 @@
+"""The folder of a run: what its processes share, by name, and how nothing of it stays behind.
+
+It lies in shared memory (/dev/shm) where there is any, else among temporary files. Its name holds the process that
+made it, so that a later run can sweep up after one that was killed together with all of its workers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+SHARED = Path("/dev/shm")
+PREFIX = "multiedge-"
+
+
+def has_shared_memory(root: Path = SHARED) -> bool:
+    return root.is_dir() and os.access(root, os.W_OK | os.X_OK)
+
+
+def make(root: Path | None = None) -> Path:
+    """A new folder, readable by its owner alone, after sweeping up those whose process has gone."""
+    root = root or (SHARED if has_shared_memory() else Path(tempfile.gettempdir()))
+    sweep(root)
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=root))
+
+
+def remove(directory: Path) -> None:
+    """Removes the folder; one that has gone is no error, since every process of a run may be the last."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def sweep(root: Path) -> None:
+    """Removes folders of runs whose process does not exist any more."""
+    for path in root.glob(f"{PREFIX}*-*"):
+        owner = path.name[len(PREFIX) :].split("-")[0]
+        if owner.isdigit() and not _alive(int(owner)):
+            remove(path)
+
+
+def file_of(directory: Path, kind: str, name: str) -> Path:
+    """The file that belongs to a device; any name is a safe file name."""
+    return directory / f"{kind}-{quote(name, safe='')}"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
