@@ -38,8 +38,8 @@ class Backend(Protocol):
     def open(path: str | Path, device: Device | None = None, **options: Any) -> Session: ...
 
 
-def contiguous(array: Array) -> Array:
-    """The array itself if its bytes lie in one piece in native order, else a copy that does."""
-    if array.dtype.hasobject:
+def contiguous(array: Any) -> Any:
+    """The array itself if its bytes lie in one piece in native order, else a copy that does; lists stay as they are."""
+    if not isinstance(array, np.ndarray) or array.dtype.hasobject:
         return array
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
