@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from profilers.host import without_probe
-from profilers.stopwatch import Accuracy, median_error, time_in_turn
+from profilers.stopwatch import BLOCK_S, MOST_IN_A_ROW, Accuracy, median_error, time_in_turn
 
 
 def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
@@ -31,10 +31,24 @@ def test_more_samples_know_more() -> None:
 
 def test_actions_take_turns_after_a_warm_up_that_is_not_counted() -> None:
     seen: list[str] = []
-    accuracy = Accuracy(relative=10.0, budget_s=5.0, least=5, warmup=2)
-    timings = time_in_turn([lambda: seen.append("a"), lambda: seen.append("b")], accuracy)
-    assert seen == ["a", "b"] * 7
+
+    def slow(name: str) -> None:
+        seen.append(name)
+        time.sleep(BLOCK_S)
+
+    timings = time_in_turn([lambda: slow("a"), lambda: slow("b")], Accuracy(relative=10.0, least=5, warmup=2))
+    assert seen == ["a", "a", "b", "b", *["a", "b"] * 5]
     assert [len(timing.wall_s) for timing in timings] == [5, 5]
+
+
+def test_short_actions_run_in_a_row_and_the_first_of_each_row_is_not_counted() -> None:
+    seen: list[str] = []
+    accuracy = Accuracy(relative=10.0, least=5, warmup=1)
+    timings = time_in_turn([lambda: seen.append("a"), lambda: seen.append("b")], accuracy)
+    assert [len(timing.wall_s) for timing in timings] == [5 * MOST_IN_A_ROW] * 2
+    assert seen[:2] == ["a", "b"]
+    assert seen[2 : 2 + MOST_IN_A_ROW + 1] == ["a"] * (MOST_IN_A_ROW + 1)
+    assert len(seen) == 2 + 2 * 5 * (MOST_IN_A_ROW + 1)
 
 
 def test_the_budget_ends_it_but_not_before_the_least() -> None:
