@@ -134,6 +134,15 @@ def board(results: Sequence[RunResult]) -> tuple[list[Column], list[list[float |
     return made, numbers, missing
 
 
+def board_rows(results: Sequence[RunResult]) -> list[dict[str, Any]]:
+    """The leaderboard's rows for `multiedge.report.leaderboard`, in the order given."""
+    names = [column.name for column in board(results)[0]]
+    return [
+        {"rank": number, "algorithm": result.name, **{name: result.results.get(name) for name in names}}
+        for number, result in enumerate(results, 1)
+    ]
+
+
 def trade_offs(results: Sequence[RunResult]) -> list[tuple[str, Markup]]:
     """Throughput against each cost that at least two runs measured."""
     drawn = []
