@@ -57,7 +57,9 @@ def start(tmp_path, monkeypatch):
     """Runs the paradigm in an empty folder that has a model.onnx and a devices.yaml."""
     monkeypatch.chdir(tmp_path)
     for name in ("LOCAL_TEST", "RESULT_SAVED_URL", "BASE_MODEL_URL"):
-        monkeypatch.delenv(name, raising=False)
+        # Set first: only what was there is put back (here: nothing) when the test ends.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     (tmp_path / "model.onnx").touch()
     (tmp_path / "devices.yaml").write_text(DEVICES, encoding="utf-8")
     (tmp_path / "points.yaml").write_text(
