@@ -1,13 +1,13 @@
-# make bench   set up, prepare models and pictures, run the benchmark through `ianvs`, print the leaderboard
-# make test    set up, run the tests (without the slow ones; `make slow` runs those)
-# make check   tests, lint, types, import contract
+# make bench     set up, prepare models and pictures, run the benchmark through `ianvs`, print the leaderboard
+# make mobility  the same on a journey: devices leave and return, links fade
+# make test      set up, run the tests (without the slow ones; `make slow` runs those)
+# make check     tests, lint, types, import contract
 # What is finished is kept (.venv, .cache), so a second run starts at once.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 BENCH  := examples/imagenet/multiedge_inference_bench
-JOB    ?= $(BENCH)/benchmarkingjob-compare.yaml
 SOURCES := core multiedge partitioners profilers examples tests setup.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
@@ -40,9 +40,11 @@ prepare: $(VENV)/.ready-bench
 # `ianvs` adds to the leaderboard of earlier runs; here each run has its own.
 bench: prepare
 	rm -rf workspace/imagenet-compare
-	$(BIN)/ianvs -f $(JOB)
+	$(BIN)/ianvs -f $(BENCH)/benchmarkingjob-compare.yaml
+	$(BIN)/multiedge report workspace/imagenet-compare -o workspace/imagenet-compare/report.html >/dev/null
 
 mobility: prepare
+	rm -rf workspace/imagenet-mobility
 	$(BIN)/ianvs -f $(BENCH)/benchmarkingjob-mobility.yaml
 
 test: setup

@@ -16,9 +16,12 @@ from imagenet_bench.reference import reference_outputs
 from multiedge.devices_file import read_fleet
 from multiedge.errors import ConfigError, StageError, did_you_mean
 from multiedge.executors import open_pipeline
+from multiedge.fleet import Fleet
+from multiedge.measurements import Measurements
 from multiedge.meters.modelled import with_energy
 from multiedge.metrics.accuracy import fidelity
 from multiedge.onnx_io import read_manifest
+from multiedge.plan import Manifest
 from multiedge.report.results import make_result, save_results
 
 DEVICES = Path(__file__).resolve().parents[1] / "devices"
@@ -66,11 +69,15 @@ class PipelineModel:
             "logits": logits,
             "trained": weights.trained,
             "fidelity": fidelity([{"logits": row[None]} for row in whole], [{"logits": row[None]} for row in logits]),
-            "measurements": with_energy(measurements, fleet),
+            "measurements": self.measured(measurements, manifest, fleet),
             "plan": manifest.plan,
         }
-        self.save(said, f"{model.parent.name}, {self.strategy}, {fleet.name}", weights.source)
+        self.save(said, f"{model.parent.name}, {self.configuration['fleet']}, {self.strategy}", weights.source)
         return said
+
+    def measured(self, measurements: Measurements, manifest: Manifest, fleet: Fleet) -> Measurements:
+        """The run's measurements, with energy modelled where no meter answered."""
+        return with_energy(measurements, fleet)
 
     def save(self, said: Mapping[str, Any], title: str, weights: str) -> None:
         """Leaves a results file in the folder that the host names, which the report page is made from."""
