@@ -45,7 +45,7 @@ _FROM_ANSWERS = {
 }
 """Figures that need the answers themselves (`multiedge.metrics.accuracy`), so that tables know their units too."""
 
-_UNIT_SUFFIXES = {"_s": "s", "_bytes": "B", "_w": "W", "_j": "J"}
+_UNIT_SUFFIXES = {"_s": "s", "_bytes": "B", "_w": "W", "_j": "J", "_ms": "ms", "_mb": "MB"}
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
@@ -64,11 +64,21 @@ def compute(measurements: Measurements, names: Iterable[str] | None = None, **co
 
 
 def describe(name: str) -> tuple[str, str, str]:
-    """(unit, direction, description) of a figure by name; for one that is not ours the unit that its suffix says, and
-    no direction."""
+    """(unit, direction, description) of a figure by name.
+
+    A user's metric may carry one of our names in a unit of its own, `latency_mean_ms` or `peak_memory`: it is
+    described as ours is, and its unit is the one that its suffix says. Of other names nothing more is known.
+    """
     if name in METRICS:
         metric = METRICS[name]
         return metric.unit, metric.direction, metric.description
     if name in _FROM_ANSWERS:
         return _FROM_ANSWERS[name]
-    return next((unit for suffix, unit in _UNIT_SUFFIXES.items() if name.endswith(suffix)), ""), "", ""
+    unit = next((unit for suffix, unit in _UNIT_SUFFIXES.items() if name.endswith(suffix)), "")
+    ours = next((metric for metric in _ALL if _stem(metric.name) == _stem(name)), None)
+    return (unit, ours.direction, ours.description) if ours else (unit, "", "")
+
+
+def _stem(name: str) -> str:
+    """The name without its unit: `peak_memory` of `peak_memory_bytes`."""
+    return next((name.removesuffix(suffix) for suffix in _UNIT_SUFFIXES if name.endswith(suffix)), name)

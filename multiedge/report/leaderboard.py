@@ -21,7 +21,7 @@ IN_FILES_ONLY = ("time", "url")
 """Columns for the rank files: too long to print, and of use to programs only."""
 
 ARROWS = {"higher": "↑", "lower": "↓"}
-_SUFFIXES = {"s": "_s", "B": "_bytes", "W": "_w", "J": "_j", "J/item": "_j"}
+_SUFFIXES = {"s": "_s", "B": "_bytes", "W": "_w", "J": "_j", "J/item": "_j", "ms": "_ms", "MB": "_mb"}
 
 
 @dataclass(frozen=True)

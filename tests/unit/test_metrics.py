@@ -8,9 +8,9 @@ import pytest
 
 from multiedge.errors import ConfigError
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
-from multiedge.metrics import METRICS, compute
+from multiedge.metrics import METRICS, compute, describe
 from multiedge.metrics.percentiles import early_stopping_estimate, percentile, samples_needed, within_bound
-from multiedge.metrics.validity import validity
+from multiedge.metrics.validity import query_latencies_s, validity
 from multiedge.plan import Estimate, Plan, Stage
 
 # Two devices in a row, four items in 10 s. Item 3 failed. a computes 4 x 1 s, b 3 x 2 s.
@@ -169,7 +169,7 @@ def test_bound_needs_more_samples_the_more_are_above_it():
     ("run", "settings", "reason"),
     [
         (steady(63), {"scenario": "SingleStream"}, "p90 needs 64 samples, got 63"),
-        (steady(100), {"scenario": "MultiStream"}, "p99 needs 662 samples, got 100"),
+        (steady(700), {"scenario": "MultiStream"}, "p99 needs 662 samples, got 1"),  # all due at once: one query
         (steady(700, 3.0), {"scenario": "Server", "latency_bound_s": 2.0}, "not backed to be within 2 s"),
         (steady(5), {"min_duration_s": 60.0}, "ran 10 s of at least 60 s"),
         (steady(5), {"min_items": 10}, "completed 5 of at least 10 items"),
@@ -189,6 +189,26 @@ def test_invalid_says_why(run, settings, reason):
 )
 def test_valid(count, settings):
     assert str(validity(steady(count), settings)) == "VALID"
+
+
+def test_a_query_of_several_items_ends_with_the_last():
+    items = (Item(0, 0.0, 0.0, 1.0), Item(1, 0.0, 0.5, 3.0), Item(2, 3.0, 3.0, 4.0), Item(3, 3.0, 3.0, 9.0, "failed"))
+    assert query_latencies_s(Measurements(items, (), 0.0, 4.0)) == [3.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "direction"),
+    [
+        ("latency_mean_ms", "ms", "lower"),
+        ("peak_memory", "", "lower"),
+        ("energy_per_item", "", "lower"),
+        ("fps", "items/s", "higher"),
+        ("accuracy", "1", "higher"),
+        ("threads", "", ""),
+    ],
+)
+def test_names_that_users_give_our_figures(name, unit, direction):
+    assert describe(name)[:2] == (unit, direction)
 
 
 def test_unknown_scenario():
