@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -29,6 +30,15 @@ def check_objective(objective: str) -> str:
             f"objective: expected one of {', '.join(OBJECTIVES)}, got '{objective}'{did_you_mean(objective, OBJECTIVES)}"
         )
     return objective
+
+
+def most_bottleneck_s(min_fps: float | None) -> float:
+    """Seconds per item that `min_fps` items per second allow, inf if none are asked for."""
+    if min_fps is None:
+        return math.inf
+    if not min_fps > 0:
+        raise ConfigError(f"min_fps: expected items per second, more than 0, got {min_fps!r}")
+    return 1.0 / min_fps
 
 
 def contiguous_plan(

@@ -17,7 +17,7 @@ from multiedge.plan import Plan
 from multiedge.profile import Profile
 from partitioners.chain import Chain
 from partitioners.cheapest import Prices, cheapest
-from partitioners.contract import contiguous_plan, unused
+from partitioners.contract import contiguous_plan, most_bottleneck_s, unused
 from partitioners.search import States
 from partitioners.throughput import smallest_bottleneck
 
@@ -25,17 +25,17 @@ from partitioners.throughput import smallest_bottleneck
 class Latency:
     """Least latency of one request in an idle pipeline, over any order and subset of the devices; memory limits hard.
 
-    `most_bottleneck_s` asks besides for at least 1 / most_bottleneck_s items per second.
+    `min_fps` asks besides for at least that many items per second.
     """
 
-    def __init__(self, most_bottleneck_s: float | None = None) -> None:
-        self.most_bottleneck_s = most_bottleneck_s
+    def __init__(self, min_fps: float | None = None) -> None:
+        self.most_s = most_bottleneck_s(min_fps)
 
     def plan(self, profile: Profile, fleet: Fleet) -> Plan:
         """The contiguous plan of least latency and its bound; InfeasibleError if memory or the bottleneck forbid all."""
         start = perf_counter()
         chain = Chain.of(profile, fleet)
-        most_s = np.inf if self.most_bottleneck_s is None else self.most_bottleneck_s
+        most_s = self.most_s
         found = cheapest(chain, States(chain), latency_prices(chain), most_s)
         if not found.path:
             raise too_strict(chain, most_s)
@@ -58,8 +58,8 @@ def too_strict(chain: Chain, most_s: float) -> InfeasibleError:
     """The error for a bottleneck that no plan keeps, with the smallest that one does, or for memory that holds none."""
     least = smallest_bottleneck(chain)
     return InfeasibleError(
-        f"no contiguous plan of {chain.profile.graph.name} on {chain.fleet.name} has a bottleneck of at most"
-        f" {most_s * 1e3:.6g} ms; allow {least.seconds * 1e3:.6g} ms, the least possible"
+        f"no contiguous plan of {chain.profile.graph.name} on {chain.fleet.name} gives"
+        f" {1 / most_s:.6g} items/s; ask for {1 / least.seconds:.6g} items/s, the most possible"
     )
 
 

@@ -1,0 +1,154 @@
+"""`multiedge plan`: decide which nodes run on which device."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from multiedge.commands.profile import parse_shapes
+from multiedge.devices_file import read_fleet
+from multiedge.errors import ConfigError
+from multiedge.fleet import Fleet
+from multiedge.graph import Graph
+from multiedge.onnx_io import read_graph, write_parts
+from multiedge.plan import Plan, Stage, StageEstimate
+from multiedge.plan_file import plan_to_json
+from multiedge.profile import Profile
+from multiedge.profile_file import load_profile, require_fits
+from multiedge.quantity import human_bytes
+from multiedge.run import DEFAULT_PROFILER, DEFAULT_STRATEGY, plan_model, profile_model
+from partitioners import PARTITIONERS
+from partitioners.contract import OBJECTIVES
+
+HELP = "decide which nodes run on which device"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="ONNX file")
+    parser.add_argument("--devices", metavar="FILE", required=True, help="devices.yaml")
+    parser.add_argument("--profile", metavar="FILE", help="what nodes cost, from `multiedge profile -o`; default: estimated")
+    parser.add_argument(
+        "--strategy", metavar="NAME", help=f"one of {', '.join(PARTITIONERS.names())} (default: the objective's own)"
+    )
+    parser.add_argument("--objective", choices=OBJECTIVES, help=f"what to make best (default: {DEFAULT_STRATEGY})")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the strategy")
+    parser.add_argument("--shape", action="append", default=[], metavar="INPUT=1,3,224,224", help="size of a dynamic input")
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON, not as a table")
+    parser.add_argument("--copy-weights", action="store_true", help="with -o: copy weights into the folder, not link them")
+    parser.add_argument("-o", "--output", metavar="DIR", help="write the parts and plan.json there")
+
+
+def run(args: argparse.Namespace) -> int:
+    fleet = read_fleet(args.devices)
+    graph = read_graph(args.model, parse_shapes(args.shape))
+    strategy, options = chosen(args.strategy, args.objective, parse_options(args.option))
+    plan = plan_model(costs(graph, fleet, args.profile), fleet, strategy, **options)
+    if args.output:
+        manifest = write_parts(graph, plan, args.output, copy_weights=args.copy_weights)
+        print(f"{len(manifest.parts)} parts and plan.json written to {manifest.directory}", file=sys.stderr)
+    if args.json:
+        print(json.dumps(plan_to_json(plan, graph), indent=1, allow_nan=False))
+    else:
+        show(plan, graph, Console())
+    return 0
+
+
+def costs(graph: Graph, fleet: Fleet, path: str | None) -> Profile:
+    """The profile in the file, checked against model and fleet, or one by the default profiler."""
+    if path is None:
+        return profile_model(graph, fleet, DEFAULT_PROFILER)
+    profile = load_profile(path)
+    require_fits(profile, graph, fleet)
+    return profile
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Options from 'key=value' texts, values read as YAML: numbers, true, false and lists are what they look like."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"--option: expected KEY=VALUE such as replicate=true, got '{text}'")
+        try:
+            found[key.replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--option {key}: expected a number, a word, true or false, got '{value}'") from None
+    return found
+
+
+def chosen(strategy: str | None, objective: str | None, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The strategy and its options; an objective picks the strategy of its name, or is passed to the one that is named."""
+    if strategy is None:
+        return objective or DEFAULT_STRATEGY, options
+    if objective is None or strategy == objective:
+        return strategy, options
+    if "objective" not in inspect.signature(PARTITIONERS.load(strategy)).parameters:
+        raise ConfigError(
+            f"--objective {objective}: strategy '{strategy}' has an objective of its own;"
+            f" use --strategy {objective}, or leave one out"
+        )
+    return strategy, {**options, "objective": objective}
+
+
+def show(plan: Plan, graph: Graph, console: Console) -> None:
+    """Prints the plan's stages, its objective and proof, and why devices were left out."""
+    table = Table(title=f"{graph.name} by '{plan.strategy}'", title_justify="left")
+    table.add_column("device", overflow="fold")
+    table.add_column("nodes", overflow="fold")
+    for name in ("compute ms", "transfer ms", "memory", "of", "busy"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for stage, expected in zip(plan.stages, plan.estimate.stages, strict=True):
+        table.add_row(*_cells(graph, stage, expected))
+    console.print(table)
+    for line in summary_lines(plan):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _cells(graph: Graph, stage: Stage, expected: StageEstimate) -> list[str]:
+    first, last = graph.nodes[stage.nodes[0]].name, graph.nodes[stage.nodes[-1]].name
+    pieces = f" in {len(stage.ranges)} pieces" if len(stage.ranges) > 1 else ""
+    return [
+        " + ".join(stage.devices),
+        f"{stage.nodes[0]}..{stage.nodes[-1]}{pieces} {first} .. {last}",
+        f"{expected.compute_s * 1e3:.3f}",
+        f"{expected.transfer_s * 1e3:.3f}",
+        human_bytes(expected.memory_bytes),
+        "no limit" if expected.memory_limit_bytes >= 1 << 62 else human_bytes(expected.memory_limit_bytes),
+        f"{expected.utilisation:.0%}",
+    ]
+
+
+def summary_lines(plan: Plan) -> list[str]:
+    """Objective, bound and gap, then what else is expected, then who was left out and why."""
+    expected = plan.estimate
+    energy = "energy not known (a device declares no power)"
+    if expected.energy_j is not None:
+        energy = f"{expected.energy_j:.4g} J per item"
+    lines = [
+        f"{plan.objective}: {in_words(plan.objective, plan.value)}; {_proof(plan)}; solved in {plan.solve_s:.2f} s",
+        f"at most {expected.fps_bound:.4g} items/s, limited by {expected.bottleneck};"
+        f" one item alone {expected.latency_s * 1e3:.4g} ms; {human_bytes(expected.network_bytes)} sent per item; {energy}",
+    ]
+    lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
+    return lines + [f"note: {note}" for note in plan.notes]
+
+
+def _proof(plan: Plan) -> str:
+    if plan.lower_bound is None or plan.gap is None:
+        return "no bound proven"
+    return f"bound {in_words(plan.objective, plan.lower_bound)}, gap {plan.gap:.2%} among {plan.bound_scope}"
+
+
+def in_words(objective: str, value: float) -> str:
+    """A value of the objective with its unit."""
+    if objective == "energy":
+        return f"{value:.4g} J per item"
+    return f"{value * 1e3:.4g} ms" + (" per item" if objective == "throughput" else "")

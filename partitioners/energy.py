@@ -1,0 +1,245 @@
+"""The least energy per item: the contiguous plan with the fewest joules, under bounds on throughput and latency, proven.
+
+Idle devices draw power for as long as an item takes the pipeline, so the energy of a plan, A + I * T, depends on its
+bottleneck T, and no recurrence adds it up. For T within [a, b] it is at least A + I * a, which `cheapest` minimises. The
+search divides the range of T and follows the part with the least bound (best first) until no part is below the best plan
+by more than `tolerance`. A bound on latency enters with a Lagrange multiplier, whose best value is found by cutting
+planes; what duality leaves open is printed as the gap.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from time import perf_counter
+
+import numpy as np
+
+from multiedge import cost
+from multiedge.errors import ConfigError, InfeasibleError
+from multiedge.fleet import Fleet, Power
+from multiedge.plan import Estimate, Plan, relay_transfers
+from multiedge.profile import Profile
+from partitioners.chain import Chain, Placed
+from partitioners.cheapest import Prices, cheapest
+from partitioners.contract import contiguous_plan, most_bottleneck_s, unused
+from partitioners.latency import latency_prices, too_strict
+from partitioners.search import SLACK, States
+from partitioners.throughput import smallest_bottleneck
+
+NARROWEST = 1e-6
+"""A part of the range of bottlenecks that is relatively narrower than this is not divided further."""
+
+
+class Energy:
+    """Fewest joules per item at full speed, with at least `min_fps` items per second and at most `max_latency_s`.
+
+    Devices that declare no power are left out. `tolerance` is the relative gap at which the search ends, `time_limit_s`
+    the time; the gap reached is in the plan.
+    """
+
+    def __init__(
+        self,
+        min_fps: float | None = None,
+        max_latency_s: float | None = None,
+        tolerance: float = 1e-6,
+        time_limit_s: float = 10.0,
+    ) -> None:
+        self.most_s = most_bottleneck_s(min_fps)
+        self.max_latency_s = np.inf if max_latency_s is None else float(max_latency_s)
+        self.tolerance = tolerance
+        self.time_limit_s = time_limit_s
+
+    def plan(self, profile: Profile, fleet: Fleet) -> Plan:
+        """The plan of least energy and its bound; InfeasibleError if memory or the bounds forbid all plans."""
+        start = perf_counter()
+        if not any(device.power for device in fleet.devices):
+            raise ConfigError(
+                f"{fleet.name}: strategy 'energy' needs watts, and no device declares any; add power: {{idle, busy}}"
+            )
+        search = _Search(Chain.of(profile, fleet), self.most_s, self.max_latency_s)
+        lower_bound = search.run(self.tolerance, start + self.time_limit_s)
+        if search.best is None:
+            raise self._refusal(search.chain)
+        stages = search.chain.stages(search.best)
+        plan = contiguous_plan("energy", "energy", profile, fleet, stages)
+        silent = {name: "it declares no power" for name in fleet.names if fleet.device(name).power is None}
+        others = dict.fromkeys(fleet.names, f"no plan found that uses it takes less than {plan.value:.4g} J per item")
+        return replace(
+            plan,
+            lower_bound=plan.value if lower_bound >= plan.value * (1 - self.tolerance) else lower_bound,
+            bound_scope="contiguous plans" + self._bounds(),
+            solve_s=perf_counter() - start,
+            left_out=unused(fleet, stages, others | silent),
+        )
+
+    def _bounds(self) -> str:
+        fps = f" of at least {1 / self.most_s:.4g} items/s" if np.isfinite(self.most_s) else ""
+        latency = f" within {self.max_latency_s * 1e3:.4g} ms" if np.isfinite(self.max_latency_s) else ""
+        return fps + latency
+
+    def _refusal(self, chain: Chain) -> InfeasibleError:
+        """Which of the bounds cannot be kept, and what can."""
+        fastest = cheapest(chain, States(chain), latency_prices(chain), self.most_s)
+        if not fastest.path:
+            return too_strict(chain, self.most_s)
+        if fastest.price > self.max_latency_s:
+            return InfeasibleError(
+                f"no contiguous plan of {chain.profile.graph.name} on {chain.fleet.name}{self._bounds()}:"
+                f" allow {fastest.price * 1e3:.6g} ms, the least latency possible"
+            )
+        return InfeasibleError(
+            f"no contiguous plan of {chain.profile.graph.name} on {chain.fleet.name}{self._bounds()} was found on devices that"
+            " declare power; declare it for all, or allow more"
+        )
+
+
+def energy_prices(chain: Chain, bottleneck_s: float) -> Prices:
+    """Joules of one item when the pipeline takes `bottleneck_s` for each; inf on devices that declare no power."""
+    group = [way.group for way in chain.ways]
+    heads = [chain.fleet.device(chain.groups[index][0]) for index in group]
+    power = [head.power or Power(0.0, 0.0) for head in heads]
+    idle_w = np.array([watts.idle_w for watts in power])
+    dynamic_w = np.array([watts.busy_w for watts in power]) - idle_w
+    barred = np.array([np.inf if head.power is None else 0.0 for head in heads])
+    per_byte = np.array([head.joules_per_byte for head in heads])
+    at_source = np.array([index == chain.source for index in group])
+    returning = np.zeros_like(per_byte) if chain.source is None else np.where(at_source, 0.0, per_byte)
+    nodes = dynamic_w[:, None] * chain.seconds[group] + returning[:, None] * chain.results
+    return Prices(
+        nodes=nodes,
+        last_nodes=nodes,
+        stage=dynamic_w * chain.overhead_s[group] + idle_w * bottleneck_s + barred,
+        enter=np.zeros(len(group)),
+        hand_over=np.broadcast_to((per_byte[:, None] * chain.cut)[:, None, :], (len(group), len(group), len(chain) + 1)),
+        last_stage=np.zeros(len(group)),
+        late_source=float(per_byte[at_source].sum() * chain.cut[0]),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Bottlenecks in [low, high]: no plan there takes less than `joules`; `hint_s` is the bottleneck of the plan that would."""
+
+    joules: float
+    low: float
+    high: float
+    hint_s: float
+
+    def split(self) -> list[tuple[float, float]]:
+        """Smaller ranges that cover this one; the plan found in it is excluded from all but the range it starts."""
+        at = min(max(self.hint_s, self.low), self.high)
+        below = at / SLACK**3
+        if below <= self.low:
+            return [(self.low * (1 + NARROWEST), self.high)]
+        middle = (self.low + below) / 2
+        return [(self.low, middle), (middle, below), *([(at, self.high)] if at < self.high else [])]
+
+
+class _Search:
+    """Best-first search over ranges of the bottleneck."""
+
+    def __init__(self, chain: Chain, most_s: float, max_latency_s: float) -> None:
+        self.chain, self.states = chain, States(chain)
+        self.most_s, self.max_latency_s = most_s, max_latency_s
+        self.latency = latency_prices(chain)
+        self.best: list[Placed] | None = None
+        self.joules = np.inf
+
+    def run(self, tolerance: float, deadline_s: float) -> float:
+        """Searches; what comes back is a lower bound on the energy of every plan that keeps the bounds."""
+        order = count()
+        heap: list[tuple[float, int, _Part]] = []
+        settled = np.inf
+        pending = [(smallest_bottleneck(self.chain, deadline_s=deadline_s).lower_bound_s * (1 - 1e-9), self.most_s)]
+        while True:
+            for low, high in pending:
+                part = self._look(low, high)
+                if part is not None:
+                    heapq.heappush(heap, (part.joules, next(order), part))
+            if not heap or heap[0][0] >= self.joules * (1 - tolerance) or perf_counter() > deadline_s:
+                return min(self.joules, settled, heap[0][0] if heap else np.inf)
+            part = heapq.heappop(heap)[2]
+            if part.high <= part.low * (1 + NARROWEST):
+                settled, pending = min(settled, part.joules), []
+            else:
+                pending = part.split()
+
+    def _look(self, low: float, high: float) -> _Part | None:
+        """The bound of a range, the best plan in it noted; None if no plan has its bottleneck there."""
+        if low > high:
+            return None
+        prices = energy_prices(self.chain, low)
+        found = cheapest(self.chain, self.states, prices, high)
+        if not found.path:
+            return None
+        expected = self._note(found.path)
+        joules = found.price
+        if expected.latency_s > self.max_latency_s:
+            bound = self._with_latency(prices, high, found.price, expected.latency_s)
+            if bound is None:
+                return None
+            joules = bound
+        return _Part(joules, low, high, expected.bottleneck_s)
+
+    def _with_latency(self, prices: Prices, high: float, joules: float, latency_s: float) -> float | None:
+        """The best Lagrangian bound under the bound on latency; None if no plan keeps it.
+
+        (joules, latency_s) is the cheapest plan, too slow; against it stands a plan that is fast enough. The multiplier
+        at which both are worth the same is tried until nothing is cheaper at it: that is where the dual is largest.
+        """
+        fast = cheapest(self.chain, self.states, self.latency, high)
+        if fast.price > self.max_latency_s * SLACK:
+            return None
+        self._note(fast.path)
+        slow, quick = (joules, latency_s), (_total(self.chain, prices, fast.path), fast.price)
+        while quick[0] > slow[0] and slow[1] > quick[1] * SLACK:
+            rate = (quick[0] - slow[0]) / (slow[1] - quick[1])
+            mixed = cheapest(self.chain, self.states, _sum(prices, self.latency, rate), high)
+            if mixed.price >= (slow[0] + rate * slow[1]) * (1 - 1e-12):
+                return mixed.price - rate * self.max_latency_s
+            self._note(mixed.path)
+            point = (_total(self.chain, prices, mixed.path), _total(self.chain, self.latency, mixed.path))
+            slow, quick = (slow, point) if point[1] <= self.max_latency_s else (point, quick)
+        return slow[0]
+
+    def _note(self, path: Sequence[Placed]) -> Estimate:
+        """What the path is expected to give; it is the best so far if it keeps the bounds and takes the least energy."""
+        chain = self.chain
+        stages = chain.stages(path)
+        transfers = relay_transfers(chain.profile.graph, stages, chain.profile.cut_bytes.tolist())
+        expected = cost.estimate(chain.profile, chain.fleet, stages, transfers)
+        fits = expected.latency_s <= self.max_latency_s * SLACK and expected.bottleneck_s <= self.most_s * SLACK
+        if fits and expected.energy_j is not None and expected.energy_j < self.joules:
+            self.best, self.joules = list(path), expected.energy_j
+        return expected
+
+
+def _sum(first: Prices, second: Prices, rate: float) -> Prices:
+    """first + rate * second."""
+    return Prices(
+        nodes=first.nodes + rate * second.nodes,
+        last_nodes=first.last_nodes + rate * second.last_nodes,
+        stage=first.stage + rate * second.stage,
+        enter=first.enter + rate * second.enter,
+        hand_over=first.hand_over + rate * second.hand_over,
+        last_stage=first.last_stage + rate * second.last_stage,
+        late_source=first.late_source + rate * second.late_source,
+    )
+
+
+def _total(chain: Chain, prices: Prices, path: Sequence[Placed]) -> float:
+    """The price of a path."""
+    total = float(prices.enter[path[0].way])
+    for index, placed in enumerate(path):
+        last = index + 1 == len(path)
+        nodes = (prices.last_nodes if last else prices.nodes)[placed.way]
+        total += float(nodes[placed.stop] - nodes[placed.start] + prices.stage[placed.way])
+        total += float(
+            prices.last_stage[placed.way] if last else prices.hand_over[placed.way, path[index + 1].way, placed.stop]
+        )
+        if index > 0 and chain.ways[placed.way].group == chain.source:
+            total += prices.late_source
+    return total
