@@ -1,0 +1,110 @@
+"""`multiedge inspect`: what a model is made of, and where it is cheapest to cut."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from multiedge.commands.profile import parse_shapes
+from multiedge.fleet import Device, Fleet
+from multiedge.graph import Cut, Graph, Tensor
+from multiedge.onnx_io import read_graph
+from multiedge.onnx_io.cuts import cheapest_cuts
+from multiedge.quantity import human_bytes
+from multiedge.run import profile_model
+
+HELP = "size, MACs, operators and cheapest cuts of a model"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="ONNX file")
+    parser.add_argument("--shape", action="append", default=[], metavar="INPUT=1,3,224,224", help="size of a dynamic input")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="rows of each table (default: 10)")
+    parser.add_argument("--json", action="store_true", help="print JSON, not tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    graph = read_graph(args.model, parse_shapes(args.shape))
+    found = describe(graph, args.top)
+    if args.json:
+        print(json.dumps(found, indent=1))
+    else:
+        show(graph, found, Console())
+    return 0
+
+
+def describe(graph: Graph, top: int) -> dict[str, Any]:
+    """What the command prints, as JSON data."""
+    profile = profile_model(graph, Fleet((Device("any", speed=1.0),), name="one device"), "static")
+    return {
+        "model": graph.name,
+        "path": graph.path,
+        "model_hash": graph.model_hash,
+        "ir_version": graph.ir_version,
+        "opsets": dict(graph.opsets),
+        "nodes": len(graph.nodes),
+        "parameters": sum(_count(tensor) for tensor in graph.parameters.values()),
+        "parameter_bytes": graph.parameter_bytes,
+        "macs": int(profile.macs.sum()),
+        "uncounted": list(profile.uncounted),
+        "inputs": [_tensor(graph.tensors[name]) for name in graph.inputs],
+        "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs if name in graph.tensors],
+        "operators": dict(Counter(node.op_type for node in graph.nodes).most_common()),
+        "cheapest_cuts": [_cut(graph, cut) for cut in cheapest_cuts(graph, top)],
+    }
+
+
+def _count(tensor: Tensor) -> int:
+    count = 1
+    for size in tensor.shape or ():
+        count *= size if isinstance(size, int) else 1
+    return count
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    shape = None if tensor.shape is None else list(tensor.shape)
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": shape, "nbytes": tensor.nbytes}
+
+
+def _cut(graph: Graph, cut: Cut) -> dict[str, Any]:
+    return {
+        "after": cut.after,
+        "after_node": graph.nodes[cut.after - 1].name,
+        "tensors": list(cut.tensors),
+        "nbytes": cut.nbytes,
+    }
+
+
+def show(graph: Graph, found: dict[str, Any], console: Console) -> None:
+    opsets = ", ".join(f"{domain} {version}" for domain, version in found["opsets"].items())
+    line = (
+        f"{found['model']}: {found['nodes']} nodes, {found['parameters'] / 1e6:.1f} M parameters"
+        f" ({human_bytes(found['parameter_bytes'])}), {found['macs'] / 1e9:.2f} GMACs, opset {opsets}, IR {found['ir_version']}"
+    )
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for kind in ("inputs", "outputs"):
+        named = [f"{item['name']} {item['dtype']} {item['shape']}" for item in found[kind]]
+        console.print(f"{kind}: {'; '.join(named)}", markup=False, highlight=False, soft_wrap=True)
+    operators = [f"{count} {name}" for name, count in found["operators"].items()]
+    console.print(f"operators: {', '.join(operators)}", markup=False, highlight=False, soft_wrap=True)
+    if found["uncounted"]:
+        console.print(f"not counted: {', '.join(found['uncounted'])}", markup=False, highlight=False, soft_wrap=True)
+    console.print(_cut_table(graph, found["cheapest_cuts"]))
+
+
+def _cut_table(graph: Graph, cuts: list[dict[str, Any]]) -> Table:
+    table = Table(title="cheapest cuts, in order of the model", title_justify="left")
+    table.add_column("after node", justify="right")
+    table.add_column("of", justify="right")
+    table.add_column("name", overflow="fold")
+    table.add_column("crossing", justify="right")
+    table.add_column("tensors (for --at)", overflow="fold")
+    for cut in cuts:
+        size = "size not known" if cut["nbytes"] is None else human_bytes(cut["nbytes"])
+        table.add_row(str(cut["after"] - 1), str(len(graph.nodes)), cut["after_node"], size, ",".join(cut["tensors"]))
+    return table
