@@ -73,3 +73,24 @@ def least_extra_bytes(profile: Profile, fleet: Fleet, name: str, below: int | No
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle * STEP_BYTES) else (middle, high)
     return high * STEP_BYTES
+
+
+def least_memory_bytes(profile: Profile, fleet: Fleet) -> int:
+    """Bytes, in whole KiB, to which every device's memory could be capped with a plan still fitting.
+
+    InfeasibleError if none fits without a cap.
+    """
+
+    def fits(most: int) -> bool:
+        devices = tuple(replace(device, memory_bytes=min(device.memory_bytes, most)) for device in fleet.devices)
+        chain = Chain.of(profile, replace(fleet, devices=devices))
+        return reachable(chain, States(chain), np.inf) is not None
+
+    if not fits(max(device.memory_bytes for device in fleet.devices)):
+        raise infeasible(profile, fleet)
+    whole = int(next(memory_rows(profile))[-1]) + max(device.runtime_bytes for device in fleet.devices)
+    low, high = 0, -(-whole // STEP_BYTES)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle * STEP_BYTES) else (middle, high)
+    return high * STEP_BYTES
