@@ -42,4 +42,5 @@ def contiguous(array: Any) -> Any:
     """The array itself if its bytes lie in one piece in native order, else a copy that does; lists stay as they are."""
     if not isinstance(array, np.ndarray) or array.dtype.hasobject:
         return array
-    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    # Not ascontiguousarray, which makes a vector of a scalar.
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
