@@ -58,7 +58,9 @@ def plan_at(graph: Graph, inner: tuple[int, ...]) -> Plan:
     free = np.zeros(len(graph.nodes))
     profile = Profile(graph, free.astype(np.int64), free, dict.fromkeys(names, free))
     fleet = Fleet(tuple(Device(name) for name in names), name="parts")
-    return cost.make_plan("split", "throughput", profile, fleet, stages, relay_transfers(graph, stages, profile.cut_bytes))
+    return cost.make_plan(
+        "split", "throughput", profile, fleet, stages, relay_transfers(graph, stages, profile.cut_bytes.tolist())
+    )
 
 
 def show(manifest: Manifest, console: Console) -> None:
