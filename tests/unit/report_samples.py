@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from multiedge.fleet import Device, Fleet, Power
+from multiedge.graph import Graph, Node
 from multiedge.measurements import Event, Fault, Item, Measurements, Memory
 from multiedge.meters.modelled import with_energy
 from multiedge.report.results import RunResult, make_result
@@ -94,12 +95,24 @@ def plan(strategy: str, compute_s: tuple[float, ...], gap: float | None = 0.0) -
             for n, (name, seconds) in enumerate(zip(FLEET.names, compute_s, strict=False))
         ],
         "transfers": [
-            {"source": n - 1, "target": -1 if n == len(compute_s) else n, "tensors": ["x"], "nbytes": 600_000 if n else 602_112}
+            {
+                "source": n - 1,
+                "target": -1 if n == len(compute_s) else n,
+                "tensors": [f"t{100 * n}"],
+                "nbytes": 600_000 if n else 602_112,
+            }
             for n in range(len(compute_s) + 1)
         ],
         "left_out": {},
         "notes": [],
     }
+
+
+def model(count: int) -> Graph:
+    """A chain of `count` nodes with a shortcut past every third."""
+    reads = [(f"t{n}", f"t{n - 1}") if n % 3 == 2 else (f"t{n}",) for n in range(count)]
+    nodes = tuple(Node(f"n{n}", "Add" if n % 3 == 2 else "Conv", names, (f"t{n + 1}",)) for n, names in enumerate(reads))
+    return Graph("vit_b_16", nodes, ("t0",), (f"t{count}",), {})
 
 
 def sample(
@@ -112,6 +125,7 @@ def sample(
         pipeline(compute_s, seed=seed, fault=fault),
         plan=plan(name, compute_s, gap),
         configuration={"model": "vit_b_16", "devices": "devices.yaml", "strategy": name},
+        graph=model(100 * len(compute_s)),
         extra={"accuracy_top1": 0.8 + 0.001 * seed, "fidelity": 1.0},
     )
     machine = {"processor": "Example CPU", "cores": 4, "memory_bytes": 8 << 30, "system": "Linux 6.1", "architecture": "x86_64"}

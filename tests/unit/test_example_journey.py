@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from core.common import class_factory
 from core.common.user_module import UserModule
-
 from multiedge.devices_file import read_fleet
 from multiedge.measurements import Event, Item, Measurements
 from multiedge.trace_file import read_trace

@@ -50,7 +50,7 @@ def test_a_new_layout_is_seen_through() -> None:
     ]
     found = owners(CHAIN, laid_out)
     assert found.owner.tolist() == [1, 1, 1, 2]
-    assert found.group.tolist() == [NO_OWNER, 1, 2, 2]
+    assert found.group.tolist() == [1, 1, 2, 2]
 
 
 def test_a_fused_product_leaves_alone_what_comes_before_it() -> None:
@@ -96,4 +96,21 @@ def test_time_is_shared_in_proportion_and_none_is_lost() -> None:
     ]
     found = spread(owners(CHAIN, laid_out), np.array([1.0, 8.0, 2.0, 1.0]), np.array([6.0, 1.0, 1.0, 5.0]))
     np.testing.assert_allclose(found.sum(), 12.0)
-    np.testing.assert_allclose(found * 11 / 12, [6.0, 1.0, 1.0, 3.0])
+    np.testing.assert_allclose(found, [9.0 * 6 / 8, 9.0 / 8, 9.0 / 8, 3.0])
+
+
+def test_names_with_what_the_optimiser_appends_are_known() -> None:
+    graph = graph_of(
+        Node("/fc/MatMul", "MatMul", ("x",), ("a",)),
+        Node("/fc/Add", "Add", ("a",), ("b",)),
+        Node("/act/Relu", "Relu", ("b",), ("c",)),
+    )
+    fused = [
+        OptimisedNode("gemm_input_reshape", "Reshape", ("x",), ("in",)),
+        OptimisedNode("/fc/MatMul/MatMulAddFusion", "Gemm", ("in",), ("out",)),
+        OptimisedNode("gemm_output_reshape_token_5", "Reshape", ("out",), ("b",)),
+        OptimisedNode("/act/Relu_token_7", "Relu", ("b",), ("c",)),
+    ]
+    found = owners(graph, fused)
+    assert found.owner.tolist() == [1, 2, 3]
+    assert found.group.tolist() == [1, 1, 2, 3]

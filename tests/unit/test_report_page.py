@@ -9,18 +9,21 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from report_samples import pipeline, sample, samples
+from report_samples import FLEET, pipeline, sample, samples
 
 from multiedge.errors import ConfigError
 from multiedge.measurements import Fault, Item, Measurements
 from multiedge.metrics import MetricValue
+from multiedge.report import views
+from multiedge.report.encode import graph_from_json, graph_to_json
 from multiedge.report.gantt import Window, draw, lanes, stage_means, windows
 from multiedge.report.page import find_results, render_page, site, write_report
 from multiedge.report.pareto import Point, front
 from multiedge.report.results import RunResult, save_results, to_json
 from multiedge.report.svg import Axis, element, nice_ticks, tick_text
-from multiedge.report.views import board, rank, view
+from multiedge.report.views import board, graphs, rank, view
 
+COLOURS = {name: number for number, name in enumerate(FLEET.names)}
 VOID = {"meta", "link", "br"}
 
 
@@ -178,26 +181,26 @@ def test_front_by_hand():
 
 
 def test_lanes_by_hand():
-    lane = lanes(pipeline((0.1, 0.2), items=3))[1]
+    lane = lanes(pipeline((0.1, 0.2), items=3), COLOURS)[1]
     assert (lane.device, lane.computed) == ("raspberry-pi", 3)
     assert lane.mean_s == pytest.approx(0.2, rel=0.1)
     assert 0.0 <= lane.longest_bubble_s < 0.1
 
 
 def test_gantt_of_an_empty_window_is_nothing():
-    assert draw(pipeline((0.1,)), Window("later", 99.0, 100.0)) == ""
+    assert draw(pipeline((0.1,)), Window("later", 99.0, 100.0), COLOURS) == ""
     assert windows(Measurements((), (), 0.0, 0.0)) == []
 
 
 def test_gantt_keeps_to_its_number_of_bars():
     run = pipeline((0.01, 0.01))
-    assert draw(run, Window("all", run.start_s, run.stop_s), max_bars=30).count("<title>item") == 30
+    assert draw(run, Window("all", run.start_s, run.stop_s), COLOURS, max_bars=30).count("<title>item") == 30
 
 
 def test_window_around_a_fault_that_never_ended():
     run = replace(pipeline((0.1, 0.2)), faults=(Fault("link", "jetson-orin", 5.0),))
     assert [window.title for window in windows(run)] == ["The first 24 items", "Around the link fault of jetson-orin"]
-    assert draw(run, windows(run)[1]).count('class="fault"') == 1
+    assert draw(run, windows(run)[1], COLOURS).count('class="fault"') == 1
 
 
 def test_predictions_meet_what_was_seen():
@@ -211,6 +214,20 @@ def test_stage_means_have_a_place_for_a_stage_that_never_ran():
     run = pipeline((0.1, 0.2), items=2)
     run = replace(run, events=tuple(event for event in run.events if event.stage == 1))
     assert stage_means(run)[0] is None
+
+
+def test_model_is_drawn_and_there_is_room_for_some(monkeypatch):
+    drawn = graphs([sample("a", (0.1, 0.2)), sample("b", (0.1, 0.2))])
+    assert [drawing.count('class="node"') for drawing in drawn] == [202, 202]
+    assert "586 KiB" in drawn[0].replace("585.9", "586")
+    monkeypatch.setattr(views, "GRAPH_CHARACTERS", len(drawn[0]) + 1)
+    assert [bool(drawing) for drawing in graphs([sample("a", (0.1, 0.2)), sample("b", (0.1, 0.2))])] == [True, False]
+
+
+def test_graph_comes_back_from_json():
+    graph = sample("a", (0.1, 0.2)).graph
+    again = graph_from_json(json.loads(json.dumps(graph_to_json(graph))))
+    assert [node.reads for node in again.nodes] == [node.reads for node in graph.nodes]
 
 
 def test_unanswered_items_do_not_stop_the_page():
