@@ -8,6 +8,7 @@ nodes, Reorder nodes); names of nodes survive less often.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from multiedge.graph import Graph
 from multiedge.profile import Floats, Ints
 
 LAYOUT_SUFFIX = "_nchwc"
+_TOKEN = re.compile(r"_token_\d+$")
+"""What onnxruntime appends to names to make them unique."""
 REORDERS = ("ReorderInput", "ReorderOutput")
 NO_OWNER = -1
 
@@ -62,12 +65,7 @@ def owners(graph: Graph, optimised: Sequence[OptimisedNode]) -> Ownership:
         for anchor in (anchor for anchor in found if owner[anchor] == index):
             _claim_backwards(graph, optimised[index], anchor, index, owner, visible, constant)
     _claim_left_over(graph, owner)
-    owning = set(owner.tolist())
-    group = [
-        index if index in owning else next((int(owner[anchor]) for anchor in found), NO_OWNER)
-        for index, found in enumerate(anchors)
-    ]
-    return Ownership(owner, np.array(group, dtype=np.int64))
+    return Ownership(owner, _groups(optimised, owner, anchors))
 
 
 def depends_on_inputs(graph: Graph) -> npt.NDArray[np.bool_]:
@@ -100,6 +98,24 @@ def spread(ownership: Ownership, optimised_s: Floats, weights: Floats) -> Floats
     return seconds
 
 
+def _groups(optimised: Sequence[OptimisedNode], owner: Ints, anchors: Sequence[Sequence[int]]) -> Ints:
+    """To whom each optimised node's time belongs. One that owns nothing serves the owner of its anchor, else the node that it
+    reads from, else the one that reads from it."""
+    owning = set(owner.tolist())
+    group = np.array([index if index in owning else NO_OWNER for index in range(len(optimised))], dtype=np.int64)
+    maker = {name: index for index, node in enumerate(optimised) for name in node.outputs if name}
+    for index, node in enumerate(optimised):
+        if group[index] == NO_OWNER:
+            served = [int(owner[anchor]) for anchor in anchors[index]]
+            served += [int(group[maker[name]]) for name in node.inputs if name in maker]
+            group[index] = next((one for one in served if one != NO_OWNER), NO_OWNER)
+    for index in reversed(range(len(optimised))):
+        for name in optimised[index].inputs:
+            if name in maker and group[maker[name]] == NO_OWNER:
+                group[maker[name]] = group[index]
+    return group
+
+
 def _aliases(graph: Graph, optimised: Sequence[OptimisedNode]) -> dict[str, str]:
     """The model's own name of each tensor that the optimiser renamed, as far as it can be told."""
     found: dict[str, str] = {}
@@ -125,9 +141,11 @@ def _anchors(graph: Graph, node: OptimisedNode, aliases: Mapping[str, str], by_n
     if node.op_type in REORDERS:
         names = [aliases.get(node.inputs[0], node.inputs[0])]
     yield from (graph.producer[name] for name in names if name in graph.producer)
-    for name in (node.name, node.name.removesuffix(LAYOUT_SUFFIX)):
-        if name in by_name:
-            yield by_name[name]
+    bare = _TOKEN.sub("", node.name).removesuffix(LAYOUT_SUFFIX)
+    fused = node.name.rstrip("/").rpartition("/")[0]
+    found = next((by_name[name] for name in (node.name, bare, fused) if name in by_name), None)
+    if found is not None:
+        yield found
 
 
 def _claim_backwards(
