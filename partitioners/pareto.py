@@ -22,7 +22,7 @@ from partitioners.remedy import least_memory_bytes
 from partitioners.throughput import Throughput
 
 
-def front(profile: Profile, fleet: Fleet, *, steps: int = 6, time_limit_s: float = 2.0) -> tuple[Plan, ...]:
+def front(profile: Profile, fleet: Fleet, *, steps: int = 6, time_limit_s: float = 1.0) -> tuple[Plan, ...]:
     """The plans of the front, highest throughput first; `steps` bounds per pair of respects, `time_limit_s` for each plan
     of least energy. InfeasibleError if no plan fits. Energy plays no part where no device declares power."""
     return undominated(_candidates(profile, fleet, steps, time_limit_s))
@@ -52,12 +52,12 @@ def _candidates(profile: Profile, fleet: Fleet, steps: int, time_limit_s: float)
     for bottleneck_s in _between(fastest.value, quickest.estimate.bottleneck_s, steps):
         yield from _if_any(Latency(min_fps=1 / bottleneck_s), profile, fleet)
     if any(device.power for device in fleet.devices):
-        thriftiest = Energy(time_limit_s=time_limit_s).plan(profile, fleet)
+        thriftiest = Energy(tolerance=0.01, time_limit_s=time_limit_s).plan(profile, fleet)
         yield thriftiest
         for bottleneck_s in _between(fastest.value, thriftiest.estimate.bottleneck_s, steps):
-            yield from _if_any(Energy(min_fps=1 / bottleneck_s, time_limit_s=time_limit_s), profile, fleet)
+            yield from _if_any(Energy(min_fps=1 / bottleneck_s, tolerance=0.01, time_limit_s=time_limit_s), profile, fleet)
         for latency_s in _between(quickest.value, thriftiest.estimate.latency_s, steps):
-            yield from _if_any(Energy(max_latency_s=latency_s, time_limit_s=time_limit_s), profile, fleet)
+            yield from _if_any(Energy(max_latency_s=latency_s, tolerance=0.01, time_limit_s=time_limit_s), profile, fleet)
     for nbytes in _between(least_memory_bytes(profile, fleet), respects(fastest)[3], steps):
         capped = [replace(device, memory_bytes=min(device.memory_bytes, int(nbytes))) for device in fleet.devices]
         for plan in _if_any(Throughput(), profile, replace(fleet, devices=tuple(capped))):
