@@ -73,9 +73,9 @@ def test_max_error_is_the_largest_difference() -> None:
         ("fps", 2.0),
         ("peak_memory", 420.0),
         ("peak_power", 4.0),
-        ("energy_per_item", 0.75),
-        ("plan_gap", 50.0),
-        ("items_lost", 0.0),
+        ("energy_per_item_j", 0.75),
+        ("plan_gap", 0.5),
+        ("lost", 0.0),
     ],
 )
 def test_figures_of_the_run_in_the_leaderboards_units(alias: str, value: float) -> None:
