@@ -194,14 +194,14 @@ class _Search:
         if fast.price > self.max_latency_s * SLACK:
             return None
         self._note(fast.path)
-        slow, quick = (joules, latency_s), (_total(self.chain, prices, fast.path), fast.price)
+        slow, quick = (joules, latency_s), (total_price(self.chain, prices, fast.path), fast.price)
         while quick[0] > slow[0] and slow[1] > quick[1] * SLACK:
             rate = (quick[0] - slow[0]) / (slow[1] - quick[1])
             mixed = cheapest(self.chain, self.states, _sum(prices, self.latency, rate), high)
             if mixed.price >= (slow[0] + rate * slow[1]) * (1 - 1e-12):
                 return mixed.price - rate * self.max_latency_s
             self._note(mixed.path)
-            point = (_total(self.chain, prices, mixed.path), _total(self.chain, self.latency, mixed.path))
+            point = (total_price(self.chain, prices, mixed.path), total_price(self.chain, self.latency, mixed.path))
             slow, quick = (slow, point) if point[1] <= self.max_latency_s else (point, quick)
         return slow[0]
 
@@ -230,7 +230,7 @@ def _sum(first: Prices, second: Prices, rate: float) -> Prices:
     )
 
 
-def _total(chain: Chain, prices: Prices, path: Sequence[Placed]) -> float:
+def total_price(chain: Chain, prices: Prices, path: Sequence[Placed]) -> float:
     """The price of a path."""
     total = float(prices.enter[path[0].way])
     for index, placed in enumerate(path):
