@@ -36,7 +36,12 @@ class Pipeline:
         warmup = 0 if self._warm else self.options.warmup_items
         self._warm = True
         return run_scenario(
-            self.executor, items, scenario or Scenario("Offline"), warmup_items=warmup, seed=self.options.seed, progress=progress
+            self.executor,
+            items,
+            scenario or Scenario("Offline"),
+            warmup_items=warmup,
+            seed=self.options.seed,
+            progress=progress,
         )
 
     def close(self) -> None:

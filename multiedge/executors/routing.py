@@ -28,8 +28,10 @@ class Routes:
         stages = range(CALLER, len(manifest.parts))
         for move in manifest.transfers:
             if move.source not in stages or move.target not in stages:
-                raise PlanError(f"{manifest.directory}: a transfer goes from stage {move.source} to {move.target}; "
-                                f"the plan has {len(manifest.parts)} stages")
+                raise PlanError(
+                    f"{manifest.directory}: a transfer goes from stage {move.source} to {move.target}; "
+                    f"the plan has {len(manifest.parts)} stages"
+                )
         silent = set(range(len(manifest.parts))) - {move.source for move in manifest.transfers}
         extra = tuple(Transfer(stage, CALLER, (), 0) for stage in sorted(silent))
         return cls(manifest.parts, manifest.transfers + extra)

@@ -1,0 +1,222 @@
+"""One worker process per device, all stages busy at once: the default executor.
+
+Each device's worker sends straight to the next one; this side feeds items, collects answers, and watches. It works in
+*epochs*: an epoch is one placement of the stages. When a device is lost or comes back, the workers that remain agree
+on the next epoch, messages of the old one are void, and every unanswered item is sent again from the inputs that are
+kept here until it is answered. So no item is lost, none is answered twice, and order does not depend on what failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+from multiedge.errors import PipelineError
+from multiedge.executors.contract import Closing, Record, Result, RunOptions, Tensors, require_inputs
+from multiedge.executors.crew import Crew
+from multiedge.executors.health import StageClock
+from multiedge.executors.ledger import Ledger, Pending, joined, merged_log
+from multiedge.executors.recovery import Recovery
+from multiedge.executors.routing import Routes
+from multiedge.executors.stage_loop import CALLER_NAME
+from multiedge.fleet import Fleet, Link
+from multiedge.measurements import Event
+from multiedge.plan import CALLER, Manifest
+from multiedge.transports import TRANSPORTS, rundir
+from multiedge.transports.links import LinkShaper, Mailbox
+from multiedge.transports.message import Address, Endpoint, Message
+
+TICK_S = 0.02
+"""How often workers are looked at."""
+MOST_DEPTH = 64
+
+
+class ProcessesExecutor(Closing):
+    """Runs a manifest's parts in spawned workers on this machine, emulating the fleet as far as the options ask."""
+
+    def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None:
+        self.manifest, self.fleet, self.options = manifest, fleet, options
+        self.routes = Routes.of(manifest)
+        for name in self.routes.devices:
+            fleet.device(name)
+        self.epoch = 0
+        self.directory: Path | None = None
+        self.ledger = Ledger(options.depth or default_depth(manifest, self.routes))
+        self.clock = StageClock(options.deadlines, expected_seconds(manifest))
+        self.transport = options.transport
+        self._endpoint: Endpoint | None = None
+        self._mailbox = Mailbox()
+        self._shaper = LinkShaper(CALLER_NAME, {}, options.seed)
+        self._events: list[Event] = []
+        self._looked_s = 0.0
+        self._tensors_of: dict[int, tuple[str, ...]] = {}
+
+    def start(self) -> None:
+        if self.transport == "auto":
+            self.transport = "shared-memory" if rundir.has_shared_memory() else "pipe"
+        endpoint_class = TRANSPORTS.load(self.transport)
+        self.directory = rundir.make()
+        try:
+            self._endpoint = endpoint_class(self.directory, CALLER_NAME)
+            self.crew = Crew(self.directory, self.fleet, self.options, self.transport, self.routes.devices)
+            for name, link in self.crew.caller_links().items():
+                self._shaper.change(name, link)
+            self.recovery = Recovery(self)
+            self.recovery.first_epoch()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def endpoint(self) -> Endpoint:
+        if self._endpoint is None:
+            raise PipelineError("the pipeline is not running: it was not started, or it is closed")
+        return self._endpoint
+
+    @property
+    def has_room(self) -> bool:
+        return self.ledger.has_room
+
+    @property
+    def unanswered(self) -> int:
+        return self.ledger.unanswered
+
+    def submit(self, item: int, tensors: Tensors) -> None:
+        given = require_inputs(self.manifest, item, tensors)
+        while not self.ledger.has_room:
+            self._pump(TICK_S)
+        entry = self.ledger.enter(item, given, time.monotonic())
+        if self.recovery.running:
+            self._send(entry)
+        self._look()
+
+    def poll(self, timeout_s: float) -> list[Result]:
+        until = time.monotonic() + timeout_s
+        self._pump(0.0)
+        while not self.ledger.has_results and (left := until - time.monotonic()) > 0:
+            self._pump(min(left, TICK_S))
+        return self.ledger.take()
+
+    def mark(self) -> None:
+        self._events = [event for event in self._events if event.kind == "load"]
+        self.recovery.begin_trace(time.monotonic())
+
+    def record(self) -> Record:
+        return Record(
+            events=tuple(self._events),
+            faults=self.recovery.faults(),
+            memory=tuple(self.crew.memory()),
+            settings=self._settings(),
+            duplicates_dropped=self.ledger.duplicates_dropped,
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            **self.options.as_settings(),
+            "executor": "processes",
+            "transport": self.transport,
+            "depth": self.ledger.depth,
+            "emulated": self.crew.emulated(),
+        }
+
+    def close(self) -> None:
+        if hasattr(self, "crew"):
+            self.crew.close()
+        if self._endpoint is not None:
+            self._endpoint.close()
+            self._endpoint = None
+        if self.directory is not None:
+            rundir.remove(self.directory)
+            self.directory = None
+
+    def note(self, event: Event) -> None:
+        self._events.append(event)
+
+    def enter_epoch(self, routes: Routes) -> None:
+        """Makes `routes` the ones in force; messages of earlier epochs are void from now on."""
+        self.routes = routes
+        self._tensors_of = {number: move.tensors for number, move in enumerate(routes.transfers)}
+        self._mailbox.clear()
+        self.endpoint.forget(self.epoch)
+        if self.directory is not None:
+            for path in self.directory.glob("slot-*"):
+                if int(path.name.split("-")[1]) < self.epoch:
+                    path.unlink(missing_ok=True)
+
+    def change_link(self, device: str, link: Link) -> None:
+        """The link from the caller's place to `device` is now `link`."""
+        self._shaper.change(device, link)
+
+    def send_again(self) -> None:
+        """Sends every unanswered item, oldest first."""
+        for entry in self.ledger.start_over():
+            self._send(entry)
+
+    def fail(self, entry: Pending, error: str) -> None:
+        self.ledger.answer(entry, None, error, time.monotonic())
+
+    def _send(self, entry: Pending) -> None:
+        """Gives an item's inputs to every stage that reads them."""
+        for number, move in enumerate(self.routes.transfers):
+            if move.source == CALLER:
+                arrays = tuple(entry.tensors[name] for name in move.tensors)
+                now = time.monotonic()
+                peer = self.routes.home(move.target, entry.sequence)
+                due = self._shaper.due_s(peer, sum(array.nbytes for array in arrays), now)
+                address = Address(self.epoch, number, entry.ticket, entry.sequence)
+                self.endpoint.send(peer, Message(address, CALLER_NAME, arrays, "", now, due))
+
+    def _pump(self, timeout_s: float) -> None:
+        """Takes what has arrived, after waiting up to `timeout_s`, and looks after the workers now and then."""
+        wait_s = min(timeout_s, max(0.0, self._mailbox.next_due_s() - time.monotonic()))
+        for message in self.endpoint.receive(wait_s):
+            if message.address.epoch == self.epoch:
+                self._mailbox.put(message)
+        now = time.monotonic()
+        for message in self._mailbox.take(now):
+            entry = self.ledger.accept(message, self.routes.sinks)
+            if self.options.record_events and message.arrays:
+                stop = max(message.due_s, message.sent_s) if message.due_s > message.sent_s else now
+                message.log.append(  # type: ignore[attr-defined]
+                    ["transfer", CALLER, message.source, message.sent_s, stop, message.nbytes, CALLER_NAME]
+                )
+            if entry is not None:
+                self._complete(entry)
+        self._look()
+
+    def _complete(self, entry: Pending) -> None:
+        now = time.monotonic()
+        tensors, error = joined(entry, self._tensors_of, self.manifest.outputs)
+        for kind, stage, device, start, stop, nbytes, peer in merged_log(entry):
+            if kind == "compute":
+                self.clock.saw(stage, device, stop - start)
+            self.note(Event(kind, entry.item, stage, device, start, stop, nbytes, peer))
+        self.ledger.answer(entry, None if error else tensors, error, now)
+        self.recovery.answered(now)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_s >= TICK_S:
+            self._looked_s = now
+            self.recovery.look(now)
+
+
+def default_depth(manifest: Manifest, routes: Routes) -> int:
+    """Items under way that keep every stage busy: two for each replica of each stage, one for the way, and as many
+    more as the plan's latency over its bottleneck says where links take long."""
+    busy = sum(1 + len(part.replicas) for part in routes.parts)
+    estimate: Any = manifest.plan.get("estimate", manifest.plan)
+    latency_s, bottleneck_s = estimate.get("latency_s") or 0.0, estimate.get("bottleneck_s") or 0.0
+    on_the_way = int(latency_s / bottleneck_s) + 2 if bottleneck_s > 0 else 0
+    return min(MOST_DEPTH, max(2 * busy + 1, on_the_way + busy))
+
+
+def expected_seconds(manifest: Manifest) -> dict[int, float]:
+    """Seconds per stage as the plan expects them; empty if it does not say."""
+    found: dict[int, float] = {}
+    with contextlib.suppress(AttributeError, KeyError, TypeError):
+        for number, stage in enumerate(manifest.plan.get("estimate", manifest.plan)["stages"]):
+            found[number] = float(stage["compute_s"])
+    return found
