@@ -23,8 +23,6 @@ from partitioners.staging import scheduled_stages, widest_stages
 _ENOUGH = 1e-9
 _MOST_PAIRS = 60
 """Further pairs of devices are not tried for their minimum cut."""
-_ABSORBED = 0.01
-"""Constants that take up to this share of all time go where they are read."""
 _STAGE_WORTH = 1e-4
 """The share of the request that a further stage, or an edge between devices, must save at least."""
 
@@ -80,7 +78,7 @@ class Branches:
         )
 
     def _placements(self, profile: Profile, fleet: Fleet, bound_s: float) -> Iterator[tuple[Stage, ...]]:
-        dag = build_dag(profile, fleet, absorb_share=_ABSORBED)
+        dag = build_dag(profile, fleet, absorb_all=True)
         scheduler = Scheduler(dag, profile, fleet)
         first, order = scheduler.heft()
         pairs = list(combinations(range(len(fleet.names)), 2))

@@ -2,7 +2,7 @@
 
 A group is a node with the constants that only it reads. Moving such a constant (a node without inputs, whose parameters
 are no larger than what it makes) to its reader saves the transfer and never costs memory, so no optimum is lost where
-the constant takes no time. Where it takes a little, `absorbed_s` says how much, and bounds leave that time out.
+the constant takes no time. Where it takes a little, bounds leave that time out.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ class Message:
 
 @dataclass(frozen=True, eq=False)
 class Dag:
-    """Groups in topological order. `seconds` is (groups, devices), constants of no weight left out of it."""
+    """Groups in topological order. `seconds` is (groups, devices) without the absorbed constants, which makes bounds
+    hold; `whole_seconds` is with them."""
 
     members: tuple[tuple[int, ...], ...]
     seconds: Floats
+    whole_seconds: Floats
     edges: tuple[tuple[int, int], ...]
     messages: tuple[Message, ...]
     devices: tuple[str, ...]
-    absorbed_s: float = 0.0
 
     def __len__(self) -> int:
         return len(self.members)
@@ -58,18 +59,17 @@ class Dag:
         return tuple(map(tuple, found))
 
 
-def build_dag(profile: Profile, fleet: Fleet, *, absorb_share: float = 0.0) -> Dag:
+def build_dag(profile: Profile, fleet: Fleet, *, absorb_share: float = 0.0, absorb_all: bool = False) -> Dag:
     """The groups of `profile`. Constants that take time are absorbed too as long as all of them together take no more
-    than `absorb_share` of the model's time on every device."""
+    than `absorb_share` of the model's time on every device. `absorb_all` absorbs them whatever time and memory they
+    take: for heuristics, since an optimum may be lost."""
     seconds = np.stack([profile.seconds_on(name) for name in fleet.names], axis=1)
-    home = _absorb(profile, seconds, free_only=True)
-    absorbed_s = 0.0
-    if absorb_share:
-        wider = _absorb(profile, seconds, free_only=False)
+    home = _absorb(profile, seconds, busy=absorb_all, large=absorb_all)
+    if absorb_share and not absorb_all:
+        wider = _absorb(profile, seconds, busy=True, large=False)
         moved = [node for node, group in enumerate(wider) if group != node]
         share = seconds[moved].sum(axis=0) / np.maximum(seconds.sum(axis=0), 1e-300)
-        if share.max() <= absorb_share:
-            home, absorbed_s = wider, float(seconds[moved].sum(axis=0).max())
+        home = wider if share.max() <= absorb_share else home
     heads = [node for node, group in enumerate(home) if group == node]
     number = {head: index for index, head in enumerate(heads)}
     group_of = [number[group] for group in home]
@@ -78,10 +78,11 @@ def build_dag(profile: Profile, fleet: Fleet, *, absorb_share: float = 0.0) -> D
         members[index].append(node)
     messages = tuple(_messages(profile, group_of))
     edges = {(m.source, reader) for m in messages for reader in m.readers if m.source != CALLER}
-    return Dag(tuple(map(tuple, members)), seconds[heads], tuple(sorted(edges)), messages, fleet.names, absorbed_s)
+    whole = np.stack([seconds[nodes].sum(axis=0) for nodes in members]) if members else seconds
+    return Dag(tuple(map(tuple, members)), seconds[heads], whole, tuple(sorted(edges)), messages, fleet.names)
 
 
-def _absorb(profile: Profile, seconds: Floats, *, free_only: bool) -> list[int]:
+def _absorb(profile: Profile, seconds: Floats, *, busy: bool, large: bool) -> list[int]:
     """For each node the node whose group it joins, itself unless it is a constant of a single reader."""
     graph = profile.graph
     readers: list[set[int]] = [
@@ -92,8 +93,8 @@ def _absorb(profile: Profile, seconds: Floats, *, free_only: bool) -> list[int]:
     for index, node in enumerate(graph.nodes):
         names = graph.activations_read(index)
         fed = any(name not in graph.producer or home[graph.producer[name]] != index for name in names)
-        small = profile.parameter_bytes[index] <= BUFFERED_ITEMS * profile.output_bytes[index]
-        free = not free_only or not seconds[index].any()
+        small = large or profile.parameter_bytes[index] <= BUFFERED_ITEMS * profile.output_bytes[index]
+        free = busy or not seconds[index].any()
         if not fed and len(readers[index]) == 1 and small and free and not outputs & set(node.writes):
             home[index] = next(iter(readers[index]))
     for index in reversed(range(len(home))):

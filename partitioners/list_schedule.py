@@ -34,7 +34,7 @@ class Scheduler:
         links = [[fleet.link(a, b) for b in fleet.names] for a in fleet.names]
         self._per_byte = [[link.occupancy_s(1.0) for link in row] for row in links]
         self._delay = [[link.latency_s for link in row] for row in links]
-        self._seconds: list[list[float]] = dag.seconds.tolist()
+        self._seconds: list[list[float]] = dag.whole_seconds.tolist()
         self._overhead_s = [profile.overhead_s.get(name, 0.0) for name in fleet.names]
         self._room = [device.memory_bytes - device.runtime_bytes for device in fleet.devices]
         self._weights = [int(sum(profile.parameter_bytes[list(nodes)])) for nodes in dag.members]
@@ -102,7 +102,7 @@ class Scheduler:
 
     def priority_order(self) -> list[int]:
         """Groups by falling distance to the end, which is a topological order."""
-        mean_s = self._dag.seconds.mean(axis=1)
+        mean_s = self._dag.whole_seconds.mean(axis=1)
         pairs = [(a, b) for a in range(len(self._names)) for b in range(len(self._names)) if a != b]
         per_byte = float(np.mean([self._per_byte[a][b] for a, b in pairs])) if pairs else 0.0
         delay = float(np.mean([self._delay[a][b] for a, b in pairs])) if pairs else 0.0

@@ -86,8 +86,8 @@ def least_serial_placement(dag: Dag, fleet: Fleet, pair: tuple[int, int]) -> tup
         return (first,) * len(dag), serial_seconds(dag, fleet, (first,) * len(dag))
     network = _Network(len(dag))
     for group in range(len(dag)):
-        network.add(network.source, group, float(dag.seconds[group, second]))
-        network.add(group, network.sink, float(dag.seconds[group, first]))
+        network.add(network.source, group, float(dag.whole_seconds[group, second]))
+        network.add(group, network.sink, float(dag.whole_seconds[group, first]))
     for message in dag.messages:
         ends = (first, second)
         if message.source == CALLER:
@@ -108,7 +108,7 @@ def least_serial_placement(dag: Dag, fleet: Fleet, pair: tuple[int, int]) -> tup
 
 def serial_seconds(dag: Dag, fleet: Fleet, placement: Placement) -> float:
     """Time of one request that computes and sends one thing after another, overhead per stage left out."""
-    total = float(dag.seconds[np.arange(len(dag)), list(placement)].sum())
+    total = float(dag.whole_seconds[np.arange(len(dag)), list(placement)].sum())
     for message in dag.messages:
         source = None if message.source == CALLER else placement[message.source]
         targets = {placement[reader] for reader in message.readers if placement[reader] != source}

@@ -1,0 +1,161 @@
+"""The graph of a model, coloured by device, with what crosses between stages; and a chart as a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from multiedge.graph import Graph
+from multiedge.plan import CALLER, Stage, Transfer
+from multiedge.quantity import human_bytes
+from multiedge.report.svg import element, group, picture, tooltip
+
+MOST_LAYERS = 60
+"""Layers in a row at most; a deeper graph goes on in further rows of the same length."""
+MOST_LABELS = 16
+"""Transfers that are labelled; with more, the sizes are in the tooltips of the red edges only."""
+STEP_X, STEP_Y, SIZE = 18.0, 13.0, 10.0
+MARGIN, LEGEND = 24.0, 30.0
+COLOURS = ("#2a78b8", "#e0902a", "#18937a", "#b95c94", "#57a9dd", "#c9512c", "#77715f", "#8a6fc4")
+
+STYLE = """
+svg { background: #fff; font: 11px/1 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+text { fill: #16202c; } .edge { fill: none; stroke: #b6bfc9; stroke-width: .8; }
+.cut { fill: none; stroke: #a3341b; stroke-width: 1.4; }
+.bytes { fill: #a3341b; font-size: 10px; paint-order: stroke; stroke: #fff; stroke-width: 3px; }
+.node { stroke: #16202c; stroke-width: .4; } .more { fill: url(#hatch); }
+.grid { stroke: #dde2e8; } .axis { stroke: #55616f; } .tick, .title { fill: #55616f; font-size: 11px; }
+.front { fill: none; stroke: #0b5cad; stroke-width: 1.5; stroke-dasharray: 5 4; }
+.point circle { stroke: #0b5cad; stroke-width: 1.75; } .point text { font-size: 11px; font-weight: 700; }
+.best circle { fill: #0b5cad; } .best text { fill: #fff; } .beaten circle { fill: #fff; } .beaten text { fill: #0b5cad; }
+"""
+
+
+@dataclass(frozen=True)
+class _Place:
+    x: float
+    y: float
+    top: float
+    """Where the row begins."""
+
+
+def standalone(drawing: Markup, style: str = STYLE) -> str:
+    """The drawing as the text of an SVG file that needs nothing else."""
+    head, _, rest = str(drawing).partition(">")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{head} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n'
+
+
+def draw_graph(graph: Graph, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> Markup:
+    """Nodes as squares in the colour of their device, layer by layer from left to right and row by row; edges between
+    stages in red, each pair of stages with the bytes that one item sends there."""
+    home = {node: number for number, stage in enumerate(stages) for node in stage.nodes}
+    places, height = _layout(_layers(graph))
+    devices = list(dict.fromkeys(stage.device for stage in stages))
+    nodes = [_node(graph, node, places[node], stages[home[node]], devices) for node in range(len(graph.nodes))]
+    inner, cuts = _edges(graph, places, home)
+    labels = _labels(graph, places, home, transfers)
+    width = max(420.0, MARGIN + STEP_X + max(place.x for place in places))
+    parts = [_legend(stages, devices), group(inner), group(cuts), group(nodes), group(labels)]
+    names = ", ".join(devices)
+    return picture(parts, width, height, f"graph of {graph.name} on {names}")
+
+
+def _layers(graph: Graph) -> list[int]:
+    """The layer of each node: after all it reads; what reads nothing stands just before its first reader."""
+    layer = [0] * len(graph.nodes)
+    sources = [
+        [graph.producer[name] for name in graph.activations_read(node) if name in graph.producer]
+        for node in range(len(graph.nodes))
+    ]
+    for node, before in enumerate(sources):
+        layer[node] = max((layer[source] + 1 for source in before), default=0)
+    for node in reversed(range(len(graph.nodes))):
+        readers = {reader for name in graph.nodes[node].writes for reader in graph.consumers.get(name, ())}
+        if not sources[node] and readers:
+            layer[node] = max(layer[node], min(layer[reader] for reader in readers) - 1)
+    return layer
+
+
+def _layout(layers: Sequence[int]) -> tuple[list[_Place], float]:
+    """Where each node stands, and how high the picture is."""
+    count: dict[int, int] = {}
+    position = []
+    for layer in layers:
+        position.append(count.get(layer, 0))
+        count[layer] = position[-1] + 1
+    depth = 1 + max(layers, default=0)
+    rows = -(-depth // MOST_LAYERS)
+    length = -(-depth // rows)
+    heights = [max(count.get(layer, 0) for layer in range(row * length, (row + 1) * length)) for row in range(rows)]
+    tops = [MARGIN + LEGEND + sum(STEP_Y * height + 26 for height in heights[:row]) for row in range(rows)]
+    places = [
+        _Place(MARGIN + STEP_X * (layer % length), tops[layer // length] + STEP_Y * place, tops[layer // length])
+        for layer, place in zip(layers, position, strict=True)
+    ]
+    return places, tops[-1] + STEP_Y * heights[-1] + MARGIN
+
+
+def _node(graph: Graph, number: int, place: _Place, stage: Stage, devices: Sequence[str]) -> Markup:
+    node = graph.nodes[number]
+    text = f"{number} {node.op_type} '{node.name}' on {', '.join(stage.devices)}"
+    colour = COLOURS[devices.index(stage.device) % len(COLOURS)]
+    square = {"x": place.x, "y": place.y, "width": SIZE, "height": SIZE, "rx": 2}
+    return element("rect", tooltip(text), **square, fill=colour, class_="node")
+
+
+def _edges(graph: Graph, places: Sequence[_Place], home: dict[int, int]) -> tuple[list[Markup], list[Markup]]:
+    """Edges within stages and between them."""
+    inner: list[Markup] = []
+    cuts: list[Markup] = []
+    for reader in range(len(graph.nodes)):
+        for name in graph.activations_read(reader):
+            if name in graph.producer:
+                maker = graph.producer[name]
+                line = _line(places[maker], places[reader])
+                if home[maker] == home[reader]:
+                    inner.append(element("path", d=line, class_="edge"))
+                else:
+                    cuts.append(element("path", tooltip(_sent(graph, name)), d=line, class_="cut"))
+    return inner, cuts
+
+
+def _line(a: _Place, b: _Place) -> str:
+    x1, y1, x2, y2 = a.x + SIZE, a.y + SIZE / 2, b.x, b.y + SIZE / 2
+    bend = min(40.0, max(6.0, abs(x2 - x1) / 3))
+    if a.top != b.top:
+        # On in another row: along the gap above it.
+        gap = b.top - 14
+        out = f"M{x1:.0f},{y1:.0f}C{x1 + 14:.0f},{y1:.0f} {x1 + 14:.0f},{gap:.0f} {x1:.0f},{gap:.0f}"
+        return f"{out}H{x2:.0f}C{x2 - 14:.0f},{gap:.0f} {x2 - 14:.0f},{y2:.0f} {x2:.0f},{y2:.0f}"
+    return f"M{x1:.0f},{y1:.0f}C{x1 + bend:.0f},{y1:.0f} {x2 - bend:.0f},{y2:.0f} {x2:.0f},{y2:.0f}"
+
+
+def _sent(graph: Graph, name: str) -> str:
+    nbytes = graph.tensors[name].nbytes if name in graph.tensors else None
+    return f"'{name}': {'unknown size' if nbytes is None else human_bytes(nbytes)}"
+
+
+def _labels(graph: Graph, places: Sequence[_Place], home: dict[int, int], transfers: Sequence[Transfer]) -> list[Markup]:
+    """For each transfer between stages its bytes, at the top of the row over the first node that reads of it."""
+    between = [move for move in transfers if CALLER not in (move.source, move.target)]
+    found = []
+    for move in between if len(between) <= MOST_LABELS else ():
+        readers = [reader for name in move.tensors for reader in graph.consumers.get(name, ())]
+        there = [reader for reader in readers if home[reader] == move.target] or readers
+        place = places[min(there)]
+        found.append(element("text", human_bytes(move.nbytes), x=place.x - 4, y=place.top - 5, class_="bytes"))
+    return found
+
+
+def _legend(stages: Sequence[Stage], devices: Sequence[str]) -> Markup:
+    parts, x = [], MARGIN
+    for number, device in enumerate(devices):
+        nodes = sum(len(stage.nodes) for stage in stages if stage.device == device)
+        text = f"{device}: {nodes} nodes"
+        colour = COLOURS[number % len(COLOURS)]
+        parts.append(element("rect", x=x, y=12.0, width=SIZE, height=SIZE, rx=2, fill=colour, class_="node"))
+        parts.append(element("text", text, x=x + 15, y=21.0))
+        x += 30 + 6.2 * len(text)
+    return group(parts)
