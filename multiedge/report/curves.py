@@ -13,7 +13,7 @@ from multiedge.metrics.run import completed
 from multiedge.report.svg import Axis, element, frame, group, picture, tooltip
 from multiedge.report.units import human, scale_for
 
-MAX_POINTS = 160
+MAX_POINTS = 100
 BINS = 60
 
 

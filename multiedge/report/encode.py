@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from multiedge.graph import Graph, Node
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
 
 MAX_EVENTS = 6000
@@ -54,6 +55,26 @@ def measurements_from_json(data: Mapping[str, Any]) -> Measurements:
         energy=tuple(_records(Energy, data.get("energy", {}))),
         settings=dict(data.get("settings", {})),
     )
+
+
+def graph_to_json(graph: Graph) -> dict[str, Any]:
+    """What a drawing of the graph needs: names and operators, and who reads what; sizes and attributes are left out."""
+
+    def reads(node: Node) -> list[str]:
+        return [name for name in node.reads if name not in graph.parameters]
+
+    return {
+        "name": graph.name,
+        "inputs": list(graph.inputs),
+        "outputs": list(graph.outputs),
+        "nodes": [[node.name, node.op_type, reads(node), list(node.writes)] for node in graph.nodes],
+    }
+
+
+def graph_from_json(data: Mapping[str, Any]) -> Graph:
+    """The Graph without tensors and parameters; KeyError, TypeError or ValueError if the data holds none."""
+    nodes = tuple(Node(name, operator, tuple(reads), tuple(writes)) for name, operator, reads, writes in data["nodes"])
+    return Graph(data["name"], nodes, tuple(data["inputs"]), tuple(data["outputs"]), {})
 
 
 def plain_data(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
@@ -29,10 +29,10 @@ class Lane:
     longest_bubble_s: float
 
 
-def lanes(measurements: Measurements) -> list[Lane]:
-    """A lane per device that computed, in the order of the stages."""
+def lanes(measurements: Measurements, colours: Mapping[str, int]) -> list[Lane]:
+    """A lane per device that computed, in the order of `colours`, which number the devices."""
     found = []
-    for number, device in enumerate(measurements.devices):
+    for device in sorted(measurements.devices, key=lambda device: list(colours).index(device)):
         events = [event for event in measurements.events if (event.kind, event.device) == ("compute", device)]
         spans = measurements.busy_spans(device)
         if not events or not spans:
@@ -41,7 +41,7 @@ def lanes(measurements: Measurements) -> list[Lane]:
         seconds = [event.seconds for event in events]
         share = measurements.busy_s(device) / measurements.wall_s if measurements.wall_s > 0 else 0.0
         mean = sum(seconds) / len(seconds)
-        found.append(Lane(device, number % COLOURS, len(events), mean, max(seconds), share, max(bubbles, default=0.0)))
+        found.append(Lane(device, colours[device], len(events), mean, max(seconds), share, max(bubbles, default=0.0)))
     return found
 
 
@@ -70,13 +70,13 @@ def windows(measurements: Measurements, items: int = 24) -> list[Window]:
     return found
 
 
-def draw(measurements: Measurements, window: Window, max_bars: int = 400) -> Markup:
+def draw(measurements: Measurements, window: Window, colours: Mapping[str, int], max_bars: int = 400) -> Markup:
     """The events of a window as bars, the first `max_bars` of them; empty if no device computed.
 
     A full bar is computing, a thin one below it sending; a lane's bare ground is a bubble. Items of odd and even number
     differ in strength, so that neighbours can be told apart.
     """
-    rows = {lane.device: (index, lane) for index, lane in enumerate(lanes(measurements))}
+    rows = {lane.device: (index, lane) for index, lane in enumerate(lanes(measurements, colours))}
     wanted = [event for event in measurements.events if event.kind in ("compute", "transfer") and event.device in rows]
     inside = [event for event in wanted if event.stop_s > window.begin_s and event.start_s < window.end_s]
     shown = sorted(inside, key=lambda event: event.start_s)[:max_bars]

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from multiedge import __version__
 from multiedge.errors import ConfigError
+from multiedge.metrics import describe
 from multiedge.report import views
 from multiedge.report.compare import compare
 from multiedge.report.results import SCHEMA, RunResult, from_json, load_results, write_text
@@ -66,12 +67,16 @@ def render_page(
         version=__version__,
         columns=columns,
         numbers=numbers,
+        descriptions={column.name: describe(column.name)[2] for column in columns},
         missing=missing,
         failed=failed,
         results=ranked,
         trade_offs=views.trade_offs(ranked),
         overlay=views.latency_overlay(ranked),
-        runs=[views.view(number, result, len(ranked)) for number, result in enumerate(ranked, 1)],
+        runs=[
+            views.view(number, result, len(ranked), graph)
+            for number, (result, graph) in enumerate(zip(ranked, views.graphs(ranked), strict=True), 1)
+        ],
         against=against,
         differences=[(result, compare(result, against)) for result in ranked] if against else [],
         origins=_origins(ranked),

@@ -9,6 +9,7 @@ Schema 'multiedge-results/1':
     configuration                          whatever the run was asked to do
     versions, commit, machine              what it ran on
     plan                                   the plan, as in plan.json
+    graph                                  nodes and who reads what, for the drawing (null: not kept)
     measurements                           raw items and events (bounded; `left_out` counts the rest)
     repeats                                figure by name -> its values in repeated runs
 """
@@ -25,11 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ConfigError
+from multiedge.graph import Graph
 from multiedge.measurements import Measurements
 from multiedge.metrics import MetricValue, compute, describe
 from multiedge.metrics.validity import Validity, validity
 from multiedge.report import environment
-from multiedge.report.encode import measurements_from_json, measurements_to_json, plain_data
+from multiedge.report.encode import graph_from_json, graph_to_json, measurements_from_json, measurements_to_json, plain_data
 
 SCHEMA = "multiedge-results/1"
 
@@ -45,6 +47,7 @@ class RunResult:
     plan: Mapping[str, Any] = field(default_factory=dict)
     measurements: Measurements | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    graph: Graph | None = None
     repeats: Mapping[str, Sequence[float]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     commit: str | None = None
@@ -60,10 +63,12 @@ def make_result(
     configuration: Mapping[str, Any] | None = None,
     extra: Mapping[str, float | MetricValue | None] | None = None,
     repeats: Mapping[str, Sequence[float]] | None = None,
+    graph: Graph | None = None,
 ) -> RunResult:
     """The result of a run on this machine, now.
 
-    `plan` is a manifest's plan (plan.json); `extra` are figures from elsewhere, such as accuracy, by name.
+    `plan` is a manifest's plan (plan.json); `extra` are figures from elsewhere, such as accuracy, by name; with `graph`
+    the page shows the model coloured by device.
     """
     data = dict(plan or {})
     figures = compute(measurements, plan=data) | {key: _figure(key, value) for key, value in (extra or {}).items()}
@@ -75,6 +80,7 @@ def make_result(
         data,
         measurements,
         repeats=dict(repeats or {}),
+        graph=graph,
         versions=environment.versions(),
         commit=environment.commit(),
         machine=environment.machine(),
@@ -102,6 +108,7 @@ def to_json(result: RunResult) -> dict[str, Any]:
         "commit": result.commit,
         "machine": plain_data(result.machine),
         "plan": plain_data(result.plan),
+        "graph": graph_to_json(result.graph) if result.graph else None,
         "measurements": measurements_to_json(result.measurements) if result.measurements else None,
         "repeats": plain_data(result.repeats),
     }
@@ -126,6 +133,7 @@ def from_json(data: Any, place: str = "results") -> RunResult:
             measurements=measurements_from_json(raw) if raw else None,
             left_out=(raw or {}).get("left_out", {}),
             repeats=data.get("repeats", {}),
+            graph=graph_from_json(data["graph"]) if data.get("graph") else None,
             versions=data.get("versions", {}),
             commit=data.get("commit"),
             machine=data.get("machine", {}),

@@ -11,14 +11,21 @@ from markupsafe import Markup
 from multiedge.measurements import Measurements
 from multiedge.metrics import METRICS, describe
 from multiedge.metrics.run import latencies_s
-from multiedge.plan import CALLER
+from multiedge.plan import CALLER, Stage, Transfer
 from multiedge.report import curves, gantt, pareto
+from multiedge.report.graph_svg import draw_graph
 from multiedge.report.leaderboard import Column, make_column, order_columns
 from multiedge.report.results import RunResult
 from multiedge.report.units import human, number_of
 
-BARS_IN_ALL = 3000
+BARS_IN_ALL = 1500
 """Gantt bars on one page; more would not fit a megabyte."""
+
+DRAWN_RUNS = 12
+"""Runs with Gantt charts on one page, the fastest; `multiedge report` of a single file draws any other."""
+
+GRAPH_CHARACTERS = 160_000
+"""Drawings of graphs on one page, likewise; the leaderboard's first runs get theirs."""
 
 COUNTS = ("items", "completed", "failed", "lost", "duplicated", "recovery_s")
 """Figures that get a column only where some run has something to tell."""
@@ -163,12 +170,12 @@ def latency_overlay(results: Sequence[RunResult], most: int = 8) -> Markup:
     return curves.latency_cdf(known[:most], 960, 330) if len(known) > 1 else Markup("")
 
 
-def view(number: int, result: RunResult, runs: int) -> RunView:
+def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:
     """One run's part of a page that shows `runs` of them."""
     run = result.measurements
     known = run is not None
-    lanes = gantt.lanes(run) if run else []
-    colours = {lane.device: lane.colour for lane in lanes}
+    colours = colours_of(result)
+    lanes = gantt.lanes(run, colours) if run else []
     return RunView(
         number,
         result,
@@ -176,19 +183,47 @@ def view(number: int, result: RunResult, runs: int) -> RunView:
         stages=_stage_cards(result.plan, colours),
         entering=_bytes_between(result.plan, CALLER, 0),
         lanes=lanes,
-        gantts=_gantts(run, runs) if run else [],
+        gantts=_gantts(run, colours, runs) if run and number <= DRAWN_RUNS else [],
         throughput=curves.throughput(run) if run else Markup(""),
         cdf=curves.latency_cdf([(number, result.name, latencies_s(run))]) if run else Markup(""),
         devices=_device_rows(run, colours) if run else [],
         predictions=_predictions(result),
         quantiles=_quantiles(result),
+        graph=graph,
         settings={**result.configuration, **(dict(run.settings) if run and known else {})},
     )
 
 
-def _gantts(run: Measurements, runs: int) -> list[tuple[str, Markup]]:
-    most = max(60, min(400, BARS_IN_ALL // runs))
-    drawn = [(window.title, gantt.draw(run, window, most)) for window in gantt.windows(run)]
+def colours_of(result: RunResult) -> dict[str, int]:
+    """A colour's number for each device, in the order of the plan's stages and then as the run names them."""
+    planned = [stage["device"] for stage in result.plan.get("stages", ())]
+    seen = result.measurements.devices if result.measurements else ()
+    return {name: number % gantt.COLOURS for number, name in enumerate(dict.fromkeys([*planned, *seen]))}
+
+
+def graphs(results: Sequence[RunResult]) -> list[Markup]:
+    """The model coloured by device for each run, '' where it has none or the page has no room for more."""
+    drawn, room = [], GRAPH_CHARACTERS
+    for result in results:
+        stages = [(entry["device"], entry["nodes"], entry.get("replicas", ())) for entry in result.plan.get("stages", ())]
+        drawing = Markup("")
+        if result.graph and stages and room > 0:
+            placed = [
+                Stage(device, tuple(node for start, stop in spans for node in range(start, stop)), tuple(replicas))
+                for device, spans, replicas in stages
+            ]
+            moves = [Transfer(m["source"], m["target"], tuple(m["tensors"]), m["nbytes"]) for m in result.plan["transfers"]]
+            drawing = draw_graph(result.graph, placed, moves)
+        if len(drawing) > room:
+            drawing = Markup("")
+        room -= len(drawing)
+        drawn.append(drawing)
+    return drawn
+
+
+def _gantts(run: Measurements, colours: Mapping[str, int], runs: int) -> list[tuple[str, Markup]]:
+    most = min(400, BARS_IN_ALL // min(runs, DRAWN_RUNS))
+    drawn = [(window.title, gantt.draw(run, window, colours, most)) for window in gantt.windows(run)]
     return [(title, drawing) for title, drawing in drawn if drawing]
 
 
@@ -236,8 +271,9 @@ def _bytes_between(plan: Mapping[str, Any], source: int, target: int) -> str:
 def _device_rows(run: Measurements, colours: Mapping[str, int]) -> list[DeviceRow]:
     memory = {entry.device: entry for entry in run.memory}
     energy = {entry.device: entry for entry in run.energy}
+    computed = {event.device for event in run.events if event.kind == "compute"}
     rows = []
-    for number, name in enumerate(run.devices):
+    for name in run.devices:
         held, drawn = memory.get(name), energy.get(name)
         peak, planned, limit = (held.peak_bytes, held.planned_bytes, held.limit_bytes) if held else (None, None, None)
         limit = limit if limit and limit < 1 << 60 else None  # no limit was declared
@@ -245,8 +281,8 @@ def _device_rows(run: Measurements, colours: Mapping[str, int]) -> list[DeviceRo
         rows.append(
             DeviceRow(
                 name,
-                colours.get(name, number % gantt.COLOURS),
-                run.busy_s(name) / run.wall_s if run.wall_s > 0 and name in colours else None,
+                colours[name],
+                run.busy_s(name) / run.wall_s if run.wall_s > 0 and name in computed else None,
                 human(peak, "B"),
                 peak / full if peak is not None and full else None,
                 planned / full if planned is not None and full else None,
