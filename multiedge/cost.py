@@ -32,6 +32,7 @@ from collections.abc import Iterator, Sequence
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer, structural_violations
 from multiedge.profile import Profile
+from multiedge.quantity import human_bytes
 
 BUFFERED_ITEMS = 1
 """Items that wait at each side of a stage besides the one being computed."""
@@ -203,7 +204,8 @@ def violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfer
     for device, nbytes in memory_by_device(profile, fleet, stages, transfers).items():
         limit = fleet.device(device).memory_bytes
         if nbytes > limit:
-            wrong.append(f"device '{device}' needs {nbytes / 2**20:.1f} MiB and has {limit / 2**20:.1f} MiB")
+            missing = human_bytes(nbytes - limit)
+            wrong.append(f"device '{device}' needs {human_bytes(nbytes)} and has {human_bytes(limit)}; {missing} more would do")
     return wrong
 
 

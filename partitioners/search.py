@@ -134,9 +134,8 @@ def _any_start(begins: Bools, windows: Windows) -> Bools:
     np.cumsum(begins, axis=1, out=before[:, 1:])
     ends = np.zeros(begins.shape, dtype=np.bool_)
     for start, stop in zip(windows.starts, windows.stops, strict=True):
-        ends |= np.take(before, np.minimum(stop, begins.shape[1]), axis=1) > np.take(
-            before, np.minimum(start, begins.shape[1]), axis=1
-        )
+        held = np.nonzero(stop > start)[0]
+        ends[:, held] |= before[:, stop[held]] > before[:, start[held]]
     return ends
 
 
