@@ -6,12 +6,13 @@ model's own nodes, one to one, and says how a fused node's time is shared among 
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,18 @@ from profilers.stopwatch import Accuracy, Timing, median_error, time_in_turn
 SHARES = Accuracy(relative=0.0, budget_s=3.0, least=3, most=3, warmup=1)
 """For the graph with optimisation disabled: only its proportions are used, within fused nodes."""
 WEIGHTS_FILE = "weights.bin"
+_WIDTH = {f"{kind}{bits}": bits // 8 for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64)} | {"bool": 1}
+"""Bytes of an element, by the name of its type."""
 
 
 @dataclass(frozen=True)
 class HostTimes:
     """What was measured with `threads` threads. `seconds` and `spread_s` are (n,), the latter half a 95 % confidence
-    interval; `overhead_s` is the call itself. `seconds.sum() + overhead_s` is `plain.median_s`, the unprofiled latency."""
+    interval; `overhead_s` is the call itself. `seconds.sum() + overhead_s` is `plain.median_s`, the unprofiled latency.
+    `graph` is the model with the shapes that were seen."""
 
     threads: int
+    graph: Graph
     seconds: Floats
     spread_s: Floats
     overhead_s: float
@@ -77,7 +82,7 @@ def measure_host(
     feed = random_inputs(graph, seed)
     with _scratch() as directory:
         progress("timing the model's own nodes", 0.0)
-        weights = _own_node_times(graph, path, feed, threads, directory)
+        own = _run_own_nodes(graph, path, feed, threads, directory)
         plain = OnnxRuntimeBackend.open(path, threads=threads)
         profiled = OnnxRuntimeBackend.open(
             path,
@@ -91,7 +96,8 @@ def measure_host(
         kernels = read_trace(profiled.end_profiling())
         plain.close()
         optimised = _read_optimised(directory / "optimised.onnx")
-    return _assemble(graph, optimised, kernels, weights, timings, threads, min(overhead_s, timings[0].median_s / 2), accuracy)
+    overhead_s = min(overhead_s, timings[0].median_s / 2)
+    return _assemble(with_seen_shapes(graph, own), optimised, kernels, own, timings, threads, overhead_s, accuracy)
 
 
 def model_path(graph: Graph) -> Path:
@@ -137,31 +143,43 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _own_node_times(graph: Graph, path: Path, feed: dict[str, Any], threads: int, directory: Path) -> Floats:
+def _run_own_nodes(graph: Graph, path: Path, feed: dict[str, Any], threads: int, directory: Path) -> list[KernelTimes | None]:
     session = OnnxRuntimeBackend.open(path, threads=threads, optimisation="disabled", profile_prefix=directory / "none")
     time_in_turn([runner(session, feed, path)], SHARES)
-    return match_own_nodes(graph, read_trace(session.end_profiling()), SHARES.warmup)
+    return match_own_nodes(graph, read_trace(session.end_profiling()))
 
 
-def match_own_nodes(graph: Graph, kernels: Sequence[KernelTimes], warmup: int) -> Floats:
-    """Median seconds of each node of `graph`, (n,), from a run without optimisation; 0 for nodes that did not run.
+def match_own_nodes(graph: Graph, kernels: Sequence[KernelTimes]) -> list[KernelTimes | None]:
+    """What ran for each node of `graph` when nothing was optimised; None for nodes that did not run (Constants).
 
     Nodes are found by name where names are unique, else as the first, second, ... of their operator: onnxruntime numbers
     nodes in the order of the file."""
-    median = {kernel.index: float(np.median(kernel.without(warmup))) for kernel in kernels}
     names = Counter(kernel.name for kernel in kernels)
-    by_name = {kernel.name: median[kernel.index] for kernel in kernels if kernel.name and names[kernel.name] == 1}
-    by_operator: dict[str, list[float]] = {}
+    by_name = {kernel.name: kernel for kernel in kernels if kernel.name and names[kernel.name] == 1}
+    by_operator: dict[str, list[KernelTimes]] = {}
     for kernel in sorted(kernels, key=lambda kernel: kernel.index):
         if kernel.name not in by_name:
-            by_operator.setdefault(kernel.op_type, []).append(median[kernel.index])
-    nameless = {op_type: iter(times) for op_type, times in by_operator.items()}
-    return np.array(
-        [
-            by_name[node.name] if node.name in by_name else next(nameless.get(node.op_type, iter(())), 0.0)
-            for node in graph.nodes
-        ]
-    )
+            by_operator.setdefault(kernel.op_type, []).append(kernel)
+    nameless = {op_type: iter(found) for op_type, found in by_operator.items()}
+    return [by_name.get(node.name) or next(nameless.get(node.op_type, iter(())), None) for node in graph.nodes]
+
+
+def own_times(kernels: Sequence[KernelTimes | None], warmup: int) -> Floats:
+    """Median seconds of each node, (n,); 0 for those that did not run."""
+    return np.array([float(np.median(kernel.without(warmup))) if kernel else 0.0 for kernel in kernels])
+
+
+def with_seen_shapes(graph: Graph, kernels: Sequence[KernelTimes | None]) -> Graph:
+    """The graph with the shapes that were seen in a run, for tensors of which shape inference left them open."""
+    tensors = dict(graph.tensors)
+    for node, kernel in zip(graph.nodes, kernels, strict=True):
+        if kernel is None or len(kernel.outputs) != len(node.writes):
+            continue
+        for name, (_, shape) in zip(node.writes, kernel.outputs, strict=True):
+            tensor = tensors.get(name)
+            if tensor is not None and tensor.nbytes is None and tensor.dtype in _WIDTH:
+                tensors[name] = replace(tensor, shape=shape, nbytes=math.prod(shape) * _WIDTH[tensor.dtype])
+    return replace(graph, tensors=tensors)
 
 
 def _read_optimised(path: Path) -> list[OptimisedNode]:
@@ -183,7 +201,7 @@ def _assemble(
     graph: Graph,
     optimised: Sequence[OptimisedNode],
     kernels: Sequence[KernelTimes],
-    weights: Floats,
+    own: Sequence[KernelTimes | None],
     timings: Sequence[Timing],
     threads: int,
     overhead_s: float,
@@ -197,10 +215,11 @@ def _assemble(
     samples = [kernel.without(accuracy.warmup) for kernel in matched if kernel is not None]
     medians = np.array([float(np.median(values)) for values in samples])
     errors = np.array([median_error(values) for values in samples])
-    ownership = owners(graph, optimised)
+    ownership, weights = owners(graph, optimised), own_times(own, SHARES.warmup)
     corrected = without_probe(medians, plain.median_s - overhead_s)
     return HostTimes(
         threads=threads,
+        graph=graph,
         seconds=spread(ownership, corrected, weights),
         spread_s=spread(ownership, np.where(np.isfinite(errors), errors, medians), weights),
         overhead_s=overhead_s,

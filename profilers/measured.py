@@ -45,13 +45,14 @@ class MeasuredProfiler:
 
     def profile(self, graph: Graph, fleet: Fleet) -> Profile:
         require_speeds(fleet)
-        work = count_work(graph)
         counts = sorted({host_threads(device) for device in fleet.devices})
         accuracy = replace(self.accuracy, budget_s=self.accuracy.budget_s / len(counts))
         machine = {threads: calibrate(threads) for threads in counts}
         measured = {threads: self._measure(graph, machine[threads], accuracy) for threads in counts}
+        seen = next(iter(measured.values())).graph
+        work = count_work(seen)
         profile = Profile(
-            graph=graph,
+            graph=seen,
             macs=work.macs,
             flops=work.flops,
             uncounted=work.uncounted,

@@ -25,6 +25,8 @@ class KernelTimes:
     name: str
     op_type: str
     seconds: Floats
+    outputs: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """Type (onnxruntime's word) and shape of each output in the last run, as far as the trace tells."""
 
     def without(self, warmup: int) -> Floats:
         return self.seconds[warmup:]
@@ -41,6 +43,7 @@ def read_trace(path: str | os.PathLike[str]) -> list[KernelTimes]:
     if not kernels:
         raise ProfileError(f"{path}: no node times; was the session opened with profiling and run?")
     found: dict[tuple[str, str, str], list[float]] = {}
+    shapes: dict[tuple[str, str, str], tuple[tuple[str, tuple[int, ...]], ...]] = {}
     end = -1
     for event in sorted(kernels, key=lambda event: (event["ts"], -event["dur"])):
         stop = event["ts"] + event["dur"]
@@ -49,7 +52,9 @@ def read_trace(path: str | os.PathLike[str]) -> list[KernelTimes]:
         end = stop
         key = (str(event["args"]["node_index"]), event["name"].removesuffix(KERNEL), event["args"]["op_name"])
         found.setdefault(key, []).append(event["dur"] * MICRO)
-    return [KernelTimes(int(index), name, op_type, np.array(times)) for (index, name, op_type), times in found.items()]
+        typed = event["args"].get("output_type_shape", [])
+        shapes[key] = tuple((kind, tuple(dims)) for output in typed for kind, dims in output.items())
+    return [KernelTimes(int(key[0]), key[1], key[2], np.array(times), shapes[key]) for key, times in found.items()]
 
 
 def times_by_name(graph: Graph, trace: list[KernelTimes], warmup: int = 1) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from multiedge.errors import ProfileError
 from multiedge.graph import Graph, Node, Tensor
 from profilers.fusion import OptimisedNode
-from profilers.host import match_optimised, match_own_nodes
+from profilers.host import match_optimised, match_own_nodes, own_times, with_seen_shapes
 from profilers.merge import profile_of_trace
 from profilers.ort_trace import read_trace
 
@@ -68,7 +69,7 @@ def test_nameless_nodes_are_found_by_their_place_among_their_kind(tmp_path: Path
         Node("named", "Mul", ("b", "b"), ("d",)),
     )
     events = [kernel("", "Add", 0, 0, 5), kernel("", "Relu", 1, 6, 7), kernel("named", "Mul", 2, 14, 9)]
-    found = match_own_nodes(graph, read_trace(write(tmp_path / "t.json", events)), warmup=0)
+    found = own_times(match_own_nodes(graph, read_trace(write(tmp_path / "t.json", events))), warmup=0)
     assert found.tolist() == pytest.approx([0.0, 5e-6, 7e-6, 9e-6])
 
 
@@ -92,3 +93,16 @@ def test_optimised_nodes_are_matched_by_name_where_the_order_differs(tmp_path: P
         OptimisedNode("c", "Sub", (), ("z",)),
     ]
     assert match_optimised(nodes, kernels) == [kernels[1], kernels[0], None]
+
+
+def test_shapes_that_inference_left_open_are_learnt_from_the_run(tmp_path: Path) -> None:
+    graph = graph_of(Node("a", "Conv", ("x", "w"), ("h",)), Node("b", "Relu", ("h",), ("y",)))
+    open_shapes = {"h": Tensor("h", "float32", ("n", 4), None), "y": Tensor("y", "float32", (1, 4), 16)}
+    events = [kernel("a", "Conv", 0, 0, 5), kernel("b", "Relu", 1, 6, 7)]
+    events[0]["args"]["output_type_shape"] = [{"float": [2, 4]}]
+    events[1]["args"]["output_type_shape"] = [{"float": [9, 9]}]
+    graph = replace(graph, tensors=open_shapes)
+    kernels = match_own_nodes(graph, read_trace(write(tmp_path / "t.json", events)))
+    seen = with_seen_shapes(graph, kernels)
+    assert seen.tensors["h"] == Tensor("h", "float32", (2, 4), 32)
+    assert seen.tensors["y"] == open_shapes["y"]
