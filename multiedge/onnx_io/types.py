@@ -12,12 +12,37 @@ from onnx import TensorProto, helper, shape_inference
 
 from multiedge.errors import ConfigError, did_you_mean
 from multiedge.graph import Dim, Tensor
+from multiedge.onnx_io.fold import MAX_ROUNDS, fixed_shape, fold_sizes
 
 _HALF_BYTE = (TensorProto.INT4, TensorProto.UINT4, getattr(TensorProto, "FLOAT4E2M1", -1))
 
 
 def infer(proto: Any) -> dict[str, Any]:
-    """TypeProto by name for everything whose type is known, without a change to `proto`."""
+    """TypeProto by name for everything whose type is known, without a change to `proto`.
+
+    Where sizes are computed by nodes and stay unknown, these nodes are worked out and inference goes on behind them.
+    """
+    types = _infer_once(proto)
+    if _all_known(proto, types):
+        return types
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for _ in range(MAX_ROUNDS):
+        if not fold_sizes(copy, types):
+            break
+        types.update(_infer_once(copy))
+        if _all_known(copy, types):
+            break
+    return types
+
+
+def _all_known(proto: Any, types: Mapping[str, Any]) -> bool:
+    """Whether every tensor that a node makes has a shape without unknown sizes; sequences and maps have none to know."""
+    kinds = [types.get(name) for node in proto.graph.node for name in node.output if name]
+    return all(kind is not None and (not kind.HasField("tensor_type") or fixed_shape(kind) is not None) for kind in kinds)
+
+
+def _infer_once(proto: Any) -> dict[str, Any]:
     try:
         inferred = shape_inference.infer_shapes(proto, data_prop=True)
     except (shape_inference.InferenceError, RuntimeError, ValueError):
