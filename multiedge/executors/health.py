@@ -28,11 +28,20 @@ class StageClock:
         self._deadlines = deadlines
         self._expected_s = expected_s
         self._seen: dict[tuple[int, str], deque[float]] = {}
+        self._patience: dict[int, float] = {}
+
+    def was_slow(self, stage: int) -> None:
+        """Doubles what the stage may take: if every device is slower than expected, one of them must still finish."""
+        self._patience[stage] = 2 * self._patience.get(stage, 1.0)
 
     def saw(self, stage: int, device: str, seconds: float) -> None:
         self._seen.setdefault((stage, device), deque(maxlen=SAMPLES)).append(seconds)
 
     def limit_s(self, stage: int, device: str) -> float:
+        """Seconds after which the stage on that device counts as failed."""
+        return self._patience.get(stage, 1.0) * self._usual_limit_s(stage, device)
+
+    def _usual_limit_s(self, stage: int, device: str) -> float:
         seen = self._seen.get((stage, device), ())
         if len(seen) >= ENOUGH:
             p99 = float(np.percentile(np.asarray(seen), 99))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from multiedge.errors import PipelineError, PlanError
+from multiedge.executors.board import BUSY_SEQUENCE, BUSY_SINCE_S, BUSY_STAGE, HEARTBEAT_S
 from multiedge.executors.health import Breaker, complaint, over_memory
 from multiedge.executors.routing import Routes, move_stages
 from multiedge.executors.trace_player import TracePlayer
@@ -19,7 +20,7 @@ from multiedge.plan import CALLER, Manifest, Part
 if TYPE_CHECKING:
     from multiedge.executors.processes import ProcessesExecutor
 
-MOST_CRASHES = 3
+MOST_CRASHES = 5
 """An item at which so many workers have ended is given up: it is the item that ends them."""
 PAUSE_S = 0.002
 STARTUP_S = 60.0
@@ -118,7 +119,7 @@ class Recovery:
             sent = self._count(routes, number, move.source, "sent")
             taken = self._count(routes, number, move.target, "taken")
             idle = all(
-                not self._crew.workers[name].board.cells[1]
+                not self._crew.workers[name].board.cells[BUSY_SINCE_S]
                 for name in _homes(routes.parts[move.target])
                 if name in self._crew.workers
             )
@@ -174,9 +175,11 @@ class Recovery:
 
     def _blame(self, worker: WorkerProcess) -> None:
         """Counts the loss against the item that was being computed, and gives the item up after a few."""
-        if not worker.board.cells[1]:
+        cells = worker.board.cells
+        if not cells[BUSY_SINCE_S]:
             return
-        entry = self._executor.ledger.open.get(int(worker.board.cells[3]))
+        self._executor.clock.was_slow(int(cells[BUSY_STAGE]))
+        entry = self._executor.ledger.open.get(int(cells[BUSY_SEQUENCE]))
         if entry is None:
             return
         entry.crashes += 1
@@ -271,7 +274,7 @@ class Recovery:
         elif (
             now > until_s
             or worker.silent_s() > max(self._deadlines.heartbeat_s, self._deadlines.floor_s)
-            or (not worker.board.cells[0] and now - worker.started_s > STARTUP_S)
+            or (not worker.board.cells[HEARTBEAT_S] and now - worker.started_s > STARTUP_S)
         ):
             self._lose(name, "hang", f"worker of '{name}' does not answer", now)
         else:

@@ -125,5 +125,5 @@ class WorkerProcess:
 
 def _environment() -> dict[str, str]:
     """Ours, with our import path, and without thread pools that only the runtime should have."""
-    pools = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {**os.environ, **pools, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}

@@ -47,12 +47,16 @@ class SharedMemoryEndpoint:
         self._poller = select.poll()
         self._poller.register(self._inbox, select.POLLIN)
         self._bells: dict[str, int] = {}
+        self._oldest_epoch = 0
         self._slots: dict[tuple[int, int, int], mmap.mmap] = {}
 
     def send(self, peer: str, message: Message) -> None:
         header, payloads, size = plan_layout(message)
-        write(memoryview(self._slot(message.address, size)), header, payloads)
         address = message.address
+        slot = self._slot(address, size)
+        if slot is None:
+            return  # the run's folder has gone, and with it everyone who could wait for this
+        write(memoryview(slot), header, payloads)
         self._ring_bell(peer, _RECORD.pack(address.epoch, address.transfer, address.ticket, address.sequence))
 
     def receive(self, timeout_s: float) -> list[Message]:
@@ -60,7 +64,9 @@ class SharedMemoryEndpoint:
             return []
         data = os.read(self._inbox, _READ_BYTES)
         addresses = (Address(*fields) for fields in _RECORD.iter_unpack(data))
-        return [decode(address, self._slot(address, 0)) for address in addresses if address.transfer != _WAKE]
+        wanted = [each for each in addresses if each.transfer != _WAKE and each.epoch >= self._oldest_epoch]
+        found = [(address, self._slot(address, 0)) for address in wanted]
+        return [decode(address, slot) for address, slot in found if slot is not None]
 
     def _wait(self, timeout_s: float) -> bool:
         """Whether there is something to read; poll counts whole milliseconds, so a shorter rest is slept."""
@@ -78,6 +84,7 @@ class SharedMemoryEndpoint:
             os.write(self._inbox, _RECORD.pack(0, _WAKE, 0, 0))
 
     def forget(self, before_epoch: int) -> None:
+        self._oldest_epoch = before_epoch
         for key in [key for key in self._slots if key[0] < before_epoch]:
             del self._slots[key]
 
@@ -101,23 +108,32 @@ class SharedMemoryEndpoint:
             if (fd := self._bells.pop(peer, None)) is not None:
                 os.close(fd)
 
-    def _slot(self, address: Address, size: int) -> mmap.mmap:
-        """The mapped slot, at least `size` bytes; 0 takes it as the sender made it."""
+    def _slot(self, address: Address, size: int) -> mmap.mmap | None:
+        """The mapped slot, at least `size` bytes; 0 takes it as the sender made it, None if it is void by now.
+
+        A process that is new finds records of earlier epochs in its inbox, whose slots have been removed.
+        """
         key = (address.epoch, address.transfer, address.ticket)
         slot = self._slots.get(key)
         if slot is None or len(slot) < size or (size == 0 and _outgrown(slot)):
-            slot = self._slots[key] = self._map(self._directory / f"slot-{key[0]}-{key[1]}-{key[2]}", size)
+            path = self._directory / f"slot-{key[0]}-{key[1]}-{key[2]}"
+            try:
+                slot = _map(path, size)
+            except FileNotFoundError:
+                return None
+            self._slots[key] = slot
         return slot
 
-    def _map(self, path: Path, size: int) -> mmap.mmap:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if size > os.fstat(fd).st_size:
-                _allocate(fd, size + _SLACK_BYTES, path)
-            slot = mmap.mmap(fd, 0)
-            return slot
-        finally:
-            os.close(fd)
+
+def _map(path: Path, size: int) -> mmap.mmap:
+    """The file's memory; one that is smaller than `size` is made or grown first."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if size else 0), 0o600)
+    try:
+        if size > os.fstat(fd).st_size:
+            _allocate(fd, size + _SLACK_BYTES, path)
+        return mmap.mmap(fd, 0)
+    finally:
+        os.close(fd)
 
 
 def _outgrown(slot: mmap.mmap) -> bool:

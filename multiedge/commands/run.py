@@ -1,0 +1,219 @@
+"""`multiedge run`: a plan as a running pipeline, measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from multiedge.devices_file import read_fleet
+from multiedge.errors import ConfigError, PlanError
+from multiedge.executors import EXECUTORS, open_pipeline
+from multiedge.executors.contract import Emulation, Result, RunOptions, Tensors
+from multiedge.executors.drive import Progress as Tell
+from multiedge.executors.pipeline import bare_fleet
+from multiedge.executors.scenarios import SCENARIOS, scenario
+from multiedge.fleet import Fleet
+from multiedge.measurements import Measurements
+from multiedge.metrics import compute
+from multiedge.metrics.percentiles import percentile
+from multiedge.metrics.validity import validity
+from multiedge.onnx_io import read_manifest
+from multiedge.plan import Manifest
+from multiedge.report.encode import measurements_to_json, plain_data
+
+HELP = "run a plan as a pipeline and measure it"
+DISTINCT = 16
+"""Random items that are made; longer runs repeat them, so that making them costs no time of the run."""
+PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+FAILED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan_dir", metavar="PLAN_DIR", help="folder that `multiedge split` or `plan -o` wrote")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--inputs", nargs="+", metavar="FILE", help=".npz files, one item each, or folders of them")
+    source.add_argument("--random", type=int, metavar="N", help="N items of seeded random numbers")
+    parser.add_argument("--devices", metavar="FILE", help="devices.yaml; default: every device is this machine, links are free")
+    parser.add_argument("--scenario", default="offline", help=f"{', '.join(SCENARIOS)} (default: offline)")
+    parser.add_argument("--rate", type=float, metavar="PER_S", help="items per second, for --scenario server")
+    parser.add_argument("--executor", default="processes", help="how to run (default: processes)")
+    parser.add_argument("--transport", default="auto", help="auto, shared-memory or pipe (default: auto)")
+    parser.add_argument("--depth", type=int, metavar="N", help="items under way at once (default: enough for every stage)")
+    parser.add_argument("--micro-batch", type=int, default=1, metavar="N", help="join up to N waiting items (default: 1)")
+    parser.add_argument("--warmup", type=int, default=2, metavar="N", help="items before the clock starts (default: 2)")
+    parser.add_argument(
+        "--emulate", action=argparse.BooleanOptionalAction, default=True, help="slow down to the devices and links of the fleet"
+    )
+    parser.add_argument("--trace", metavar="FILE", help="what happens to the fleet while it runs, yaml or JSON")
+    parser.add_argument("--seed", type=int, default=0, help="of inputs, arrivals and links (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON, not as a table")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write results and raw events, JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit status 0 if every item was answered well, else 1."""
+    if args.executor not in EXECUTORS.names():
+        EXECUTORS.load(args.executor)
+    manifest = read_manifest(args.plan_dir)
+    fleet = read_fleet(args.devices) if args.devices else bare_fleet(manifest)
+    chosen = scenario(args.scenario, rate_per_s=args.rate)
+    items, count = read_items(args, manifest)
+    with (
+        open_pipeline(manifest, fleet, args.executor, options=run_options(args, fleet)) as pipeline,
+        progress_bar(count) as tell,
+    ):
+        results, measurements = pipeline.map(items, chosen, progress=tell)
+    found = summary(results, measurements, manifest)
+    if args.output:
+        write_json(Path(args.output), {**found, "measurements": measurements_to_json(measurements)})
+    if args.json:
+        print(json.dumps(found, indent=1))
+    else:
+        print_summary(found, measurements)
+    return FAILED if found["failed"] or found["lost"] else 0
+
+
+def run_options(args: argparse.Namespace, fleet: Fleet) -> RunOptions:
+    trace = None
+    if args.trace:
+        from multiedge.trace_file import read_trace
+
+        trace = read_trace(args.trace, fleet)
+    return RunOptions(
+        depth=args.depth,
+        micro_batch=args.micro_batch,
+        transport=args.transport,
+        seed=args.seed,
+        warmup_items=args.warmup,
+        emulation=Emulation() if args.emulate else Emulation.none(),
+        trace=trace,
+    )
+
+
+def read_items(args: argparse.Namespace, manifest: Manifest) -> tuple[Iterable[Tensors], int]:
+    """The items to run and how many they are."""
+    if args.random is not None:
+        if args.random < 1:
+            raise ConfigError(f"--random: expected 1 or more, got {args.random}")
+        made = random_items(manifest, min(args.random, DISTINCT), args.seed)
+        return (made[number % len(made)] for number in range(args.random)), args.random
+    paths = [path for given in args.inputs for path in npz_files(Path(given))]
+    return map(read_npz, paths), len(paths)
+
+
+def random_items(manifest: Manifest, count: int, seed: int) -> list[Mapping[str, Any]]:
+    """Seeded inputs that fit the whole model's signature."""
+    from multiedge.onnx_io import random_inputs, read_graph
+
+    model = Path(manifest.model)
+    path = model if model.is_file() else Path(manifest.directory) / manifest.model
+    if not path.is_file():
+        raise PlanError(
+            f"{manifest.directory}: the model '{manifest.model}' is not there, and --random needs its inputs;"
+            " give --inputs instead"
+        )
+    graph = read_graph(path)
+    return [random_inputs(graph, seed=seed + number) for number in range(count)]
+
+
+def npz_files(path: Path) -> list[Path]:
+    """The file itself, or the .npz files of a folder by name."""
+    if path.is_dir():
+        found = sorted(path.glob("*.npz"))
+        if not found:
+            raise ConfigError(f"{path}: no .npz file in this folder")
+        return found
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; expected an .npz with one array per input of the model")
+    return [path]
+
+
+def read_npz(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{path}: expected an .npz with one array per input of the model: {error}") from error
+
+
+def summary(results: list[Result], measurements: Measurements, manifest: Manifest) -> dict[str, Any]:
+    """The run in numbers, as JSON data; what was not measured is null."""
+    figures = compute(measurements, plan=manifest.plan)
+    count = {name: int(figures[name].value or 0) for name in ("items", "completed", "failed", "lost", "duplicated")}
+    latencies = sorted(item.latency_s for item in measurements.items if not item.error)
+    latency_s: dict[str, float | None] = {
+        name: percentile(latencies, p) if latencies else None for name, p in PERCENTILES.items()
+    }
+    latency_s["mean"] = sum(latencies) / len(latencies) if latencies else None
+    latency_s["max"] = latencies[-1] if latencies else None
+    recoveries = [
+        {
+            "kind": fault.kind,
+            "device": fault.device,
+            "detected_s": fault.detected_s,
+            "recovery_s": None if fault.recovered_s is None else fault.recovered_s - fault.detected_s,
+            "detail": fault.detail,
+        }
+        for fault in measurements.faults
+    ]
+    errors = [{"item": result.item, "error": result.error} for result in results if result.error]
+    data = {
+        **count,
+        "fps": figures["fps"].value,
+        "latency_s": latency_s,
+        "recoveries": recoveries,
+        "errors": errors[:20],
+        "wall_s": measurements.wall_s,
+        "warmup_items": measurements.warmup_items,
+        "validity": str(validity(measurements)),
+        "metrics": {
+            name: {"value": figure.value, "unit": figure.unit, "direction": figure.direction, "note": figure.note}
+            for name, figure in figures.items()
+        },
+        "memory": [vars(memory) for memory in measurements.memory],
+        "settings": measurements.settings,
+    }
+    return dict(plain_data(data))
+
+
+def print_summary(found: Mapping[str, Any], measurements: Measurements) -> None:
+    console = Console()
+    table = Table(title=f"{found['settings']['scenario']}, {found['settings']['executor']}", title_justify="left")
+    for name in ("figure", "value", "unit", "note"):
+        table.add_column(name, justify="right" if name == "value" else "left")
+    for name, figure in found["metrics"].items():
+        value = "not measured" if figure["value"] is None else f"{figure['value']:.4g}"
+        table.add_row(name, value, figure["unit"], figure["note"])
+    console.print(table)
+    console.print(f"{found['validity']} ({found['warmup_items']} warm-up items left out)", highlight=False)
+    for fault in found["recoveries"]:
+        took = "not recovered" if fault["recovery_s"] is None else f"recovered in {fault['recovery_s']:.3f} s"
+        console.print(f"{fault['detected_s']:8.3f} s  {fault['kind']}: {fault['detail']}; {took}", highlight=False)
+    for failed in found["errors"]:
+        console.print(f"item {failed['item']}: {failed['error']}", highlight=False, style="red")
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(data) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Tell]:
+    """A bar on stderr, if that is a terminal."""
+    columns = (TextColumn("running"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+        task = bar.add_task("running", total=total)
+        yield lambda count: bar.advance(task, count)
