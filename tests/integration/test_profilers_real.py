@@ -163,13 +163,8 @@ def test_wrong_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_calibrate_prints_lines_that_devices_yaml_takes(tmp_path: Path) -> None:
     from multiedge.devices_file import read_fleet
 
-    done = subprocess.run(
-        [sys.executable, "-m", "multiedge.cli", "calibrate", "--name", "mine"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    command = [sys.executable, "-m", "multiedge.cli", "calibrate", "--name", "mine"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     (tmp_path / "devices.yaml").write_text(done.stdout)
     device = read_fleet(tmp_path / "devices.yaml").device("mine")
     assert device.flops_per_s is not None
