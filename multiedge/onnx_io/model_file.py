@@ -16,7 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from multiedge.errors import ModelError
-from multiedge.onnx_io.types import infer
+from multiedge.onnx_io.runtime_types import types_of
 from multiedge.onnx_io.weights import Reference, inline, is_external, reference
 from multiedge.onnx_io.wire import without_weights
 
@@ -45,7 +45,7 @@ class ModelFile:
     @cached_property
     def types(self) -> dict[str, Any]:
         """TypeProto by name of everything whose type is known."""
-        return infer(self.proto)
+        return types_of(self.proto, self.path.parent)
 
     @cached_property
     def initialisers(self) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from onnx import AttributeProto
 
 from multiedge.graph import Graph, Node, Tensor
 from multiedge.onnx_io.model_file import ModelFile, captures, open_model
-from multiedge.onnx_io.types import infer, parameter_of, tensor_of, with_shapes
+from multiedge.onnx_io.runtime_types import types_of
+from multiedge.onnx_io.types import parameter_of, tensor_of, with_shapes
 
 
 def read_graph(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
@@ -26,7 +27,7 @@ def read_graph(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]]
 def graph_of(model: ModelFile, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
     """The Graph of an opened model."""
     proto = with_shapes(model.proto, shapes, str(model.path)) if shapes else model.proto
-    types = infer(proto) if shapes else model.types
+    types = types_of(proto, model.path.parent) if shapes else model.types
     parameters = _parameters(model, types)
     graph = proto.graph
     nodes = tuple(_node(node) for node in graph.node)

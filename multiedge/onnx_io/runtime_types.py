@@ -1,0 +1,70 @@
+"""Types that onnx's own inference cannot find, asked of onnxruntime: it knows the operators of its own domains."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper
+
+from multiedge.onnx_io.types import infer
+
+_ELEMENTS = {
+    "float": TensorProto.FLOAT,
+    "double": TensorProto.DOUBLE,
+    "float16": TensorProto.FLOAT16,
+    "bfloat16": TensorProto.BFLOAT16,
+    "bool": TensorProto.BOOL,
+    "string": TensorProto.STRING,
+    **{f"{sign}int{bits}": getattr(TensorProto, f"{sign}INT{bits}".upper()) for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+
+log = logging.getLogger(__name__)
+
+
+def types_of(proto: Any, folder: Path) -> dict[str, Any]:
+    """TypeProto by name of everything whose type is known; `folder` is where the model's weights lie.
+
+    A session is made only where onnx leaves a type open, as it does behind operators of other domains.
+    """
+    types = infer(proto)
+    open_ones = [name for node in proto.graph.node for name in node.output if name and name not in types]
+    return {**_asked(proto, folder, open_ones), **types} if open_ones else types
+
+
+def _asked(proto: Any, folder: Path, names: Sequence[str]) -> Mapping[str, Any]:
+    """What onnxruntime says of `names`; nothing if it is absent or cannot load the model."""
+    try:
+        import onnxruntime as ort
+    except ImportError:
+        return {}
+    probe = onnx.ModelProto()
+    probe.CopyFrom(proto)
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.add_session_config_entry(_WEIGHTS_FOLDER, str(folder.resolve()))
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    try:
+        session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # a class per status code, all direct children of Exception; the types then stay unknown
+        log.debug("onnxruntime says no types: %s", error)
+        return {}
+    said = {value.name: _type(value.type, value.shape) for value in session.get_outputs()}
+    return {name: said[name] for name in names if said.get(name) is not None}
+
+
+def _type(text: str, shape: Sequence[int | str | None]) -> Any | None:
+    """A TypeProto from onnxruntime's text such as 'tensor(float)' or 'seq(tensor(int64))'; None for any other."""
+    match = re.fullmatch(r"(seq\()?tensor\((\w+)\)\)?", text)
+    if match is None or match[2] not in _ELEMENTS:
+        return None
+    if match[1]:
+        return helper.make_sequence_type_proto(helper.make_tensor_type_proto(_ELEMENTS[match[2]], None))
+    return helper.make_tensor_type_proto(_ELEMENTS[match[2]], list(shape))
