@@ -52,6 +52,21 @@ def headline(profile: Profile, device: str) -> str:
     )
 
 
+BUSY = 1.25
+
+
+def warnings(profile: Profile) -> list[str]:
+    """What a reader should know before trusting the times: latencies that are much longer than the work that was done."""
+    found = []
+    for threads, host in profile.settings.get("host", {}).items():
+        if host["latency_s"] > BUSY * host["cpu_s"]:
+            found.append(
+                f"with {threads} thread{'s' if threads != '1' else ''} the model took {host['latency_s'] * 1e3:.4g} ms but only"
+                f" {host['cpu_s'] * 1e3:.4g} ms of processor time: this machine was busy with other work, profile again"
+            )
+    return found
+
+
 def summary(profile: Profile, device: str, count: int = 10) -> dict[str, Any]:
     """The same as JSON data, with the total on every device."""
     whole = profile.span()
@@ -69,6 +84,7 @@ def summary(profile: Profile, device: str, count: int = 10) -> dict[str, Any]:
         "costliest_nodes": [vars(row) for row in costliest_nodes(profile, device, count)],
         "costliest_operators": [vars(row) for row in costliest_operators(profile, device, count)],
         "uncounted": list(profile.uncounted),
+        "warnings": warnings(profile),
         "settings": dict(profile.settings),
     }
 

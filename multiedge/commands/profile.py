@@ -26,7 +26,7 @@ from profilers import PROFILERS
 from profilers.contract import Progress as Tell
 from profilers.merge import merge, profile_of_trace
 from profilers.pipeedge import write_profiler_results
-from profilers.summary import Row, costliest_nodes, costliest_operators, headline, summary
+from profilers.summary import Row, costliest_nodes, costliest_operators, headline, summary, warnings
 
 HELP = "what each node and each cut costs"
 HOST = "host"
@@ -111,6 +111,8 @@ def show(profile: Profile, device: str, count: int) -> None:
     console.print(_table(f"Costliest operators on {device}", costliest_operators(profile, device, count), by_node=False))
     for name in profile.uncounted:
         console.print(f"not counted, taken as zero: {name}", style="yellow", markup=False, highlight=False)
+    for warning in warnings(profile):
+        console.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print(headline(profile, device), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from multiedge.errors import ProfileError
@@ -9,7 +11,7 @@ from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph, Node, Tensor
 from multiedge.profile import Profile
 from profilers.static import StaticProfiler
-from profilers.summary import costliest_nodes, costliest_operators, headline, summary
+from profilers.summary import costliest_nodes, costliest_operators, headline, summary, warnings
 
 
 @pytest.fixture
@@ -57,3 +59,10 @@ def test_summary_ranks_nodes_and_operators(profile: Profile) -> None:
     assert sum(row.share for row in costliest_operators(profile, "d")) == pytest.approx(1.0)
     assert "3 nodes" in headline(profile, "d")
     assert summary(profile, "d")["macs"] == 2 * 64**3
+
+
+def test_a_busy_machine_is_told(profile: Profile) -> None:
+    calm = replace(profile, settings={"host": {"1": {"latency_s": 0.010, "cpu_s": 0.0099}}})
+    busy = replace(profile, settings={"host": {"1": {"latency_s": 0.025, "cpu_s": 0.0130}}})
+    assert warnings(profile) == warnings(calm) == []
+    assert warnings(busy)[0].startswith("with 1 thread the model took 25 ms but only 13 ms of processor time")
