@@ -75,7 +75,11 @@ class Chain:
         groups = alike(profile, fleet)
         most = [len(group) if replicate else 1 for group in groups]
         ways = tuple(Way(group, r) for group, count in enumerate(most) for r in range(1, count + 1))
-        _check_size(profile, fleet, groups, len(ways))
+        if not is_searchable(groups, len(profile), replicate=replicate):
+            raise ConfigError(
+                f"{fleet.name}: {len(fleet.devices)} devices of {len(groups)} kinds are too many to search for"
+                f" {len(profile)} nodes; state devices of one kind alike, or leave some out"
+            )
         heads = [fleet.device(group[0]) for group in groups]
         between = [[_between(fleet, groups, a, b) for b in ways] for a in ways]
         enter = [_to_source(fleet, heads[way.group], way, inward=True) for way in ways]
@@ -194,10 +198,7 @@ def _to_source(fleet: Fleet, device: Device, way: Way, *, inward: bool) -> tuple
     return link.occupancy_s(1.0) / way.replicas, link.latency_s
 
 
-def _check_size(profile: Profile, fleet: Fleet, groups: Sequence[Sequence[str]], ways: int) -> None:
-    states = float(np.prod([len(group) + 1.0 for group in groups]))
-    if states * ways * (len(profile) + 1) > MOST_CELLS:
-        raise ConfigError(
-            f"{fleet.name}: {len(fleet.devices)} devices of {len(groups)} kinds make {states:.3g} combinations for"
-            f" {len(profile)} nodes, too many to search; state devices of one kind alike, or leave some out"
-        )
+def is_searchable(groups: Sequence[Sequence[str]], nodes: int, *, replicate: bool) -> bool:
+    """Whether the tables of a search have at most MOST_CELLS entries."""
+    ways = sum(len(group) for group in groups) if replicate else len(groups)
+    return float(np.prod([len(group) + 1.0 for group in groups])) * ways * (nodes + 1) <= MOST_CELLS

@@ -18,6 +18,7 @@ from multiedge.profile import Profile
 from partitioners.chain import Chain
 from partitioners.cheapest import Prices, cheapest
 from partitioners.contract import contiguous_plan, most_bottleneck_s, unused
+from partitioners.kinds import NOTE, chains
 from partitioners.search import States
 from partitioners.throughput import smallest_bottleneck
 
@@ -34,12 +35,13 @@ class Latency:
     def plan(self, profile: Profile, fleet: Fleet) -> Plan:
         """The contiguous plan of least latency and its bound; InfeasibleError if memory or the bottleneck forbid all."""
         start = perf_counter()
-        chain = Chain.of(profile, fleet)
+        kind, harsh = chains(profile, fleet)
         most_s = self.most_s
-        found = cheapest(chain, States(chain), latency_prices(chain), most_s)
+        found = cheapest(harsh, States(harsh), latency_prices(harsh), most_s)
         if not found.path:
-            raise too_strict(chain, most_s)
-        stages = chain.stages(found.path)
+            raise too_strict(harsh, most_s)
+        bound = found if kind is harsh else cheapest(kind, States(kind), latency_prices(kind), most_s)
+        stages = harsh.stages(found.path)
         plan = contiguous_plan("latency", "latency", profile, fleet, stages)
         return contiguous_plan(
             "latency",
@@ -47,10 +49,11 @@ class Latency:
             profile,
             fleet,
             stages,
-            lower_bound=plan.value if np.isclose(plan.value, found.price, rtol=1e-9) else min(plan.value, found.price),
+            lower_bound=plan.value if np.isclose(plan.value, bound.price, rtol=1e-9) else min(plan.value, bound.price),
             bound_scope="contiguous plans" + (f" of at least {1 / most_s:.4g} items/s" if np.isfinite(most_s) else ""),
             solve_s=perf_counter() - start,
-            left_out=unused(fleet, stages, f"no plan that uses it is faster than {plan.value * 1e3:.4g} ms"),
+            left_out=unused(fleet, stages, f"no plan that uses it is faster than {bound.price * 1e3:.4g} ms"),
+            notes=() if kind is harsh else (NOTE.format(kinds=len(kind.groups), count=len(fleet.devices)),),
         )
 
 

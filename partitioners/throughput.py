@@ -10,7 +10,7 @@ would not be exact.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -20,6 +20,7 @@ from multiedge.plan import Plan
 from multiedge.profile import Floats, Ints, Profile
 from partitioners.chain import Chain, Placed
 from partitioners.contract import contiguous_plan, unused
+from partitioners.kinds import NOTE, chains
 from partitioners.remedy import infeasible
 from partitioners.search import SLACK, States, reachable
 
@@ -52,10 +53,20 @@ class Throughput:
     def plan(self, profile: Profile, fleet: Fleet) -> Plan:
         """The optimal contiguous plan and its bound; InfeasibleError with the smallest remedy if memory forbids all."""
         start = perf_counter()
-        chain = Chain.of(profile, fleet, replicate=self.replicate)
-        found = smallest_bottleneck(chain, deadline_s=start + self.time_limit_s)
-        stages = chain.stages(found.path)
+        kind, harsh = chains(profile, fleet, replicate=self.replicate)
+        found = smallest_bottleneck(harsh, deadline_s=start + self.time_limit_s)
+        stages = harsh.stages(found.path)
         plan = contiguous_plan("throughput", "throughput", profile, fleet, stages)
+        if kind is not harsh:
+            bound_s = smallest_bottleneck(kind, deadline_s=start + 2 * self.time_limit_s).lower_bound_s
+            return replace(
+                plan,
+                lower_bound=min(plan.value, bound_s),
+                bound_scope=self._scope(),
+                solve_s=perf_counter() - start,
+                left_out=unused(fleet, stages, "the plan found does without it"),
+                notes=(NOTE.format(kinds=len(kind.groups), count=len(fleet.devices)),),
+            )
         return contiguous_plan(
             "throughput",
             "throughput",
@@ -63,10 +74,13 @@ class Throughput:
             fleet,
             stages,
             lower_bound=plan.value if found.lower_bound_s >= found.seconds else min(plan.value, found.lower_bound_s),
-            bound_scope="contiguous plans" + (" with replicas" if self.replicate else ""),
+            bound_scope=self._scope(),
             solve_s=perf_counter() - start,
-            left_out=unused(fleet, stages, reasons(chain, plan.value)),
+            left_out=unused(fleet, stages, reasons(harsh, plan.value)),
         )
+
+    def _scope(self) -> str:
+        return "contiguous plans" + (" with replicas" if self.replicate else "")
 
 
 def smallest_bottleneck(chain: Chain, *, deadline_s: float = np.inf) -> Found:

@@ -29,6 +29,8 @@ from partitioners import PARTITIONERS
 from partitioners.contract import OBJECTIVES
 
 HELP = "decide which nodes run on which device"
+WIDTH = 120
+"""Columns that the table needs: a narrower terminal wraps its lines, which loses nothing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(plan_to_json(plan, graph), indent=1, allow_nan=False))
     else:
-        show(plan, graph, Console())
+        show(plan, graph, Console(width=max(WIDTH, Console().width)))
     return 0
 
 
@@ -102,7 +104,8 @@ def show(plan: Plan, graph: Graph, console: Console) -> None:
     """Prints the plan's stages, its objective and proof, and why devices were left out."""
     table = Table(title=f"{graph.name} by '{plan.strategy}'", title_justify="left")
     table.add_column("device", overflow="fold")
-    table.add_column("nodes", overflow="fold")
+    table.add_column("nodes", no_wrap=True)
+    table.add_column("up to", overflow="ellipsis", no_wrap=True)
     for name in ("compute ms", "transfer ms", "memory", "of", "busy"):
         table.add_column(name, justify="right", no_wrap=True)
     for stage, expected in zip(plan.stages, plan.estimate.stages, strict=True):
@@ -113,11 +116,11 @@ def show(plan: Plan, graph: Graph, console: Console) -> None:
 
 
 def _cells(graph: Graph, stage: Stage, expected: StageEstimate) -> list[str]:
-    first, last = graph.nodes[stage.nodes[0]].name, graph.nodes[stage.nodes[-1]].name
     pieces = f" in {len(stage.ranges)} pieces" if len(stage.ranges) > 1 else ""
     return [
         " + ".join(stage.devices),
-        f"{stage.nodes[0]}..{stage.nodes[-1]}{pieces} {first} .. {last}",
+        f"{stage.nodes[0]}..{stage.nodes[-1]}{pieces}",
+        graph.nodes[stage.nodes[-1]].name,
         f"{expected.compute_s * 1e3:.3f}",
         f"{expected.transfer_s * 1e3:.3f}",
         human_bytes(expected.memory_bytes),

@@ -1,0 +1,48 @@
+"""Fleets too large to search as they are: the plan runs, and its bound holds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from test_partitioners_throughput import instances
+
+from multiedge import cost
+from multiedge.errors import ConfigError, InfeasibleError
+from multiedge.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
+from partitioners import chain as chain_module
+from partitioners.brute_force import BruteForce
+from partitioners.latency import Latency
+from partitioners.throughput import Throughput
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_tables():
+    usual, chain_module.MOST_CELLS = chain_module.MOST_CELLS, 40
+    yield
+    chain_module.MOST_CELLS = usual
+
+
+@settings(max_examples=120, deadline=None)
+@given(instances())
+def test_bounds_hold_and_plans_run_where_kinds_were_merged(instance):
+    profile, fleet = instance
+    for strategy in (Throughput(), Latency()):
+        objective = "throughput" if isinstance(strategy, Throughput) else "latency"
+        try:
+            plan = strategy.plan(profile, fleet)
+        except (InfeasibleError, ConfigError):
+            continue
+        best = BruteForce(objective).plan(profile, fleet).value
+        assert cost.violations(profile, fleet, plan.stages, plan.transfers) == []
+        assert plan.lower_bound <= best * (1 + 1e-9)
+        assert plan.value >= best * (1 - 1e-9)
+
+
+def test_thirty_different_devices_get_a_plan_with_a_gap(monkeypatch):
+    monkeypatch.setattr(chain_module, "MOST_CELLS", 2_000_000)
+    fleet = synthetic_fleet((1,) * 30, seed=2, links=False)
+    profile = synthetic_profile(synthetic_graph(200, seed=1), fleet, seed=1, unrelated=0.0)
+    plan = Throughput().plan(profile, fleet)
+    assert 0 < plan.gap < 0.9
+    assert "kinds" in plan.notes[0]
+    assert set(plan.left_out) == set(fleet.names) - {stage.device for stage in plan.stages}
