@@ -46,7 +46,7 @@ EXPORTED = ("vit_b16", "minilm", "efficientnet_lite0", "resnet50")
 LIGHT_NAMES = ("squeezenet", "shufflenet", "inception_v1", "densenet121", "resnet50")
 MODELS = (*EXPORTED, *(f"light_{name}" for name in LIGHT_NAMES))
 FLEET = Fleet((Device("host"),), name="this machine")
-SEGMENT_ACCURACY = Accuracy(relative=0.02, budget_s=1.2, least=7, most=60, warmup=2)
+SEGMENT_ACCURACY = Accuracy(relative=0.02, budget_s=0.8, least=5, most=60, warmup=2)
 
 
 @dataclass(frozen=True)
