@@ -17,7 +17,7 @@ from multiedge.report.page import TITLE, find_results, write_report
 from multiedge.report.results import RunResult, load_results, to_json
 from multiedge.report.trace import write_trace
 from multiedge.report.units import human
-from multiedge.report.views import board_rows, rank
+from multiedge.report.views import Group, board_rows, groups, rank
 
 HELP = "results as a page, a table or a trace"
 DEFAULT_PAGE = "report.html"
@@ -45,13 +45,19 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([_figures(result, against) for result in results], indent=2))
     elif args.markdown:
-        print(markdown(None, board_rows(results)), end="")
+        print("\n".join(_markdown(group) for group in groups(results)), end="")
     else:
-        render(None, board_rows(results))
+        for group in groups(results):
+            render(None, board_rows(group), title=group.model)
     if against and not args.json:
         for result in results:
             _print_differences(result, against)
     return 0
+
+
+def _markdown(group: Group) -> str:
+    heading = f"### {group.model}\n\n" if group.model else ""
+    return heading + markdown(None, board_rows(group))
 
 
 def _files(places: Sequence[str]) -> list[Path]:

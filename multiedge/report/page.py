@@ -53,7 +53,7 @@ def render_page(
 ) -> str:
     """The page's HTML."""
     ranked = views.rank(results)
-    columns, numbers, missing = views.board(ranked)
+    groups = views.groups(ranked)
     environment = Environment(
         loader=PackageLoader("multiedge.report"),
         autoescape=True,
@@ -65,14 +65,11 @@ def render_page(
     return environment.get_template("report.html.j2").render(
         title=title,
         version=__version__,
-        columns=columns,
-        numbers=numbers,
-        descriptions={column.name: describe(column.name)[2] for column in columns},
-        missing=missing,
+        groups=groups,
+        descriptions={column.name: describe(column.name)[2] for group in groups for column in group.columns},
         failed=failed,
         results=ranked,
-        trade_offs=views.trade_offs(ranked),
-        overlay=views.latency_overlay(ranked),
+        trade_offs=any(group.trade_offs or group.overlay for group in groups),
         runs=[
             views.view(number, result, len(ranked), graph)
             for number, (result, graph) in enumerate(zip(ranked, views.graphs(ranked), strict=True), 1)

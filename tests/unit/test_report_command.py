@@ -24,12 +24,12 @@ def test_page_and_table(folder, capsys):
     out, err = capsys.readouterr()
     assert err == "report: report.html\n"
     assert (folder / "report.html").stat().st_size > 10_000
-    assert [line.split()[1] for line in out.splitlines()[3:8]] == ["exact", "exact", "manual", "equal_flops", "single"]
+    assert [line.split()[1] for line in out.splitlines()[5:10]] == ["exact", "exact", "manual", "equal_flops", "single"]
 
 
 def test_markdown_alone_writes_no_page(folder, capsys):
     assert main(["report", "results/exact.json", "results/single.json", "--markdown"]) == 0
-    assert capsys.readouterr().out.startswith("| rank | algorithm | fps [items/s ↑] |")
+    assert capsys.readouterr().out.startswith("### vit_b_16\n\n| rank | algorithm | fps [items/s ↑] |")
     assert not (folder / "report.html").exists()
 
 

@@ -21,7 +21,7 @@ from multiedge.report.page import find_results, render_page, site, write_report
 from multiedge.report.pareto import Point, front
 from multiedge.report.results import RunResult, save_results, to_json
 from multiedge.report.svg import Axis, element, nice_ticks, tick_text
-from multiedge.report.views import board, graphs, rank, view
+from multiedge.report.views import board, graphs, groups, rank, view
 
 COLOURS = {name: number for number, name in enumerate(FLEET.names)}
 VOID = {"meta", "link", "br"}
@@ -167,6 +167,32 @@ def test_rank_is_by_speed_and_unknown_last():
         "single",
         "bare",
     ]
+
+
+def test_models_are_ranked_apart_and_numbered_through():
+    small = sample("small", (0.01, 0.02))
+    other = replace(small, plan={**small.plan, "model": "mobilenet"}, configuration={"model": "mobilenet"})
+    found = groups(rank([*samples(), other]))
+    assert [(group.model, group.first, len(group.results)) for group in found] == [("mobilenet", 1, 1), ("vit_b_16", 2, 5)]
+    text = render_page([*samples(), other])
+    assert text.count('aria-label="Leaderboard') == 2
+    assert 'href="#run-6"' in text
+    outline = Outline()
+    outline.feed(text)
+    assert all(after <= before + 1 for before, after in itertools.pairwise(outline.headings))
+
+
+def test_what_all_names_share_names_the_group():
+    runs = [replace(samples()[0], name=f"vit, field, {name}", configuration={}) for name in ("exact", "manual")]
+    assert (groups(runs)[0].model, groups(runs)[0].labels) == ("vit, field", ["exact", "manual"])
+    assert groups(runs[:1])[0].labels == ["exact"]
+    alone = replace(runs[0], name="exact")
+    assert (groups([alone])[0].model, groups([alone])[0].labels) == ("vit_b_16", ["exact"])
+
+
+def test_models_of_one_name_are_told_apart_by_their_hash():
+    runs = [replace(samples()[0], plan={**samples()[0].plan, "model_hash": digest}) for digest in ("aa", "bb", "aa")]
+    assert [len(group.results) for group in groups(rank(runs))] == [2, 1]
 
 
 def test_board_leaves_out_what_nobody_measured_and_names_it():
