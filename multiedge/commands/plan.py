@@ -103,9 +103,9 @@ def chosen(strategy: str | None, objective: str | None, options: dict[str, Any])
 def show(plan: Plan, graph: Graph, console: Console) -> None:
     """Prints the plan's stages, its objective and proof, and why devices were left out."""
     table = Table(title=f"{graph.name} by '{plan.strategy}'", title_justify="left")
-    table.add_column("device", overflow="fold")
+    table.add_column("device", no_wrap=True)
     table.add_column("nodes", no_wrap=True)
-    table.add_column("up to", overflow="ellipsis", no_wrap=True)
+    table.add_column("up to", overflow="ellipsis", no_wrap=True, max_width=32)
     for name in ("compute ms", "transfer ms", "memory", "of", "busy"):
         table.add_column(name, justify="right", no_wrap=True)
     for stage, expected in zip(plan.stages, plan.estimate.stages, strict=True):

@@ -22,7 +22,7 @@ def _small_tables():
     chain_module.MOST_CELLS = usual
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(instances())
 def test_bounds_hold_and_plans_run_where_kinds_were_merged(instance):
     profile, fleet = instance

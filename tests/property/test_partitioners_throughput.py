@@ -37,7 +37,7 @@ def instances(draw, max_devices: int = 4) -> tuple[Profile, Fleet]:
     return replace(profile, seconds={name: seconds * work for name, seconds in profile.seconds.items()}), fleet
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(instances())
 def test_throughput_is_the_best_of_all_contiguous_plans(instance):
     profile, fleet = instance
