@@ -58,6 +58,15 @@ class Dag:
             found[b].append(a)
         return tuple(map(tuple, found))
 
+    @cached_property
+    def ancestors(self) -> Floats:
+        """(groups, groups) of 0 and 1: row v marks all that v depends on, v included."""
+        reach = np.eye(len(self), dtype=bool)
+        for group in range(len(self)):
+            for before in self.predecessors[group]:
+                reach[group] |= reach[before]
+        return reach.astype(np.float64)
+
 
 def build_dag(profile: Profile, fleet: Fleet, *, absorb_share: float = 0.0, absorb_all: bool = False) -> Dag:
     """The groups of `profile`. Constants that take time are absorbed too as long as all of them together take no more

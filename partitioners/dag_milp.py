@@ -160,7 +160,8 @@ class OrderProgram:
         seconds, width = self._dag.seconds[:, list(self._order)], self._stages
         weights = speed_weights(seconds.sum(axis=0))
         room = self._cutoff_s * (1 + 1e-6)
-        ancestors, descendants = closures(self._dag)
+        ancestors = self._dag.ancestors
+        descendants = ancestors.T
         self._low[self._y(0, width - 1) :: width] = 1.0
         for stage in range(width - 1):
             head, tail = weights[: stage + 1], weights[stage + 1 :]
@@ -263,12 +264,3 @@ class OrderProgram:
 
 def _negated(terms: Iterable[Term]) -> list[Term]:
     return [(column, -value) for column, value in terms]
-
-
-def closures(dag: Dag) -> tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]:
-    """(groups, groups) 0/1 matrices of each group's ancestors and descendants, itself included."""
-    reach = np.eye(len(dag), dtype=bool)
-    for group in range(len(dag)):
-        for before in dag.predecessors[group]:
-            reach[group] |= reach[before]
-    return reach.astype(float), reach.T.astype(float)

@@ -25,6 +25,8 @@ MOST_DEVICES_IN_ORDERS = 10
 """Random orders are cut over at most so many devices: the table has an entry for each subset."""
 MOST_ORDERS = 720
 """Device orders that are solved as programs; with more, what is proven is the load bound."""
+MOST_GROUPS = 3000
+"""Graphs with more groups are not solved as programs, which no longer end in time."""
 _ROUNDING = 1e-9
 
 
@@ -110,7 +112,7 @@ class _Hunt:
     def try_programs(self) -> None:
         """A program for each order of the devices, which proves the bound or finds something better."""
         orders = list(distinct_orders(self.profile, self.fleet))
-        if self.proven() or len(orders) > MOST_ORDERS:
+        if self.proven() or len(orders) > MOST_ORDERS or len(self.dag) > MOST_GROUPS:
             return
         machine = _machine(self.profile, self.fleet, self.dag)
         bounds = []
@@ -123,7 +125,7 @@ class _Hunt:
 
     def solve_order(self, machine: Machine, order: Order, time_limit_s: float) -> float:
         """What no placement in this order of the devices can beat; improves the best on the way."""
-        if self.proven():
+        if self.proven() or time_limit_s <= 0:
             return self.bound
         deadline_s = perf_counter() + time_limit_s
         cutoff_s = self.ceiling() * (1 - max(self.gap, _ROUNDING))
