@@ -27,10 +27,13 @@ def infer(proto: Any) -> dict[str, Any]:
         return types
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
+    # Before version 4 an initialiser counts only if it is listed as an input as well, which folded sizes are not.
+    copy.ir_version = max(copy.ir_version, 4)
     for _ in range(MAX_ROUNDS):
         if not fold_sizes(copy, types):
             break
-        types.update(_infer_once(copy))
+        # What was known stays: a node that is folded away takes its neighbours' shapes with it.
+        types.update({name: kind for name, kind in _infer_once(copy).items() if fixed_shape(types.get(name)) is None})
         if _all_known(copy, types):
             break
     return types
