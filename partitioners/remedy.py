@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from multiedge.errors import InfeasibleError
+from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.profile import Profile
 from partitioners.chain import Chain, alike
@@ -25,11 +25,6 @@ def infeasible(profile: Profile, fleet: Fleet) -> InfeasibleError:
     """
     node, nbytes = largest_node(profile)
     room = {device.name: device.memory_bytes - device.runtime_bytes for device in fleet.devices}
-    best, extra = "", np.iinfo(np.int64).max
-    for group in alike(profile, fleet):
-        missing = least_extra_bytes(profile, fleet, group[0], below=extra)
-        if missing is not None:
-            best, extra = group[0], missing
     roomiest = max(room, key=lambda name: room[name])
     what = f"no contiguous plan of {profile.graph.name} fits the memory of {fleet.name}"
     if nbytes > room[roomiest]:
@@ -37,7 +32,20 @@ def infeasible(profile: Profile, fleet: Fleet) -> InfeasibleError:
             f": node {node} '{profile.graph.nodes[node].name}' alone needs {nbytes / 2**20:.1f} MiB,"
             f" the largest device, '{roomiest}', has {room[roomiest] / 2**20:.1f} MiB"
         )
-    return InfeasibleError(f"{what}; {extra / 2**20:.3f} MiB more on '{best}' would do")
+    return InfeasibleError(f"{what}; {_advice(profile, fleet)}")
+
+
+def _advice(profile: Profile, fleet: Fleet) -> str:
+    """The least change of one device's memory that helps."""
+    best, extra = "", np.iinfo(np.int64).max
+    for group in alike(profile, fleet):
+        try:
+            missing = least_extra_bytes(profile, fleet, group[0], below=extra)
+        except ConfigError:
+            return "how much more memory would do is not known: the devices are of too many kinds to search"
+        if missing is not None:
+            best, extra = group[0], missing
+    return f"{extra / 2**20:.3f} MiB more on '{best}' would do"
 
 
 def largest_node(profile: Profile) -> tuple[int, int]:

@@ -38,6 +38,14 @@ def test_bounds_hold_and_plans_run_where_kinds_were_merged(instance):
         assert plan.value >= best * (1 - 1e-9)
 
 
+def test_a_fleet_too_varied_and_too_small_is_infeasible_all_the_same(monkeypatch):
+    monkeypatch.setattr(chain_module, "MOST_CELLS", 200)
+    fleet = synthetic_fleet((1,) * 5, seed=2, memory_bytes=[1 << 16] * 5)
+    profile = synthetic_profile(synthetic_graph(20, seed=1), fleet, seed=1)
+    with pytest.raises(InfeasibleError, match="not known: the devices are of too many kinds"):
+        Throughput().plan(profile, fleet)
+
+
 def test_thirty_different_devices_get_a_plan_with_a_gap(monkeypatch):
     monkeypatch.setattr(chain_module, "MOST_CELLS", 2_000_000)
     fleet = synthetic_fleet((1,) * 30, seed=2, links=False)
