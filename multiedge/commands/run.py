@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,12 +24,15 @@ from multiedge.executors.pipeline import bare_fleet
 from multiedge.executors.scenarios import SCENARIOS, scenario
 from multiedge.fleet import Fleet
 from multiedge.measurements import Measurements
+from multiedge.meters.modelled import with_energy
 from multiedge.metrics import compute
 from multiedge.metrics.percentiles import percentile
 from multiedge.metrics.validity import validity
 from multiedge.onnx_io import read_manifest
 from multiedge.plan import Manifest
-from multiedge.report.encode import measurements_to_json, plain_data
+from multiedge.report.encode import plain_data
+from multiedge.report.results import make_result, to_json, write_text
+from multiedge.report.units import human
 
 HELP = "run a plan as a pipeline and measure it"
 DISTINCT = 16
@@ -58,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trace", metavar="FILE", help="what happens to the fleet while it runs, yaml or JSON")
     parser.add_argument("--seed", type=int, default=0, help="of inputs, arrivals and links (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, not as a table")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write results and raw events, JSON")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write results and raw events for `multiedge report`, JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,14 +76,25 @@ def run(args: argparse.Namespace) -> int:
         progress_bar(count) as tell,
     ):
         results, measurements = pipeline.map(items, chosen, progress=tell)
+    measurements = with_energy(measurements, fleet)
     found = summary(results, measurements, manifest)
     if args.output:
-        write_json(Path(args.output), {**found, "measurements": measurements_to_json(measurements)})
+        data = to_json(
+            make_result(Path(args.plan_dir).name, measurements, plan=manifest.plan, configuration=configuration(args))
+        )
+        write_text(args.output, json.dumps({**found, **data}, allow_nan=False) + "\n")
     if args.json:
         print(json.dumps(found, indent=1))
     else:
         print_summary(found, measurements)
     return FAILED if found["failed"] or found["lost"] else 0
+
+
+def configuration(args: argparse.Namespace) -> dict[str, Any]:
+    """What the run was asked for, as a report shows it."""
+    return {
+        name: value for name, value in vars(args).items() if name not in ("command", "json", "output") and value is not None
+    }
 
 
 def run_options(args: argparse.Namespace, fleet: Fleet) -> RunOptions:
@@ -190,11 +203,10 @@ def summary(results: list[Result], measurements: Measurements, manifest: Manifes
 def print_summary(found: Mapping[str, Any], measurements: Measurements) -> None:
     console = Console()
     table = Table(title=f"{found['settings']['scenario']}, {found['settings']['executor']}", title_justify="left")
-    for name in ("figure", "value", "unit", "note"):
-        table.add_column(name, justify="right" if name == "value" else "left")
+    for name in ("figure", "value", "note"):
+        table.add_column(name, justify="right" if name == "value" else "left", overflow="fold")
     for name, figure in found["metrics"].items():
-        value = "not measured" if figure["value"] is None else f"{figure['value']:.4g}"
-        table.add_row(name, value, figure["unit"], figure["note"])
+        table.add_row(name, human(figure["value"], figure["unit"]), figure["note"])
     console.print(table)
     console.print(f"{found['validity']} ({found['warmup_items']} warm-up items left out)", highlight=False)
     for fault in found["recoveries"]:
@@ -202,12 +214,6 @@ def print_summary(found: Mapping[str, Any], measurements: Measurements) -> None:
         console.print(f"{fault['detected_s']:8.3f} s  {fault['kind']}: {fault['detail']}; {took}", highlight=False)
     for failed in found["errors"]:
         console.print(f"item {failed['item']}: {failed['error']}", highlight=False, style="red")
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(data) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 @contextmanager
