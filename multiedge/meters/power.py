@@ -63,9 +63,9 @@ class PowerMeter:
         self._clock = clock
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._sample_until_stopped, name=f"power-{device}", daemon=True)
-        self._at_s: list[float] = []
-        self._joules: list[float] = []
-        self._watts: list[float] = []
+        # one append per sample, so that a reader of another thread never sees half of one
+        self._joules: list[tuple[float, float]] = []
+        self._watts: list[tuple[float, float]] = []
 
     def __enter__(self) -> PowerMeter:
         self.start()
@@ -89,17 +89,18 @@ class PowerMeter:
         """Looks once. A source that did not answer leaves no sample: a gap is no zero."""
         reading, now = self._provider.read(), self._clock()
         if reading.joules is not None:
-            self._at_s.append(now)
-            self._joules.append(reading.joules)
+            self._joules.append((now, reading.joules))
         elif reading.watts is not None:
-            self._at_s.append(now)
-            self._watts.append(reading.watts)
+            self._watts.append((now, reading.watts))
 
     @property
     def samples(self) -> list[tuple[float, float]]:
         """(monotonic seconds, joules since the first sample)."""
-        joules = [j - self._joules[0] for j in self._joules] or integrate_watts(self._at_s, self._watts)
-        return list(zip(self._at_s, joules, strict=True))
+        counted, drawn = list(self._joules), list(self._watts)
+        if counted:
+            return [(at, joules - counted[0][1]) for at, joules in counted]
+        at_s = [at for at, _ in drawn]
+        return list(zip(at_s, integrate_watts(at_s, [watts for _, watts in drawn]), strict=True))
 
     def energy(self) -> Energy:
         """Joules, mean and peak of the sampled time; method 'none' if the source fell silent."""
