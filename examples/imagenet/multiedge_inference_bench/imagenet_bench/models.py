@@ -102,11 +102,11 @@ def in_order(own: dict[str, Any], other: dict[str, Any], path: Path) -> dict[str
 
 
 def _from_file(name: str, path: Path) -> tuple[nn.Module, Weights]:
+    if not path.is_file():
+        raise ConfigError(f"{path}: expected a file of weights, found none")
     import timm
     import torch
 
-    if not path.is_file():
-        raise ConfigError(f"{path}: expected a file of weights, found none")
     module = timm.create_model({"efficientnet_lite0": "tf_efficientnet_lite0"}.get(name, name), pretrained=False)
     try:
         if path.suffix == ".safetensors":
