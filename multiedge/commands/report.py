@@ -15,9 +15,9 @@ from multiedge.report.compare import Difference, compare
 from multiedge.report.leaderboard import markdown, render
 from multiedge.report.page import TITLE, find_results, write_report
 from multiedge.report.results import RunResult, load_results, to_json
+from multiedge.report.standings import Group, board_rows, groups, rank
 from multiedge.report.trace import write_trace
 from multiedge.report.units import human
-from multiedge.report.views import Group, board_rows, groups, rank
 
 HELP = "results as a page, a table or a trace"
 DEFAULT_PAGE = "report.html"

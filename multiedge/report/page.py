@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from multiedge import __version__
 from multiedge.errors import ConfigError
 from multiedge.metrics import describe
-from multiedge.report import views
+from multiedge.report import standings, views
 from multiedge.report.compare import compare
 from multiedge.report.results import SCHEMA, RunResult, from_json, load_results, write_text
 from multiedge.report.units import human
@@ -52,8 +52,8 @@ def render_page(
     against: RunResult | None = None,
 ) -> str:
     """The page's HTML."""
-    ranked = views.rank(results)
-    groups = views.groups(ranked)
+    ranked = standings.rank(results)
+    groups = standings.groups(ranked)
     environment = Environment(
         loader=PackageLoader("multiedge.report"),
         autoescape=True,

@@ -1,8 +1,7 @@
-"""What the page shows, as plain values: the template only places it."""
+"""What the page shows of each run, as plain values: the template only places it."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,14 +9,13 @@ from typing import Any
 from markupsafe import Markup
 
 from multiedge.measurements import Measurements
-from multiedge.metrics import METRICS, describe
+from multiedge.metrics import METRICS
 from multiedge.metrics.run import latencies_s
 from multiedge.plan import CALLER, Stage, Transfer
-from multiedge.report import curves, gantt, pareto
+from multiedge.report import curves, gantt
 from multiedge.report.graph_svg import draw_graph
-from multiedge.report.leaderboard import Column, make_column, order_columns
 from multiedge.report.results import RunResult
-from multiedge.report.units import human, number_of
+from multiedge.report.units import human
 
 BARS_IN_ALL = 1500
 """Gantt bars on one page; more would not fit a megabyte."""
@@ -28,19 +26,7 @@ DRAWN_RUNS = 12
 GRAPH_CHARACTERS = 160_000
 """Drawings of graphs on one page, likewise; the leaderboard's first runs get theirs."""
 
-COUNTS = ("items", "completed", "failed", "lost", "duplicated", "recovery_s")
-"""Figures that get a column only where some run has something to tell."""
-
-IN_DETAIL = ("fps_predicted", "latency_p50_s", "latency_max_s")
-"""Figures that stand in a run's own part, and would only widen the leaderboard."""
-
 TILES = ("fps", "latency_mean_s", "peak_memory_bytes", "energy_per_item_j", "accuracy_top1", "fidelity")
-
-TRADE_OFFS = (
-    ("latency_mean_s", "mean latency"),
-    ("peak_memory_bytes", "peak memory"),
-    ("energy_per_item_j", "energy per item"),
-)
 
 
 @dataclass(frozen=True)
@@ -113,107 +99,6 @@ class RunView:
     @property
     def strategy(self) -> str:
         return str(self.result.plan.get("strategy", ""))
-
-
-@dataclass(frozen=True)
-class Group:
-    """The runs of one model, which alone can be compared; `labels` are their names without what all of them share."""
-
-    model: str
-    results: Sequence[RunResult]
-    first: int
-    labels: Sequence[str]
-    columns: Sequence[Column]
-    numbers: Sequence[Sequence[float | None]]
-    missing: Sequence[str]
-    trade_offs: Sequence[tuple[str, Markup]]
-    overlay: Markup
-
-
-def model_of(result: RunResult) -> str:
-    """What identifies the run's model: its hash, else its name as the plan or the configuration says it, else ''."""
-    return str(result.plan.get("model_hash") or result.plan.get("model") or result.configuration.get("model") or "")
-
-
-def groups(ranked: Sequence[RunResult]) -> list[Group]:
-    """`ranked` (see `rank`) by model, numbered through."""
-    found, first = [], 1
-    for _, members in itertools.groupby(ranked, key=model_of):
-        results = list(members)
-        columns, numbers, missing = board(results)
-        shared, labels = _shared_words([result.name for result in results])
-        # exporters call every graph 'main_graph': what people wrote themselves says more
-        name = results[0].configuration.get("model") or shared or results[0].plan.get("model") or ""
-        drawings = trade_offs(results, first), latency_overlay(results, first)
-        found.append(Group(str(name), results, first, labels, columns, numbers, missing, *drawings))
-        first += len(results)
-    return found
-
-
-def _shared_words(names: Sequence[str]) -> tuple[str, list[str]]:
-    """The leading parts, up to ', ', that all names share, and each name without them; '' if nothing else would be left."""
-    parts = [name.split(", ") for name in names]
-    same = itertools.takewhile(lambda words: len(set(words)) == 1, zip(*parts, strict=False))
-    shared = min(len(list(same)), *(len(words) - 1 for words in parts), 1 << 30)
-    return ", ".join(parts[0][:shared]), [", ".join(words[shared:]) for words in parts]
-
-
-def rank(results: Sequence[RunResult]) -> list[RunResult]:
-    """Runs of one model together, fastest first; runs without a throughput last, in the order given."""
-
-    def speed(result: RunResult) -> float:
-        figure = result.results.get("fps")
-        return figure.value if figure is not None and figure.value is not None else -1.0
-
-    fastest = sorted(results, key=speed, reverse=True)
-    models = list(dict.fromkeys(map(model_of, fastest)))
-    return sorted(fastest, key=lambda result: models.index(model_of(result)))
-
-
-def board(results: Sequence[RunResult]) -> tuple[list[Column], list[list[float | None]], list[str]]:
-    """The leaderboard's columns, their numbers for sorting, and the metrics that no run measured."""
-    names = [name for name in order_columns(name for result in results for name in result.results) if name != "rank"]
-    made, numbers, missing = [], [], []
-    for name in names:
-        figures = [result.results.get(name) for result in results]
-        values = [number_of(figure.value) if figure else None for figure in figures]
-        if name in IN_DETAIL or (name in COUNTS and (name in ("items", "completed") or not any(values))):
-            continue
-        if all(value is None for value in values) and not any(figure and figure.note.startswith("n<") for figure in figures):
-            missing.append(name)
-            continue
-        made.append(make_column(name, figures))
-        numbers.append(values)
-    return made, numbers, missing
-
-
-def board_rows(group: Group) -> list[dict[str, Any]]:
-    """A group's rows for `multiedge.report.leaderboard`."""
-    names = [column.name for column in group.columns]
-    return [
-        {"rank": number, "algorithm": label, **{name: result.results.get(name) for name in names}}
-        for number, (label, result) in enumerate(zip(group.labels, group.results, strict=True), group.first)
-    ]
-
-
-def trade_offs(results: Sequence[RunResult], first: int = 1) -> list[tuple[str, Markup]]:
-    """Throughput against each cost that at least two runs measured."""
-    drawn = []
-    for name, title in TRADE_OFFS:
-        points = []
-        for number, result in enumerate(results, first):
-            x, y = (result.results.get(metric) for metric in ("fps", name))
-            if x and y and x.value is not None and y.value is not None:
-                points.append(pareto.Point(number, result.name, x.value, y.value))
-        if len(points) > 1:
-            drawn.append((title, pareto.draw(points, "items/s", describe(name)[0], "throughput", title)))
-    return drawn
-
-
-def latency_overlay(results: Sequence[RunResult], first: int = 1, most: int = 8) -> Markup:
-    """The latency distributions of the first `most` runs in one picture."""
-    known = [(n, r.name, latencies_s(r.measurements)) for n, r in enumerate(results, first) if r.measurements]
-    return curves.latency_cdf(known[:most], 960, 330) if len(known) > 1 else Markup("")
 
 
 def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:

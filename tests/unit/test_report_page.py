@@ -20,8 +20,9 @@ from multiedge.report.gantt import Window, draw, lanes, stage_means, windows
 from multiedge.report.page import find_results, render_page, site, write_report
 from multiedge.report.pareto import Point, front
 from multiedge.report.results import RunResult, save_results, to_json
+from multiedge.report.standings import board, groups, rank
 from multiedge.report.svg import Axis, element, nice_ticks, tick_text
-from multiedge.report.views import board, graphs, groups, rank, view
+from multiedge.report.views import graphs, view
 
 COLOURS = {name: number for number, name in enumerate(FLEET.names)}
 VOID = {"meta", "link", "br"}
