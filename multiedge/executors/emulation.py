@@ -18,19 +18,28 @@ PERIOD_US = 10_000
 class Pace:
     """Time dilation: stretches compute to `speed` by waiting, and keeps account of waits that took too long.
 
-    Only slowing down can be emulated: a speed above 1 counts as 1.
+    Only slowing down can be emulated: a speed above 1 counts as 1. What is stretched is the time for which the work
+    had a processor: waiting for one is the host's doing, and multiplying it would multiply the host's noise.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
         self.speed = speed
         self._overslept_s = 0.0
+        self._start_s = self._start_cpu_s = 0.0
 
-    def stretch(self, start_s: float) -> None:
-        """Returns once the compute that began at `start_s` and has just ended has taken its time over the speed."""
+    def begin(self) -> float:
+        """Now, as compute begins."""
+        self._start_s, self._start_cpu_s = time.monotonic(), time.process_time()
+        return self._start_s
+
+    def stretch(self) -> None:
+        """Returns once the compute since `begin` has taken its time over the speed."""
         if self.speed >= 1.0:
             return
         now = time.monotonic()
-        until = start_s + (now - start_s) / self.speed - self._overslept_s
+        # Several threads use more processor time than has passed; then they had processors all the while.
+        worked_s = min(now - self._start_s, time.process_time() - self._start_cpu_s)
+        until = now + worked_s * (1.0 / self.speed - 1.0) - self._overslept_s
         if until > now:
             time.sleep(until - now)
         self._overslept_s = max(0.0, time.monotonic() - until)

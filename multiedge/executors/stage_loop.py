@@ -107,7 +107,7 @@ class StageLoop:
         """Computes one item, or several joined into one batch, and sends each on its way."""
         given = [self._tensors(messages) for messages in got]
         failed = [next((m.error for m in messages.values() if m.error), "") for messages in got]
-        cells, start = self.board.cells, time.monotonic()
+        cells, start = self.board.cells, self.pace.begin()
         cells[BUSY_STAGE], cells[BUSY_SEQUENCE], cells[BUSY_SINCE_S] = stage, sequences[0], start
         sound = [place for place, error in enumerate(failed) if not error]
         made: list[dict[str, Array]] = [{} for _ in got]
@@ -124,7 +124,7 @@ class StageLoop:
                 return
             failed = [error_before or text for error_before in failed]
         if sound:
-            self.pace.stretch(start)
+            self.pace.stretch()
         stop = time.monotonic()
         cells[BUSY_SINCE_S] = 0.0
         for place, sequence in enumerate(sequences):
