@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from multiedge.executors.contract import Executor, Record, Result, Tensors
 from multiedge.executors.scenarios import Scenario
 from multiedge.measurements import Event, Fault, Item, Measurements
+from multiedge.meters.power import PowerMeter
 
 WAIT_S = 0.5
 """How long one look for results may last; results end it at once."""
@@ -40,25 +42,30 @@ def run_scenario(
     warmup_items: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
+    meters: Sequence[PowerMeter] = (),
 ) -> tuple[list[Result], Measurements]:
     """Runs every item of `source` and returns the results in order with all that was recorded.
 
     The first `warmup_items` are run beforehand as well and left out of everything but the count. `progress` is
-    called with the number of items newly answered.
+    called with the number of items newly answered. `meters` are started and stopped with the timed window.
     """
     stream = iter(source)
     first = list(islice(stream, max(warmup_items, 0)))
     _warm_up(executor, first)
     executor.mark()
-    start = time.monotonic()
     log = _Log(progress)
-    issue = _issue_at_due_times if scenario.rate_per_s else _issue_when_answered
-    issue(executor, chain(first, stream), scenario, seed, start, log)
-    while executor.unanswered:
-        log.take(executor.poll(WAIT_S))
+    with ExitStack() as running:
+        for meter in meters:
+            running.enter_context(meter)
+        start = time.monotonic()
+        issue = _issue_at_due_times if scenario.rate_per_s else _issue_when_answered
+        issue(executor, chain(first, stream), scenario, seed, start, log)
+        while executor.unanswered:
+            log.take(executor.poll(WAIT_S))
     stop = max((result.done_s for result in log.results), default=time.monotonic())
     settings = {"scenario": scenario.name, "rate_per_s": scenario.rate_per_s, "seed": seed}
-    return log.results, to_measurements(log.results, log.due, executor.record(), start, stop, len(first), settings)
+    measured = to_measurements(log.results, log.due, executor.record(), start, stop, len(first), settings)
+    return log.results, replace(measured, energy=tuple(meter.energy() for meter in meters))
 
 
 def _warm_up(executor: Executor, items: list[Tensors]) -> None:

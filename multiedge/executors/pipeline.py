@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +11,7 @@ from multiedge.errors import ConfigError
 from multiedge.executors import EXECUTORS
 from multiedge.executors.contract import Executor, Result, RunOptions, Tensors
 from multiedge.executors.drive import Progress, run_scenario
+from multiedge.executors.power import open_meters
 from multiedge.executors.scenarios import Scenario
 from multiedge.fleet import Device, Fleet
 from multiedge.measurements import Measurements
@@ -20,9 +21,10 @@ from multiedge.plan import Manifest
 class Pipeline:
     """A running plan; a context manager. Warm-up items are run before the first `map` only."""
 
-    def __init__(self, executor: Executor, options: RunOptions) -> None:
+    def __init__(self, executor: Executor, options: RunOptions, devices: Sequence[Device] = ()) -> None:
         self.executor = executor
         self.options = options
+        self._devices = devices
         self._warm = False
 
     def map(
@@ -42,6 +44,7 @@ class Pipeline:
             warmup_items=warmup,
             seed=self.options.seed,
             progress=progress,
+            meters=open_meters(self._devices, is_emulated=self.options.emulation.speed),
         )
 
     def close(self) -> None:
@@ -65,17 +68,23 @@ def open_pipeline(
     manifest = plan if isinstance(plan, Manifest) else _read(plan)
     settings: RunOptions = options.pop("options", None) or RunOptions()
     settings = settings.with_values(**options)
-    running: Executor = EXECUTORS.load(executor)(manifest, fleet or bare_fleet(manifest), settings)
+    fleet = fleet or bare_fleet(manifest)
+    running: Executor = EXECUTORS.load(executor)(manifest, fleet, settings)
     running.start()
-    return Pipeline(running, settings)
+    return Pipeline(running, settings, [fleet.device(name) for name in device_names(manifest)])
 
 
 def bare_fleet(manifest: Manifest) -> Fleet:
     """A fleet of this machine under each of the plan's device names."""
-    names = dict.fromkeys(device for part in manifest.parts for device in (part.device, *part.replicas))
+    names = device_names(manifest)
     if not names:
         raise ConfigError(f"{manifest.directory}: the plan has no parts")
     return Fleet(tuple(Device(name) for name in names), name="this machine")
+
+
+def device_names(manifest: Manifest) -> tuple[str, ...]:
+    """The devices that the plan uses, in order of first use."""
+    return tuple(dict.fromkeys(device for part in manifest.parts for device in (part.device, *part.replicas)))
 
 
 def _read(directory: str | os.PathLike[str]) -> Manifest:
