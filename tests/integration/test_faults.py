@@ -1,0 +1,163 @@
+"""Devices and links fail while a thousand items run: nothing is lost, nothing answered twice, order and values hold."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline_cases import item, small_plan, synthetic_chain, synthetic_fleet, vectors
+
+from multiedge.backends.onnxruntime import OnnxRuntimeBackend
+from multiedge.errors import PipelineError
+from multiedge.executors import open_pipeline
+from multiedge.executors.contract import Deadlines
+from multiedge.executors.processes import ProcessesExecutor
+from multiedge.fleet import Link
+from multiedge.measurements import Fault
+from multiedge.trace import DeviceEvent, Trace
+
+ITEMS = 1000
+FAULTS = 2
+PATIENCE = Deadlines(heartbeat_s=1.0, floor_s=0.5, first_s=5.0, link_s=0.4, cooldown_s=0.3)
+REPLAN_LIMIT_S = 1.0
+
+
+def kill(executor: ProcessesExecutor, device: str) -> None:
+    os.kill(executor.crew.workers[device].pid, signal.SIGKILL)
+
+
+def stop(executor: ProcessesExecutor, device: str) -> None:
+    os.kill(executor.crew.workers[device].pid, signal.SIGSTOP)
+
+
+def slow_down(executor: ProcessesExecutor, device: str) -> None:
+    executor.crew.set_speed(device, 0.05)
+
+
+def cut_off(executor: ProcessesExecutor, device: str) -> None:
+    for peer in executor.fleet.names:
+        if peer != device:
+            executor.crew.set_link(device, peer, Link(bandwidth_bytes_per_s=0.0 + 1e-6))
+            executor.crew.set_link(peer, device, Link(bandwidth_bytes_per_s=0.0 + 1e-6))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("harm", [kill, stop, slow_down, cut_off], ids=lambda harm: harm.__name__)
+def test_no_item_is_lost_or_answered_twice(
+    tmp_path: Path, harm: Callable[[ProcessesExecutor, str], None], seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = random.Random(seed)
+    manifest, fleet = small_plan(tmp_path)
+    inputs = vectors(ITEMS, seed)
+    whole = OnnxRuntimeBackend.open(tmp_path / "small.onnx")
+    moments = sorted(rng.sample(range(100, ITEMS - 100), FAULTS))
+    with open_pipeline(manifest, fleet, deadlines=PATIENCE) as pipeline:
+        executor = pipeline.executor
+        assert isinstance(executor, ProcessesExecutor)
+
+        def source() -> Iterator[dict[str, np.ndarray]]:
+            for number, tensors in enumerate(inputs):
+                if number in moments:
+                    used = [name for name in executor.routes.devices if name in executor.crew.workers]
+                    harm(executor, rng.choice(used))
+                yield tensors
+
+        results, measured = pipeline.map(source())
+    assert [result.item for result in results] == list(range(ITEMS))
+    for result, tensors in zip(results, inputs, strict=True):
+        np.testing.assert_allclose(result.require()["y"], whole.run(tensors)["y"], rtol=1e-5, atol=1e-6)
+    failures = [fault for fault in measured.faults if fault.kind != "return"]
+    if harm is not slow_down:
+        assert len(failures) >= 1
+    with capsys.disabled():
+        print(f"\n{harm.__name__} seed {seed}: {describe(measured.faults)}")
+    replans = [event.seconds for event in measured.events if event.kind == "replan"]
+    loads = sum(event.seconds for event in measured.events if event.kind == "load")
+    assert all(seconds < REPLAN_LIMIT_S + loads + PATIENCE.heartbeat_s for seconds in replans)
+
+
+def describe(faults: tuple[Fault, ...]) -> str:
+    return ", ".join(
+        f"{fault.kind} {fault.device} "
+        + (
+            "not recovered"
+            if fault.recovered_s is None
+            else f"recovered in {1000 * (fault.recovered_s - fault.detected_s):.0f} ms"
+        )
+        for fault in faults
+    )
+
+
+def test_an_item_that_a_stage_refuses_fails_alone(tmp_path: Path) -> None:
+    manifest, fleet = small_plan(tmp_path)
+    inputs = vectors(30)
+    inputs[11] = {"x": np.zeros((1, 3), dtype=np.float32)}
+    with open_pipeline(manifest, fleet) as pipeline:
+        results, _ = pipeline.map(inputs)
+    assert [result.item for result in results if result.error] == [11]
+    assert "stage 0 on 'd0' failed" in results[11].error
+
+
+def test_an_item_that_ends_every_worker_is_given_up(tmp_path: Path) -> None:
+    manifest = synthetic_chain(tmp_path, crash_at=7.0)
+    quick = Deadlines(cooldown_s=0.05)
+    with open_pipeline(manifest, synthetic_fleet(4), deadlines=quick) as pipeline:
+        results, _ = pipeline.map(item(number) for number in range(20))
+    assert [result.item for result in results] == list(range(20))
+    assert [result.item for result in results if result.error] == [7]
+    assert "workers ended while they computed this item" in results[7].error
+
+
+def test_a_worker_that_leaks_past_its_memory_is_replaced(tmp_path: Path) -> None:
+    manifest = synthetic_chain(tmp_path, leak_bytes=1_000_000, seconds=0.004)
+    fleet = synthetic_fleet(4, memory_bytes=160 * 2**20)
+    with open_pipeline(manifest, fleet, deadlines=PATIENCE) as pipeline:
+        results, measured = pipeline.map(item(number) for number in range(400))
+    assert all(not result.error for result in results)
+    assert [fault.device for fault in measured.faults if fault.kind == "memory"][:1] == ["d0"]
+
+
+def test_a_plan_that_exceeds_a_device_fails_by_name(tmp_path: Path) -> None:
+    manifest = synthetic_chain(tmp_path, load_bytes=200 * 2**20)
+    with pytest.raises(PipelineError, match=r"device 'd0' takes \d+\.\d MiB and has 150.0 MiB"):
+        open_pipeline(manifest, synthetic_fleet(3, memory_bytes=150 * 2**20))
+
+
+def test_a_device_that_leaves_and_returns_is_used_again(tmp_path: Path) -> None:
+    manifest = synthetic_chain(tmp_path, seconds=0.005)
+    trace = Trace((DeviceEvent(0.3, "d1", "leave"), DeviceEvent(0.9, "d1", "return")))
+    with open_pipeline(manifest, synthetic_fleet(3), trace=trace) as pipeline:
+        results, measured = pipeline.map(item(number) for number in range(600))
+    assert all(not result.error for result in results)
+    by = [event.device for event in measured.events if event.kind == "compute" and event.stage == 1]
+    assert by[0] == "d1"
+    assert by[-1] == "d1"
+    assert set(by) > {"d1"}
+
+
+def test_fallback_devices_are_taken_in_turn(tmp_path: Path) -> None:
+    manifest = synthetic_chain(tmp_path, seconds=0.002)
+    deadlines = Deadlines(rejoin=False)
+    with open_pipeline(manifest, synthetic_fleet(5), deadlines=deadlines, fallbacks={1: ("d4",)}) as pipeline:
+        executor = pipeline.executor
+        assert isinstance(executor, ProcessesExecutor)
+        pipeline.map(item(number) for number in range(5))
+        kill(executor, "d1")
+        results, _ = pipeline.map(item(number) for number in range(50))
+        assert all(not result.error for result in results)
+        assert executor.routes.parts[1].device == "d4"
+
+
+def test_it_ends_when_no_device_is_left(tmp_path: Path) -> None:
+    manifest = synthetic_chain(tmp_path, stages=1)
+    with open_pipeline(manifest, synthetic_fleet(1), deadlines=Deadlines(rejoin=False)) as pipeline:
+        executor = pipeline.executor
+        assert isinstance(executor, ProcessesExecutor)
+        kill(executor, "d0")
+        with pytest.raises(PipelineError, match="no device is left"):
+            pipeline.map(item(number) for number in range(50))
