@@ -31,7 +31,7 @@ def some_plan(profile: Profile, fleet: Fleet, number: int) -> Plan:
     return cost.make_plan("random", "throughput", profile, fleet, *placed)
 
 
-@CAREFUL
+@settings(CAREFUL, max_examples=40)
 @given(instances(limited=False), st.integers(0, 1000))
 def test_the_steady_rate_is_the_bound_and_one_item_takes_the_latency(instance: tuple[Profile, Fleet], number: int) -> None:
     profile, fleet = instance
