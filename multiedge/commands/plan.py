@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,7 +38,13 @@ WIDTH = 120
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="ONNX file")
     parser.add_argument("--devices", metavar="FILE", required=True, help="devices.yaml")
-    parser.add_argument("--profile", metavar="FILE", help="what nodes cost, from `multiedge profile -o`; default: estimated")
+    found = parser.add_mutually_exclusive_group()
+    found.add_argument("--profile", metavar="FILE", help="what nodes cost, from `multiedge profile -o`; default: estimated")
+    found.add_argument(
+        "--time-segments",
+        action="store_true",
+        help="time the parts that the plan would use on this machine, and plan again until both agree",
+    )
     parser.add_argument(
         "--strategy", metavar="NAME", help=f"one of {', '.join(PARTITIONERS.names())} (default: the objective's own)"
     )
@@ -52,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     fleet = read_fleet(args.devices)
     graph = read_graph(args.model, parse_shapes(args.shape))
     strategy, options = chosen(args.strategy, args.objective, parse_options(args.option))
-    plan = plan_model(costs(graph, fleet, args.profile), fleet, strategy, **options)
+    profile = segment_costs(graph, fleet, strategy, options) if args.time_segments else costs(graph, fleet, args.profile)
+    plan = plan_model(profile, fleet, strategy, **options)
     if args.output:
         manifest = write_parts(graph, plan, args.output, copy_weights=args.copy_weights)
         print(f"{len(manifest.parts)} parts and plan.json written to {manifest.directory}", file=sys.stderr)
@@ -70,6 +79,12 @@ def costs(graph: Graph, fleet: Fleet, path: str | None) -> Profile:
     profile = load_profile(path)
     require_fits(profile, graph, fleet)
     return profile
+
+
+def segment_costs(graph: Graph, fleet: Fleet, strategy: str, options: Mapping[str, Any]) -> Profile:
+    """Costs by timing the parts that `strategy` would make, planned and timed until both agree; what was timed is kept."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiedge" / "segments"
+    return profile_model(graph, fleet, "segments", strategy=strategy, options=options, cache=str(cache))
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
