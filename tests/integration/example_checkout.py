@@ -23,7 +23,7 @@ def require_bench() -> None:
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Runs Python in `folder`, without the model hub."""
     alone = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *command], cwd=folder, env=alone, capture_output=True, text=True, timeout=280)
+    return subprocess.run([sys.executable, *command], cwd=folder, env=alone, capture_output=True, text=True, timeout=900)
 
 
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:

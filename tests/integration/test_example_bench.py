@@ -113,3 +113,20 @@ def test_model_that_was_not_prepared_says_what_to_run(folder: Path) -> None:
     done = run(folder, "-m", "multiedge.host", "-f", path)
     assert done.returncode == 1
     assert "no such file './.cache/imagenet/models/gone/model.onnx'" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_whole_comparison_as_make_bench_runs_it(folder: Path) -> None:
+    done = run(folder, f"{BENCH}/prepare.py")
+    assert done.returncode == 0, done.stderr
+    done = run(folder, "-m", "multiedge.host", "-f", f"./{BENCH}/benchmarkingjob-compare.yaml")
+    assert done.returncode == 0, done.stderr
+    found = rows(folder, "imagenet-compare")
+    by_model = {model: [row for row in found if row["algorithm"].startswith(model)] for model in ("efficientnet", "vit")}
+    for chosen in by_model.values():
+        assert {"single", "manual", "memory_matching"} <= {row["basemodel-strategy"] for row in chosen}
+    assert {row["accuracy"] for row in by_model["efficientnet"]} == {"90.0"}
+    # The hub is off here, so the transformer's weights are random and the table must say so.
+    assert {row["accuracy"] for row in by_model["vit"]} == {"meaningless: random weights"}
+    assert {row["fidelity"] for row in found} == {"1.0"}
