@@ -1,7 +1,7 @@
 """Stages of known cost and no meaning: they measure the harness itself and let faults be staged.
 
 The model file is JSON: `{"inputs": ["x"], "outputs": {"y": {"shape": [4], "dtype": "float32"}}, "seconds": 0.001}`.
-An output that names an input (`{"y": "x"}`) hands that input on. `add` is added to it, `leak_bytes` are kept per item,
+`seconds` are waited, `work_seconds` are worked, which takes a processor. An output that names an input (`{"y": "x"}`) hands that input on. `add` is added to it, `leak_bytes` are kept per item,
 `crash_at` is a value of the first input's first element at which the process ends without a word.
 """
 
@@ -19,7 +19,7 @@ from multiedge.backends.contract import Array, Tensors
 from multiedge.errors import ModelError, did_you_mean
 from multiedge.fleet import Device
 
-KEYS = ("inputs", "outputs", "seconds", "add", "leak_bytes", "crash_at", "load_bytes", "load_seconds")
+KEYS = ("inputs", "outputs", "seconds", "work_seconds", "add", "leak_bytes", "crash_at", "load_bytes", "load_seconds")
 
 
 class SyntheticSession:
@@ -30,6 +30,7 @@ class SyntheticSession:
         self.outputs: tuple[str, ...] = tuple(description.get("outputs", {}))
         self._outputs = {name: _output(value) for name, value in description.get("outputs", {}).items()}
         self._seconds = float(description.get("seconds", 0.0))
+        self._work_s = float(description.get("work_seconds", 0.0))
         self._add = description.get("add", 0)
         self._leak_bytes = int(description.get("leak_bytes", 0))
         self._crash_at = description.get("crash_at")
@@ -46,6 +47,9 @@ class SyntheticSession:
             self._kept.append(np.ones(self._leak_bytes, dtype=np.uint8))
         if self._seconds:
             time.sleep(self._seconds)
+        until = time.thread_time() + self._work_s
+        while time.thread_time() < until:
+            pass
         return {name: self._made(value, tensors) for name, value in self._outputs.items()}
 
     def _made(self, value: Array | str, tensors: Tensors) -> Array:

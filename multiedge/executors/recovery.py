@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MOST_CRASHES = 5
 """An item at which so many workers have ended is given up: it is the item that ends them."""
 PAUSE_S = 0.002
+QUIET_S = 0.3
+"""A receiver that has shown no life for so long may hang: its link is not to blame."""
 STARTUP_S = 60.0
 """How long a worker may take until its first sign of life."""
 
@@ -119,7 +121,7 @@ class Recovery:
             sent = self._count(routes, number, move.source, "sent")
             taken = self._count(routes, number, move.target, "taken")
             idle = all(
-                not self._crew.workers[name].board.cells[BUSY_SINCE_S]
+                not self._crew.workers[name].board.cells[BUSY_SINCE_S] and self._crew.workers[name].silent_s() < QUIET_S
                 for name in _homes(routes.parts[move.target])
                 if name in self._crew.workers
             )

@@ -1,0 +1,96 @@
+"""Emulated devices and links act within 5 % of what was asked."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline_cases import item, synthetic_chain, synthetic_fleet
+
+from multiedge.executors import open_pipeline
+from multiedge.executors.contract import Emulation
+from multiedge.executors.emulation import Pace, Quota, assign_cores
+from multiedge.executors.scenarios import scenario
+from multiedge.fleet import Device, Fleet, Link
+from multiedge.transports.links import LinkShaper
+
+TOLERANCE = 0.05
+WORK_S = 0.02
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.25])
+def test_speed_factor(tmp_path: Path, speed: float, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = synthetic_chain(tmp_path, stages=1, work_seconds=WORK_S)
+    fleet = synthetic_fleet(1, speed=speed)
+    stage_s = {}
+    for emulation in (Emulation.none(), Emulation()):
+        with open_pipeline(manifest, fleet, emulation=emulation) as pipeline:
+            _, measured = pipeline.map([item(0)] * 40)
+        stage_s[emulation.speed] = statistics.median(e.seconds for e in measured.events if e.kind == "compute")
+    # The difference is what emulation added; the host's own noise is in both.
+    found = WORK_S / (WORK_S + stage_s[True] - stage_s[False])
+    with capsys.disabled():
+        print(f"\nspeed {speed}: acts as {found:.3f}")
+    assert found == pytest.approx(speed, rel=TOLERANCE)
+    assert measured.settings["emulated"]["devices"]["d0"]["speed_by"] == "waiting"
+
+
+def test_link_rate_and_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = synthetic_chain(tmp_path, stages=2)
+    devices = synthetic_fleet(2).devices
+    rate, latency, nbytes = 2_000_000.0, 0.03, 80_000
+    fleet = Fleet(devices, {("d0", "d1"): Link(rate, latency)})
+    feed = {"t0": np.zeros(nbytes // 4, dtype=np.float32)}
+    with open_pipeline(manifest, fleet) as pipeline:
+        results, full = pipeline.map([feed] * 30)
+        _, single = pipeline.map([feed] * 5, scenario("singlestream"))
+    done = [result.done_s for result in results]
+    acts = nbytes * (len(done) - 1) / (done[-1] - done[0])
+    alone = statistics.median(entry.done_s - entry.issued_s for entry in single.items)
+    with capsys.disabled():
+        print(f"\nlink of {rate:.0f} B/s: acts as {acts:.0f}; one message of {nbytes / rate + latency:.3f} s: {alone:.3f} s")
+    assert acts == pytest.approx(rate, rel=TOLERANCE)
+    assert alone == pytest.approx(nbytes / rate + latency, rel=0.15)
+    assert full.settings["emulated"]["links"] == "in process"
+
+
+def test_loss_sends_again_and_keeps_order() -> None:
+    link = Link(1e6, 0.01, jitter_s=0.005, loss=0.2)
+    shaper = LinkShaper("a", {"b": link}, seed=3)
+    due = [shaper.due_s("b", 1000, 0.0) for _ in range(2000)]
+    assert due == sorted(due)
+    assert due[-1] == pytest.approx(2000 * link.occupancy_s(1000), rel=TOLERANCE)
+
+
+def test_a_link_that_is_down_never_delivers() -> None:
+    shaper = LinkShaper("a", {"b": Link(1e-6)})
+    assert shaper.due_s("b", 1, 0.0) == float("inf")
+    assert shaper.due_s("c", 1, 5.0) == 5.0
+
+
+def test_pace_makes_up_for_oversleeping() -> None:
+    pace, added, worked = Pace(0.5), 0.0, 0.0
+    for _ in range(20):
+        pace.begin()
+        cpu = time.process_time()
+        while time.process_time() - cpu < 0.005:
+            pass
+        worked += time.process_time() - cpu
+        end = time.monotonic()
+        pace.stretch()
+        added += time.monotonic() - end
+    assert added == pytest.approx(worked, rel=0.1)
+
+
+def test_cores_are_given_only_if_there_are_enough() -> None:
+    devices = [Device("a", threads=2), Device("b")]
+    assert assign_cores(devices, [0, 1, 2]) == {"a": (0, 1), "b": (2,)}
+    assert assign_cores(devices, [0, 1]) == {}
+
+
+def test_quota_says_whether_it_was_made(tmp_path: Path) -> None:
+    assert not Quota("x", 0.5, root=tmp_path).made
+    assert list(tmp_path.iterdir()) == []
