@@ -1,8 +1,9 @@
 """Stages of known cost and no meaning: they measure the harness itself and let faults be staged.
 
 The model file is JSON: `{"inputs": ["x"], "outputs": {"y": {"shape": [4], "dtype": "float32"}}, "seconds": 0.001}`.
-`seconds` are waited, `work_seconds` are worked, which takes a processor. An output that names an input (`{"y": "x"}`) hands that input on. `add` is added to it, `leak_bytes` are kept per item,
-`crash_at` is a value of the first input's first element at which the process ends without a word.
+`seconds` are waited, `work_seconds` are worked, which takes a processor. An output that names an input (`{"y": "x"}`)
+hands that input on, with `add` added to it. `leak_bytes` are kept per item, `crash_at` is a value of the first input's
+first element at which the process ends without a word.
 """
 
 from __future__ import annotations

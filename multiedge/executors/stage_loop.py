@@ -81,7 +81,7 @@ class StageLoop:
         move = self._routes.transfers[number]
         key = (move.target, message.address.sequence)
         log = self._logs.setdefault(key, [])
-        log += message.log
+        log.extend(list(row) for row in message.log)
         if self._record:
             arrived = now_s if self._idle_since_s <= message.sent_s else message.due_s
             stop = max(message.sent_s, arrived)

@@ -104,9 +104,9 @@ class WorkerProcess:
         if reading.peak_bytes is not None:
             parts = (reading.peak_bytes, reading.anonymous_bytes, reading.file_bytes)
             return Memory(self.device.name, *parts, limit_bytes=limit, method=reading.method)
-        shown = [int(self.board.cells[cell]) or None for cell in (PEAK, ANONYMOUS, FILE)]
-        method = "VmHWM shortly before its end" if shown[0] else "not measured"
-        return Memory(self.device.name, *shown, limit_bytes=limit, method=method)
+        peak, anonymous, mapped = (int(self.board.cells[cell]) or None for cell in (PEAK, ANONYMOUS, FILE))
+        method = "VmHWM shortly before its end" if peak else "not measured"
+        return Memory(self.device.name, peak, anonymous, mapped, limit_bytes=limit, method=method)
 
     def stop(self) -> None:
         """Asks the process to end."""
