@@ -20,7 +20,7 @@ from multiedge.fleet import Fleet
 from multiedge.measurements import Measurements
 from multiedge.meters.modelled import with_energy
 from multiedge.metrics.accuracy import fidelity
-from multiedge.onnx_io import read_manifest
+from multiedge.onnx_io import read_graph, read_manifest
 from multiedge.plan import Manifest
 from multiedge.report.results import make_result, save_results
 
@@ -71,6 +71,7 @@ class PipelineModel:
             "fidelity": fidelity([{"logits": row[None]} for row in whole], [{"logits": row[None]} for row in logits]),
             "measurements": self.measured(measurements, manifest, fleet),
             "plan": manifest.plan,
+            "model": model,
         }
         self.save(said, f"{model.parent.name}, {self.configuration['fleet']}, {self.strategy}", weights.source)
         return said
@@ -85,8 +86,11 @@ class PipelineModel:
         if not folder:
             return
         extra = {"fidelity": said["fidelity"].top1_agreement, "max_absolute_error": said["fidelity"].max_absolute_error}
-        configuration = {**self.configuration, "weights": weights}
-        result = make_result(title, said["measurements"], plan=said["plan"], configuration=configuration, extra=extra)
+        configuration = {**self.configuration, "weights": weights, "model": str(said["model"])}
+        graph = read_graph(said["model"])
+        result = make_result(
+            title, said["measurements"], plan=said["plan"], configuration=configuration, extra=extra, graph=graph
+        )
         save_results(result, Path(folder) / "results.json")
 
 
