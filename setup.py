@@ -97,6 +97,7 @@ setup(
         "scipy>=1.11",
         "rich>=13",
         "jinja2>=3.1",
+        "xxhash>=3.4",
     ],
     extras_require={
         "gpu": [*GPU, "onnxruntime-gpu>=1.19"],

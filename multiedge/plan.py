@@ -204,7 +204,7 @@ def require(violations: Sequence[str], what: str = "plan") -> None:
 @dataclass(frozen=True)
 class Part:
     """One stage as a file. `inputs` and `outputs` are the sub-model's own tensor names; `files` maps every file that
-    the part needs (the model and its external data, relative to the plan's folder) to its digest 'blake2b:...', or for weights
+    the part needs (the model and its external data, relative to the plan's folder) to its digest 'xxh3:...', or for weights
     that are linked and not copied to a fingerprint 'stat:size:mtime_ns'."""
 
     stage: int

@@ -6,13 +6,14 @@ earlier or a killed run are never taken for this one's. docs/plan-manifest.md de
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from multiedge.errors import ModelError, PlanError
 from multiedge.onnx_io.weights import resolve_inside
@@ -134,7 +135,7 @@ def _stale(folder: Path, name: str, known: str) -> str:
 
 
 def digest_of(path: Path) -> str:
-    """'blake2b:...' of a file's content."""
+    """'xxh3:...' of a file's content."""
     digest = new_digest()
     buffer = bytearray(1 << 20)
     with path.open("rb") as file, memoryview(buffer) as view:
@@ -144,12 +145,15 @@ def digest_of(path: Path) -> str:
 
 
 def new_digest() -> Any:
-    """BLAKE2b with 32 bytes: as good as SHA-256, and faster where the processor has no instruction for the latter."""
-    return hashlib.blake2b(digest_size=32)
+    """XXH3 with 128 bits: against accidents and stale files, at the speed of memory; no guard against an adversary.
+
+    SHA-256 and BLAKE2b take four to eight times as long as copying the bytes does.
+    """
+    return xxhash.xxh3_128()
 
 
 def named(digest: Any) -> str:
-    return f"blake2b:{digest.hexdigest()}"
+    return f"xxh3:{digest.hexdigest()}"
 
 
 def fingerprint(path: Path) -> str:
