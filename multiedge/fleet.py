@@ -49,6 +49,14 @@ class Device:
     runtime_bytes: int = 0
     battery_j: float | None = None
 
+    @property
+    def gpu(self) -> int | None:
+        """The card on which it computes: 0 for type 'gpu', N for 'gpu-N', None for other types."""
+        kind, _, number = self.type.partition("-")
+        if kind != "gpu" or (number and not number.isdigit()):
+            return None
+        return int(number or 0)
+
 
 @dataclass(frozen=True)
 class Link:

@@ -22,7 +22,7 @@ OPTIMISATION = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-PROVIDERS = {"cpu": ("CPUExecutionProvider",), "gpu": ("CUDAExecutionProvider", "CPUExecutionProvider")}
+CUDA = "CUDAExecutionProvider"
 QUIET = 3
 """Log severity: errors only. They also arrive as exceptions, which name the stage."""
 
@@ -103,7 +103,7 @@ class OnnxRuntimeBackend:
         }
         for key, value in entries.items():
             options.add_session_config_entry(key, value)
-        return OnnxRuntimeSession(_load(path, options, _providers(device)), path)
+        return OnnxRuntimeSession(_load(path, options, providers_for(device)), path)
 
 
 def _optimisation(name: str) -> Any:
@@ -112,13 +112,16 @@ def _optimisation(name: str) -> Any:
     return OPTIMISATION[name]
 
 
-def _providers(device: Device | None) -> list[str]:
-    wanted = PROVIDERS.get(device.type if device else "cpu", PROVIDERS["cpu"])
-    available = ort.get_available_providers()
-    return [name for name in wanted if name in available]
+def providers_for(device: Device | None) -> list[tuple[str, dict[str, Any]]]:
+    """Execution providers in order of preference, with their options: CUDA on the device's card if it has one and
+    onnxruntime can use it, then the CPU."""
+    cpu: list[tuple[str, dict[str, Any]]] = [("CPUExecutionProvider", {})]
+    if device is None or device.gpu is None or CUDA not in ort.get_available_providers():
+        return cpu
+    return [(CUDA, {"device_id": device.gpu}), *cpu]
 
 
-def _load(path: Path, options: Any, providers: list[str]) -> Any:
+def _load(path: Path, options: Any, providers: list[tuple[str, dict[str, Any]]]) -> Any:
     if not path.is_file():
         raise ModelError(f"{path}: no such model file; write the plan's parts again or correct the path")
     try:

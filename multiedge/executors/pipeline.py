@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +18,8 @@ from multiedge.executors.scenarios import Scenario
 from multiedge.fleet import Device, Fleet
 from multiedge.measurements import Measurements
 from multiedge.plan import Manifest
+
+log = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -37,7 +41,7 @@ class Pipeline:
         """
         warmup = 0 if self._warm else self.options.warmup_items
         self._warm = True
-        return run_scenario(
+        results, measurements = run_scenario(
             self.executor,
             items,
             scenario or Scenario("Offline"),
@@ -46,6 +50,7 @@ class Pipeline:
             progress=progress,
             meters=open_meters(self._devices, is_emulated=self.options.emulation.speed),
         )
+        return results, replace(measurements, settings={**measurements.settings, "providers": providers(self._devices)})
 
     def close(self) -> None:
         self.executor.close()
@@ -80,6 +85,19 @@ def bare_fleet(manifest: Manifest) -> Fleet:
     if not names:
         raise ConfigError(f"{manifest.directory}: the plan has no parts")
     return Fleet(tuple(Device(name) for name in names), name="this machine")
+
+
+def providers(devices: Iterable[Device]) -> dict[str, str]:
+    """What computes for each device that declares a GPU; a warning where there is none to use."""
+    found = {}
+    for device in devices:
+        if device.gpu is not None and device.backend == "onnxruntime":
+            from multiedge.backends.onnxruntime import CUDA, providers_for
+
+            found[device.name] = providers_for(device)[0][0]
+            if found[device.name] != CUDA:
+                log.warning("device '%s' is a GPU, but onnxruntime has no CUDA here: its stages run on the CPU", device.name)
+    return found
 
 
 def device_names(manifest: Manifest) -> tuple[str, ...]:

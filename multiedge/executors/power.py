@@ -21,15 +21,7 @@ def open_meters(devices: Sequence[Device], *, is_emulated: bool) -> list[PowerMe
     found = []
     for device in devices:
         try:
-            found.append(open_meter(device.name, gpu=gpu_number(device), whole_machine=alone))
+            found.append(open_meter(device.name, gpu=device.gpu, whole_machine=alone))
         except Unavailable as reason:
             log.debug("power of '%s' is not measured: %s", device.name, reason)
     return found
-
-
-def gpu_number(device: Device) -> int | None:
-    """0 for a device of type 'gpu', N for 'gpu-N', None for others."""
-    kind, _, number = device.type.partition("-")
-    if kind != "gpu" or (number and not number.isdigit()):
-        return None
-    return int(number or 0)

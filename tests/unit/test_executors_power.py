@@ -1,14 +1,14 @@
 import pytest
 
 from multiedge.executors import power
-from multiedge.executors.power import gpu_number, open_meters
+from multiedge.executors.power import open_meters
 from multiedge.fleet import Device
 from multiedge.meters.provider import Unavailable
 
 
 @pytest.mark.parametrize(("kind", "number"), [("gpu", 0), ("gpu-1", 1), ("cpu", None), ("gpu-big", None), ("phone", None)])
 def test_a_device_names_its_card(kind, number):
-    assert gpu_number(Device("d", type=kind)) == number
+    assert Device("d", type=kind).gpu == number
 
 
 @pytest.fixture
