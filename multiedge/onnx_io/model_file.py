@@ -23,6 +23,11 @@ from multiedge.onnx_io.wire import without_weights
 _SAMPLE_BYTES = 2048
 """What is hashed at either end of each large weight."""
 
+_WITHOUT_GRAPHS = frozenset(
+    {onnx.AttributeProto.INT, onnx.AttributeProto.INTS, onnx.AttributeProto.FLOAT, onnx.AttributeProto.TENSOR}
+)
+"""The kinds that most attributes are of, told apart without looking further."""
+
 RANDOM_OPERATORS = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
@@ -151,6 +156,8 @@ def _inline_inner_weights(graph: Any, folder: Path) -> None:
 
 
 def subgraphs(attribute: Any) -> list[Any]:
+    if attribute.type in _WITHOUT_GRAPHS:
+        return []
     return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,7 @@ def parameter_of(name: str, element: int, dims: Sequence[int]) -> Tensor:
     return Tensor(name, dtype_name(element), shape, _nbytes(element, shape))
 
 
+@cache
 def dtype_name(element: int) -> str | None:
     """numpy's name of an element type; None if it is not stated."""
     if element == TensorProto.UNDEFINED or element not in TensorProto.DataType.values():
@@ -130,4 +132,9 @@ def _nbytes(element: int, shape: tuple[Dim, ...] | None) -> int | None:
         return None
     if element in _HALF_BYTE:
         return (math.prod(sizes) + 1) // 2
-    return math.prod(sizes) * int(np.dtype(helper.tensor_dtype_to_np_dtype(element)).itemsize)
+    return math.prod(sizes) * _item_bytes(element)
+
+
+@cache
+def _item_bytes(element: int) -> int:
+    return int(np.dtype(helper.tensor_dtype_to_np_dtype(element)).itemsize)
