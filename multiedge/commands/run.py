@@ -30,6 +30,7 @@ from multiedge.metrics.percentiles import percentile
 from multiedge.metrics.validity import validity
 from multiedge.onnx_io import read_manifest
 from multiedge.plan import Manifest
+from multiedge.replanning import Replanner
 from multiedge.report.encode import plain_data
 from multiedge.report.results import make_result, to_json, write_text
 from multiedge.report.units import human
@@ -58,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--emulate", action=argparse.BooleanOptionalAction, default=True, help="slow down to the devices and links of the fleet"
     )
     parser.add_argument("--trace", metavar="FILE", help="what happens to the fleet while it runs, yaml or JSON")
+    parser.add_argument(
+        "--replan", action=argparse.BooleanOptionalAction, default=True, help="plan anew when the fleet of --devices changes"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of inputs, arrivals and links (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, not as a table")
     parser.add_argument("-o", "--output", metavar="FILE", help="write results and raw events for `multiedge report`, JSON")
@@ -72,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = scenario(args.scenario, rate_per_s=args.rate)
     items, count = read_items(args, manifest)
     with (
-        open_pipeline(manifest, fleet, args.executor, options=run_options(args, fleet)) as pipeline,
+        replanner(args, manifest, fleet) as replan,
+        open_pipeline(manifest, fleet, args.executor, options=run_options(args, fleet, replan)) as pipeline,
         progress_bar(count) as tell,
     ):
         results, measurements = pipeline.map(items, chosen, progress=tell)
@@ -97,7 +102,17 @@ def configuration(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def run_options(args: argparse.Namespace, fleet: Fleet) -> RunOptions:
+@contextmanager
+def replanner(args: argparse.Namespace, manifest: Manifest, fleet: Fleet) -> Iterator[Replanner | None]:
+    """What plans anew, where it is wanted and the model to cut is at hand."""
+    if not (args.replan and args.devices and Path(manifest.model).is_file()):
+        yield None
+        return
+    with Replanner(manifest, fleet) as replan:
+        yield replan
+
+
+def run_options(args: argparse.Namespace, fleet: Fleet, replan: Replanner | None = None) -> RunOptions:
     trace = None
     if args.trace:
         from multiedge.trace_file import read_trace
@@ -111,6 +126,7 @@ def run_options(args: argparse.Namespace, fleet: Fleet) -> RunOptions:
         warmup_items=args.warmup,
         emulation=Emulation() if args.emulate else Emulation.none(),
         trace=trace,
+        replan=replan,
     )
 
 

@@ -6,7 +6,7 @@ line, results files) is written against this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import Any, Protocol
@@ -79,7 +79,9 @@ class RunOptions:
 
     `depth` is how many items may be under way at once (None: enough to keep every stage busy). `micro_batch` joins up
     to that many waiting items along their first axis, where the model leaves it free. `fallbacks` lists, by stage
-    number, devices to use in turn if the stage's own is lost. `session` holds options for the backend's `open`.
+    number, devices to use in turn if the stage's own is lost. `replan` is asked for a plan whenever the fleet has changed
+    (`multiedge.replanning.Replanner`); without it the stages stay as they were cut. `session` holds options for the
+    backend's `open`.
     """
 
     depth: int | None = None
@@ -92,6 +94,7 @@ class RunOptions:
     deadlines: Deadlines = field(default_factory=Deadlines)
     trace: Trace | None = None
     fallbacks: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    replan: Callable[[Fleet], Manifest] | None = None
     session: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -110,7 +113,8 @@ class RunOptions:
 
     def as_settings(self) -> dict[str, Any]:
         """The options as JSON data for the results."""
-        settings = {**asdict(replace(self, trace=None)), "trace": self.trace.name if self.trace else None}
+        settings = {**asdict(replace(self, trace=None, replan=None)), "trace": self.trace.name if self.trace else None}
+        settings["replan"] = self.replan is not None
         settings["fallbacks"] = {str(stage): list(names) for stage, names in self.fallbacks.items()}
         return settings
 

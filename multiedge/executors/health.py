@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 from multiedge.executors.board import BUSY_SINCE_S, BUSY_STAGE, RESIDENT, Board
 from multiedge.executors.contract import Deadlines
 from multiedge.fleet import Device
+from multiedge.plan import Manifest
 
 SAMPLES = 256
 ENOUGH = 20
@@ -51,6 +53,15 @@ class StageClock:
         else:
             return self._deadlines.first_s
         return max(self._deadlines.floor_s, self._deadlines.factor * p99)
+
+
+def expected_seconds(manifest: Manifest) -> dict[int, float]:
+    """Seconds per stage as the plan expects them; empty if it does not say."""
+    found: dict[int, float] = {}
+    with contextlib.suppress(AttributeError, KeyError, TypeError):
+        for number, stage in enumerate(manifest.plan.get("estimate", manifest.plan)["stages"]):
+            found[number] = float(stage["compute_s"])
+    return found
 
 
 @dataclass

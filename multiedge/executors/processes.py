@@ -8,7 +8,6 @@ kept here until it is answered. So no item is lost, none is answered twice, and 
 
 from __future__ import annotations
 
-import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from multiedge.errors import PipelineError
 from multiedge.executors.contract import Closing, Record, Result, RunOptions, Tensors, require_inputs
 from multiedge.executors.crew import Crew
-from multiedge.executors.health import StageClock
+from multiedge.executors.health import StageClock, expected_seconds
 from multiedge.executors.ledger import Ledger, Pending, joined, merged_log
 from multiedge.executors.recovery import Recovery
 from multiedge.executors.routing import Routes
@@ -211,12 +210,3 @@ def default_depth(manifest: Manifest, routes: Routes) -> int:
     latency_s, bottleneck_s = estimate.get("latency_s") or 0.0, estimate.get("bottleneck_s") or 0.0
     on_the_way = int(latency_s / bottleneck_s) + 2 if bottleneck_s > 0 else 0
     return min(MOST_DEPTH, max(2 * busy + 1, on_the_way + busy))
-
-
-def expected_seconds(manifest: Manifest) -> dict[int, float]:
-    """Seconds per stage as the plan expects them; empty if it does not say."""
-    found: dict[int, float] = {}
-    with contextlib.suppress(AttributeError, KeyError, TypeError):
-        for number, stage in enumerate(manifest.plan.get("estimate", manifest.plan)["stages"]):
-            found[number] = float(stage["compute_s"])
-    return found

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multiedge.errors import PipelineError, PlanError
+from multiedge.errors import ConfigError, InfeasibleError, PipelineError, PlanError
 from multiedge.executors.board import BUSY_SEQUENCE, BUSY_SINCE_S, BUSY_STAGE, HEARTBEAT_S
-from multiedge.executors.health import Breaker, complaint, over_memory
+from multiedge.executors.health import Breaker, StageClock, complaint, expected_seconds, over_memory
 from multiedge.executors.routing import Routes, move_stages
 from multiedge.executors.trace_player import TracePlayer
 from multiedge.executors.worker_process import WorkerProcess
@@ -19,6 +20,8 @@ from multiedge.plan import CALLER, Manifest, Part
 
 if TYPE_CHECKING:
     from multiedge.executors.processes import ProcessesExecutor
+
+log = logging.getLogger(__name__)
 
 MOST_CRASHES = 5
 """An item at which so many workers have ended is given up: it is the item that ends them."""
@@ -45,6 +48,8 @@ class Recovery:
         self._deadlines = executor.options.deadlines
         self._breaker = Breaker(self._deadlines.cooldown_s)
         self._player = TracePlayer(executor.options.trace, executor.fleet)
+        self._planned_last = executor.manifest
+        self._directory = executor.manifest.directory
         self._lost: set[str] = set()
         self._returning: set[str] = set()
         self._stuck: dict[int, tuple[float, float]] = {}
@@ -80,12 +85,12 @@ class Recovery:
     def look(self, now_s: float) -> None:
         """Plays the trace, looks at every worker and link, and acts on what it finds."""
         lost_before = set(self._lost)
-        self._play(now_s)
+        conditions_changed = self._play(now_s)
         for name, worker in list(self._crew.workers.items()):
             self._look_at(name, worker, now_s)
         if not self._returning and self.running:
             self._look_at_links(now_s)
-        if self._lost != lost_before or not self.running:
+        if self._lost != lost_before or not self.running or (conditions_changed and self._planned() is not self._planned_last):
             self._go_on()
         self._invite(now_s)
 
@@ -190,8 +195,9 @@ class Recovery:
 
     # -- acting ------------------------------------------------------------------------------------------------
 
-    def _play(self, now_s: float) -> None:
-        """Carries out what the trace says has happened by now."""
+    def _play(self, now_s: float) -> bool:
+        """Carries out what the trace says has happened by now; whether a speed or a link has changed."""
+        changed = False
         for kind, name, value in self._player.due(now_s):
             if kind == "leave" and name not in self._lost:
                 self._lose(name, "leave", f"'{name}' has left", now_s)
@@ -199,11 +205,14 @@ class Recovery:
                 self._breaker.closed_from_s.pop(name, None)
             elif kind == "speed":
                 self._crew.set_speed(name, float(value or 1.0))
+                changed = True
         if self._options.emulation.links:
             for (source, target), link in self._player.changed_links():
                 self._crew.set_link(source, target, link)
+                changed = True
                 if source == self._executor.fleet.source:
                     self._executor.change_link(target, link)
+        return changed
 
     def _go_on(self) -> None:
         """Enters epochs until one holds; waits for a device if none is left."""
@@ -224,13 +233,25 @@ class Recovery:
     def _placement(self) -> Manifest | None:
         """The planned stages on the devices that are there; None if there is none now but one may come back."""
         away = frozenset(self._lost | self._player.absent)
+        self._planned_last = self._planned()
         try:
-            return move_stages(self._executor.manifest, away, lambda place, part: self._pick(place, part, away))
+            return move_stages(self._planned_last, away, lambda place, part: self._pick(place, part, away))
         except PlanError as error:
             if self._player.may_return(time.monotonic()) or (self._deadlines.rejoin and not self._hopeless()):
                 return None
             details = "; ".join(each.fault.detail for each in self._open)
             raise PipelineError(f"{error}; {details}") from error
+
+    def _planned(self) -> Manifest:
+        """The plan for the fleet as it is now; the first one where nobody plans anew, or nothing that is left fits it."""
+        if self._options.replan is None:
+            return self._executor.manifest
+        try:
+            fleet = self._player.fleet_now(time.monotonic(), self._lost)
+            return self._options.replan(fleet)
+        except (ConfigError, InfeasibleError) as error:
+            log.warning("no new plan, the stages stay as they were cut: %s", error)
+            return self._executor.manifest
 
     def _hopeless(self) -> bool:
         """Whether every device that is not absent by the trace has failed again and again."""
@@ -264,6 +285,10 @@ class Recovery:
                     waiting.discard(name)
             time.sleep(PAUSE_S)
         self._stuck.clear()
+        if manifest.directory != self._directory:
+            # Other parts take other times: what was seen of the old ones says nothing about these.
+            self._directory = manifest.directory
+            executor.clock = StageClock(self._deadlines, expected_seconds(manifest))
         executor.enter_epoch(routes)
 
     def _settled(self, name: str, until_s: float) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
+from multiedge.errors import ConfigError
 from multiedge.fleet import Fleet, Link
 from multiedge.plan import require
-from multiedge.trace import DeviceEvent, LinkEvent, Trace
+from multiedge.trace import DeviceEvent, FleetState, LinkEvent, Trace
 
 
 class TracePlayer:
@@ -51,6 +55,15 @@ class TracePlayer:
         """Links that have changed since the last call, by (from, to)."""
         found, self._links = self._links, []
         return found
+
+    def fleet_now(self, now_s: float, lost: Collection[str]) -> Fleet:
+        """The fleet as the trace has left it, without `lost` devices. ConfigError if none is left."""
+        state = self._trace.state_at(now_s - self._begin_s, self._fleet) if self._begin_s is not None else FleetState()
+        present = state.fleet(self._fleet)
+        gone = set(lost) & set(present.names)
+        if len(gone) == len(present.names):
+            raise ConfigError(f"{self._fleet.name}: every device has left")
+        return replace(present.without(*gone), source=None if present.source in gone else present.source)
 
     def may_return(self, now_s: float) -> bool:
         """Whether the trace will still bring a device back."""

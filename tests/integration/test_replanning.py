@@ -1,0 +1,112 @@
+"""A running pipeline that plans anew when its fleet changes: other parts, the same answers, nothing lost."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import multiedge as me
+from multiedge.executors import open_pipeline
+from multiedge.executors.contract import RunOptions
+from multiedge.fleet import Link
+from multiedge.replanning import Replanner
+from multiedge.trace import DeviceEvent, LinkEvent, Trace
+
+WIDTH, LAYERS, ITEMS = 64, 8, 300
+FAST = Link(1e9, 0.0)
+FLEET = me.Fleet(
+    (me.Device("a", speed=1.0), me.Device("b", speed=1.0), me.Device("c", speed=1.0)),
+    {("a", "b"): FAST, ("b", "c"): FAST, ("a", "c"): FAST},
+    name="three",
+)
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """A chain of equal layers in a folder, cut in three."""
+    rng = np.random.default_rng(0)
+    weights = [rng.standard_normal((WIDTH, WIDTH)).astype(np.float32) / WIDTH for _ in range(LAYERS)]
+    names = ["x", *(f"h{layer}" for layer in range(1, LAYERS)), "y"]
+    nodes = [helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]], name=f"layer{i}") for i in range(LAYERS)]
+    shape = [1, WIDTH]
+    graph = helper.make_graph(
+        nodes,
+        "chain",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [onnx.numpy_helper.from_array(weight, f"w{i}") for i, weight in enumerate(weights)],
+    )
+    path = tmp_path / "chain.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    read = me.read_graph(path)
+    profile = me.profile_model(read, FLEET)
+    plan = me.plan_by_hand(profile, FLEET, [me.Stage.span("a", 0, 3), me.Stage.span("b", 3, 6), me.Stage.span("c", 6, LAYERS)])
+    return me.write_parts(read, plan, tmp_path / "parts"), weights
+
+
+def expected(x, weights):
+    for weight in weights:
+        x = x @ weight
+    return x
+
+
+def run(manifest, weights, trace):
+    rng = np.random.default_rng(1)
+    items = [rng.standard_normal((1, WIDTH)).astype(np.float32) for _ in range(ITEMS)]
+
+    def slowly():
+        # Paced by the caller, so that the trace's events fall into the run.
+        for item in items:
+            time.sleep(0.005)
+            yield {"x": item}
+
+    with (
+        Replanner(manifest, FLEET) as replan,
+        open_pipeline(manifest, FLEET, options=RunOptions(trace=trace, replan=replan)) as pipeline,
+    ):
+        results, measurements = pipeline.map(slowly())
+    assert [result.item for result in results] == list(range(ITEMS))
+    for item, result in zip(items, results, strict=True):
+        np.testing.assert_allclose(result.require()["y"], expected(item, weights), rtol=1e-4, atol=1e-6)
+    return measurements
+
+
+def test_a_device_that_leaves_is_planned_around_and_used_again(parts):
+    manifest, weights = parts
+    trace = Trace((DeviceEvent(0.3, "b", "leave"), DeviceEvent(0.9, "b", "return")))
+    measurements = run(manifest, weights, trace)
+    kinds = [fault.kind for fault in measurements.faults]
+    assert kinds[0] == "leave"
+    assert all(fault.recovered_s is not None for fault in measurements.faults if fault.kind == "leave")
+    assert any(event.kind == "replan" for event in measurements.events)
+    during = {event.device for event in measurements.events if event.kind == "compute" and 0.7 < event.start_s < 0.85}
+    assert "b" not in during
+
+
+def test_a_link_that_fades_is_avoided(parts):
+    manifest, weights = parts
+    slow = 2e3
+    trace = Trace(tuple(LinkEvent(0.2, ("a", other), bandwidth_bytes_per_s=slow) for other in ("b", "c")))
+    measurements = run(manifest, weights, trace)
+    late = [event for event in measurements.events if event.kind == "transfer" and event.start_s > 1.2 and event.item >= 0]
+    assert not [event for event in late if {event.device, event.peer} in ({"a", "b"}, {"a", "c"})]
+
+
+def test_parts_made_on_the_way_are_removed(parts, tmp_path):
+    manifest, _ = parts
+    with Replanner(manifest, FLEET) as replan:
+        made = replan(FLEET.without("b"))
+        assert made.directory != manifest.directory
+        assert {part.device for part in made.parts} <= {"a", "c"}
+    assert not list((tmp_path / "parts").glob(".replan*"))
+
+
+def test_a_plan_that_is_nearly_as_good_stays(parts):
+    manifest, _ = parts
+    slightly = replace(FLEET, links={pair: Link(0.99e9, 0.0) for pair in FLEET.links})
+    with Replanner(manifest, FLEET) as replan:
+        best = replan(FLEET)
+        assert replan(slightly) is best
