@@ -65,7 +65,8 @@ def _computable(graph: Any, types: Mapping[str, Any]) -> list[Any]:
             known.update(node.output)
             found.append(node)
     # Constants alone tell inference nothing new: it reads them where they are.
-    return found if any(node.op_type != "Constant" for node in found) else []
+    read = {name for node in found if node.op_type != "Constant" for name in node.input}
+    return [node for node in found if node.op_type != "Constant" or node.output[0] in read] if read else []
 
 
 def _is_plain(node: Any) -> bool:

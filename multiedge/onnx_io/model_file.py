@@ -104,7 +104,9 @@ def _open(path: Path, inode: int, size: int, mtime_ns: int) -> ModelFile:
     if not proto.graph.node and not proto.graph.output:
         raise ModelError(f"{path}: holds no graph; is it an ONNX model?")
     structure_hash = hashlib.sha256(_without_locations(proto)).hexdigest()
-    references = {tensor.name: reference(tensor, path.parent) for tensor in proto.graph.initializer if is_external(tensor)}
+    files: dict[str, tuple[Path, int]] = {}
+    external = [tensor for tensor in proto.graph.initializer if is_external(tensor)]
+    references = {tensor.name: reference(tensor, path.parent, files) for tensor in external}
     _inline_inner_weights(proto.graph, path.parent)
     order_nodes(proto.graph, str(path))
     name_nodes(proto.graph)

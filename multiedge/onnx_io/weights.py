@@ -26,8 +26,10 @@ def is_external(tensor: Any) -> bool:
     return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
-def reference(tensor: Any, folder: Path) -> Reference:
+def reference(tensor: Any, folder: Path, files: dict[str, tuple[Path, int]] | None = None) -> Reference:
     """Where the data of an external tensor lies; `folder` is the model's own.
+
+    `files` remembers path and size by location, for many tensors of one model.
 
     Raises ModelError if the reference leads out of the folder, to no file, or past the file's end: a model is a
     stranger's file, and its paths are not to be trusted.
@@ -35,8 +37,11 @@ def reference(tensor: Any, folder: Path) -> Reference:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     place = f"initialiser '{tensor.name}'"
     location = entries.get("location", "")
-    file = resolve_inside(folder, location, place)
-    size = _size(file, place)
+    files = {} if files is None else files
+    if location not in files:
+        found = resolve_inside(folder, location, place)
+        files[location] = (found, _size(found, place))
+    file, size = files[location]
     try:
         offset = int(entries.get("offset", 0))
         length = int(entries.get("length", size - offset))
