@@ -220,10 +220,8 @@ def _distance(whole: Any, parts: Any) -> tuple[float, float]:
     same = (whole == parts) | (np.isnan(whole) & np.isnan(parts))
     if not (np.isfinite(whole) & np.isfinite(parts) | same).all():
         return np.inf, 1.0
-    finite = np.isfinite(whole)
-    return float(np.abs(whole - parts, where=~same, out=np.zeros(whole.shape)).max()), float(
-        np.abs(whole[finite]).max(initial=0.0)
-    )
+    apart = np.abs(whole[~same] - parts[~same]).max(initial=0.0)
+    return float(apart), float(np.abs(whole[np.isfinite(whole)]).max(initial=0.0))
 
 
 def _compare_sequences(name: str, whole: Any, parts: Any) -> OutputCheck:
