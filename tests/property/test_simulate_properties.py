@@ -42,11 +42,17 @@ def test_the_steady_rate_is_the_bound_and_one_item_takes_the_latency(instance: t
         assert alone.items[2].latency_s == pytest.approx(plan.estimate.latency_s)
     if plan.estimate.bottleneck_s == 0:
         return
-    # Away from both ends, where the first and the last items have links for themselves. A period of the pattern is a
-    # few items, and 840 holds whole periods of every length up to 8.
+    # Away from both ends, where the first and the last items have links for themselves. Where messages share a link they
+    # take turns in a pattern of several items, and a window that begins and ends within it is off by one item at most.
     found = simulate(plan, profile, fleet, load=Load(items=1240))
     window_s = found.items[1000].done_s - found.items[160].done_s
-    assert 840 / window_s == pytest.approx(plan.estimate.fps_bound, rel=1e-6)
+    tolerance = 1e-6 if has_one_message_per_link(plan, fleet) else 1 / 840
+    assert 840 / window_s == pytest.approx(plan.estimate.fps_bound, rel=tolerance)
+
+
+def has_one_message_per_link(plan: Plan, fleet: Fleet) -> bool:
+    ends = [cost.link_between(fleet, plan.stages, move)[:2] for move in plan.transfers]
+    return len(ends) == len(set(ends))
 
 
 events = st.one_of(
