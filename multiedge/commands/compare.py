@@ -35,7 +35,7 @@ from partitioners import PARTITIONERS
 HELP = "all strategies side by side"
 ORACLES = ("brute_force",)
 """Strategies that try everything: for tests of the others, and run only when they are asked for."""
-WIDTH = 120
+WIDTH = 124
 """Columns that the table needs: a narrower terminal wraps its lines, which loses nothing."""
 COSTS = {"latency": ("latency", "s"), "memory": ("largest memory of a device", "B"), "energy": ("energy per item", "J/item")}
 
