@@ -16,6 +16,7 @@ from imagenet_bench.reference import reference_outputs
 from multiedge.devices_file import read_fleet
 from multiedge.errors import ConfigError, StageError, did_you_mean
 from multiedge.executors import open_pipeline
+from multiedge.executors.contract import Result, Tensors
 from multiedge.fleet import Fleet
 from multiedge.measurements import Measurements
 from multiedge.meters.modelled import with_energy
@@ -60,8 +61,7 @@ class PipelineModel:
         weights = read_weights(model)
         count = self.configuration["items"] or len(pictures)
         source = tensors_of(pictures, max(count, len(pictures)))
-        with open_pipeline(manifest, fleet, self.configuration["executor"], depth=self.configuration["depth"]) as pipeline:
-            results, measurements = pipeline.map(source)
+        results, measurements = self.run_parts(manifest, fleet, source)
         answers = [answer_of(result) for result in results]
         logits = np.concatenate(answers[: len(pictures)])
         said = {
@@ -75,6 +75,11 @@ class PipelineModel:
         }
         self.save(said, f"{model.parent.name}, {self.configuration['fleet']}, {self.strategy}", weights.source)
         return said
+
+    def run_parts(self, manifest: Manifest, fleet: Fleet, source: Iterator[Tensors]) -> tuple[list[Result], Measurements]:
+        """Answers in order, and what was measured meanwhile."""
+        with open_pipeline(manifest, fleet, self.configuration["executor"], depth=self.configuration["depth"]) as pipeline:
+            return pipeline.map(source)
 
     def measured(self, measurements: Measurements, manifest: Manifest, fleet: Fleet) -> Measurements:
         """The run's measurements, with energy modelled where no meter answered."""

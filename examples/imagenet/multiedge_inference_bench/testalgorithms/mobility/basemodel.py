@@ -1,8 +1,9 @@
-"""A plan on a journey: devices leave and return, links fade. Answers are computed, time is simulated."""
+"""A plan on a journey: devices leave and return, links fade. Time is simulated, or real with one process per device."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from imagenet_bench.pipeline_model import PipelineModel
 
 from multiedge import run
+from multiedge.executors import open_pipeline
+from multiedge.executors.contract import Result, RunOptions, Tensors
+from multiedge.executors.scenarios import scenario
 from multiedge.fleet import Fleet
 from multiedge.measurements import Measurements
 from multiedge.onnx_io import read_graph
 from multiedge.plan import Manifest
 from multiedge.plan_file import plan_from_json
+from multiedge.replanning import Replanner
 from multiedge.simulate import Load, simulate
 from multiedge.trace_file import read_trace
 from partitioners.replan import replan
@@ -27,25 +32,34 @@ TRACES = Path(__file__).resolve().parents[2] / "traces"
 
 @ClassFactory.register(ClassType.GENERAL, alias="Journey")
 class Journey(PipelineModel):
-    """`adaptive`: whether the fleet answers each event with a new plan, `detect_s` after it. A picture is due every
-    `1 / rate_per_s` seconds for `seconds`; `deadline_s` is how late its answer may come."""
+    """`adaptive`: whether the fleet answers each event with a new plan. A picture is due `rate_per_s` times a second for
+    `seconds`; `deadline_s` is how late its answer may come.
+
+    With `executor` 'processes' the journey is run: workers are ended and started as the trace says, messages take as
+    long as the links do, and a static plan keeps its cut, lost stages moving whole to another device. With 'inline' the
+    answers are computed one by one and time comes from the simulator, where a static plan waits; events are noticed
+    `detect_s` late.
+    """
 
     def __init__(
         self,
         fleet: str,
         strategy: str,
         adaptive: bool,
+        executor: str = "inline",
         trace: str = "journey",
         rate_per_s: float = 55.0,
         seconds: float = 30.0,
         deadline_s: float = 0.5,
         detect_s: float = 0.2,
     ) -> None:
-        super().__init__(fleet=fleet, strategy=strategy, executor="inline")
+        count = round(rate_per_s * seconds)
+        super().__init__(fleet=fleet, strategy=strategy, items=count if executor == "processes" else None, executor=executor)
         self.adaptive = adaptive
         self.trace = trace
         self.rate_per_s = rate_per_s
-        self.count = round(rate_per_s * seconds)
+        self.count = count
+        self.is_real = executor == "processes"
         self.deadline_s = deadline_s
         self.detect_s = detect_s
         own = {"adaptive": adaptive, "trace": trace, "rate_per_s": rate_per_s, "deadline_s": deadline_s, "detect_s": detect_s}
@@ -55,8 +69,21 @@ class Journey(PipelineModel):
         """As for the other jobs, with the journey's measurements and the deadline in place of a real run's."""
         return {**super().predict(x), "deadline_s": self.deadline_s}
 
+    def run_parts(self, manifest: Manifest, fleet: Fleet, source: Iterator[Tensors]) -> tuple[list[Result], Measurements]:
+        """The journey itself where time is real."""
+        if not self.is_real:
+            return super().run_parts(manifest, fleet, source)
+        trace = read_trace(TRACES / f"{self.trace}.yaml", fleet)
+        due = scenario("server", rate_per_s=self.rate_per_s)
+        with Replanner(manifest, fleet) as replanner:
+            options = RunOptions(trace=trace, replan=replanner if self.adaptive else None)
+            with open_pipeline(manifest, fleet, "processes", options=options) as pipeline:
+                return pipeline.map(source, due)
+
     def measured(self, measurements: Measurements, manifest: Manifest, fleet: Fleet) -> Measurements:
-        """The journey of this plan, by the simulator."""
+        """The journey of this plan: as it was, or by the simulator."""
+        if self.is_real:
+            return super().measured(measurements, manifest, fleet)
         profile = run.profile_model(read_graph(manifest.model), fleet)
         trace = read_trace(TRACES / f"{self.trace}.yaml", fleet)
         load = Load(items=self.count, interval_s=1.0 / self.rate_per_s)
