@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the host's package `core` lies in a checkout
+
 from core.cmd.benchmarking import build_parser as build_ianvs_parser
 from multiedge.cli import COMMANDS, build_parser
 

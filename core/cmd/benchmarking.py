@@ -19,7 +19,7 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 failed with one last line on stderr, 2 wrong usage, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser()
+    parser = build_parser()
     if not words:
         parser.print_help(sys.stderr)
         return 1
@@ -45,7 +45,7 @@ def _failed(reason: str) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ianvs", description="Run an Ianvs benchmarking job for multi-edge inference.")
     parser.add_argument("-f", "--benchmarking_config_file", metavar="FILE", required=True, help="the job, a .yaml or .yml file")
     parser.add_argument("-v", "--version", action="version", version=__version__)
