@@ -72,6 +72,7 @@ imports: setup
 	$(BIN)/lint-imports
 
 docs: setup
+	$(BIN)/python docs/generate.py --check
 	$(BIN)/mkdocs build --strict --quiet
 
 check: test lint types imports

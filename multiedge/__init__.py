@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from multiedge.fleet import Device, Fleet, Link, PartitionPoint, Power
     from multiedge.graph import Cut, Graph, Node, Tensor
     from multiedge.measurements import Measurements
-    from multiedge.onnx_io import read_graph, read_manifest, write_parts
+    from multiedge.onnx_io import random_inputs, read_graph, read_manifest, write_parts
     from multiedge.plan import Manifest, Plan, Stage, Transfer
     from multiedge.profile import Profile
     from multiedge.profile_file import load_profile, save_profile
@@ -37,7 +37,7 @@ _HOMES = {
     "multiedge.fleet": ("Device", "Fleet", "Link", "PartitionPoint", "Power"),
     "multiedge.graph": ("Cut", "Graph", "Node", "Tensor"),
     "multiedge.measurements": ("Measurements",),
-    "multiedge.onnx_io": ("read_graph", "read_manifest", "write_parts"),
+    "multiedge.onnx_io": ("random_inputs", "read_graph", "read_manifest", "write_parts"),
     "multiedge.plan": ("Manifest", "Plan", "Stage", "Transfer"),
     "multiedge.profile": ("Profile",),
     "multiedge.profile_file": ("load_profile", "save_profile"),
@@ -68,6 +68,7 @@ __all__ = [
     "plan_by_hand",
     "plan_model",
     "profile_model",
+    "random_inputs",
     "read_fleet",
     "read_graph",
     "read_manifest",
