@@ -68,6 +68,7 @@ DEV = [
     "mypy>=1.11",
     "types-PyYAML",
     "types-psutil",
+    "types-protobuf",
     "import-linter>=2.1",
 ]
 
