@@ -29,7 +29,6 @@ ALIGNMENT = 4096
 
 SHORTENED = "the weights file ended while it was being copied; write the parts again"
 
-_CHUNK_BYTES = 1 << 23
 _BUFFER_BYTES = 1 << 20
 
 
@@ -82,14 +81,16 @@ def _retire(folder: Path) -> None:
 
 
 def _write_all(extractor: Extractor, plan: Plan, store: _LinkedWeights | _CopiedWeights) -> tuple[Part, ...]:
-    parts = []
+    cut = []
     for number, stage in enumerate(plan.stages):
         outputs = _outputs(extractor.graph, number, stage, plan.transfers)
-        name = f"sub_model_{number + 1}"
-        proto, inputs = extractor.part(name, stage.nodes, outputs)
-        files = store.place(name, proto, extractor.model.references)
-        parts.append(Part(number, f"{name}.onnx", stage.device, inputs, outputs, files, stage.replicas))
-    return tuple(parts)
+        cut.append((f"sub_model_{number + 1}", *extractor.part(f"sub_model_{number + 1}", stage.nodes, outputs), outputs))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        placed = pool.map(lambda part: store.place(part[0], part[1], extractor.model.references), cut)
+        return tuple(
+            Part(number, f"{name}.onnx", stage.device, inputs, outputs, files, stage.replicas)
+            for number, (stage, (name, _, inputs, outputs), files) in enumerate(zip(plan.stages, cut, placed, strict=True))
+        )
 
 
 def _outputs(graph: Graph, number: int, stage: Stage, transfers: Sequence[Transfer]) -> tuple[str, ...]:
@@ -173,50 +174,22 @@ def _save(folder: Path, name: str, part: Any) -> str:
 
 
 def _copy(path: Path, offsets: Mapping[Reference, int]) -> str:
-    """Copies each range to its offset; returns the digest, computed on one core while another copies."""
+    """Copies each range to its offset; returns the digest of the whole, made of the same bytes on their way through."""
     temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("wb") as target, ThreadPoolExecutor(1) as pool:
-        copied = pool.submit(_copy_ranges, target.fileno(), offsets)
-        digest = _digest(offsets)
-        copied.result()
-    os.replace(temporary, path)
-    return digest
-
-
-def _copy_ranges(target: int, offsets: Mapping[Reference, int]) -> None:
-    for source, offset in offsets.items():
-        with source.file.open("rb") as file:
-            _copy_range(file.fileno(), target, source.offset, offset, source.length)
-
-
-def _copy_range(source: int, target: int, start: int, offset: int, length: int) -> None:
-    while length:
-        done = _copy_some(source, target, start, offset, min(length, _CHUNK_BYTES))
-        if done == 0:
-            raise ModelError(SHORTENED)
-        start, offset, length = start + done, offset + done, length - done
-
-
-def _copy_some(source: int, target: int, start: int, offset: int, length: int) -> int:
-    try:
-        return os.copy_file_range(source, target, length, start, offset)
-    except (AttributeError, OSError):
-        # Not on this system, or not between these file systems.
-        return os.pwrite(target, os.pread(source, length, start), offset)
-
-
-def _digest(offsets: Mapping[Reference, int]) -> str:
-    """The digest of the file that `_copy_ranges` writes, gaps included."""
     digest, at = new_digest(), 0
-    # Read into one buffer: mapping the file costs a page fault per few pages, which takes longer than copying them.
-    with memoryview(bytearray(_BUFFER_BYTES)) as buffer:
+    # One buffer that stays in the processor's cache: mapping the file instead costs a page fault per few pages.
+    with temporary.open("wb") as target, memoryview(bytearray(_BUFFER_BYTES)) as buffer:
         for source, offset in offsets.items():
-            digest.update(bytes(offset - at))
+            gap = bytes(offset - at)
+            digest.update(gap)
+            target.write(gap)
             with source.file.open("rb", buffering=0) as file:
                 file.seek(source.offset)
-                for part in _read_in_parts(file, source.length, buffer):
-                    digest.update(part)
+                for piece in _read_in_parts(file, source.length, buffer):
+                    digest.update(piece)
+                    target.write(piece)
             at = offset + source.length
+    os.replace(temporary, path)
     return named(digest)
 
 
