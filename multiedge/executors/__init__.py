@@ -20,6 +20,8 @@ EXECUTORS = Registry(
     {
         "inline": "multiedge.executors.inline:InlineExecutor",
         "processes": "multiedge.executors.processes:ProcessesExecutor",
+        "ray": "multiedge.executors.ray_actors:RayExecutor",
+        "remote": "multiedge.executors.remote:RemoteExecutor",
     },
 )
 

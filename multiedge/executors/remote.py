@@ -1,0 +1,250 @@
+"""Stages behind servers that speak the Open Inference Protocol v2 over gRPC: `multiedge serve`, Triton, MLServer, ...
+
+    open_pipeline("parts", fleet, "remote", session={"endpoints": {"laptop": "127.0.0.1:8081", "1": ["a:8001/x", "b:8001/x"]}})
+
+An endpoint is `host:port` or `host:port/model`; without a model it is `stage_N`, as `multiedge serve` names it. Keys are
+device names or stage numbers (from 0, and these take precedence). Of several endpoints the first that works is used.
+A stage is a pure function, so a request that may or may not have been answered is simply sent again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from multiedge.errors import ConfigError, PipelineError, StageError, did_you_mean
+from multiedge.executors.contract import Array, RunOptions, Tensors
+from multiedge.executors.health import StageClock, expected_seconds
+from multiedge.executors.threads import ThreadsExecutor
+from multiedge.fleet import Fleet
+from multiedge.measurements import Fault
+from multiedge.plan import Manifest, Part
+from multiedge.transports.open_inference import SERVICE, UNLIMITED_MESSAGES, grpc_module, infer_request, messages, unpack
+
+PROBE_S = 2.0
+"""How long a server may take to say whether it has a model."""
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+SHARE_OF_WAITING = 4.0
+"""A server that let a request run into its deadline is left alone for so many times that long, if there are others."""
+TRANSIENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED", "RESOURCE_EXHAUSTED", "NOT_FOUND")
+"""Answers of a server that is away, starting or busy. NOT_FOUND is one: the model was there when the pipeline started."""
+OPTIONS = ("endpoints", "connect_s", "patience_s")
+
+
+class RemoteExecutor(ThreadsExecutor):
+    """Sends each stage's tensors to its server. `session` holds `endpoints`, `connect_s` (how long to wait for the servers
+    at the start, 10 s) and `patience_s` (how long an item is sent again before it fails, `deadlines.first_s`)."""
+
+    name = "remote"
+    transport = "grpc"
+
+    def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None:
+        for key in options.session:
+            if key not in OPTIONS:
+                raise ConfigError(f"unknown option '{key}' of the remote executor{did_you_mean(key, OPTIONS)}")
+        super().__init__(manifest, fleet, options)
+        self._given = checked_endpoints(options.session.get("endpoints", {}), manifest, fleet)
+        self._expected_s = expected_seconds(manifest)
+
+    def settings(self) -> dict[str, Any]:
+        return {"endpoints": {key: list(places) for key, places in self._given.items()}}
+
+    def connect(self, stage: int, device: str) -> RemoteStage:
+        places = self._places(stage, device)
+        clock = StageClock(self.options.deadlines, self._expected_s)
+        patience_s = float(self.options.session.get("patience_s", self.options.deadlines.first_s))
+        runner = RemoteStage(stage, device, self.routes.parts[stage], places, clock, patience_s, self.note_fault)
+        try:
+            runner.wait_ready(float(self.options.session.get("connect_s", 10.0)))
+        except BaseException:
+            runner.close()
+            raise
+        return runner
+
+    def _places(self, stage: int, device: str) -> tuple[str, ...]:
+        spare = [place for name in self.options.fallbacks.get(stage, ()) for place in self._given.get(name, ())]
+        own = self._given.get(str(stage), ()) or self._given.get(device, ())
+        if not own and not spare:
+            raise ConfigError(
+                f"it has no endpoint; give one by device or stage number: session={{'endpoints': {{'{device}': 'host:port'}}}}"
+            )
+        return tuple(dict.fromkeys([*own, *spare]))
+
+
+def checked_endpoints(given: Any, manifest: Manifest, fleet: Fleet) -> dict[str, tuple[str, ...]]:
+    """Endpoints by device name or stage number; ConfigError for a key that is neither and for a place without a port."""
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"endpoints: expected a mapping of devices or stages to host:port, got {type(given).__name__}")
+    known = [*fleet.names, *(str(stage) for stage in range(len(manifest.parts)))]
+    found = {}
+    for key, value in given.items():
+        if str(key) not in known:
+            raise ConfigError(f"endpoints: '{key}' is no device and no stage{did_you_mean(str(key), known)}")
+        found[str(key)] = (value,) if isinstance(value, str) else tuple(value)
+        for place in found[str(key)]:
+            host, _, port = str(place).partition("/")[0].rpartition(":")
+            if not host or not port.isdigit():
+                raise ConfigError(f"endpoints: {key}: expected host:port or host:port/model, got '{place}'")
+    return found
+
+
+@dataclass
+class Endpoint:
+    """A server's model as this side sees it."""
+
+    address: str
+    model: str
+    channel: Any
+    failures: int = 0
+    free_from_s: float = 0.0
+
+    @classmethod
+    def of(cls, place: str, stage: int) -> Endpoint:
+        address, _, model = place.partition("/")
+        # A server that comes back is found within a second; by default gRPC would wait up to two minutes.
+        backoff = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50))
+        options = (*UNLIMITED_MESSAGES, *backoff, ("grpc.max_reconnect_backoff_ms", 500), ("grpc.use_local_subchannel_pool", 1))
+        return cls(address, model or f"stage_{stage + 1}", grpc_module().insecure_channel(address, options=options))
+
+    def call(self, method: str, request: Any, timeout_s: float) -> Any:
+        """The answer; raises grpc.RpcError."""
+        kinds = messages()
+        send, receive = kinds[f"{method}Request"].SerializeToString, kinds[f"{method}Response"].FromString
+        return self.channel.unary_unary(f"/{SERVICE}/{method}", send, receive)(request, timeout=timeout_s)
+
+    def leave_alone(self, now_s: float, least_s: float) -> None:
+        """Sends nothing for a while, longer after each failure in a row."""
+        pause_s = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2.0 ** min(self.failures, 10))
+        self.failures += 1
+        self.free_from_s = now_s + max(pause_s, least_s)
+
+    def worked(self) -> None:
+        self.failures, self.free_from_s = 0, 0.0
+
+
+class RemoteStage:
+    """One stage behind its endpoints, in order of preference."""
+
+    def __init__(
+        self,
+        stage: int,
+        device: str,
+        part: Part,
+        places: Sequence[str],
+        clock: StageClock,
+        patience_s: float,
+        note_fault: Callable[[Fault], None],
+    ) -> None:
+        self._grpc = grpc_module()
+        self.stage, self.device, self.part = stage, device, part
+        self.endpoints = [Endpoint.of(place, stage) for place in places]
+        self.tries = 0
+        self._clock, self._patience_s, self._note_fault = clock, patience_s, note_fault
+        self._closing = threading.Event()
+        self._trouble: tuple[float, str] | None = None
+        self._count = 0
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Returns once one of the servers has the model; PipelineError if none does in time."""
+        until = time.monotonic() + timeout_s
+        while True:
+            complaints = [complaint for endpoint in self.endpoints if (complaint := self._complaint(endpoint))]
+            if len(complaints) < len(self.endpoints):
+                return
+            if time.monotonic() >= until or self._closing.wait(SHORTEST_PAUSE_S):
+                raise PipelineError(f"{'; '.join(complaints)} (waited {timeout_s:g} s)")
+
+    def _complaint(self, endpoint: Endpoint) -> str:
+        request = messages()["ModelReadyRequest"](name=endpoint.model)
+        try:
+            ready = endpoint.call("ModelReady", request, PROBE_S).ready
+        except self._grpc.RpcError as error:
+            return f"{endpoint.address}/{endpoint.model}: {error.code().name}: {_details(error)}"
+        return "" if ready else f"{endpoint.address}: the server has no model '{endpoint.model}' that is ready"
+
+    def run(self, tensors: Tensors) -> dict[str, Array]:
+        """The stage's outputs. StageError if the stage refuses the item, or if no server answers for `patience_s`."""
+        self._count += 1
+        self.tries = 0
+        request = infer_request("", self._count, tensors, self.part.outputs)
+        until = time.monotonic() + self._patience_s
+        while time.monotonic() < until and not self._closing.is_set():
+            endpoint = self._pick()
+            if endpoint is not None and (response := self._try(endpoint, request)) is not None:
+                return self._outputs(response, endpoint)
+        self._end_trouble(None, "")
+        raise StageError("the pipeline is closed" if self._closing.is_set() else self._no_server())
+
+    def close(self) -> None:
+        """Ends a request that is under way, too."""
+        self._closing.set()
+        for endpoint in self.endpoints:
+            endpoint.channel.close()
+
+    def _pick(self) -> Endpoint | None:
+        """The first endpoint that may be tried; None after a wait if all are being left alone."""
+        now = time.monotonic()
+        for endpoint in self.endpoints:
+            if endpoint.free_from_s <= now:
+                return endpoint
+        self._closing.wait(max(0.0, min(endpoint.free_from_s for endpoint in self.endpoints) - now))
+        return None
+
+    def _try(self, endpoint: Endpoint, request: Any) -> Any | None:
+        """The server's answer; None if it is away or too slow; StageError if it refuses the item."""
+        request.model_name = endpoint.model
+        self.tries += 1
+        begin = time.monotonic()
+        # One server that hangs must leave time to ask the others, or itself once more.
+        limit_s = min(self._clock.limit_s(self.stage, endpoint.address), self._patience_s / (len(self.endpoints) + 1))
+        try:
+            response = endpoint.call("ModelInfer", request, limit_s)
+        except ValueError as error:  # gRPC's word for a channel that was closed meanwhile
+            raise StageError("the pipeline is closed") from error
+        except self._grpc.RpcError as error:
+            self._failed(endpoint, error, begin)
+            return None
+        now = time.monotonic()
+        self._clock.saw(self.stage, endpoint.address, now - begin)
+        endpoint.worked()
+        self._end_trouble(now, f"; answered by {endpoint.address}")
+        return response
+
+    def _failed(self, endpoint: Endpoint, error: Any, begin_s: float) -> None:
+        code, now = error.code().name, time.monotonic()
+        what = f"{endpoint.address}/{endpoint.model}: {code}: {_details(error)}"
+        if code not in TRANSIENT:
+            raise StageError(what) from error
+        hung = code == "DEADLINE_EXCEEDED"
+        if hung:
+            self._clock.was_slow(self.stage)
+        endpoint.leave_alone(now, SHARE_OF_WAITING * (now - begin_s) if hung and len(self.endpoints) > 1 else 0.0)
+        if self._trouble is None and not self._closing.is_set():
+            self._trouble = (now, what)
+
+    def _end_trouble(self, recovered_s: float | None, ending: str) -> None:
+        """Notes the fault that lies behind; `recovered_s` is None if nobody answered."""
+        if self._trouble is not None:
+            detected_s, detail = self._trouble
+            self._trouble = None
+            self._note_fault(Fault("server", self.device, detected_s, recovered_s, detail + ending))
+
+    def _outputs(self, response: Any, endpoint: Endpoint) -> dict[str, Array]:
+        if response.id not in ("", str(self._count)):
+            raise StageError(f"{endpoint.address}: answered request {response.id} in place of {self._count}")
+        made = unpack(response.outputs, response.raw_output_contents)
+        for name in self.part.outputs:
+            if name not in made:
+                raise StageError(f"{endpoint.address}/{endpoint.model}: output '{name}' is missing{did_you_mean(name, made)}")
+        return made
+
+    def _no_server(self) -> str:
+        places = ", ".join(f"{endpoint.address}/{endpoint.model}" for endpoint in self.endpoints)
+        return f"no answer from {places} for {self._patience_s:g} s"
+
+
+def _details(error: Any) -> str:
+    return " ".join(str(error.details()).split())
