@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -26,17 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until SIGINT or SIGTERM; the address is printed once the stages are loaded."""
+    """Serves until SIGINT or SIGTERM, which both end it with status 0; the address is printed once the stages are loaded."""
     manifest = read_manifest(args.plan_dir)
     backend = BACKENDS.load("onnxruntime")
     parts = {f"stage_{part.stage + 1}": part for part in chosen(manifest, args.device)}
     sessions = {name: backend.open(Path(manifest.directory) / part.file, threads=args.threads) for name, part in parts.items()}
     with StageServer(sessions, host=args.host, port=args.port) as server:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         for name, part in parts.items():
             print(f"{server.address} {name} {part.file} (planned for '{part.device}')", flush=True)
-        print("stop with Ctrl-C", file=sys.stderr)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        server.wait()
+        print("stop with Ctrl-C", file=sys.stderr, flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.wait()
     return 0
 
 

@@ -29,11 +29,16 @@ TASK_RETRIES = 3
 """How often Ray sends an item again whose actor died. Not for ever: an item that kills its actor must fail in the end."""
 MEMORY_S = 2.0
 LOOPBACK = "127.0.0.1"
+LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 def ray_module() -> Any:
     """The `ray` package, or MissingDependencyError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not os.environ.get("RAY_ADDRESS"):
+        # Read when ray is imported: a Ray that is no cluster listens on loopback. Otherwise `ray.init` replaces a
+        # loopback address by the host's outward one, and its servers, which know no authentication, listen everywhere.
+        os.environ.setdefault(LOOPBACK_ONLY, "0")
     try:
         import ray
     except ImportError as error:
@@ -118,6 +123,11 @@ class RayExecutor(ThreadsExecutor):
         else:
             self._ray.init(address="local", include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
         self._owns_ray = True
+        if not os.environ.get("RAY_ADDRESS") and self._ray.util.get_node_ip_address() != LOOPBACK:
+            raise PipelineError(
+                f"Ray would listen beyond this machine, because it was imported before; set {LOOPBACK_ONLY}=0 first, "
+                "or call ray.init yourself"
+            )
 
     def _is_pinned(self) -> bool:
         """Whether the cluster says which node is which device; PipelineError if it leaves out one of the plan's."""

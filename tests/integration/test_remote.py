@@ -1,0 +1,220 @@
+"""Stages behind Open Inference servers: what comes out equals the whole, also while servers die, hang and come back."""
+
+import socket
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not installed")
+
+from multiedge.backends.onnxruntime import OnnxRuntimeBackend
+from multiedge.errors import ConfigError, MissingDependencyError, ModelError, PipelineError
+from multiedge.executors import open_pipeline
+from multiedge.executors.contract import Deadlines
+from multiedge.executors.server import StageServer
+from tests.integration.pipeline_cases import item, small_plan, synthetic_chain, synthetic_fleet, vectors
+from tests.stage_hosts import free_port, serve
+
+BAD = 7.0
+
+
+class Adder:
+    """The synthetic chain's stage as a session; refuses one value and takes `seconds`."""
+
+    def __init__(self, number, seconds=0.0):
+        self.inputs, self.outputs = (f"t{number}",), (f"t{number + 1}",)
+        self.seconds, self.runs = seconds, 0
+
+    def run(self, tensors):
+        self.runs += 1
+        time.sleep(self.seconds)
+        if tensors[self.inputs[0]].flat[0] == BAD:
+            raise ModelError("seven is refused")
+        return {self.outputs[0]: tensors[self.inputs[0]] + 1}
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def chain(tmp_path):
+    return synthetic_chain(tmp_path, stages=2), synthetic_fleet(2)
+
+
+@pytest.fixture
+def server():
+    with StageServer({"stage_1": Adder(0), "stage_2": Adder(1)}) as running:
+        yield running
+
+
+def endpoints(*places):
+    return {f"d{number}": place for number, place in enumerate(places)}
+
+
+def values(results):
+    return [float(result.require()["t2"][0]) for result in results]
+
+
+def test_outputs_equal_the_inline_ones_and_what_is_not_measured_says_so(tmp_path):
+    manifest, fleet = small_plan(tmp_path)
+    items = vectors(30)
+    with open_pipeline(manifest, fleet, "inline") as pipeline:
+        expected, _ = pipeline.map(items)
+    sessions = {f"stage_{p.stage + 1}": OnnxRuntimeBackend.open(tmp_path / "parts" / p.file) for p in manifest.parts}
+    with StageServer(sessions) as running:
+        places = {"endpoints": dict.fromkeys(fleet.names[:3], running.address)}
+        with open_pipeline(manifest, fleet, "remote", session=places) as pipeline:
+            results, measured = pipeline.map(items)
+    assert [result.item for result in results] == list(range(30))
+    for result, wanted in zip(results, expected, strict=True):
+        assert np.array_equal(result.require()["y"], wanted.require()["y"])
+        assert result.tensors["y"].flags.writeable
+    assert {(entry.peak_bytes, entry.method[:12]) for entry in measured.memory} == {(None, "not measured")}
+    assert sum(event.kind == "compute" for event in measured.events) == 30 * 3
+    assert measured.settings["transport"] == "grpc"
+    assert "as seen from the caller" in measured.settings["compute_times"]
+
+
+def test_stages_work_on_different_items_at_once(chain):
+    with (
+        StageServer({"stage_1": Adder(0, 0.05), "stage_2": Adder(1, 0.05)}) as slow,
+        open_pipeline(*chain, "remote", session={"endpoints": endpoints(slow.address, slow.address)}) as pipeline,
+    ):
+        results, measured = pipeline.map([item(100 + n) for n in range(20)])
+    assert values(results) == [102.0 + n for n in range(20)]
+    assert measured.wall_s < 20 * 2 * 0.05 * 0.8
+
+
+def test_a_refused_item_fails_alone(chain, server):
+    with open_pipeline(*chain, "remote", session={"endpoints": endpoints(server.address, server.address)}) as pipeline:
+        results, measured = pipeline.map([item(n) for n in (5, BAD, 6, 8)], None)
+    assert [bool(result.error) for result in results] == [False, True, True, False]
+    assert "stage 0 on 'd0' failed" in results[1].error
+    assert "stage 1 on 'd1' failed" in results[2].error
+    assert "seven is refused" in results[1].error
+    assert measured.faults == ()
+
+
+def test_a_server_that_is_killed_and_comes_back_loses_nothing(tmp_path):
+    manifest, fleet = small_plan(tmp_path)
+    items = vectors(200)
+    with open_pipeline(manifest, fleet, "inline") as pipeline:
+        expected, _ = pipeline.map(items)
+    port = str(free_port())
+    places = {"endpoints": dict.fromkeys(fleet.names[:3], f"127.0.0.1:{port}")}
+    progress = threading.Event()
+    answered = []
+
+    def tell(count):
+        answered.append(count)
+        if sum(answered) >= 40:
+            progress.set()
+
+    def restart(first):
+        assert progress.wait(30)
+        first.kill()
+        first.wait(timeout=10)
+        second.__enter__()
+
+    second = serve(manifest.directory, "--port", port)
+    with (
+        serve(manifest.directory, "--port", port) as (first, _),
+        open_pipeline(manifest, fleet, "remote", session=places, depth=5) as pipeline,
+    ):
+        killer = threading.Thread(target=restart, args=(first,))
+        killer.start()
+        try:
+            results, measured = pipeline.map(items, progress=tell)
+        finally:
+            killer.join(timeout=60)
+            second.__exit__(None, None, None)
+    assert [result.item for result in results] == list(range(200))
+    assert all(np.array_equal(a.require()["y"], b.require()["y"]) for a, b in zip(results, expected, strict=True))
+    assert measured.faults
+    assert {fault.kind for fault in measured.faults} == {"server"}
+    assert all(fault.recovered_s is not None for fault in measured.faults)
+    assert max(result.attempts for result in results) > 1
+    print(f"recovered in {max(f.recovered_s - f.detected_s for f in measured.faults):.2f} s")
+
+
+def test_the_next_endpoint_takes_over_from_one_that_hangs(chain, server):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute_place = f"127.0.0.1:{mute.getsockname()[1]}"
+        places = endpoints([mute_place, server.address], server.address)
+        deadlines = Deadlines(first_s=3.0)
+        with open_pipeline(*chain, "remote", session={"endpoints": places}, deadlines=deadlines, warmup_items=0) as pipeline:
+            results, measured = pipeline.map([item(100 + n) for n in range(10)])
+    assert values(results) == [102.0 + n for n in range(10)]
+    assert server.address in measured.faults[0].detail
+
+
+def test_fallback_devices_lend_their_endpoints(chain, server):
+    places = {"d0": server.address, "d1": f"127.0.0.1:{free_port()}"}
+    with open_pipeline(*chain, "remote", session={"endpoints": places}, fallbacks={1: ("d0",)}) as pipeline:
+        results, _ = pipeline.map([item(1)])
+    assert values(results) == [3.0]
+
+
+def test_nobody_there_fails_the_start_in_time_and_names_the_place(chain):
+    place = f"127.0.0.1:{free_port()}"
+    begin = time.monotonic()
+    with pytest.raises(PipelineError, match=f"stage 0 on 'd0' could not start: {place}/stage_1: UNAVAILABLE"):
+        open_pipeline(*chain, "remote", session={"endpoints": endpoints(place, place), "connect_s": 0.3})
+    assert time.monotonic() - begin < 3.0
+
+
+def test_a_server_without_the_model_is_named(chain, server):
+    with pytest.raises(PipelineError, match="has no model 'absent' that is ready"):
+        open_pipeline(*chain, "remote", session={"endpoints": endpoints(f"{server.address}/absent"), "connect_s": 0.2})
+
+
+def test_a_server_that_stays_away_fails_items_by_name_and_closes_in_time(chain):
+    running = StageServer({"stage_1": Adder(0), "stage_2": Adder(1)}).start()
+    session = {"endpoints": endpoints(running.address, running.address), "patience_s": 0.5}
+    with open_pipeline(*chain, "remote", session=session) as pipeline:
+        pipeline.map([item(1)])
+        running.close()
+        results, measured = pipeline.map([item(2)])
+    assert "no answer from" in results[0].error
+    assert measured.faults[0].recovered_s is None
+
+
+def test_close_ends_a_request_that_is_under_way(chain):
+    with StageServer({"stage_1": Adder(0, 5.0), "stage_2": Adder(1)}, threads=1) as slow:
+        session = {"endpoints": endpoints(slow.address, slow.address)}
+        with open_pipeline(*chain, "remote", session=session) as pipeline:
+            pipeline.executor.submit(0, item(1))
+            time.sleep(0.2)
+            begin = time.monotonic()
+        assert time.monotonic() - begin < 2.0
+        assert not [
+            thread for thread in threading.enumerate() if thread.name.startswith("stage-") and "server" not in thread.name
+        ]
+
+
+@pytest.mark.parametrize(
+    ("session", "message"),
+    [
+        ({"endpoint": {}}, "unknown option 'endpoint' of the remote executor; did you mean 'endpoints'"),
+        ({"endpoints": {"d7": "h:1"}}, "'d7' is no device and no stage"),
+        ({"endpoints": {"d0": "localhost"}}, "expected host:port or host:port/model, got 'localhost'"),
+        ({"endpoints": ["h:1"]}, "expected a mapping of devices or stages to host:port, got list"),
+    ],
+)
+def test_wrong_options_are_one_line(chain, session, message):
+    with pytest.raises(ConfigError, match=message):
+        open_pipeline(*chain, "remote", session=session)
+
+
+def test_options_that_cannot_be_kept_are_refused(chain):
+    with pytest.raises(ConfigError, match="takes items one by one"):
+        open_pipeline(*chain, "remote", micro_batch=4)
+
+
+def test_a_missing_package_names_the_extra(chain, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'multi-edge-bench\[remote\]'"):
+        open_pipeline(*chain, "remote", session={"endpoints": endpoints("127.0.0.1:1", "127.0.0.1:1")})
