@@ -91,7 +91,7 @@ class PipelineModel:
         if not folder:
             return
         extra = {"fidelity": said["fidelity"].top1_agreement, "max_absolute_error": said["fidelity"].max_absolute_error}
-        configuration = {**self.configuration, "weights": weights, "model": str(said["model"])}
+        configuration = {**self.configuration, "weights": weights, "model": said["model"].parent.name}
         graph = read_graph(said["model"])
         result = make_result(
             title, said["measurements"], plan=said["plan"], configuration=configuration, extra=extra, graph=graph
