@@ -4,8 +4,11 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,3 +53,17 @@ def _stages(directory, options):
     from multiedge.onnx_io import read_manifest
 
     return len(chosen(read_manifest(directory), options[options.index("--device") + 1] if "--device" in options else None))
+
+
+def listens_beyond_loopback(pid):
+    """Addresses other than loopback on which a process or a descendant of it takes connections."""
+    found = []
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            found += [each.laddr.ip for each in process.net_connections(kind="inet") if each.status == psutil.CONN_LISTEN]
+    return [address for address in found if not is_loopback(address)]
+
+
+def is_loopback(address):
+    parsed = ip_address(address)
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback

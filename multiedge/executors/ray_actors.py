@@ -60,6 +60,10 @@ class DeviceActor:
     def pid(self) -> int:
         return os.getpid()
 
+    def node_id(self) -> str:
+        """The node of the cluster on which Ray placed the actor."""
+        return str(ray_module().get_runtime_context().get_node_id())
+
     def memory(self) -> MemoryReading:
         return read_memory()
 
