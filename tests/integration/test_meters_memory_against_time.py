@@ -6,9 +6,15 @@ import os
 import re
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import onnx
+import psutil
 import pytest
 
+import multiedge as me
+from multiedge.executors import open_pipeline
 from multiedge.meters.memory import read_memory, reset_peak
 
 TIME = "/usr/bin/time"
@@ -46,3 +52,39 @@ def test_reset_starts_a_phase_of_its_own():
         pytest.skip("this system does not let a process reset its peak")
     after = read_memory()
     assert before.peak_bytes - after.peak_bytes > 64 << 20
+
+
+@pytest.mark.skipif(not os.path.exists(TIME), reason="GNU time is not installed (apt-get install time)")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is Linux's")
+def test_each_worker_of_a_pipeline_reports_what_gnu_time_sees(tmp_path, monkeypatch):
+    """The pipeline's own workers, each started under `time -v`."""
+    light = Path(onnx.__file__).parent / "backend/test/data/light/light_squeezenet.onnx"
+    fleet = me.Fleet((me.Device("a", speed=1.0), me.Device("b", speed=1.0)), name="two")
+    graph = me.read_graph(light)
+    half = len(graph.nodes) // 2
+    stages = [me.Stage.span("a", 0, half), me.Stage.span("b", half, len(graph.nodes))]
+    manifest = me.write_parts(graph, me.plan_by_hand(me.profile_model(graph, fleet), fleet, stages), tmp_path / "parts")
+    timed = tmp_path / "python"
+    timed.write_text(f'#!/bin/sh\nexec {TIME} -v -o {tmp_path}/time-$$ {sys.executable} "$@"\n', encoding="utf-8")
+    timed.chmod(0o755)
+    monkeypatch.setattr("multiedge.executors.worker_process.sys.executable", str(timed))
+    # The process that was started is now `time`; the worker is its child.
+    monkeypatch.setattr("multiedge.executors.worker_process.read_memory", lambda pid: read_memory(child_of(pid)))
+    with open_pipeline(manifest, fleet) as pipeline:
+        _, measurements = pipeline.map(me.random_inputs(graph, seed=seed) for seed in range(10))
+    files = wait_for(lambda: [path for path in tmp_path.glob("time-*") if "Maximum" in path.read_text()], count=2)
+    seen = [re.search(r"Maximum resident set size \(kbytes\): (\d+)", path.read_text()) for path in files]
+    outside = sorted(int(found.group(1)) * 1024 for found in seen if found)
+    reported = sorted(memory.peak_bytes or 0 for memory in measurements.memory)
+    assert reported == pytest.approx(outside, rel=0.05)
+
+
+def child_of(pid):
+    return next((child.pid for child in psutil.Process(pid).children()), pid)
+
+
+def wait_for(look, count, seconds=10.0):
+    until = time.monotonic() + seconds
+    while len(look()) < count and time.monotonic() < until:
+        time.sleep(0.05)
+    return look()
