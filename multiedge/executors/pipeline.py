@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -25,10 +25,13 @@ log = logging.getLogger(__name__)
 class Pipeline:
     """A running plan; a context manager. Warm-up items are run before the first `map` only."""
 
-    def __init__(self, executor: Executor, options: RunOptions, devices: Sequence[Device] = ()) -> None:
+    def __init__(
+        self, executor: Executor, options: RunOptions, devices: Sequence[Device] = (), plan: Mapping[str, Any] | None = None
+    ) -> None:
         self.executor = executor
         self.options = options
         self._devices = devices
+        self._planned_bytes = planned_bytes(plan or {})
         self._warm = False
 
     def map(
@@ -50,7 +53,9 @@ class Pipeline:
             progress=progress,
             meters=open_meters(self._devices, is_emulated=self.options.emulation.speed),
         )
-        return results, replace(measurements, settings={**measurements.settings, "providers": providers(self._devices)})
+        memory = tuple(replace(found, planned_bytes=self._planned_bytes.get(found.device)) for found in measurements.memory)
+        settings = {**measurements.settings, "providers": providers(self._devices)}
+        return results, replace(measurements, memory=memory, settings=settings)
 
     def close(self) -> None:
         self.executor.close()
@@ -76,7 +81,7 @@ def open_pipeline(
     fleet = fleet or bare_fleet(manifest)
     running: Executor = EXECUTORS.load(executor)(manifest, fleet, settings)
     running.start()
-    return Pipeline(running, settings, [fleet.device(name) for name in device_names(manifest)])
+    return Pipeline(running, settings, [fleet.device(name) for name in device_names(manifest)], manifest.plan)
 
 
 def bare_fleet(manifest: Manifest) -> Fleet:
@@ -98,6 +103,15 @@ def providers(devices: Iterable[Device]) -> dict[str, str]:
             if found[device.name] != CUDA:
                 log.warning("device '%s' is a GPU, but onnxruntime has no CUDA here: its stages run on the CPU", device.name)
     return found
+
+
+def planned_bytes(plan: Mapping[str, Any]) -> dict[str, int]:
+    """Bytes that a plan (plan.json's) expects each device to take; nothing for a plan without estimates."""
+    found: dict[str, int] = {}
+    for stage in plan.get("stages", ()):
+        for device in (stage["device"], *stage.get("replicas", ())):
+            found[device] = found.get(device, 0) + int(stage.get("memory_bytes", 0))
+    return {device: nbytes for device, nbytes in found.items() if nbytes}
 
 
 def device_names(manifest: Manifest) -> tuple[str, ...]:
