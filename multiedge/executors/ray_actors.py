@@ -125,13 +125,16 @@ class RayExecutor(ThreadsExecutor):
         if os.environ.get("RAY_ADDRESS"):
             self._ray.init(**quiet)
         else:
-            self._ray.init(address="local", include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
+            self._start_on_loopback(quiet)
         self._owns_ray = True
-        if not os.environ.get("RAY_ADDRESS") and self._ray.util.get_node_ip_address() != LOOPBACK:
+
+    def _start_on_loopback(self, quiet: Mapping[str, Any]) -> None:
+        if self._ray.util.get_node_ip_address() != LOOPBACK:
             raise PipelineError(
                 f"Ray would listen beyond this machine, because it was imported before; set {LOOPBACK_ONLY}=0 first, "
                 "or call ray.init yourself"
             )
+        self._ray.init(address="local", include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
 
     def _is_pinned(self) -> bool:
         """Whether the cluster says which node is which device; PipelineError if it leaves out one of the plan's."""

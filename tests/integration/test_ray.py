@@ -138,6 +138,15 @@ def wait_until_gone(pid, patience_s=10.0):
     return not psutil.pid_exists(pid) or bool(gone) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
+def test_a_ray_that_would_listen_beyond_loopback_is_not_started(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "10.0.0.5")
+    monkeypatch.setattr(ray, "init", lambda **options: pytest.fail("Ray was started"))
+    with pytest.raises(PipelineError, match="set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 first"):
+        open_pipeline(synthetic_chain(tmp_path, stages=2), synthetic_fleet(2), "ray")
+
+
 def test_fallbacks_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="the ray executor takes no fallbacks"):
         open_pipeline(synthetic_chain(tmp_path, stages=2), synthetic_fleet(2), "ray", fallbacks={0: ("d1",)})
