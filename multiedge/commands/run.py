@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenario", default="offline", help=f"{', '.join(SCENARIOS)} (default: offline)")
     parser.add_argument("--rate", type=float, metavar="PER_S", help="items per second, for --scenario server")
     parser.add_argument("--executor", default="processes", help="how to run (default: processes)")
+    parser.add_argument(
+        "--endpoint", action="append", default=[], metavar="DEVICE=HOST:PORT[/MODEL]", help="for --executor remote; repeatable"
+    )
     parser.add_argument("--transport", default="auto", help="auto, shared-memory or pipe (default: auto)")
     parser.add_argument("--depth", type=int, metavar="N", help="items under way at once (default: enough for every stage)")
     parser.add_argument("--micro-batch", type=int, default=1, metavar="N", help="join up to N waiting items (default: 1)")
@@ -127,7 +130,19 @@ def run_options(args: argparse.Namespace, fleet: Fleet, replan: Replanner | None
         emulation=Emulation() if args.emulate else Emulation.none(),
         trace=trace,
         replan=replan,
+        session={"endpoints": parse_endpoints(args.endpoint)} if args.endpoint else {},
     )
+
+
+def parse_endpoints(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Endpoints by device, in the order given, from 'device=host:port' texts."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        device, _, address = text.partition("=")
+        if not device or ":" not in address:
+            raise ConfigError(f"--endpoint: expected DEVICE=HOST:PORT, got '{text}'")
+        found.setdefault(device, []).append(address)
+    return found
 
 
 def read_items(args: argparse.Namespace, manifest: Manifest) -> tuple[Iterable[Tensors], int]:
