@@ -3,10 +3,12 @@
     python benchmarks/profile.py [NAME ...] [--segments 20] [--seed 0] [--budget-s 8] [--json]
 
 For each model: how many nodes got their time by name, by output tensor or as part of a fused node; how far the scaled
-sum of node times is from the unprofiled latency measured anew; and how far the sum over random segments is from
-timing those segments as sub-models, before any segment timing is fed back. Whole model and segments are timed in turn, so
-that a slow spell of the machine meets all of them, and by processor time, which with one thread is the time on a machine that
-does nothing else.
+sum of node times is from the unprofiled latency, which is timed in turn with the profiled one; and how far the sum over random
+segments is from timing those segments as sub-models, before any segment timing is fed back. A segment has at least a tenth
+of the model's time and may begin and end inside what onnxruntime fuses. Each is timed in turn with the whole model, so that
+a slow spell of the machine meets both, and by processor time, which with one thread is the time on a machine that does
+nothing else. "drift" is how much faster or slower the machine had become by then: errors smaller than it say little
+where things were not timed in turn.
 """
 
 from __future__ import annotations
@@ -67,6 +69,7 @@ class Result:
     coverage: float
     latency_ms: float
     sum_error: float
+    drift: float
     segments: int
     segment_error_median: float
     segment_error_p90: float
@@ -84,14 +87,15 @@ def path_of(name: str) -> Path:
     return exported()
 
 
-def random_cuts(graph: Graph, count: int, seed: int) -> list[tuple[int, int]]:
-    """Segments [start, stop) with ends where the model is cut at no more than two tensors, at least a tenth of it long."""
+def random_cuts(profile: Profile, count: int, seed: int) -> list[tuple[int, int]]:
+    """Segments [start, stop) with ends where the model is cut at no more than two tensors and at least a tenth of its time."""
+    graph, passed_s = profile.graph, np.concatenate([[0.0], np.cumsum(profile.seconds["host"])])
     ends = [cut.after for cut in graph.cuts if 1 <= len(cut.tensors) <= 2] + [len(graph.nodes)]
     generator = np.random.default_rng(seed)
     found: list[tuple[int, int]] = []
     while len(found) < count:
         start, stop = sorted(generator.choice(ends, 2, replace=False).tolist())
-        if stop - start >= len(graph.nodes) / 10:
+        if passed_s[stop] - passed_s[start] >= passed_s[-1] / 10:
             found.append((start, stop))
     return found
 
@@ -99,7 +103,7 @@ def random_cuts(graph: Graph, count: int, seed: int) -> list[tuple[int, int]]:
 def segment_times(
     graph: Graph, spans: Sequence[tuple[int, int]], profile: Profile, seed: int
 ) -> tuple[list[tuple[float, float]], float]:
-    """(predicted, measured) seconds of each segment, and the whole model's processor time measured anew.
+    """(predicted, measured) seconds of each segment, and the whole model's processor time meanwhile.
 
     What is measured is corrected by how fast the machine is at the moment, from the whole model's latency then and when
     the profile was made."""
@@ -149,7 +153,7 @@ def measure(name: str, segments: int, seed: int, budget_s: float) -> Result:
     profile = MeasuredProfiler(budget_s=budget_s, seed=seed).profile(graph, FLEET)
     measured_s = time.perf_counter() - began
     host = profile.settings["host"]["1"]
-    spans = random_cuts(graph, segments, seed)
+    spans = random_cuts(profile, segments, seed)
     pairs, latency_s = segment_times(graph, spans, profile, seed)
     errors = [abs(predicted - measured) / measured for predicted, measured in pairs]
     share = float(profile.seconds["host"].sum() / static.seconds["host"].sum())
@@ -166,8 +170,9 @@ def measure(name: str, segments: int, seed: int, budget_s: float) -> Result:
         measured_s=measured_s,
         **{key: coverage[key] for key in ("by_name", "by_tensor", "fused", "folded")},
         coverage=coverage["attributed"],
-        latency_ms=latency_s * 1e3,
-        sum_error=abs(total * host["cpu_s"] / host["latency_s"] - latency_s) / latency_s,
+        latency_ms=host["latency_s"] * 1e3,
+        sum_error=abs(total - host["latency_s"]) / host["latency_s"],
+        drift=latency_s / host["cpu_s"] - 1,
         segments=len(errors),
         segment_error_median=float(np.median(errors)),
         segment_error_p90=float(np.quantile(errors, 0.9)),
@@ -177,7 +182,17 @@ def measure(name: str, segments: int, seed: int, budget_s: float) -> Result:
 
 def table(results: Sequence[Result]) -> Table:
     found = Table(title="Profiles against the clock, 1 thread", title_justify="left")
-    for head in ("model", "nodes", "GMACs", "M param.", "name/tensor/fused/folded", "time told", "latency ms", "sum error"):
+    for head in (
+        "model",
+        "nodes",
+        "GMACs",
+        "M param.",
+        "named/tensor/fused/folded",
+        "time told",
+        "latency ms",
+        "sum error",
+        "drift",
+    ):
         found.add_column(head, justify="right")
     for head in ("segments: median", "p90", "static: median", "profiled in s"):
         found.add_column(head, justify="right")
@@ -191,6 +206,7 @@ def table(results: Sequence[Result]) -> Table:
             f"{row.coverage:.1%}",
             f"{row.latency_ms:.2f}",
             f"{row.sum_error:.2%}",
+            f"{row.drift:+.0%}",
             f"{row.segment_error_median:.1%}",
             f"{row.segment_error_p90:.1%}",
             f"{row.static_error_median:.1%}",
@@ -217,7 +233,7 @@ def main() -> int:
     if args.json:
         print(json.dumps({"devices": speed_data(FLEET), "rows": [asdict(row) for row in results]}, indent=1))
     else:
-        Console(width=170).print(table(results))
+        Console(width=190).print(table(results))
     return 0
 
 

@@ -1,6 +1,6 @@
 """The command `multiedge`: one line of help per subcommand, one line of error for bad input.
 
-Each subcommand is a module of `multiedge.commands` with `HELP`, `add_arguments(parser)` and `run(args) -> exit status`;
+Each subcommand is a module of `multiedge.commands` with `add_arguments(parser)` and `run(args) -> exit status`;
 it is imported only when it is asked for.
 """
 

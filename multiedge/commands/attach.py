@@ -8,8 +8,6 @@ import json
 from multiedge.attach import PARADIGM, Attachment, attach, detach, find
 from multiedge.host import host_folder
 
-HELP = "put the paradigm into a checkout of KubeEdge Ianvs"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkout", metavar="PATH_TO_IANVS", help="folder of the checkout, the one that holds core/")

@@ -12,8 +12,6 @@ from multiedge.commands.profile import progress_bar
 from multiedge.errors import ConfigError
 from profilers.calibration import devices_yaml, measure
 
-HELP = "measure this machine for devices.yaml"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the runtime (default: 1)")

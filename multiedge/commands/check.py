@@ -15,7 +15,6 @@ from rich.table import Table
 from multiedge.check import DEFAULT_TOLERANCE, CheckReport, check
 from multiedge.commands.profile import parse_shapes
 
-HELP = "prove that the parts equal the whole"
 LEVELS = ("disabled", "basic", "extended", "all")
 DEFAULT_LEVELS = ("disabled", "all")
 """Equality to the bit needs optimisations off, since some cross a cut; a run has them on."""

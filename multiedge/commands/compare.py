@@ -32,7 +32,6 @@ from multiedge.report.pareto import Point, draw
 from multiedge.run import plan_model
 from partitioners import PARTITIONERS
 
-HELP = "all strategies side by side"
 ORACLES = ("brute_force",)
 """Strategies that try everything: for tests of the others, and run only when they are asked for."""
 WIDTH = 124

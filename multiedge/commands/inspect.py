@@ -18,8 +18,6 @@ from multiedge.onnx_io.cuts import cheapest_cuts
 from multiedge.quantity import human_bytes
 from multiedge.run import profile_model
 
-HELP = "size, MACs, operators and cheapest cuts of a model"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="ONNX file")

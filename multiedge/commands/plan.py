@@ -30,7 +30,6 @@ from multiedge.run import DEFAULT_PROFILER, DEFAULT_STRATEGY, plan_model, profil
 from partitioners import PARTITIONERS
 from partitioners.contract import OBJECTIVES
 
-HELP = "decide which nodes run on which device"
 WIDTH = 120
 """Columns that the table needs: a narrower terminal wraps its lines, which loses nothing."""
 

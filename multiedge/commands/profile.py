@@ -28,7 +28,6 @@ from profilers.merge import merge, profile_of_trace
 from profilers.pipeedge import write_profiler_results
 from profilers.summary import Row, costliest_nodes, costliest_operators, headline, summary, warnings
 
-HELP = "what each node and each cut costs"
 HOST = "host"
 
 

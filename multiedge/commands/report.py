@@ -19,7 +19,6 @@ from multiedge.report.standings import Group, board_rows, groups, rank
 from multiedge.report.trace import write_trace
 from multiedge.report.units import human
 
-HELP = "results as a page, a table or a trace"
 DEFAULT_PAGE = "report.html"
 
 

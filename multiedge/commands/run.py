@@ -35,7 +35,6 @@ from multiedge.report.encode import plain_data
 from multiedge.report.results import make_result, to_json, write_text
 from multiedge.report.units import human
 
-HELP = "run a plan as a pipeline and measure it"
 DISTINCT = 16
 """Random items that are made; longer runs repeat them, so that making them costs no time of the run."""
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}

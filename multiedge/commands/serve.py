@@ -14,7 +14,6 @@ from multiedge.executors.server import LOOPBACK, StageServer
 from multiedge.onnx_io import read_manifest
 from multiedge.plan import Manifest, Part
 
-HELP = "host stages of a plan for pipelines elsewhere"
 DEFAULT_PORT = 8081
 
 

@@ -29,7 +29,6 @@ from multiedge.trace import Trace
 from multiedge.trace_file import read_trace
 from partitioners.replan import replan
 
-HELP = "a plan on a changing fleet, without running it"
 FIGURES = ("fps", "fps_predicted", "latency_mean_s", "latency_p90_s", "energy_per_item_j", "utilisation", "completed", "failed")
 
 

@@ -21,8 +21,6 @@ from multiedge.plan import Manifest, Plan, Stage, relay_transfers
 from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
 
-HELP = "cut a model into parts"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="ONNX file")
