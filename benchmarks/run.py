@@ -25,7 +25,7 @@ SECONDS = 1800
 
 SCRIPTS = {
     "split": "Cutting a model: ours, `onnx.utils.extract_model`, onnx_ir, and copying the bytes",
-    "profile": "How well profiles agree with the clock",
+    "profiling": "How well profiles agree with the clock",
     "plan": "Strategies against the optimum",
     "pipeline": "A running pipeline against its slowest stage, one session, and other transports",
     "job": "A whole job: ours, and stages one after the other in one process",

@@ -25,7 +25,8 @@ class Board:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(fd, size)
         os.close(fd)
-        self.cells: npt.NDArray[np.float64] = np.memmap(path, dtype=np.float64, mode="r+", shape=(size // 8,))
+        # A plain view: a memmap runs Python code for every single number.
+        self.cells: npt.NDArray[np.float64] = np.asarray(np.memmap(path, dtype=np.float64, mode="r+", shape=(size // 8,)))
         self.sent = self.cells[_FIXED : _FIXED + MOST_TRANSFERS]
         self.taken = self.cells[_FIXED + MOST_TRANSFERS :]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from multiedge.executors.contract import Array, Result
-from multiedge.transports.message import Message
+from multiedge.transports.message import Message, log_rows
 
 REORDER = 4
 """Items may overtake the oldest unanswered one by so many times the depth."""
@@ -115,5 +115,5 @@ def joined(entry: Pending, tensors_of: Mapping[int, tuple[str, ...]], outputs: I
 
 def merged_log(entry: Pending) -> list[list[Any]]:
     """Everything that happened to the item, each event once, in the order of time."""
-    rows = {tuple(row) for message in entry.got.values() for row in message.log}
+    rows = {tuple(row) for message in entry.got.values() for row in log_rows(message.log)}
     return [list(row) for row in sorted(rows, key=lambda row: row[3])]

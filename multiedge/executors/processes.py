@@ -25,7 +25,7 @@ from multiedge.measurements import Event
 from multiedge.plan import CALLER, Manifest
 from multiedge.transports import TRANSPORTS, rundir
 from multiedge.transports.links import LinkShaper, Mailbox
-from multiedge.transports.message import Address, Endpoint, Message
+from multiedge.transports.message import Address, Endpoint, Message, join_logs, log_row
 
 TICK_S = 0.02
 """How often workers are looked at."""
@@ -175,12 +175,11 @@ class ProcessesExecutor(Closing):
                 self._mailbox.put(message)
         now = time.monotonic()
         for message in self._mailbox.take(now):
-            entry = self.ledger.accept(message, self.routes.sinks)
             if self.options.record_events and message.arrays:
                 stop = max(message.due_s, message.sent_s) if message.due_s > message.sent_s else now
-                message.log.append(  # type: ignore[attr-defined]
-                    ["transfer", CALLER, message.source, message.sent_s, stop, message.nbytes, CALLER_NAME]
-                )
+                row = log_row("transfer", CALLER, message.source, message.sent_s, stop, message.nbytes, CALLER_NAME)
+                message = message._replace(log=join_logs((message.log, row)))
+            entry = self.ledger.accept(message, self.routes.sinks)
             if entry is not None:
                 self._complete(entry)
         self._look()

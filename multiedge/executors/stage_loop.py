@@ -8,7 +8,6 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,12 +17,10 @@ from multiedge.executors.emulation import Pace
 from multiedge.executors.routing import Routes
 from multiedge.plan import CALLER
 from multiedge.transports.links import LinkShaper, Mailbox
-from multiedge.transports.message import Address, Endpoint, Message
+from multiedge.transports.message import Address, Endpoint, Message, join_logs, log_row
 
 CALLER_NAME = "caller"
 """The caller's name as a peer."""
-
-Log = list[list[Any]]
 
 
 class StageLoop:
@@ -40,7 +37,7 @@ class StageLoop:
         self._routes = Routes((), ())
         self._sessions: Mapping[int, Session] = {}
         self._waiting: dict[tuple[int, int], dict[int, Message]] = {}
-        self._logs: dict[tuple[int, int], Log] = {}
+        self._logs: dict[tuple[int, int], list[bytes]] = {}
         self._ready: list[tuple[int, int]] = []
         self._idle_since_s = time.monotonic()
 
@@ -80,12 +77,11 @@ class StageLoop:
         self.board.taken[number] += 1
         move = self._routes.transfers[number]
         key = (move.target, message.address.sequence)
-        log = self._logs.setdefault(key, [])
-        log.extend(list(row) for row in message.log)
         if self._record:
             arrived = now_s if self._idle_since_s <= message.sent_s else message.due_s
             stop = max(message.sent_s, arrived)
-            log.append(["transfer", move.target, message.source, message.sent_s, stop, message.nbytes, self.device])
+            row = log_row("transfer", move.target, message.source, message.sent_s, stop, message.nbytes, self.device)
+            self._logs.setdefault(key, []).extend((message.log, row))
         got = self._waiting.setdefault(key, {})
         got[number] = message
         if got.keys() >= self._entering[move.target]:
@@ -130,9 +126,9 @@ class StageLoop:
         for place, sequence in enumerate(sequences):
             log = self._logs.pop((stage, sequence), [])
             if self._record and not failed[place]:
-                log.append(["compute", stage, self.device, start, stop, 0, ""])
+                log.append(log_row("compute", stage, self.device, start, stop, 0, ""))
             address = next(iter(got[place].values())).address
-            self._send(stage, address, {**given[place], **made[place]}, failed[place], log)
+            self._send(stage, address, {**given[place], **made[place]}, failed[place], join_logs(log))
 
     def _tensors(self, messages: Mapping[int, Message]) -> dict[str, Array]:
         names = self._routes.transfers
@@ -143,7 +139,7 @@ class StageLoop:
             for name, array in zip(names[number].tensors, message.arrays, strict=True)
         }
 
-    def _send(self, stage: int, address: Address, tensors: Mapping[str, Array], error: str, log: Log) -> None:
+    def _send(self, stage: int, address: Address, tensors: Mapping[str, Array], error: str, log: bytes) -> None:
         """Sends what each later stage needs. A failure travels as the tensors would, so that every end hears of it."""
         for number in self._leaving[stage]:
             move = self._routes.transfers[number]

@@ -12,7 +12,7 @@ import heapq
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from multiedge.fleet import Link
 from multiedge.transports.message import Message
@@ -97,7 +97,7 @@ class Mailbox:
         self._held = [entry for entry in self._held if not any(entry[2] is each for each in lost)]
         heapq.heapify(self._held)
         for message in lost:
-            self.put(replace(message, due_s=shaper.due_s(source, message.nbytes, now_s)))
+            self.put(message._replace(due_s=shaper.due_s(source, message.nbytes, now_s)))
 
     def clear(self) -> None:
         self._held.clear()

@@ -1,29 +1,31 @@
 """One message: the tensors that a stage sends to another for one item, and its form in bytes.
 
-    4 bytes length of the header | header (JSON) | padding to 64 | tensor | padding to 64 | tensor ...
+    head (fixed) | source | specs (JSON) | error | log | padding to 64 | tensor | padding to 64 | tensor ...
 
-Strings travel inside the header, everything else as its bytes. Decoding copies nothing: arrays are views of the
-buffer that the message lies in.
+Decoding copies nothing but strings: arrays are views of the buffer that the message lies in. What repeats from message
+to message, the dtypes and shapes, is parsed once.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
-_LENGTH = struct.Struct("<I")
+_HEAD = struct.Struct("<ddIIII")
+_TEXT = "text"
+_LAYOUTS = 1024
+"""How many combinations of dtypes and shapes are remembered."""
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """Which message: `epoch` counts the placements of a run, `transfer` is its number in the routes, `ticket` the
     place that the item has among those under way, `sequence` the item's number in the order of submission."""
 
@@ -33,11 +35,9 @@ class Address:
     sequence: int
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """`arrays` in the order of the transfer's tensors, or empty with an `error`. `sent_s` and `due_s` are the moments
-    at which it was sent and may be taken (CLOCK_MONOTONIC); `log` is what happened to the item so far, as rows of
-    [kind, stage, device, start_s, stop_s, nbytes, peer]."""
+    at which it was sent and may be taken (CLOCK_MONOTONIC); `log` is what happened to the item so far: see `log_row`."""
 
     address: Address
     source: str = ""
@@ -45,11 +45,26 @@ class Message:
     error: str = ""
     sent_s: float = 0.0
     due_s: float = 0.0
-    log: Sequence[Sequence[Any]] = field(default_factory=tuple)
+    log: bytes = b""
 
     @property
     def nbytes(self) -> int:
         return sum(array.nbytes for array in self.arrays)
+
+
+def log_row(kind: str, stage: int, device: str, start_s: float, stop_s: float, nbytes: int, peer: str) -> bytes:
+    """One event in the form in which it travels; rows are joined by `join_logs`."""
+    return json.dumps([kind, stage, device, start_s, stop_s, nbytes, peer], separators=(",", ":")).encode()
+
+
+def join_logs(logs: Iterable[bytes]) -> bytes:
+    return b",".join(filter(None, logs))
+
+
+def log_rows(log: bytes) -> list[list[Any]]:
+    """The events of a log, as lists of `log_row`'s arguments."""
+    found: list[list[Any]] = json.loads(b"[" + log + b"]")
+    return found
 
 
 class Endpoint(Protocol):
@@ -78,38 +93,25 @@ class Endpoint(Protocol):
     def close(self) -> None: ...
 
 
-def _aligned(offset: int) -> int:
-    return -(-offset // ALIGNMENT) * ALIGNMENT
+Spec = tuple[str, tuple[int, ...], int]
+"""Of one array: dtype (or 'text'), shape, bytes of its payload."""
 
 
 def plan_layout(message: Message) -> tuple[bytes, list[tuple[int, Array]], int]:
     """Header, (offset, array) of each payload, and the bytes that all of it takes."""
-    specs: list[list[Any]] = []
-    placed: list[Array] = []
-    for array in message.arrays:
-        if array.dtype.hasobject or array.dtype.kind in "US":
-            specs.append(["text", list(array.shape), array.ravel().tolist()])
-        else:
-            array = np.asarray(array, order="C")
-            specs.append([array.dtype.str, list(array.shape)])
-            placed.append(array)
-    head = [message.source, message.error, message.sent_s, message.due_s, message.log, specs]
-    header = json.dumps(head, separators=(",", ":"), default=_plain).encode()
-    offset, payloads = _aligned(_LENGTH.size + len(header)), []
-    for array in placed:
-        payloads.append((offset, array))
-        offset = _aligned(offset + array.nbytes)
-    return header, payloads, offset
+    payloads = [_payload(array) for array in message.arrays]
+    specs, offsets, size = _layout(tuple(spec for spec, _ in payloads))
+    source, error = message.source.encode(), message.error.encode()
+    head = _HEAD.pack(message.sent_s, message.due_s, len(source), len(specs), len(error), len(message.log))
+    header = b"".join((head, source, specs, error, message.log))
+    start = _aligned(len(header))
+    placed = [(start + offset, array) for offset, (_, array) in zip(offsets, payloads, strict=True)]
+    return header, placed, start + size
 
 
-def _plain(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value.item()
-
-
-def write(buffer: memoryview | bytearray, header: bytes, payloads: Sequence[tuple[int, Array]]) -> None:
+def write(buffer: Any, header: bytes, payloads: Sequence[tuple[int, Array]]) -> None:
     """Puts a planned message into `buffer`."""
-    _LENGTH.pack_into(buffer, 0, len(header))
-    buffer[_LENGTH.size : _LENGTH.size + len(header)] = header
+    buffer[: len(header)] = header
     for offset, array in payloads:
         np.ndarray(array.shape, array.dtype, buffer, offset)[...] = array
 
@@ -124,17 +126,56 @@ def encode(message: Message) -> bytearray:
 
 def decode(address: Address, buffer: Any) -> Message:
     """The message in `buffer`; its arrays are read-only views of it."""
-    (length,) = _LENGTH.unpack_from(buffer, 0)
-    source, error, sent_s, due_s, log, specs = json.loads(bytes(buffer[_LENGTH.size : _LENGTH.size + length]))
-    offset, arrays = _aligned(_LENGTH.size + length), []
-    for kind, shape, *text in specs:
-        if kind == "text":
-            array: Array = np.empty(len(text[0]), dtype=object)
-            array[:] = text[0]
-            arrays.append(array.reshape(shape))
-            continue
-        view: Array = np.ndarray(shape, np.dtype(kind), buffer, offset)
-        view.flags.writeable = False
-        arrays.append(view)
-        offset = _aligned(offset + view.nbytes)
-    return Message(address, source, tuple(arrays), error, sent_s, due_s, log)
+    sent_s, due_s, *lengths = _HEAD.unpack_from(buffer, 0)
+    fields, end = [], _HEAD.size
+    for length in lengths:
+        fields.append(bytes(buffer[end : end + length]))
+        end += length
+    source, specs, error, log = fields
+    start = _aligned(end)
+    arrays = tuple(_view(kind, shape, nbytes, buffer, start + offset) for kind, shape, nbytes, offset in _parsed(specs))
+    return Message(address, source.decode(), arrays, error.decode(), sent_s, due_s, log)
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // ALIGNMENT) * ALIGNMENT
+
+
+def _payload(array: Array) -> tuple[Spec, Array]:
+    """How an array is described, and what is copied: itself, or its strings as JSON."""
+    if array.dtype.hasobject or array.dtype.kind in "US":
+        text = np.frombuffer(json.dumps(array.ravel().tolist(), default=_plain).encode(), dtype=np.uint8)
+        return (_TEXT, array.shape, text.nbytes), text
+    return (array.dtype.str, array.shape, array.nbytes), array
+
+
+def _plain(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value.item()
+
+
+@lru_cache(_LAYOUTS)
+def _layout(specs: tuple[Spec, ...]) -> tuple[bytes, tuple[int, ...], int]:
+    """The specs as JSON, where each payload lies after the first, and the bytes of all of them."""
+    offsets, size = [], 0
+    for _, _, nbytes in specs:
+        offsets.append(size)
+        size = _aligned(size + nbytes)
+    return json.dumps(specs, separators=(",", ":")).encode(), tuple(offsets), size
+
+
+@lru_cache(_LAYOUTS)
+def _parsed(specs: bytes) -> tuple[tuple[str, tuple[int, ...], int, int], ...]:
+    """What `_layout` wrote, each with its offset."""
+    found = tuple((kind, tuple(shape), nbytes) for kind, shape, nbytes in json.loads(specs))
+    return tuple((*spec, offset) for spec, offset in zip(found, _layout(found)[1], strict=True))
+
+
+def _view(kind: str, shape: tuple[int, ...], nbytes: int, buffer: Any, offset: int) -> Array:
+    if kind == _TEXT:
+        text = json.loads(bytes(buffer[offset : offset + nbytes]))
+        array: Array = np.empty(len(text), dtype=object)
+        array[:] = text
+        return array.reshape(shape)
+    view: Array = np.ndarray(shape, kind, buffer, offset)
+    view.flags.writeable = False
+    return view

@@ -41,9 +41,7 @@ class PipeEndpoint:
         try:
             if peer not in self._peers:
                 self._peers[peer] = _connect(file_of(self._directory, "inbox", peer))
-            self._peers[peer].send_bytes(
-                _ADDRESS.pack(address.epoch, address.transfer, address.ticket, address.sequence) + encode(message)
-            )
+            self._peers[peer].send_bytes(_ADDRESS.pack(*address) + encode(message))
         except (OSError, EOFError):
             # Nobody reads there (any more): the one who watches the processes knows it already.
             if (connection := self._peers.pop(peer, None)) is not None:

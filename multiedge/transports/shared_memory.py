@@ -4,9 +4,9 @@ A ring has one slot per ticket, that is one per item under way, and an item owns
 answer. So a slot has one writer and one reader at a time, nobody waits for a free one, and bounded tickets are the
 back-pressure of the whole pipeline. A slot is a file in the run's folder that both ends map; it grows with the messages.
 
-The doorbell is a named pipe per process: one record of 20 bytes says which slot to read. The kernel's locks in write
-and read order the payload before the record, so no counter is shared. Records stay below PIPE_BUF, so writers never
-mix, and below the pipe's capacity, so they never block.
+The doorbell is a named pipe per process: one record of 28 bytes says which slot to read and how long it is. The kernel's
+locks in write and read order the payload before the record, so no counter is shared. Records stay below PIPE_BUF, so
+writers never mix, and below the pipe's capacity, so they never block.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from multiedge.errors import PipelineError
 from multiedge.transports.message import Address, Message, decode, plan_layout, write
 from multiedge.transports.rundir import file_of
 
-_RECORD = struct.Struct("<IIIQ")
+_RECORD = struct.Struct("<IIIQQ")
 _WAKE = 0xFFFFFFFF
 _READ_BYTES = _RECORD.size * 512
 MOST_RECORDS = 2048
 """Messages that may wait for one process: what fits into a pipe of 64 KiB, with room to spare."""
+_POPULATE = getattr(mmap, "MAP_POPULATE", 0)
+"""Maps all pages at once: taking a fault for each costs more than the copy."""
 _SLACK_BYTES = 4096
-"""Room for the header, which grows a little from stage to stage."""
+"""Room to spare, since headers grow a little with their logs."""
 
 
 class SharedMemoryEndpoint:
@@ -56,21 +58,28 @@ class SharedMemoryEndpoint:
         slot = self._slot(address, size)
         if slot is None:
             return  # the run's folder has gone, and with it everyone who could wait for this
-        write(memoryview(slot), header, payloads)
-        self._ring_bell(peer, _RECORD.pack(address.epoch, address.transfer, address.ticket, address.sequence))
+        write(slot, header, payloads)
+        self._ring_bell(peer, _RECORD.pack(*address, size))
 
     def receive(self, timeout_s: float) -> list[Message]:
-        if not self._wait(timeout_s):
+        if timeout_s > 0 and not self._wait(timeout_s):
             return []
-        data = os.read(self._inbox, _READ_BYTES)
-        addresses = (Address(*fields) for fields in _RECORD.iter_unpack(data))
-        wanted = [each for each in addresses if each.transfer != _WAKE and each.epoch >= self._oldest_epoch]
-        found = [(address, self._slot(address, 0)) for address in wanted]
-        return [decode(address, slot) for address, slot in found if slot is not None]
+        try:
+            data = os.read(self._inbox, _READ_BYTES)
+        except BlockingIOError:
+            return []
+        found = []
+        for *fields, size in _RECORD.iter_unpack(data):
+            address = Address(*fields)
+            if address.transfer != _WAKE and address.epoch >= self._oldest_epoch:
+                slot = self._slot(address, size, made=True)
+                if slot is not None:
+                    found.append(decode(address, slot))
+        return found
 
     def _wait(self, timeout_s: float) -> bool:
         """Whether there is something to read; poll counts whole milliseconds, so a shorter rest is slept."""
-        whole_ms = int(max(timeout_s, 0.0) * 1000)
+        whole_ms = int(timeout_s * 1000)
         until = time.monotonic() + timeout_s
         if self._poller.poll(whole_ms):
             return True
@@ -81,7 +90,7 @@ class SharedMemoryEndpoint:
 
     def wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            os.write(self._inbox, _RECORD.pack(0, _WAKE, 0, 0))
+            os.write(self._inbox, _RECORD.pack(0, _WAKE, 0, 0, 0))
 
     def forget(self, before_epoch: int) -> None:
         self._oldest_epoch = before_epoch
@@ -108,17 +117,18 @@ class SharedMemoryEndpoint:
             if (fd := self._bells.pop(peer, None)) is not None:
                 os.close(fd)
 
-    def _slot(self, address: Address, size: int) -> mmap.mmap | None:
-        """The mapped slot, at least `size` bytes; 0 takes it as the sender made it, None if it is void by now.
+    def _slot(self, address: Address, size: int, *, made: bool = False) -> mmap.mmap | None:
+        """The mapped slot, at least `size` bytes; None if it is void by now.
 
-        A process that is new finds records of earlier epochs in its inbox, whose slots have been removed.
+        The sender makes it; who finds it `made` is the receiver. A process that is new finds records of earlier epochs in
+        its inbox, whose slots have been removed.
         """
-        key = (address.epoch, address.transfer, address.ticket)
+        key = address[:3]
         slot = self._slots.get(key)
-        if slot is None or len(slot) < size or (size == 0 and _outgrown(slot)):
+        if slot is None or len(slot) < size:
             path = self._directory / f"slot-{key[0]}-{key[1]}-{key[2]}"
             try:
-                slot = _map(path, size)
+                slot = _map(path, 0 if made else size)
             except FileNotFoundError:
                 return None
             self._slots[key] = slot
@@ -126,19 +136,14 @@ class SharedMemoryEndpoint:
 
 
 def _map(path: Path, size: int) -> mmap.mmap:
-    """The file's memory; one that is smaller than `size` is made or grown first."""
+    """The file's memory; one that is smaller than `size` is made or grown first, with 0 it has to exist."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if size else 0), 0o600)
     try:
         if size > os.fstat(fd).st_size:
             _allocate(fd, size + _SLACK_BYTES, path)
-        return mmap.mmap(fd, 0)
+        return mmap.mmap(fd, 0, mmap.MAP_SHARED | _POPULATE)
     finally:
         os.close(fd)
-
-
-def _outgrown(slot: mmap.mmap) -> bool:
-    """Whether the sender has made the file larger than what is mapped here."""
-    return slot.size() > len(slot)
 
 
 def _allocate(fd: int, size: int, path: Path) -> None:

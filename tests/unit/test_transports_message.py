@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multiedge.transports.message import ALIGNMENT, Address, Message, decode, encode, plan_layout
+from multiedge.transports.message import ALIGNMENT, Address, Message, decode, encode, join_logs, log_row, log_rows, plan_layout
 
 HERE = Address(epoch=1, transfer=2, ticket=3, sequence=4)
 
@@ -27,7 +27,7 @@ def test_strided_arrays_and_strings_survive_side_by_side() -> None:
 
 
 def test_the_rest_of_a_message_survives() -> None:
-    sent = Message(HERE, "a", (), "it broke", 1.5, 2.5, [["compute", 0, "a", 1.0, 1.25, 0, ""]])
+    sent = Message(HERE, "a", (), "it broke", 1.5, 2.5, log_row("compute", 0, "a", 1.0, 1.25, 0, ""))
     assert decode(HERE, encode(sent)) == sent
 
 
@@ -44,3 +44,12 @@ def test_payloads_are_aligned() -> None:
     _, payloads, size = plan_layout(Message(HERE, arrays=(np.zeros(3), np.zeros(5, dtype=np.uint8))))
     assert [offset % ALIGNMENT for offset, _ in payloads] == [0, 0]
     assert size % ALIGNMENT == 0
+
+
+def test_logs_grow_row_by_row() -> None:
+    first, second = log_row("compute", 0, "a", 1.0, 1.25, 0, ""), log_row("transfer", 1, "b", 1.25, 1.5, 8, "a")
+    assert log_rows(join_logs((b"", first, second))) == [
+        ["compute", 0, "a", 1.0, 1.25, 0, ""],
+        ["transfer", 1, "b", 1.25, 1.5, 8, "a"],
+    ]
+    assert log_rows(b"") == []

@@ -1,14 +1,14 @@
 """How well profiles agree with the clock: coverage, sum and random segments, for real models.
 
-    python benchmarks/profile.py [NAME ...] [--segments 20] [--seed 0] [--budget-s 8] [--json]
+    python benchmarks/profiling.py [NAME ...] [--segments 20] [--seed 0] [--budget-s 8] [--json]
 
 For each model: how many nodes got their time by name, by output tensor or as part of a fused node; how far the scaled
 sum of node times is from the unprofiled latency, which is timed in turn with the profiled one; and how far the sum over random
 segments is from timing those segments as sub-models, before any segment timing is fed back. A segment has at least a tenth
 of the model's time and may begin and end inside what onnxruntime fuses. Each is timed in turn with the whole model, so that
 a slow spell of the machine meets both, and by processor time, which with one thread is the time on a machine that does
-nothing else. "drift" is how much faster or slower the machine had become by then: errors smaller than it say little
-where things were not timed in turn.
+nothing else. "drift" is how much slower the machine had become between profile and segments; where that is more than
+a tenth, as on shared hosts that change pace, the row is measured again, up to four times, and the steadiest is kept.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ EXPORTED = ("vit_b16", "minilm", "efficientnet_lite0", "resnet50")
 LIGHT_NAMES = ("squeezenet", "shufflenet", "inception_v1", "densenet121", "resnet50")
 MODELS = (*EXPORTED, *(f"light_{name}" for name in LIGHT_NAMES))
 FLEET = Fleet((Device("host"),), name="this machine")
+DRIFT_LIMIT, TRIES = 0.1, 4
 SEGMENT_ACCURACY = Accuracy(relative=0.02, budget_s=0.8, least=5, most=60, warmup=2)
 
 
@@ -143,8 +144,16 @@ class ReferencedTimer(SegmentTimer):
         return dict.fromkeys(wanted, self.segment_s)
 
 
+def steadiest(name: str, segments: int, seed: int, budget_s: float) -> Result:
+    """The row of one model from the try in which the machine kept its pace best."""
+    found: list[Result] = []
+    while len(found) < TRIES and all(abs(row.drift) > DRIFT_LIMIT for row in found):
+        found.append(measure(name, segments, seed, budget_s))
+    return min(found, key=lambda row: abs(row.drift))
+
+
 def measure(name: str, segments: int, seed: int, budget_s: float) -> Result:
-    """The row of one model."""
+    """One try."""
     graph = read_graph(path_of(name))
     began = time.perf_counter()
     static = StaticProfiler().profile(graph, FLEET)
@@ -229,7 +238,7 @@ def main() -> int:
     results = []
     for name in args.models:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        results.append(measure(name, args.segments, args.seed, args.budget_s))
+        results.append(steadiest(name, args.segments, args.seed, args.budget_s))
     if args.json:
         print(json.dumps({"devices": speed_data(FLEET), "rows": [asdict(row) for row in results]}, indent=1))
     else:
