@@ -192,6 +192,8 @@ class ProcessesExecutor(Closing):
                 self.clock.saw(stage, device, stop - start)
             self.note(Event(kind, entry.item, stage, device, start, stop, nbytes, peer))
         self.ledger.answer(entry, None if error else tensors, error, now)
+        for message in entry.got.values():
+            self.endpoint.release(message.address)
         self.recovery.answered(now)
 
     def _look(self) -> None:

@@ -129,6 +129,8 @@ class StageLoop:
                 log.append(log_row("compute", stage, self.device, start, stop, 0, ""))
             address = next(iter(got[place].values())).address
             self._send(stage, address, {**given[place], **made[place]}, failed[place], join_logs(log))
+        for message in (message for messages in got for message in messages.values()):
+            self.endpoint.release(message.address)
 
     def _tensors(self, messages: Mapping[int, Message]) -> dict[str, Array]:
         names = self._routes.transfers

@@ -70,8 +70,7 @@ def log_rows(log: bytes) -> list[list[Any]]:
 class Endpoint(Protocol):
     """Where one process sends and receives.
 
-    Received arrays belong to the sender's memory: they stay as they are until the item's ticket is given out again,
-    which is when the caller has the whole answer. Who needs them longer copies.
+    Received arrays lie in memory that both share: they stay as they are until `release`. Who needs them longer copies.
     """
 
     def send(self, peer: str, message: Message) -> None:
@@ -80,6 +79,10 @@ class Endpoint(Protocol):
 
     def receive(self, timeout_s: float) -> list[Message]:
         """What has arrived, after waiting up to `timeout_s` for the first; [] also when `wake` was called."""
+        ...
+
+    def release(self, address: Address) -> None:
+        """Gives the memory of a received message back to its sender; its arrays must not be read any more."""
         ...
 
     def wake(self) -> None:

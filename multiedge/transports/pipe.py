@@ -55,6 +55,9 @@ class PipeEndpoint:
                 found.append(self._arrived.get_nowait())
         return [message for message in found if message is not None and message.address.epoch >= self._oldest_epoch]
 
+    def release(self, address: Address) -> None:
+        """Nothing to do: each message has memory of its own."""
+
     def wake(self) -> None:
         self._arrived.put(None)
 

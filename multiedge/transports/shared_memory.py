@@ -1,10 +1,11 @@
-"""A shared-memory ring per transfer, with a doorbell.
+"""Shared-memory rings, one per transfer and sender, with a doorbell.
 
-A ring has one slot per ticket, that is one per item under way, and an item owns its ticket until the caller has its
-answer. So a slot has one writer and one reader at a time, nobody waits for a free one, and bounded tickets are the
-back-pressure of the whole pipeline. A slot is a file in the run's folder that both ends map; it grows with the messages.
+A slot is a file in the run's folder that both ends map: a flag that says whether it is taken, then the message. The sender
+takes the first that is free, so a few stay in the processor's caches, and makes one more if none is; the receiver frees it
+when it is done with the arrays. Nobody waits for a free one: items under way are bounded by their tickets, which are
+the back-pressure of the whole pipeline, and so are slots. A slot grows with its messages.
 
-The doorbell is a named pipe per process: one record of 28 bytes says which slot to read and how long it is. The kernel's
+The doorbell is a named pipe per process: one record of 30 bytes says which slot to read and how long it is. The kernel's
 locks in write and read order the payload before the record, so no counter is shared. Records stay below PIPE_BUF, so
 writers never mix, and below the pipe's capacity, so they never block.
 """
@@ -25,8 +26,9 @@ from multiedge.errors import PipelineError
 from multiedge.transports.message import Address, Message, decode, plan_layout, write
 from multiedge.transports.rundir import file_of
 
-_RECORD = struct.Struct("<IIIQQ")
-_WAKE = 0xFFFFFFFF
+_RECORD = struct.Struct("<IHHQIHQ")
+"""Epoch, transfer, ticket and sequence; the sender's process, the number of its slot, the bytes of the message."""
+_WAKE = 0xFFFF
 _READ_BYTES = _RECORD.size * 512
 MOST_RECORDS = 2048
 """Messages that may wait for one process: what fits into a pipe of 64 KiB, with room to spare."""
@@ -34,6 +36,11 @@ _POPULATE = getattr(mmap, "MAP_POPULATE", 0)
 """Maps all pages at once: taking a fault for each costs more than the copy."""
 _SLACK_BYTES = 4096
 """Room to spare, since headers grow a little with their logs."""
+_FLAG_BYTES = 64
+_FREE, _TAKEN = 0, 1
+
+Ring = tuple[int, int, int]
+"""Epoch, transfer and the sender's process."""
 
 
 class SharedMemoryEndpoint:
@@ -50,16 +57,19 @@ class SharedMemoryEndpoint:
         self._poller.register(self._inbox, select.POLLIN)
         self._bells: dict[str, int] = {}
         self._oldest_epoch = 0
-        self._slots: dict[tuple[int, int, int], mmap.mmap] = {}
+        self._rings: dict[Ring, dict[int, mmap.mmap]] = {}
+        self._reading: dict[Address, mmap.mmap] = {}
 
     def send(self, peer: str, message: Message) -> None:
         header, payloads, size = plan_layout(message)
         address = message.address
-        slot = self._slot(address, size)
-        if slot is None:
+        found = self._free_slot((address.epoch, address.transfer, os.getpid()), _FLAG_BYTES + size)
+        if found is None:
             return  # the run's folder has gone, and with it everyone who could wait for this
-        write(slot, header, payloads)
-        self._ring_bell(peer, _RECORD.pack(*address, size))
+        index, slot = found
+        slot[0] = _TAKEN
+        write(memoryview(slot)[_FLAG_BYTES:], header, payloads)
+        self._ring_bell(peer, _RECORD.pack(*address, os.getpid(), index, _FLAG_BYTES + size))
 
     def receive(self, timeout_s: float) -> list[Message]:
         if timeout_s > 0 and not self._wait(timeout_s):
@@ -69,13 +79,20 @@ class SharedMemoryEndpoint:
         except BlockingIOError:
             return []
         found = []
-        for *fields, size in _RECORD.iter_unpack(data):
-            address = Address(*fields)
-            if address.transfer != _WAKE and address.epoch >= self._oldest_epoch:
-                slot = self._slot(address, size, made=True)
-                if slot is not None:
-                    found.append(decode(address, slot))
+        for epoch, transfer, ticket, sequence, sender, index, size in _RECORD.iter_unpack(data):
+            if transfer == _WAKE or epoch < self._oldest_epoch:
+                continue
+            slot = self._slot((epoch, transfer, sender), index, size)
+            if slot is not None:
+                address = Address(epoch, transfer, ticket, sequence)
+                self._reading[address] = slot
+                found.append(decode(address, memoryview(slot)[_FLAG_BYTES:]))
         return found
+
+    def release(self, address: Address) -> None:
+        slot = self._reading.pop(address, None)
+        if slot is not None:
+            slot[0] = _FREE
 
     def _wait(self, timeout_s: float) -> bool:
         """Whether there is something to read; poll counts whole milliseconds, so a shorter rest is slept."""
@@ -90,15 +107,18 @@ class SharedMemoryEndpoint:
 
     def wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            os.write(self._inbox, _RECORD.pack(0, _WAKE, 0, 0, 0))
+            os.write(self._inbox, _RECORD.pack(0, _WAKE, 0, 0, 0, 0, 0))
 
     def forget(self, before_epoch: int) -> None:
         self._oldest_epoch = before_epoch
-        for key in [key for key in self._slots if key[0] < before_epoch]:
-            del self._slots[key]
+        for ring in [ring for ring in self._rings if ring[0] < before_epoch]:
+            del self._rings[ring]
+        for address in [address for address in self._reading if address.epoch < before_epoch]:
+            del self._reading[address]
 
     def close(self) -> None:
-        self._slots.clear()
+        self._rings.clear()
+        self._reading.clear()
         for fd in (self._inbox, *self._bells.values()):
             with contextlib.suppress(OSError):
                 os.close(fd)
@@ -117,22 +137,35 @@ class SharedMemoryEndpoint:
             if (fd := self._bells.pop(peer, None)) is not None:
                 os.close(fd)
 
-    def _slot(self, address: Address, size: int, *, made: bool = False) -> mmap.mmap | None:
-        """The mapped slot, at least `size` bytes; None if it is void by now.
-
-        The sender makes it; who finds it `made` is the receiver. A process that is new finds records of earlier epochs in
-        its inbox, whose slots have been removed.
-        """
-        key = address[:3]
-        slot = self._slots.get(key)
+    def _free_slot(self, ring: Ring, size: int) -> tuple[int, mmap.mmap] | None:
+        """The number and the memory of a slot of ours that nobody reads; None if the run's folder has gone."""
+        slots = self._rings.setdefault(ring, {})
+        index = next((index for index, slot in slots.items() if slot[0] == _FREE), len(slots))
+        slot = slots.get(index)
         if slot is None or len(slot) < size:
-            path = self._directory / f"slot-{key[0]}-{key[1]}-{key[2]}"
             try:
-                slot = _map(path, 0 if made else size)
+                slot = slots[index] = _map(self._path(ring, index), size)
             except FileNotFoundError:
                 return None
-            self._slots[key] = slot
+        return index, slot
+
+    def _slot(self, ring: Ring, index: int, size: int) -> mmap.mmap | None:
+        """The memory of a sender's slot; None if it is void by now.
+
+        A process that is new finds records of earlier epochs in its inbox, whose slots have been removed.
+        """
+        slots = self._rings.setdefault(ring, {})
+        slot = slots.get(index)
+        if slot is None or len(slot) < size:
+            try:
+                slot = slots[index] = _map(self._path(ring, index), 0)
+            except FileNotFoundError:
+                return None
         return slot
+
+    def _path(self, ring: Ring, index: int) -> Path:
+        epoch, transfer, sender = ring
+        return self._directory / f"slot-{epoch}-{transfer}-{sender}-{index}"
 
 
 def _map(path: Path, size: int) -> mmap.mmap:
