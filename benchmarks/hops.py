@@ -1,9 +1,10 @@
-"""What a hop costs over Ray and over gRPC, beside the processes of one machine: stages that compute nothing.
+"""What a hop costs: between processes of one machine, over Ray and over gRPC, with stages that compute nothing.
 
-    python benchmarks/hops.py [--items 100] [--json]
+    python benchmarks/hops.py [--items 200] [--json]
 
 Server and actors are processes of their own on loopback. A hop of these two goes to the caller and from there to the
-next stage, so it is a call there and back; one of `processes` goes straight from stage to stage.
+next stage, so it is a call there and back; one of `processes` goes straight from stage to stage. Beside it stands what
+copying the bytes alone takes where they are in no cache.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,15 +26,33 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.pipeline import NULL_STAGES, attempt, null_pipeline
+from multiedge.errors import MultiedgeError
 from multiedge.executors import open_pipeline
-from multiedge.executors.contract import Emulation, RunOptions
+from multiedge.executors.contract import Emulation, Executor, RunOptions
 from multiedge.executors.scenarios import scenario
 from multiedge.fleet import Device, Fleet
-from multiedge.plan import Manifest
+from multiedge.plan import CALLER, Manifest, Part, Transfer
 
+NULL_STAGES = 4
 SIZES = (16, 600_000)
+LIMIT_US = 100.0
+EXECUTORS = ("processes", "remote", "ray")
+REPEATS = 3
 STARTS_WITHIN_S = 60.0
+CACHE_BYTES = 64_000_000
+"""More than processors have."""
+
+
+def null_pipeline(directory: str, nbytes: int) -> Manifest:
+    """Stages that compute nothing; each sends an array of `nbytes` that is its own, so every hop moves it."""
+    parts, moves = [], [Transfer(CALLER, 0, ("t0",), nbytes)]
+    for number in range(NULL_STAGES):
+        made = f"t{number + 1}"
+        description = {"inputs": [f"t{number}"], "outputs": {made: {"shape": [nbytes], "dtype": "uint8"}}}
+        Path(directory, f"null_{number}.json").write_text(json.dumps(description), encoding="utf-8")
+        parts.append(Part(number, f"null_{number}.json", f"d{number}", (f"t{number}",), (made,), {}))
+        moves.append(Transfer(number, number + 1 if number + 1 < NULL_STAGES else CALLER, (made,), nbytes))
+    return Manifest("null", "", ("t0",), (f"t{NULL_STAGES}",), tuple(parts), tuple(moves), "none", directory)
 
 
 def _serve(path: str, model: str, address: Any) -> None:
@@ -70,14 +90,18 @@ def null_servers(manifest: Manifest) -> Iterator[dict[str, str]]:
             process.join(10)
 
 
-def hop_us(executor: str, nbytes: int, items: int) -> dict[str, float]:
-    """Microseconds per stage: of one item alone (`latency`, median) and of a full pipeline (`throughput`)."""
-    with tempfile.TemporaryDirectory() as directory:
-        manifest = null_pipeline(directory, nbytes)
-        if executor != "remote":
-            return _measure(executor, manifest, nbytes, items, {})
-        with null_servers(manifest) as places:
-            return _measure(executor, manifest, nbytes, items, {"endpoints": places})
+def hop_us(executor: str, nbytes: int, items: int) -> dict[str, float] | str:
+    """Microseconds per hop: of one item alone (`latency`, median) and of a full pipeline (`throughput`, median of
+    several runs); or why it was not run."""
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            manifest = null_pipeline(directory, nbytes)
+            if executor != "remote":
+                return _measure(executor, manifest, nbytes, items, {})
+            with null_servers(manifest) as places:
+                return _measure(executor, manifest, nbytes, items, {"endpoints": places})
+    except MultiedgeError as error:
+        return f"not run: {error}"
 
 
 def _measure(executor: str, manifest: Manifest, nbytes: int, items: int, session: dict[str, Any]) -> dict[str, float]:
@@ -86,29 +110,62 @@ def _measure(executor: str, manifest: Manifest, nbytes: int, items: int, session
     feed = {"t0": np.zeros(nbytes, dtype=np.uint8)}
     with open_pipeline(manifest, fleet, executor, options=options) as pipeline:
         singles, _ = pipeline.map([feed] * items, scenario("singlestream"))
-        results, full = pipeline.map([feed] * items)
-    for result in (*singles, *results):
-        result.require()
+        for result in singles:
+            result.require()
+        latency_s = statistics.median(result.done_s - result.issued_s for result in singles)
+        full_s = statistics.median(drain_s(pipeline.executor, feed, items) for _ in range(REPEATS))
     hops = NULL_STAGES + 1 if executor == "processes" else NULL_STAGES
-    latency = statistics.median(result.done_s - result.issued_s for result in singles)
-    return {"latency": latency / hops * 1e6, "throughput": full.wall_s / items / hops * 1e6}
+    return {"latency": latency_s / hops * 1e6, "throughput": full_s / items / hops * 1e6}
+
+
+def drain_s(running: Executor, feed: Mapping[str, Any], items: int) -> float:
+    """Seconds for `items` through a full pipeline; answers are dropped, since keeping them costs the caller fresh memory."""
+    begin = time.monotonic()
+    for item in range(items):
+        while not running.has_room:
+            running.poll(0.5)
+        running.submit(item, feed)
+    while running.unanswered:
+        running.poll(0.5)
+    return time.monotonic() - begin
+
+
+def copy_us(nbytes: int) -> float:
+    """Microseconds, median, of copying an array to memory that is in no cache."""
+    source, places = np.ones(nbytes, dtype=np.uint8), np.ones((CACHE_BYTES // max(nbytes, 4096), nbytes), dtype=np.uint8)
+    found = []
+    for place in places:
+        begin = time.perf_counter()
+        place[...] = source
+        found.append(time.perf_counter() - begin)
+    return statistics.median(found) * 1e6
+
+
+def measure(items: int) -> dict[str, Any]:
+    """By executor and size, and for the bare copy."""
+    found: dict[str, Any] = {name: {str(size): hop_us(name, size, items) for size in SIZES} for name in EXECUTORS}
+    return {"copy": {str(size): copy_us(size) for size in SIZES}, **found}
+
+
+def report(found: Mapping[str, Any]) -> None:
+    for name in EXECUTORS:
+        for size, cost in found[name].items():
+            said = cost if isinstance(cost, str) else f"{cost['throughput']:,.0f} us when full, {cost['latency']:,.0f} us alone"
+            print(f"hop over {name:<9} {int(size):>7,} B: {said}")
+    copies = ", ".join(f"{int(size):,} B {us:.0f} us" for size, us in found["copy"].items())
+    print(f"copying alone: {copies}; wanted of a hop between processes: at most {LIMIT_US:.0f} us")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=100)
+    parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    found: dict[str, Any] = {"cores": os.cpu_count(), "items": args.items}
-    for name in ("processes", "remote", "ray"):
-        found[name] = {str(size): attempt(lambda n=name, s=size: hop_us(n, s, args.items)) for size in SIZES}
+    found = measure(args.items)
     if args.json:
-        print(json.dumps(found, indent=1))
-        return 0
-    for name in ("processes", "remote", "ray"):
-        for size, cost in found[name].items():
-            said = cost if isinstance(cost, str) else f"{cost['latency']:,.0f} us alone, {cost['throughput']:,.0f} us when full"
-            print(f"{name:>9}, {int(size):>7,} B a hop: {said}")
+        print(json.dumps({"cores": os.cpu_count(), "items": args.items, **found}, indent=1))
+    else:
+        report(found)
     return 0
 
 

@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from multiedge.errors import ConfigError, InfeasibleError, PipelineError, PlanError
 from multiedge.executors.board import BUSY_SEQUENCE, BUSY_SINCE_S, BUSY_STAGE, HEARTBEAT_S
 from multiedge.executors.health import Breaker, StageClock, complaint, expected_seconds, over_memory
@@ -123,14 +121,9 @@ class Recovery:
         for number, move in enumerate(routes.transfers):
             if move.source == CALLER or move.target == CALLER:
                 continue
-            sent = self._count(routes, number, move.source, "sent")
             taken = self._count(routes, number, move.target, "taken")
-            idle = all(
-                not self._crew.workers[name].board.cells[BUSY_SINCE_S] and self._crew.workers[name].silent_s() < QUIET_S
-                for name in _homes(routes.parts[move.target])
-                if name in self._crew.workers
-            )
-            if sent <= taken or not idle:
+            sent = self._count(routes, number, move.source, "sent")
+            if sent <= taken or not self._is_idle(routes.parts[move.target]):
                 self._stuck.pop(number, None)
                 continue
             since, taken_then = self._stuck.setdefault(number, (now_s, taken))
@@ -140,9 +133,14 @@ class Recovery:
                 self._lose_link(move.source, move.target, now_s)
                 return
 
+    def _is_idle(self, part: Part) -> bool:
+        """Whether every worker of the stage is alive and computes nothing."""
+        workers = [self._crew.workers[name] for name in _homes(part) if name in self._crew.workers]
+        return all(not worker.board.cells[BUSY_SINCE_S] and worker.silent_s() < QUIET_S for worker in workers)
+
     def _count(self, routes: Routes, number: int, stage: int, what: str) -> float:
         boards = [self._crew.workers[name].board for name in _homes(routes.parts[stage]) if name in self._crew.workers]
-        return float(np.sum([getattr(board, what)[number] for board in boards]))
+        return sum(float(getattr(board, what)[number]) for board in boards)
 
     def _slack_s(self, source: int, target: int, nbytes: int) -> float:
         """What the declared link may rightly take for one message."""
@@ -322,12 +320,14 @@ class Recovery:
 
     def _invite(self, now_s: float) -> None:
         """Starts a worker for each lost device that may try again; it joins once its stages are loaded."""
-        planned = Routes.of(self._executor.manifest)
-        for name in sorted(self._lost - self._returning - self._player.absent):
-            if not self._deadlines.rejoin or not self._breaker.allows(name, now_s):
-                continue
+        if not self._deadlines.rejoin:
+            return
+        waiting = sorted(self._lost - self._returning - self._player.absent)
+        allowed = [name for name in waiting if self._breaker.allows(name, now_s)]
+        for name in allowed:
             worker = self._crew.hire(name)
             self._returning.add(name)
+            planned = Routes.of(self._executor.manifest)
             worker.say(do="prepare", directory=self._executor.manifest.directory, routes=planned.to_json())
 
 
