@@ -6,6 +6,8 @@
     profile = me.profile_model(graph, fleet)
     plan = me.plan_model(profile, fleet, strategy="throughput")
     manifest = me.write_parts(graph, plan, "parts")
+    answers, run = me.run_plan(manifest, fleet, [me.random_inputs(graph, seed=n) for n in range(20)])
+    me.write_report([run], "report.html")
 
 Names are resolved on first use, so `import multiedge` loads no runtime.
 """
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from multiedge.cost import estimate, violations
     from multiedge.devices_file import read_fleet
     from multiedge.errors import MultiedgeError
+    from multiedge.executors import open_pipeline
     from multiedge.fleet import Device, Fleet, Link, PartitionPoint, Power
     from multiedge.graph import Cut, Graph, Node, Tensor
     from multiedge.measurements import Measurements
@@ -28,12 +31,15 @@ if TYPE_CHECKING:
     from multiedge.plan import Manifest, Plan, Stage, Transfer
     from multiedge.profile import Profile
     from multiedge.profile_file import load_profile, save_profile
-    from multiedge.run import partition, plan_by_hand, plan_model, profile_model
+    from multiedge.report.page import write_report
+    from multiedge.report.results import RunResult, load_results
+    from multiedge.run import partition, plan_by_hand, plan_model, profile_model, run_plan
 
 _HOMES = {
     "multiedge.cost": ("estimate", "violations"),
     "multiedge.devices_file": ("read_fleet",),
     "multiedge.errors": ("MultiedgeError",),
+    "multiedge.executors": ("open_pipeline",),
     "multiedge.fleet": ("Device", "Fleet", "Link", "PartitionPoint", "Power"),
     "multiedge.graph": ("Cut", "Graph", "Node", "Tensor"),
     "multiedge.measurements": ("Measurements",),
@@ -41,7 +47,9 @@ _HOMES = {
     "multiedge.plan": ("Manifest", "Plan", "Stage", "Transfer"),
     "multiedge.profile": ("Profile",),
     "multiedge.profile_file": ("load_profile", "save_profile"),
-    "multiedge.run": ("partition", "plan_by_hand", "plan_model", "profile_model"),
+    "multiedge.report.page": ("write_report",),
+    "multiedge.report.results": ("RunResult", "load_results"),
+    "multiedge.run": ("partition", "plan_by_hand", "plan_model", "profile_model", "run_plan"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -59,11 +67,14 @@ __all__ = [
     "Plan",
     "Power",
     "Profile",
+    "RunResult",
     "Stage",
     "Tensor",
     "Transfer",
     "estimate",
     "load_profile",
+    "load_results",
+    "open_pipeline",
     "partition",
     "plan_by_hand",
     "plan_model",
@@ -72,9 +83,11 @@ __all__ = [
     "read_fleet",
     "read_graph",
     "read_manifest",
+    "run_plan",
     "save_profile",
     "violations",
     "write_parts",
+    "write_report",
 ]
 
 

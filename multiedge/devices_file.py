@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from multiedge import quantity
-from multiedge.errors import ConfigError, did_you_mean
+from multiedge.errors import ConfigError, did_you_mean, no_such
 from multiedge.fleet import Device, Fleet, Link, PartitionPoint, Power
 from multiedge.quantity import Quantity
 
@@ -105,7 +105,7 @@ def read_yaml(path: str | os.PathLike[str]) -> object:
     try:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file (looked from {Path.cwd()})") from None
+        raise ConfigError(no_such(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:

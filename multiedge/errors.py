@@ -14,8 +14,10 @@ MultiedgeError
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class MultiedgeError(Exception):
@@ -75,6 +77,16 @@ class MissingDependencyError(MultiedgeError):
         super().__init__(f"package '{package}' is not installed; run: pip install 'multi-edge-bench[{extra}]'")
         self.package = package
         self.extra = extra
+
+
+def no_such(path: str | os.PathLike[str], what: str = "file") -> str:
+    """The line for a file that is not there: where it was looked for, and the nearest name that is there."""
+    try:
+        names = os.listdir(Path(path).parent)
+    except OSError:
+        names = []
+    near = get_close_matches(Path(path).name, names, n=1)
+    return f"{path}: no such {what} (looked from {Path.cwd()})" + (f"; did you mean '{near[0]}'?" if near else "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The whole arrow: model and devices in, parts, a running pipeline and its measurements out.
+"""The whole arrow: model and devices in, parts, a running pipeline and its results out.
 
 Each function is one step; `partition` is the way from files to parts that the command line, the Ianvs paradigm and a
 notebook share. Strategies and profilers are chosen by name.
@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from multiedge import cost
 from multiedge.devices_file import read_fleet
 from multiedge.errors import ConfigError, did_you_mean
+from multiedge.executors import open_pipeline
+from multiedge.executors.contract import Result, Tensors
+from multiedge.executors.drive import Progress
+from multiedge.executors.pipeline import bare_fleet
+from multiedge.executors.scenarios import scenario as scenario_of
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
-from multiedge.onnx_io import read_graph, write_parts
+from multiedge.meters.modelled import with_energy
+from multiedge.onnx_io import read_graph, read_manifest, write_parts
 from multiedge.plan import Manifest, Plan, Stage, direct_transfers, require, structural_violations
 from multiedge.profile import Profile
 from multiedge.registry import Registry
+from multiedge.report.results import RunResult, make_result
 from partitioners import PARTITIONERS
 from profilers import PROFILERS
 
@@ -83,6 +91,39 @@ def partition(
     graph = read_graph(model, shapes)
     plan = plan_model(profile_model(graph, fleet, profiler), fleet, strategy, **(options or {}))
     return write_parts(graph, plan, directory, copy_weights=copy_weights)
+
+
+def run_plan(
+    plan: PathLike | Manifest,
+    fleet: Fleet | None = None,
+    items: Iterable[Tensors] = (),
+    *,
+    executor: str = "processes",
+    scenario: str = "offline",
+    rate_per_s: float | None = None,
+    name: str = "",
+    configuration: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> tuple[list[Result], RunResult]:
+    """Runs a plan folder as a pipeline: the answers, in the order of `items`, and the run in figures, for `write_report`.
+
+    Each item maps input names to arrays. Without a fleet, every device is this machine and links are free. `options` are
+    those of RunOptions; `progress` is called with the number of items newly answered. An item that failed has `tensors` None
+    and an `error`. Raises PipelineError if a stage cannot start.
+    """
+    manifest = plan if isinstance(plan, Manifest) else read_manifest(plan)
+    fleet = fleet or bare_fleet(manifest)
+    chosen = scenario_of(scenario, rate_per_s=rate_per_s)
+    with open_pipeline(manifest, fleet, executor, **options) as pipeline:
+        answers, measured = pipeline.map(items, chosen, progress=progress)
+    found = make_result(
+        name or Path(manifest.directory).name,
+        with_energy(measured, fleet),
+        plan=manifest.plan,
+        configuration={"executor": executor, "scenario": scenario} if configuration is None else configuration,
+    )
+    return answers, found
 
 
 def build(registry: Registry, name: str, options: Mapping[str, Any]) -> Any:

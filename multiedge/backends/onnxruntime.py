@@ -13,6 +13,7 @@ from typing import Any
 import onnxruntime as ort
 
 from multiedge.backends.contract import Array, Session, Tensors, contiguous
+from multiedge.backends.prepacked import prepacked_model
 from multiedge.errors import ConfigError, ModelError, did_you_mean
 from multiedge.fleet import Device
 
@@ -72,6 +73,7 @@ class OnnxRuntimeBackend:
         memory_pattern: bool = True,
         arena: bool = True,
         prepack: bool = True,
+        prepacked: str | Path | None = None,
         optimised_path: str | Path | None = None,
         config: dict[str, str] | None = None,
     ) -> OnnxRuntimeSession:
@@ -79,31 +81,41 @@ class OnnxRuntimeBackend:
 
         `threads` overrides `device.threads`. `profile_prefix` turns onnxruntime's profiler on. `memory_pattern` and
         `arena` are onnxruntime's allocator settings; without `prepack`, weights stay in the file's layout (less
-        memory, slower). `optimised_path` saves what the optimiser made. `config` holds raw session config entries.
+        memory, slower). `prepacked` is a folder that keeps packed weights from one session to the next
+        (`multiedge.backends.prepacked`); on a GPU it does nothing. `optimised_path` saves what the optimiser made.
+        `config` holds raw session config entries.
         """
-        path = Path(path)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or (device.threads if device else 1)
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = _optimisation(optimisation)
-        options.enable_mem_pattern = memory_pattern
-        options.enable_cpu_mem_arena = arena
-        options.log_severity_level = QUIET
-        if profile_prefix is not None:
-            options.enable_profiling = True
-            options.profile_file_prefix = str(profile_prefix)
-        if optimised_path is not None:
-            options.optimized_model_filepath = str(optimised_path)
+        path, providers = Path(path), providers_for(device)
         entries = {
             "session.intra_op.allow_spinning": "0",
             "session.inter_op.allow_spinning": "0",
             "session.disable_prepacking": "0" if prepack else "1",
             **(config or {}),
         }
-        for key, value in entries.items():
-            options.add_session_config_entry(key, value)
-        return OnnxRuntimeSession(_load(path, options, providers_for(device)), path)
+
+        def session_options(optimisation: str = optimisation) -> Any:
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = threads or (device.threads if device else 1)
+            options.inter_op_num_threads = 1
+            options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+            options.graph_optimization_level = _optimisation(optimisation)
+            options.enable_mem_pattern = memory_pattern
+            options.enable_cpu_mem_arena = arena
+            options.log_severity_level = QUIET
+            for key, value in entries.items():
+                options.add_session_config_entry(key, value)
+            return options
+
+        if prepacked is not None and path.is_file() and len(providers) == 1:
+            kept = prepacked_model(path, Path(prepacked), session_options, lambda source, o: _load(source, o, providers))
+            return OnnxRuntimeSession(_load(kept, session_options("disabled"), providers), path)
+        options = session_options()
+        if profile_prefix is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile_prefix)
+        if optimised_path is not None:
+            options.optimized_model_filepath = str(optimised_path)
+        return OnnxRuntimeSession(_load(path, options, providers), path)
 
 
 def _optimisation(name: str) -> Any:

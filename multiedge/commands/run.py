@@ -16,29 +16,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from multiedge.devices_file import read_fleet
-from multiedge.errors import ConfigError, PlanError
-from multiedge.executors import EXECUTORS, open_pipeline
+from multiedge.errors import ConfigError, PlanError, did_you_mean
+from multiedge.executors import EXECUTORS
 from multiedge.executors.contract import Emulation, Result, RunOptions, Tensors
 from multiedge.executors.drive import Progress as Tell
 from multiedge.executors.pipeline import bare_fleet
 from multiedge.executors.scenarios import SCENARIOS, scenario
 from multiedge.fleet import Fleet
-from multiedge.measurements import Measurements
-from multiedge.meters.modelled import with_energy
-from multiedge.metrics import compute
 from multiedge.metrics.percentiles import percentile
-from multiedge.metrics.validity import validity
 from multiedge.onnx_io import read_manifest
 from multiedge.plan import Manifest
 from multiedge.replanning import Replanner
 from multiedge.report.encode import plain_data
-from multiedge.report.results import make_result, to_json, write_text
+from multiedge.report.results import RunResult, to_json, write_text
 from multiedge.report.units import human
+from multiedge.run import run_plan
 
 DISTINCT = 16
 """Random items that are made; longer runs repeat them, so that making them costs no time of the run."""
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 FAILED = 1
+PREPACKED = ".prepacked"
+"""Where packed weights are kept in the plan's folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replan", action=argparse.BooleanOptionalAction, default=True, help="plan anew when the fleet of --devices changes"
     )
+    parser.add_argument(
+        "--keep-prepacked",
+        action="store_true",
+        help="keep packed weights in the plan's folder: less anonymous memory",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of inputs, arrivals and links (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, not as a table")
     parser.add_argument("-o", "--output", metavar="FILE", help="write results and raw events for `multiedge report`, JSON")
@@ -75,25 +79,28 @@ def run(args: argparse.Namespace) -> int:
         EXECUTORS.load(args.executor)
     manifest = read_manifest(args.plan_dir)
     fleet = read_fleet(args.devices) if args.devices else bare_fleet(manifest)
-    chosen = scenario(args.scenario, rate_per_s=args.rate)
+    scenario(args.scenario, rate_per_s=args.rate)  # refused before anything is read
     items, count = read_items(args, manifest)
-    with (
-        replanner(args, manifest, fleet) as replan,
-        open_pipeline(manifest, fleet, args.executor, options=run_options(args, fleet, replan)) as pipeline,
-        progress_bar(count) as tell,
-    ):
-        results, measurements = pipeline.map(items, chosen, progress=tell)
-    measurements = with_energy(measurements, fleet)
-    found = summary(results, measurements, manifest)
-    if args.output:
-        data = to_json(
-            make_result(Path(args.plan_dir).name, measurements, plan=manifest.plan, configuration=configuration(args))
+    with replanner(args, manifest, fleet) as replan, progress_bar(count) as tell:
+        answers, result = run_plan(
+            manifest,
+            fleet,
+            items,
+            executor=args.executor,
+            scenario=args.scenario,
+            rate_per_s=args.rate,
+            name=Path(args.plan_dir).name,
+            configuration=configuration(args),
+            progress=tell,
+            options=run_options(args, fleet, replan),
         )
-        write_text(args.output, json.dumps({**found, **data}, allow_nan=False) + "\n")
+    found = summary(answers, result)
+    if args.output:
+        write_text(args.output, json.dumps({**found, **to_json(result)}, allow_nan=False) + "\n")
     if args.json:
         print(json.dumps(found, indent=1))
     else:
-        print_summary(found, measurements)
+        print_summary(found)
     return FAILED if found["failed"] or found["lost"] else 0
 
 
@@ -129,8 +136,16 @@ def run_options(args: argparse.Namespace, fleet: Fleet, replan: Replanner | None
         emulation=Emulation() if args.emulate else Emulation.none(),
         trace=trace,
         replan=replan,
-        session={"endpoints": parse_endpoints(args.endpoint)} if args.endpoint else {},
+        session=session_options(args),
     )
+
+
+def session_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What is passed on to the backend."""
+    found: dict[str, Any] = {"endpoints": parse_endpoints(args.endpoint)} if args.endpoint else {}
+    if args.keep_prepacked:
+        found["prepacked"] = str(Path(args.plan_dir) / PREPACKED)
+    return found
 
 
 def parse_endpoints(texts: Iterable[str]) -> dict[str, list[str]]:
@@ -152,7 +167,7 @@ def read_items(args: argparse.Namespace, manifest: Manifest) -> tuple[Iterable[T
         made = random_items(manifest, min(args.random, DISTINCT), args.seed)
         return (made[number % len(made)] for number in range(args.random)), args.random
     paths = [path for given in args.inputs for path in npz_files(Path(given))]
-    return map(read_npz, paths), len(paths)
+    return (read_npz(path, manifest.inputs) for path in paths), len(paths)
 
 
 def random_items(manifest: Manifest, count: int, seed: int) -> list[Mapping[str, Any]]:
@@ -182,17 +197,23 @@ def npz_files(path: Path) -> list[Path]:
     return [path]
 
 
-def read_npz(path: Path) -> dict[str, Any]:
+def read_npz(path: Path, inputs: Iterable[str]) -> dict[str, Any]:
+    """The arrays of the file, which must have one for each of `inputs`."""
     try:
         with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
+            found = {name: data[name] for name in data.files}
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path}: expected an .npz with one array per input of the model: {error}") from error
+    for name in inputs:
+        if name not in found:
+            raise ConfigError(f"{path}: the model's input '{name}' is not in there{did_you_mean(name, found)}")
+    return found
 
 
-def summary(results: list[Result], measurements: Measurements, manifest: Manifest) -> dict[str, Any]:
+def summary(answers: list[Result], result: RunResult) -> dict[str, Any]:
     """The run in numbers, as JSON data; what was not measured is null."""
-    figures = compute(measurements, plan=manifest.plan)
+    figures, measurements = result.results, result.measurements
+    assert measurements is not None
     count = {name: int(figures[name].value or 0) for name in ("items", "completed", "failed", "lost", "duplicated")}
     latencies = sorted(item.latency_s for item in measurements.items if not item.error)
     latency_s: dict[str, float | None] = {
@@ -210,7 +231,7 @@ def summary(results: list[Result], measurements: Measurements, manifest: Manifes
         }
         for fault in measurements.faults
     ]
-    errors = [{"item": result.item, "error": result.error} for result in results if result.error]
+    errors = [{"item": answer.item, "error": answer.error} for answer in answers if answer.error]
     data = {
         **count,
         "fps": figures["fps"].value,
@@ -219,7 +240,7 @@ def summary(results: list[Result], measurements: Measurements, manifest: Manifes
         "errors": errors[:20],
         "wall_s": measurements.wall_s,
         "warmup_items": measurements.warmup_items,
-        "validity": str(validity(measurements)),
+        "validity": str(result.validity),
         "metrics": {
             name: {"value": figure.value, "unit": figure.unit, "direction": figure.direction, "note": figure.note}
             for name, figure in figures.items()
@@ -230,7 +251,7 @@ def summary(results: list[Result], measurements: Measurements, manifest: Manifes
     return dict(plain_data(data))
 
 
-def print_summary(found: Mapping[str, Any], measurements: Measurements) -> None:
+def print_summary(found: Mapping[str, Any]) -> None:
     console = Console()
     table = Table(title=f"{found['settings']['scenario']}, {found['settings']['executor']}", title_justify="left")
     for name in ("figure", "value", "note"):

@@ -78,6 +78,10 @@ def _load(folder: Path) -> Any:
     path = folder / FILE_NAME
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except NotADirectoryError:
+        raise PlanError(
+            f"{folder}: is a file, expected the folder of a plan; make one with: multiedge plan MODEL --devices FILE -o FOLDER"
+        ) from None
     except FileNotFoundError:
         raise PlanError(
             f"{folder}: holds no {FILE_NAME}; make one with: multiedge plan MODEL --devices FILE -o {folder}"

@@ -15,7 +15,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
-from multiedge.errors import ModelError
+from multiedge.errors import ModelError, no_such
 from multiedge.onnx_io.runtime_types import types_of
 from multiedge.onnx_io.weights import Reference, inline, is_external, reference
 from multiedge.onnx_io.wire import without_weights
@@ -92,7 +92,7 @@ def open_model(path: str | os.PathLike[str]) -> ModelFile:
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such model file (looked from {Path.cwd()})") from None
+        raise ModelError(no_such(path, "model file")) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
     return _open(path, found.st_ino, found.st_size, found.st_mtime_ns)

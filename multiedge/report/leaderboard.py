@@ -2,7 +2,8 @@
 
 Rows are mappings of column name to value, or values in the order of `columns`; a value may be a number, a word, None, or
 a MetricValue whose note then stands where its figure is missing ('n<662'). The caller sorts the rows; columns keep the
-order given, or that of `order_columns`. What is the same in every row, and is no figure, is said once below the table.
+order given, or that of `order_columns`, except that hyperparameters ('basemodel-strategy') stand beside the algorithm that
+they tell apart. What is the same in every row, and is no figure, is said once below the table.
 """
 
 from __future__ import annotations
@@ -56,14 +57,25 @@ def make_column(name: str, values: Sequence[Any]) -> Column:
     unit, direction, _ = describe(name)
     figures = [value.value if isinstance(value, MetricValue) else value for value in values]
     if name not in METRICS and any(number_of(figure) is None and not _is_missing(figure) for figure in figures):
-        return Column(name, name, "", tuple(MISSING if _is_missing(figure) else str(figure) for figure in figures), False)
+        return Column(
+            name, _bare(name), "", tuple(MISSING if _is_missing(figure) else str(figure) for figure in figures), False
+        )
     scale = scale_for(figures, unit)
     cells = tuple(
         _short_note(value) if isinstance(value, MetricValue) and value.value is None else scale.text(figure)
         for value, figure in zip(values, figures, strict=True)
     )
-    heading = name.removesuffix(_SUFFIXES.get(unit, "\0"))
+    heading = _bare(name).removesuffix(_SUFFIXES.get(unit, "\0"))
     return Column(name, heading, f"{scale.unit} {ARROWS.get(direction, '')}".strip(), cells, True, _best(figures, direction))
+
+
+def _is_hyperparameter(name: str) -> bool:
+    """Ianvs names them after their module: 'basemodel-strategy'."""
+    return "-" in name
+
+
+def _bare(name: str) -> str:
+    return name.rpartition("-")[2]
 
 
 def _is_missing(value: Any) -> bool:
@@ -99,6 +111,7 @@ def make_columns(columns: Sequence[str] | None, rows: Sequence[Row]) -> tuple[li
     made = [make_column(name, [row.get(name) for row in named]) for name in names if name not in IN_FILES_ONLY]
     shared = [column for column in made if len(rows) > 1 and _says_nothing(column)]
     kept = [column for column in made if column not in shared]
+    kept.sort(key=lambda column: (column.name not in FIRST, not _is_hyperparameter(column.name)))
     return kept, {column.name: column.cells[0] for column in shared if column.cells[0] != MISSING}
 
 
@@ -109,7 +122,9 @@ def _says_nothing(column: Column) -> bool:
 
 def plain(columns: Sequence[Column], width: int = 120) -> str:
     """Fixed-width text. Columns that do not fit go into further blocks, each with the first columns repeated."""
-    lead = [column for column in columns if column.name in FIRST]
+    lead = [column for column in columns if column.name in FIRST or _is_hyperparameter(column.name)]
+    if sum(column.width + 2 for column in lead) > width // 2:
+        lead = [column for column in columns if column.name in FIRST]
     blocks, block = [], list(lead)
     for column in columns:
         if column in lead:

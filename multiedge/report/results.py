@@ -25,7 +25,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from multiedge.errors import ConfigError
+from multiedge.errors import ConfigError, no_such
 from multiedge.graph import Graph
 from multiedge.measurements import Measurements
 from multiedge.metrics import MetricValue, compute, describe
@@ -152,6 +152,8 @@ def load_results(path: str | os.PathLike[str]) -> RunResult:
     """The result in a file; ConfigError if it cannot be read or is none."""
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(no_such(path)) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

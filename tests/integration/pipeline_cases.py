@@ -16,12 +16,13 @@ WIDTH = 16
 LAYERS = 6
 
 
-def synthetic_chain(directory: Path, stages: int = 3, **first: object) -> Manifest:
-    """Stages that each add 1 to their input; `first` changes the first one's description."""
+def synthetic_chain(directory: Path, stages: int = 3, work_seconds: float = 0.0, **first: object) -> Manifest:
+    """Stages that each add 1 to their input, after so much processor time; `first` changes the first one's description."""
     parts, moves = [], [Transfer(CALLER, 0, ("t0",), 16)]
     for number in range(stages):
         source, made = f"t{number}", f"t{number + 1}"
-        description = {"inputs": [source], "outputs": {made: source}, "add": 1, **(first if number == 0 else {})}
+        description = {"inputs": [source], "outputs": {made: source}, "add": 1, "work_seconds": work_seconds}
+        description.update(first if number == 0 else {})
         (directory / f"stage_{number}.json").write_text(json.dumps(description))
         parts.append(Part(number, f"stage_{number}.json", f"d{number}", (source,), (made,), {}))
         moves.append(Transfer(number, number + 1 if number + 1 < stages else CALLER, (made,), 16))

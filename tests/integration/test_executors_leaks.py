@@ -48,6 +48,27 @@ def test_success_leaves_nothing(tmp_path: Path, transport: str) -> None:
     assert psutil.Process().num_fds() <= before
 
 
+@pytest.mark.parametrize("transport", ["shared-memory", "pipe"])
+def test_a_worker_that_was_killed_leaves_nothing(tmp_path: Path, transport: str) -> None:
+    manifest = synthetic_chain(tmp_path, seconds=0.002)
+    before = psutil.Process().num_fds()
+    with open_pipeline(manifest, synthetic_fleet(4), transport=transport) as pipeline:
+        executor = pipeline.executor
+        assert isinstance(executor, ProcessesExecutor)
+        directory, pids = executor.directory, [worker.pid for worker in executor.crew.workers.values()]
+        pipeline.map(item(number) for number in range(20))
+        os.kill(pids[1], signal.SIGKILL)
+        results, measured = pipeline.map(item(number) for number in range(100))
+        pids += [worker.pid for worker in executor.crew.workers.values()]
+        slots = [path for path in directory.glob("slot-*") if int(path.name.split("-")[1]) < executor.epoch]
+    assert all(not result.error for result in results)
+    assert [fault.kind for fault in measured.faults][:1] == ["crash"]
+    assert slots == []
+    assert not directory.exists()
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert psutil.Process().num_fds() <= before
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parent)]

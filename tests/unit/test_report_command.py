@@ -60,7 +60,7 @@ def test_trace_of_one_run(folder, capsys):
     ("words", "message"),
     [
         (["results", "--trace", "t.json"], "expected one results file that holds events, got 5"),
-        (["nothing.json"], "nothing.json: cannot be read"),
+        (["nothing.json"], "nothing.json: no such file"),
         (["empty"], "no results file in there"),
     ],
 )

@@ -97,7 +97,7 @@ def test_damaged_file_is_named(tmp_path, text, message):
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"none\.json: cannot be read"):
+    with pytest.raises(ConfigError, match=r"none\.json: no such file"):
         load_results(tmp_path / "none.json")
 
 
