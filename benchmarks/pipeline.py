@@ -1,6 +1,6 @@
 """How near a real pipeline comes to its limit and to its plan, and what a hop costs. See docs/pipeline.md.
 
-    python benchmarks/pipeline.py [MODEL ...] [--items 30] [--rounds 5] [--no-hops] [--json]
+    python benchmarks/pipeline.py [MODEL ...] [--items 30] [--rounds 3] [--no-hops] [--json]
 
 Each model is planned as `multiedge plan --time-segments` does it, for two equal devices that are one core of this machine each,
 and run in two workers with one thread each. In turn are measured: each stage alone on its core, the pipeline, the stages
@@ -177,7 +177,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(MODELS), help="functions of tests/models.py, or ONNX files")
     parser.add_argument("--items", type=int, default=30)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-hops", action="store_true", help="leave out the cost of a hop")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
