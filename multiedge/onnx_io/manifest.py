@@ -69,6 +69,7 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     files = [(name, known) for part in manifest.parts for name, known in part.files.items()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         wrong = [problem for problem in pool.map(lambda file: _stale(folder, *file), files) if problem]
+    wrong += [f"'{part.file}' is not among its part's files" for part in manifest.parts if part.file not in part.files]
     if wrong:
         raise PlanError(f"{folder}: {'; '.join(dict.fromkeys(wrong))}; write the parts again", wrong)
     return manifest
