@@ -42,9 +42,8 @@ def test_yaml_cannot_make_objects(tmp_path: Path) -> None:
 
 
 def test_no_source_unpickles_or_evaluates() -> None:
-    forbidden = re.compile(
-        r"\b(import pickle|pickle\.|cPickle|marshal\.|yaml\.(load|unsafe_load|full_load)\(|allow_pickle=True|(?<![.\w])eval\(|(?<![.\w])exec\()"
-    )
+    words = (r"import pickle", r"pickle\.", r"marshal\.", r"yaml\.(load|unsafe_load|full_load)\(", "allow_pickle=True")
+    forbidden = re.compile("|".join((*words, r"(?<![.\w])(eval|exec)\(")))
     found = [
         f"{path.relative_to(ROOT)}: {line.strip()}"
         for path in SOURCES
