@@ -9,6 +9,7 @@ kept here until it is answered. So no item is lost, none is answered twice, and 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,9 @@ class ProcessesExecutor(Closing):
         self._events: list[Event] = []
         self._looked_s = 0.0
         self._tensors_of: dict[int, tuple[str, ...]] = {}
+        self.sent: Counter[int] = Counter()
+        self.taken: Counter[int] = Counter()
+        """What the caller has sent and taken in this epoch, by transfer, as a worker's board says it of the worker."""
 
     def start(self) -> None:
         if self.transport == "auto":
@@ -137,6 +141,8 @@ class ProcessesExecutor(Closing):
         """Makes `routes` the ones in force; messages of earlier epochs are void from now on."""
         self.routes = routes
         self._tensors_of = {number: move.tensors for number, move in enumerate(routes.transfers)}
+        self.sent.clear()
+        self.taken.clear()
         self._mailbox.clear()
         self.endpoint.forget(self.epoch)
         if self.directory is not None:
@@ -166,6 +172,7 @@ class ProcessesExecutor(Closing):
                 due = self._shaper.due_s(peer, sum(array.nbytes for array in arrays), now)
                 address = Address(self.epoch, number, entry.ticket, entry.sequence)
                 self.endpoint.send(peer, Message(address, CALLER_NAME, arrays, "", now, due))
+                self.sent[number] += 1
 
     def _pump(self, timeout_s: float) -> None:
         """Takes what has arrived, after waiting up to `timeout_s`, and looks after the workers now and then."""
@@ -175,6 +182,7 @@ class ProcessesExecutor(Closing):
                 self._mailbox.put(message)
         now = time.monotonic()
         for message in self._mailbox.take(now):
+            self.taken[message.address.transfer] += 1
             if self.options.record_events and message.arrays:
                 stop = max(message.due_s, message.sent_s) if message.due_s > message.sent_s else now
                 row = log_row("transfer", CALLER, message.source, message.sent_s, stop, message.nbytes, CALLER_NAME)

@@ -15,6 +15,7 @@ from multiedge.executors.trace_player import TracePlayer
 from multiedge.executors.worker_process import WorkerProcess
 from multiedge.measurements import Event, Fault
 from multiedge.plan import CALLER, Manifest, Part
+from multiedge.transports.links import is_down
 
 if TYPE_CHECKING:
     from multiedge.executors.processes import ProcessesExecutor
@@ -119,11 +120,9 @@ class Recovery:
         """A message that nobody takes while its receiver has nothing else to do means that its link is down."""
         routes = self._executor.routes
         for number, move in enumerate(routes.transfers):
-            if move.source == CALLER or move.target == CALLER:
-                continue
             taken = self._count(routes, number, move.target, "taken")
             sent = self._count(routes, number, move.source, "sent")
-            if sent <= taken or not self._is_idle(routes.parts[move.target]):
+            if sent <= taken or not self._is_idle(routes, move.target):
                 self._stuck.pop(number, None)
                 continue
             since, taken_then = self._stuck.setdefault(number, (now_s, taken))
@@ -133,26 +132,38 @@ class Recovery:
                 self._lose_link(move.source, move.target, now_s)
                 return
 
-    def _is_idle(self, part: Part) -> bool:
-        """Whether every worker of the stage is alive and computes nothing."""
-        workers = [self._crew.workers[name] for name in _homes(part) if name in self._crew.workers]
+    def _is_idle(self, routes: Routes, stage: int) -> bool:
+        """Whether every worker of the stage is alive and computes nothing; the caller takes whatever has come."""
+        if stage == CALLER:
+            return True
+        workers = [self._crew.workers[name] for name in _homes(routes.parts[stage]) if name in self._crew.workers]
         return all(not worker.board.cells[BUSY_SINCE_S] and worker.silent_s() < QUIET_S for worker in workers)
 
     def _count(self, routes: Routes, number: int, stage: int, what: str) -> float:
+        if stage == CALLER:
+            return float(getattr(self._executor, what)[number])
         boards = [self._crew.workers[name].board for name in _homes(routes.parts[stage]) if name in self._crew.workers]
         return sum(float(getattr(board, what)[number]) for board in boards)
 
     def _slack_s(self, source: int, target: int, nbytes: int) -> float:
-        """What the declared link may rightly take for one message."""
-        parts = self._executor.routes.parts
-        return self._executor.fleet.link(parts[source].device, parts[target].device).transfer_s(nbytes)
+        """What the link, as it is now, may rightly take for one message; nothing excuses one that is down."""
+        sender, receiver = self._place(source), self._place(target)
+        if sender is None or receiver is None:
+            return 0.0
+        link = self._crew.link(sender, receiver)
+        return 0.0 if is_down(link) else link.transfer_s(nbytes)
+
+    def _place(self, stage: int) -> str | None:
+        """The device of a stage, or of the caller if the fleet says where that is."""
+        return self._executor.fleet.source if stage == CALLER else self._executor.routes.parts[stage].device
 
     def _lose_link(self, source: int, target: int, now_s: float) -> None:
         """Gives up one end of a dead link: the one that is not the caller's own device, and rather the receiver."""
-        parts = self._executor.routes.parts
-        ends = [parts[target].device, parts[source].device]
-        name = next((end for end in ends if end != self._executor.fleet.source), ends[0])
+        ends = [self._place(target), self._place(source)]
         self._stuck.clear()
+        name = next((end for end in ends if end is not None and end != self._executor.fleet.source), None)
+        if name is None:
+            return
         self._lose(name, "link", f"link '{ends[1]}' -> '{ends[0]}' takes no messages", now_s)
 
     def _hear(self, name: str, answer: dict[str, object], now_s: float) -> None:

@@ -26,6 +26,7 @@ ITEMS = 1000
 FAULTS = 2
 PATIENCE = Deadlines(heartbeat_s=1.0, floor_s=0.5, first_s=5.0, link_s=0.4, cooldown_s=0.3)
 REPLAN_LIMIT_S = 1.0
+DOWN = Link(bandwidth_bytes_per_s=1e-6)
 
 
 def kill(executor: ProcessesExecutor, device: str) -> None:
@@ -43,8 +44,8 @@ def slow_down(executor: ProcessesExecutor, device: str) -> None:
 def cut_off(executor: ProcessesExecutor, device: str) -> None:
     for peer in executor.fleet.names:
         if peer != device:
-            executor.crew.set_link(device, peer, Link(bandwidth_bytes_per_s=0.0 + 1e-6))
-            executor.crew.set_link(peer, device, Link(bandwidth_bytes_per_s=0.0 + 1e-6))
+            executor.crew.set_link(device, peer, DOWN)
+            executor.crew.set_link(peer, device, DOWN)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -80,6 +81,25 @@ def test_no_item_is_lost_or_answered_twice(
     replans = [event.seconds for event in measured.events if event.kind == "replan"]
     loads = sum(event.seconds for event in measured.events if event.kind == "load")
     assert all(seconds < REPLAN_LIMIT_S + loads + PATIENCE.heartbeat_s for seconds in replans)
+
+
+@pytest.mark.parametrize("device", ["d1", "d2"])
+def test_a_device_that_the_caller_cannot_reach_is_replaced(tmp_path: Path, device: str) -> None:
+    """The caller sits at d0 and feeds d1; d2 answers it: each way is watched."""
+    manifest, fleet = small_plan(tmp_path)
+    first, *rest = manifest.parts
+    manifest = replace(manifest, parts=(replace(first, device="d1"), replace(rest[0], device="d0"), *rest[1:]))
+    with open_pipeline(manifest, replace(fleet, source="d0"), deadlines=replace(PATIENCE, rejoin=False)) as pipeline:
+        executor = pipeline.executor
+        assert isinstance(executor, ProcessesExecutor)
+        pipeline.map(vectors(20))
+        for ends in ((device, "d0"), ("d0", device)):
+            executor.crew.set_link(*ends, DOWN)
+        if device == "d1":
+            executor.change_link("d1", DOWN)
+        results, measured = pipeline.map(vectors(100))
+    assert all(not result.error for result in results)
+    assert ("link", device) in [(fault.kind, fault.device) for fault in measured.faults]
 
 
 def describe(faults: tuple[Fault, ...]) -> str:
