@@ -6,7 +6,6 @@ import argparse
 import json
 from itertools import pairwise
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -18,8 +17,8 @@ from multiedge.onnx_io import read_graph, write_parts
 from multiedge.onnx_io.cuts import boundaries_at, boundaries_for
 from multiedge.onnx_io.manifest import to_json
 from multiedge.plan import Manifest, Plan, Stage, relay_transfers
-from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
+from multiedge.run import profile_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def plan_at(graph: Graph, inner: tuple[int, ...]) -> Plan:
-    """A plan with one part between each two boundaries, each on a device of its own that costs nothing."""
+    """A plan with one part between each two boundaries, each on a device of its own; its estimates are counted, as if every
+    device were one core of a common server."""
     ends = (0, *inner, len(graph.nodes))
     names = [f"part_{number + 1}" for number in range(len(ends) - 1)]
     stages = [Stage.span(name, *span) for name, span in zip(names, pairwise(ends), strict=True)]
-    free = np.zeros(len(graph.nodes))
-    profile = Profile(graph, free.astype(np.int64), free, dict.fromkeys(names, free))
     fleet = Fleet(tuple(Device(name) for name in names), name="parts")
+    profile = profile_model(graph, fleet)
     return cost.make_plan(
         "split", "throughput", profile, fleet, stages, relay_transfers(graph, stages, profile.cut_bytes.tolist())
     )
