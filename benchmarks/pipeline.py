@@ -5,7 +5,8 @@
 Each model is planned as `multiedge plan --time-segments` does it, for two equal devices that are one core of this machine each,
 and run in two workers with one thread each. In turn are measured: each stage alone on its core, the pipeline, the stages
 again, and one session with two threads. A round in which the stages alone changed by more than a tenth says more about
-the machine than about the pipeline: it is made again. Printed are medians over the rounds.
+the machine than about the pipeline: it is made again, up to three times. Printed are medians over the steady rounds, or
+over all of them where none was.
 """
 
 from __future__ import annotations
@@ -141,8 +142,9 @@ def measure_model(model: Path, items: int, rounds: int) -> dict[str, Any]:
                 tried.append(one_round(model, plan, manifest, feed, items))
         kept.append(min(tried, key=unsteadiness))
     names = [name for name in kept[0] if "drift" not in name]
-    medians = {name: statistics.median(row[name] for row in kept) for name in names}
-    error = statistics.median(abs(row["predicted_fps"] / row["fps"] - 1) for row in kept)
+    counted = [row for row in kept if is_steady(row)] or kept
+    medians = {name: statistics.median(row[name] for row in counted) for name in names}
+    error = statistics.median(abs(row["predicted_fps"] / row["fps"] - 1) for row in counted)
     return {"model": model.stem.rpartition("-")[0], **medians, "prediction_error": error, "rounds": kept}
 
 
