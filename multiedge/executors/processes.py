@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from multiedge.errors import PipelineError
+from multiedge.errors import ConfigError, PipelineError
 from multiedge.executors.contract import Closing, Record, Result, RunOptions, Tensors, require_inputs
 from multiedge.executors.crew import Crew
 from multiedge.executors.health import StageClock, expected_seconds
@@ -43,7 +43,10 @@ class ProcessesExecutor(Closing):
             fleet.device(name)
         self.epoch = 0
         self.directory: Path | None = None
-        self.ledger = Ledger(options.depth or default_depth(manifest, self.routes))
+        most = most_depth(self.routes)
+        if options.depth and options.depth > most:
+            raise ConfigError(f"depth: expected at most {most} for this plan, got {options.depth}")
+        self.ledger = Ledger(options.depth or min(most, default_depth(manifest, self.routes)))
         self.clock = StageClock(options.deadlines, expected_seconds(manifest))
         self.transport = options.transport
         self._endpoint: Endpoint | None = None
@@ -209,6 +212,12 @@ class ProcessesExecutor(Closing):
         if now - self._looked_s >= TICK_S:
             self._looked_s = now
             self.recovery.look(now)
+
+
+def most_depth(routes: Routes) -> int:
+    """Items that may be under way without more messages for one process than have room."""
+    homes = {device: sum(len(routes.entering(stage)) for stage in routes.stages_on(device)) for device in routes.devices}
+    return max(1, rundir.MOST_WAITING // max(1, len(routes.sinks), *homes.values()))
 
 
 def default_depth(manifest: Manifest, routes: Routes) -> int:

@@ -14,6 +14,9 @@ from urllib.parse import quote
 
 SHARED = Path("/dev/shm")
 PREFIX = "multiedge-"
+MOST_WAITING = 1024
+"""Messages that may wait for one process. Twice as many records fit into a pipe of 64 KiB: those of a placement that ended
+may still lie there."""
 
 
 def has_shared_memory(root: Path = SHARED) -> bool:

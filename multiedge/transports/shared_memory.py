@@ -30,8 +30,6 @@ _RECORD = struct.Struct("<IHHQIHQ")
 """Epoch, transfer, ticket and sequence; the sender's process, the number of its slot, the bytes of the message."""
 _WAKE = 0xFFFF
 _READ_BYTES = _RECORD.size * 512
-MOST_RECORDS = 2048
-"""Messages that may wait for one process: what fits into a pipe of 64 KiB, with room to spare."""
 _POPULATE = getattr(mmap, "MAP_POPULATE", 0)
 """Maps all pages at once: taking a fault for each costs more than the copy."""
 _SLACK_BYTES = 4096

@@ -83,6 +83,14 @@ def test_a_fixed_batch_is_never_joined(tmp_path: Path) -> None:
     assert max(starts.values()) == 1
 
 
+def test_more_items_under_way_than_messages_have_room_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="depth: expected at most 1024 for this plan, got 2000"):
+        open_pipeline(synthetic_chain(tmp_path), synthetic_fleet(3), depth=2000)
+    with open_pipeline(synthetic_chain(tmp_path), synthetic_fleet(3), depth=1024) as pipeline:
+        results, _ = pipeline.map(item(number) for number in range(3000))
+    assert [float(result.require()["t3"][0]) for result in results] == [number + 3.0 for number in range(3000)]
+
+
 @pytest.mark.parametrize("name", ["depth", "micro_batch"])
 def test_options_below_one_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: expected 1 or more, got 0"):
