@@ -121,8 +121,12 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
 
 
 def test_a_profile_fits_its_own_model_and_fleet(profile: Profile, graph: Graph) -> None:
+    """Nothing is raised; a device more than the profile knows shows that it looks."""
     require_fits(profile, graph, FLEET)
-    require_fits(profile, graph, FLEET.without("phone"))
+    smaller = FLEET.without("phone")
+    require_fits(profile, graph, smaller)
+    with pytest.raises(ProfileError, match="extra"):
+        require_fits(profile, graph, replace(FLEET, devices=(*FLEET.devices, Device("extra", speed=1.0))))
 
 
 def test_another_model_is_refused(profile: Profile, graph: Graph) -> None:

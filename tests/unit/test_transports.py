@@ -95,7 +95,10 @@ def test_messages_of_forgotten_epochs_are_dropped(pair: tuple[Endpoint, Endpoint
 
 
 def test_sending_to_nobody_is_no_error(pair: tuple[Endpoint, Endpoint]) -> None:
-    pair[0].send("gone", message(0, np.zeros(1)))
+    a, b = pair
+    a.send("gone", message(0, np.zeros(1)))
+    a.send("b", message(1, np.zeros(1)))
+    assert [got.address.sequence for got in receive(b, 1)] == [1]
 
 
 def test_a_slot_that_is_free_is_used_again(tmp_path: Path) -> None:
