@@ -7,7 +7,6 @@ system may drop.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import platform
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
+
+from multiedge.errors import ModelError
 
 MODEL_FILE, WEIGHTS_FILE = "model.onnx", "weights.bin"
 SAVING = {
@@ -33,25 +34,32 @@ def prepacked_model(path: Path, folder: Path, options: Callable[[], Any], load: 
     runtime and this processor only.
     """
     kept = folder / key_of(path)
-    if not (kept / MODEL_FILE).is_file():
+    if (kept / MODEL_FILE).is_file():
+        return kept / MODEL_FILE
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
-        try:
-            saving = options()
-            saving.optimized_model_filepath = os.fspath(made / MODEL_FILE)
-            for name, value in SAVING.items():
-                saving.add_session_config_entry(name, value)
-            load(path, saving)
-            with contextlib.suppress(OSError):  # another process was faster: its files are as good
-                made.rename(kept)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(f"{folder}: packed weights cannot be kept here: {error.strerror}") from error
+    try:
+        saving = options()
+        saving.optimized_model_filepath = os.fspath(made / MODEL_FILE)
+        for name, value in SAVING.items():
+            saving.add_session_config_entry(name, value)
+        load(path, saving)
+        made.rename(kept)
+    except OSError as error:
+        if not kept.is_dir():  # else another process was faster, and its files are as good
+            raise ModelError(f"{folder}: packed weights cannot be kept here: {error.strerror}") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
     return kept / MODEL_FILE
 
 
 def key_of(path: Path) -> str:
-    """A name for what is kept: of the model, the files of weights beside it, the runtime and the processor."""
-    weights = sorted((each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in path.parent.glob("weights*"))
+    """A name for what is kept: of the model, the files beside it that may hold its weights, the runtime, the processor."""
+    beside = [each for each in path.parent.iterdir() if each.is_file() and each.suffix not in (".onnx", ".json")]
+    weights = sorted((each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in beside)
     content = hashlib.sha256(path.read_bytes())
     content.update(repr((weights, ort.__version__, platform.machine(), platform.processor(), _flags())).encode())
     return f"{path.stem}-{content.hexdigest()[:16]}"

@@ -18,6 +18,8 @@ from multiedge.report.units import MISSING, number_of, scale_for
 
 FIRST = ("rank", "algorithm")
 LAST = ("paradigm", "basemodel", "time", "url")
+HYPERPARAMETER = "basemodel-"
+"""Ianvs names hyperparameters after their module: 'basemodel-strategy'."""
 IN_FILES_ONLY = ("time", "url")
 """Columns for the rank files: too long to print, and of use to programs only."""
 
@@ -70,12 +72,11 @@ def make_column(name: str, values: Sequence[Any]) -> Column:
 
 
 def _is_hyperparameter(name: str) -> bool:
-    """Ianvs names them after their module: 'basemodel-strategy'."""
-    return "-" in name
+    return name.startswith(HYPERPARAMETER)
 
 
 def _bare(name: str) -> str:
-    return name.rpartition("-")[2]
+    return name.removeprefix(HYPERPARAMETER)
 
 
 def _is_missing(value: Any) -> bool:

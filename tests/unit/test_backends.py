@@ -85,6 +85,12 @@ def test_packed_weights_are_kept_and_used_again(tmp_path: Path) -> None:
     assert len(list(folder.iterdir())) == 2
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match=r"file/kept: packed weights cannot be kept here"):
+        OnnxRuntimeBackend.open(model, prepacked=tmp_path / "file" / "kept")
+
+
 def test_bad_files_and_settings_are_refused(tmp_path: Path, model: Path) -> None:
     with pytest.raises(ModelError, match=r"no such model file"):
         OnnxRuntimeBackend.open(tmp_path / "none.onnx")

@@ -58,6 +58,12 @@ def test_plain_leaderboard_is_the_golden_one():
     assert printed(failed=FAILED, title="vit-b16 on three devices") == (GOLDEN / "leaderboard.txt").read_text(encoding="utf-8")
 
 
+def test_only_a_modules_hyperparameters_stand_beside_the_algorithm():
+    text = markdown(None, [{"rank": 1, "algorithm": "a", "fps": 1.0, "top-1": 0.5, "basemodel-cut": "h1"}])
+    assert text.startswith("| rank | algorithm | cut | fps")
+    assert "| top-1 |" in text
+
+
 def test_markdown_leaderboard_is_the_golden_one():
     assert markdown(None, ROWS) == (GOLDEN / "leaderboard.md").read_text(encoding="utf-8")
 
