@@ -36,6 +36,7 @@ from multiedge.plan import Stage
 from multiedge.profile import Profile
 from multiedge.profile_file import speed_data
 from partitioners.contract import contiguous_plan
+from profilers.cutting import part_calls
 from profilers.host import model_path, runner
 from profilers.macs import count_work, product_macs
 from profilers.measured import MeasuredProfiler, host_name
@@ -89,9 +90,11 @@ def path_of(name: str) -> Path:
 
 
 def random_cuts(profile: Profile, count: int, seed: int) -> list[tuple[int, int]]:
-    """Segments [start, stop) with ends where the model is cut at no more than two tensors and at least a tenth of its time."""
+    """Segments [start, stop) of at least a tenth of the model's time, between boundaries where a strategy may cut and at
+    most two tensors cross."""
     graph, passed_s = profile.graph, np.concatenate([[0.0], np.cumsum(profile.seconds["host"])])
-    ends = [cut.after for cut in graph.cuts if 1 <= len(cut.tensors) <= 2] + [len(graph.nodes)]
+    open_ = [cut for cut in graph.cuts if profile.open_boundaries[cut.after]]
+    ends = [cut.after for cut in open_ if 1 <= len(cut.tensors) <= 2] + [len(graph.nodes)]
     generator = np.random.default_rng(seed)
     found: list[tuple[int, int]] = []
     while len(found) < count:
@@ -112,7 +115,7 @@ def segment_times(
     whole = OnnxRuntimeBackend.open(path, threads=1)
     action = runner(whole, feed, path)
     node_s, overhead_s = profile.seconds[host_name(1)], profile.overhead_s[host_name(1)]
-    expected = float(node_s.sum()) + overhead_s
+    expected = profile.settings["host"]["1"]["latency_s"]
     found, latencies = [], []
     for start, stop in spans:
         bounds = sorted({0, start, stop, len(graph.nodes)})
@@ -137,8 +140,7 @@ class ReferencedTimer(SegmentTimer):
         self.whole_s = self.segment_s = 0.0
 
     def _time(self, graph: Graph, manifest: Any, threads: Sequence[int], wanted: set[int]) -> dict[int, float]:
-        feeds = self.feeds(graph, manifest, threads, {self.wanted})
-        segment = runner(*feeds[self.wanted])
+        segment = runner(*part_calls(graph, manifest, threads, {self.wanted})[self.wanted])
         timings = time_in_turn([self.whole, segment], SEGMENT_ACCURACY)
         self.whole_s, self.segment_s = (timing.cpu_median_s for timing in timings)
         return dict.fromkeys(wanted, self.segment_s)
@@ -168,7 +170,7 @@ def measure(name: str, segments: int, seed: int, budget_s: float) -> Result:
     share = float(profile.seconds["host"].sum() / static.seconds["host"].sum())
     guesses = [float(static.seconds["host"][a:b].sum()) * share for a, b in spans]
     static_errors = [abs(guess - measured) / measured for guess, (_, measured) in zip(guesses, pairs, strict=True)]
-    total = float(profile.seconds["host"].sum()) + profile.overhead_s["host"]
+    total = float(profile.seconds["host"].sum()) + host["overhead_s"]
     coverage = host["coverage"]
     return Result(
         model=name,

@@ -19,6 +19,7 @@ from multiedge.graph import Graph
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Profile:
     `macs` are multiply-accumulates, `flops` all floating-point operations (2 per MAC included). `seconds` holds wall
     time by device name and `sources` how each was come by ('measured', 'scaled by speed 0.5', ...). `overhead_s` is
     the fixed cost that a device pays per stage and item on top of its nodes. `uncounted` names operator types and
-    tensors whose cost is not known and counts as zero. `settings` records machine, runtime, threads and repeats.
+    tensors whose cost is not known and counts as zero. `fused` are activations that the runtime's fused nodes keep to
+    themselves: strategies do not cut there, since that would undo the fusion. `settings` records machine, runtime, threads
+    and repeats.
     """
 
     graph: Graph
@@ -54,6 +57,7 @@ class Profile:
     spread_s: Mapping[str, Floats] = field(default_factory=dict)
     overhead_s: Mapping[str, float] = field(default_factory=dict)
     uncounted: tuple[str, ...] = ()
+    fused: frozenset[str] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -62,6 +66,10 @@ class Profile:
         for name, array in arrays.items():
             if array.shape != (count,):
                 raise ProfileError(f"profile of {self.graph.name}: {name} has shape {array.shape}, expected ({count},)")
+
+        for name in self.fused:
+            if name not in self.graph.producer or not self.graph.consumers.get(name):
+                raise ProfileError(f"profile of {self.graph.name}: fused tensor '{name}' is not made and read by its nodes")
 
     def __len__(self) -> int:
         return len(self.graph.nodes)
@@ -97,6 +105,11 @@ class Profile:
             for cut in self.graph.cuts
         ]
         return np.array(sizes, dtype=np.int64)
+
+    @cached_property
+    def open_boundaries(self) -> Bools:
+        """Whether each boundary, (n + 1,), is free of fused tensors, so that a stage may end and the next one begin there."""
+        return np.array([self.fused.isdisjoint(cut.tensors) for cut in self.graph.cuts], dtype=np.bool_)
 
     @cached_property
     def output_bytes(self) -> Ints:

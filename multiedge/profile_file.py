@@ -88,6 +88,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
         "cuts": [{"after": cut.after, "tensors": list(cut.tensors), "bytes": cut.nbytes} for cut in graph.cuts],
         "tensors": [_tensor_to_json(tensor) for tensor in graph.tensors.values()],
         "parameters": [_tensor_to_json(tensor) for tensor in graph.parameters.values()],
+        "fused_tensors": sorted(profile.fused),
         "uncounted": list(profile.uncounted),
         "settings": _plain(profile.settings),
     }
@@ -172,6 +173,7 @@ def _profile(data: Mapping[str, Any]) -> Profile:
         spread_s={name: column([node["spread_s"][name] for node in nodes]) for name in (nodes[0]["spread_s"] if nodes else ())},
         overhead_s={name: float(device["overhead_s"]) for name, device in devices.items()},
         uncounted=tuple(data["uncounted"]),
+        fused=frozenset(data.get("fused_tensors", ())),
         settings=data["settings"],
     )
 

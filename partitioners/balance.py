@@ -30,7 +30,8 @@ def even_split(profile: Profile, devices: Sequence[Device], load: Load, share: s
 
 
 def find_even_split(profile: Profile, devices: Sequence[Device], load: Load) -> tuple[Stage, ...] | None:
-    """The contiguous stages, devices in the order given, whose largest load is smallest; None if memory forbids all.
+    """The contiguous stages, devices in the order given, whose largest load is smallest, none of which ends inside a fused
+    node; None if memory forbids all.
 
     best[d][q] = min over p < q of max(best[d-1][p], load(p, d, q)), or best[d-1][q] where device d stays idle: exact,
     O(devices * n^2).
@@ -42,7 +43,7 @@ def find_even_split(profile: Profile, devices: Sequence[Device], load: Load) -> 
     for start, memory in enumerate(memory_rows(profile)):
         for index, device in enumerate(devices, start=1):
             _leave_idle(best, begin, index, start)
-            fits = device.runtime_bytes + memory <= device.memory_bytes
+            fits = (device.runtime_bytes + memory <= device.memory_bytes) & profile.open_boundaries[start + 1 :]
             largest = np.maximum(best[index - 1, start], np.where(fits, load(start, device, memory), np.inf))
             better = largest < best[index, start + 1 :]
             best[index, start + 1 :][better] = largest[better]

@@ -10,7 +10,6 @@ from time import perf_counter
 from multiedge import cost
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
-from multiedge.graph import Graph
 from multiedge.plan import Plan, Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.profile import Profile
 from partitioners.contract import check_objective, unused
@@ -55,16 +54,16 @@ class BruteForce:
         )
 
     def placements(self, profile: Profile, fleet: Fleet) -> Iterator[Placement]:
-        """Every placement that could run but for memory."""
+        """Every placement that keeps fused nodes whole and could run but for memory."""
         graph = profile.graph
         cut_bytes = profile.cut_bytes.tolist()
         for count in range(1, len(fleet.devices) + 1):
             for order in permutations(fleet.names, count):
                 if self.interleave:
-                    for stages in _interleaved(graph, order):
+                    for stages in _interleaved(profile, order):
                         yield stages, direct_transfers(graph, stages)
                 else:
-                    for stages in _contiguous(len(graph.nodes), order):
+                    for stages in _contiguous(profile, order):
                         yield stages, relay_transfers(graph, stages, cut_bytes)
 
     def _check_number(self, nodes: int, devices: int) -> None:
@@ -79,21 +78,24 @@ class BruteForce:
             )
 
 
-def _contiguous(nodes: int, order: tuple[str, ...]) -> Iterator[tuple[Stage, ...]]:
-    for inner in combinations(range(1, nodes), len(order) - 1):
+def _contiguous(profile: Profile, order: tuple[str, ...]) -> Iterator[tuple[Stage, ...]]:
+    nodes = len(profile)
+    for inner in combinations([end for end in range(1, nodes) if profile.open_boundaries[end]], len(order) - 1):
         bounds = (0, *inner, nodes)
         yield tuple(Stage.span(device, *span) for device, span in zip(order, pairwise(bounds), strict=True))
 
 
-def _interleaved(graph: Graph, order: tuple[str, ...]) -> Iterator[tuple[Stage, ...]]:
+def _interleaved(profile: Profile, order: tuple[str, ...]) -> Iterator[tuple[Stage, ...]]:
     """Stages on all devices of `order`, a node's stage never before that of a node it reads from."""
+    graph = profile.graph
     edges = [
-        (graph.producer[name], node)
+        (graph.producer[name], node, name in profile.fused)
         for node in range(len(graph.nodes))
         for name in graph.activations_read(node)
         if name in graph.producer
     ]
     for home in product(range(len(order)), repeat=len(graph.nodes)):
-        if len(set(home)) == len(order) and all(home[a] <= home[b] for a, b in edges):
+        in_order = all(home[a] == home[b] if fused else home[a] <= home[b] for a, b, fused in edges)
+        if in_order and len(set(home)) == len(order):
             members = [tuple(node for node, stage in enumerate(home) if stage == index) for index in range(len(order))]
             yield tuple(Stage(device, nodes) for device, nodes in zip(order, members, strict=True))

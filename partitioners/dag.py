@@ -1,19 +1,23 @@
 """A profile as a graph of groups: what the strategies for graphs search over.
 
-A group is a node with the constants that only it reads. Moving such a constant (a node without inputs, whose parameters
-are no larger than what it makes) to its reader saves the transfer and never costs memory, so no optimum is lost where
-the constant takes no time. Where it takes a little, bounds leave that time out.
+A group is a node, or what the runtime fuses into one, with the constants that only it reads. Moving such a constant (a
+node without inputs, whose parameters are no larger than what it makes) to its reader saves the transfer and never costs
+memory, so no optimum is lost where the constant takes no time. Where it takes a little, bounds leave that time out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy.sparse
+import scipy.sparse.csgraph
 
 from multiedge.cost import BUFFERED_ITEMS
+from multiedge.errors import ProfileError
 from multiedge.fleet import Fleet
 from multiedge.plan import CALLER
 from multiedge.profile import Floats, Profile
@@ -79,16 +83,60 @@ def build_dag(profile: Profile, fleet: Fleet, *, absorb_share: float = 0.0, abso
         moved = [node for node, group in enumerate(wider) if group != node]
         share = seconds[moved].sum(axis=0) / np.maximum(seconds.sum(axis=0), 1e-300)
         home = wider if share.max() <= absorb_share else home
-    heads = [node for node, group in enumerate(home) if group == node]
-    number = {head: index for index, head in enumerate(heads)}
-    group_of = [number[group] for group in home]
-    members: list[list[int]] = [[] for _ in heads]
-    for node, index in enumerate(group_of):
-        members[index].append(node)
-    messages = tuple(_messages(profile, group_of))
+    number = _numbers(profile, home)
+    members: list[list[int]] = [[] for _ in set(number)]
+    for node, group in enumerate(number):
+        members[group].append(node)
+    messages = tuple(_messages(profile, number))
     edges = {(m.source, reader) for m in messages for reader in m.readers if m.source != CALLER}
-    whole = np.stack([seconds[nodes].sum(axis=0) for nodes in members]) if members else seconds
-    return Dag(tuple(map(tuple, members)), seconds[heads], whole, tuple(sorted(edges)), messages, fleet.names)
+    whole = np.zeros((len(members), len(fleet.names)))
+    np.add.at(whole, number, seconds)
+    unabsorbed = np.zeros_like(whole)
+    heads = [node for node, reader in enumerate(home) if reader == node]
+    np.add.at(unabsorbed, [number[node] for node in heads], seconds[heads])
+    return Dag(tuple(map(tuple, members)), unabsorbed, whole, tuple(sorted(edges)), messages, fleet.names)
+
+
+def _numbers(profile: Profile, home: list[int]) -> list[int]:
+    """The group of each node: that of the node whose group it joins, together with all that fused tensors tie to it.
+    Groups are numbered in topological order."""
+    graph = profile.graph
+    tied = [(node, reader) for name in profile.fused for node in [graph.producer[name]] for reader in graph.consumers[name]]
+    pairs = np.array([*enumerate(home), *tied], dtype=np.int64).reshape(-1, 2)
+    ties = scipy.sparse.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(home), len(home)))
+    label: list[int] = scipy.sparse.csgraph.connected_components(ties, directed=False)[1].tolist()
+    last = {group: node for node, group in enumerate(label)}
+    before: dict[int, set[int]] = {group: set() for group in last}
+    for node in range(len(home)):
+        sources = (graph.producer[name] for name in graph.activations_read(node) if name in graph.producer)
+        before[label[node]].update(label[source] for source in sources)
+    rank = {group: number for number, group in enumerate(_in_order(profile, before, last))}
+    return [rank[group] for group in label]
+
+
+def _in_order(profile: Profile, before: Mapping[int, set[int]], last: Mapping[int, int]) -> Iterator[int]:
+    """Groups in topological order, of those that could come next the one whose last node comes first."""
+    after: dict[int, list[int]] = {group: [] for group in before}
+    waiting = {group: len(sources - {group}) for group, sources in before.items()}
+    for group, sources in before.items():
+        for source in sources - {group}:
+            after[source].append(group)
+    ready = [(last[group], group) for group, count in waiting.items() if not count]
+    heapq.heapify(ready)
+    done = 0
+    while ready:
+        group = heapq.heappop(ready)[1]
+        done += 1
+        yield group
+        for following in after[group]:
+            waiting[following] -= 1
+            if not waiting[following]:
+                heapq.heappush(ready, (last[following], following))
+    if done < len(before):
+        raise ProfileError(
+            f"profile of {profile.graph.name}: its fused tensors tie nodes together that others must run between;"
+            " profile the model again, or plan with a strategy for chains, such as throughput"
+        )
 
 
 def _absorb(profile: Profile, seconds: Floats, *, busy: bool, large: bool) -> list[int]:

@@ -36,8 +36,9 @@ NARROWEST = 1e-6
 class Energy:
     """Fewest joules per item at full speed, with at least `min_fps` items per second and at most `max_latency_s`.
 
-    Devices that declare no power are left out. `tolerance` is the relative gap at which the search ends, `time_limit_s`
-    the time; the gap reached is in the plan.
+    Devices that declare no power are left out. Where a model makes outputs before its last node, a bound on latency is
+    checked for their way back but not searched with it: a plan that only just keeps it may be missed. `tolerance` is the
+    relative gap at which the search ends, `time_limit_s` the time; the gap reached is in the plan.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet
 from multiedge.loading import bytes_held, bytes_to_load
 from multiedge.plan import Plan, Stage, Transfer, direct_transfers, relay_transfers
-from multiedge.profile import Profile
+from multiedge.profile import Ints, Profile
 from partitioners import PARTITIONERS
 from partitioners.contract import Partitioner, unused
 
@@ -98,9 +98,9 @@ def _options(running: Plan, profile: Profile, fleet: Fleet) -> Iterator[_Option]
     trials: list[tuple[tuple[Stage, ...], str]] = []
     if not lost:
         trials.append((running.stages, "kept the running plan"))
-        trials += _shifts(running.stages)
+        trials += _shifts(profile, running.stages)
     else:
-        trials += _repairs(running.stages, lost, fleet)
+        trials += _repairs(profile, running.stages, lost, fleet)
     for stages, what in trials:
         option = _option(running, profile, fleet, stages, what)
         if option is not None:
@@ -124,21 +124,31 @@ def _transfers_like(running: Plan, profile: Profile, stages: Sequence[Stage]) ->
     return direct_transfers(graph, stages)
 
 
-def _shifts(stages: Sequence[Stage]) -> Iterator[tuple[tuple[Stage, ...], str]]:
-    """Boundaries between neighbouring contiguous stages moved by a little."""
+def _shifts(profile: Profile, stages: Sequence[Stage]) -> Iterator[tuple[tuple[Stage, ...], str]]:
+    """Boundaries between neighbouring contiguous stages moved by a little, not into fused nodes."""
+    ends = np.nonzero(profile.open_boundaries)[0]
     for index, (left, right) in enumerate(pairwise(stages)):
         nodes = left.nodes + right.nodes
         if nodes != tuple(range(nodes[0], nodes[-1] + 1)):
             continue
-        for step in (-16, -4, -1, 1, 4, 16):
-            middle = len(left.nodes) + step
-            if 0 < middle < len(nodes):
+        here = nodes[0] + len(left.nodes)
+        for end in sorted({_next_end(ends, here + wish, forward=wish > 0) for wish in (-16, -4, -1, 1, 4, 16)}):
+            if nodes[0] < end <= nodes[-1]:
+                middle = end - nodes[0]
                 pair = (replace(left, nodes=nodes[:middle]), replace(right, nodes=nodes[middle:]))
-                what = f"moved {abs(step)} nodes between '{left.device}' and '{right.device}'"
+                what = f"moved {abs(end - here)} nodes between '{left.device}' and '{right.device}'"
                 yield (*stages[:index], *pair, *stages[index + 2 :]), what
 
 
-def _repairs(stages: Sequence[Stage], lost: Sequence[int], fleet: Fleet) -> Iterator[tuple[tuple[Stage, ...], str]]:
+def _next_end(ends: Ints, boundary: int, *, forward: bool) -> int:
+    """The first of the sorted `ends` at `boundary` or beyond it; -1 where there is none."""
+    at = int(np.searchsorted(ends, boundary, side="left" if forward else "right")) - (not forward)
+    return int(ends[at]) if 0 <= at < len(ends) else -1
+
+
+def _repairs(
+    profile: Profile, stages: Sequence[Stage], lost: Sequence[int], fleet: Fleet
+) -> Iterator[tuple[tuple[Stage, ...], str]]:
     """Stages of lost devices: replicas dropped, whole stages on another device, or divided between the neighbours."""
     present = set(fleet.names)
     reduced = [_reduced(stage, present) for stage in stages]
@@ -149,9 +159,9 @@ def _repairs(stages: Sequence[Stage], lost: Sequence[int], fleet: Fleet) -> Iter
         return
     for device in _targets(stages, fleet):
         moved = [stage or replace(stages[index], device=device, replicas=()) for index, stage in enumerate(reduced)]
-        yield _fused(moved), f"moved what was lost to '{device}'"
+        yield _merged(moved), f"moved what was lost to '{device}'"
     if len(gone) == 1:
-        yield from _divided(stages, reduced, gone[0])
+        yield from _divided(profile, stages, reduced, gone[0])
 
 
 def _reduced(stage: Stage, present: set[str]) -> Stage | None:
@@ -167,7 +177,7 @@ def _targets(stages: Sequence[Stage], fleet: Fleet) -> list[str]:
     return [*(name for name in fleet.names if name in used), *idle[:MOST_DEVICES]]
 
 
-def _fused(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+def _merged(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """Neighbouring stages of one device as one, so that their boundary costs nothing."""
     found: list[Stage] = []
     for stage in stages:
@@ -178,14 +188,17 @@ def _fused(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     return tuple(found)
 
 
-def _divided(stages: Sequence[Stage], reduced: Sequence[Stage | None], gone: int) -> Iterator[tuple[tuple[Stage, ...], str]]:
+def _divided(
+    profile: Profile, stages: Sequence[Stage], reduced: Sequence[Stage | None], gone: int
+) -> Iterator[tuple[tuple[Stage, ...], str]]:
     if not 0 < gone < len(stages) - 1:
         return
     left, right = reduced[gone - 1], reduced[gone + 1]
     nodes = stages[gone].nodes
     if left is None or right is None:
         return
-    for middle in sorted({round(share * len(nodes) / MOST_SPLITS) for share in range(MOST_SPLITS + 1)}):
+    whole = [middle for middle in range(len(nodes) + 1) if middle == len(nodes) or profile.open_boundaries[nodes[middle]]]
+    for middle in sorted({whole[round(share * (len(whole) - 1) / MOST_SPLITS)] for share in range(MOST_SPLITS + 1)}):
         pair = (
             replace(left, nodes=tuple(sorted(left.nodes + nodes[:middle]))),
             replace(right, nodes=tuple(sorted(nodes[middle:] + right.nodes))),

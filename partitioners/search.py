@@ -16,9 +16,9 @@ from functools import cached_property
 
 import numpy as np
 
-from multiedge.profile import Ints
+from multiedge.profile import Bools, Ints
 from partitioners.chain import Chain, Placed
-from partitioners.windows import Bools, Windows
+from partitioners.windows import Windows
 
 SLACK = 1.0 + 1e-12
 """Limits are taken this much wider, so that a value computed as a sum and as a difference counts as the same."""

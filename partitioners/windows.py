@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from multiedge.profile import Ints, Profile
+from multiedge.profile import Bools, Ints, Profile
 from partitioners.memory import memory_rows, result_bytes
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +42,10 @@ class Windows:
         starts[rank, end], stops[rank, end] = start, stop
         return cls(starts, stops)
 
+    def ending_at(self, allowed: Bools) -> Windows:
+        """The same with no starts for the ends that are not `allowed`, (n + 1,)."""
+        return Windows(self.starts, np.where(allowed, self.stops, self.starts))
+
     def not_before(self, earliest: Ints) -> Windows:
         """The same with every start at or after `earliest`, (n + 1,); empty intervals have stop = start."""
         starts = np.maximum(self.starts, earliest)
@@ -52,7 +53,9 @@ class Windows:
 
 
 def memory_windows(profile: Profile, budgets: Sequence[int]) -> list[Windows]:
-    """Windows of stages that take at most budgets[i] bytes, the runtime not counted."""
+    """Windows of stages that take at most budgets[i] bytes, the runtime not counted, and end inside no fused node.
+
+    A stage starts where another one ends, so that starts inside a fused node need no further care."""
     count = len(profile)
     cut, live = profile.cut_bytes, profile.live_bytes
     ample = profile.graph.parameter_bytes + int(live.max(initial=0) + 2 * cut.max(initial=0) + result_bytes(profile)[-1])
@@ -62,4 +65,5 @@ def memory_windows(profile: Profile, budgets: Sequence[int]) -> list[Windows]:
         for start, memory in enumerate(memory_rows(profile)):
             for index in tight:
                 fits[index][start, start + 1 :] = memory <= budgets[index]
-    return [Windows.of(fits[index]) if index in fits else Windows.all_starts(count) for index in range(len(budgets))]
+    held = [Windows.of(fits[index]) if index in fits else Windows.all_starts(count) for index in range(len(budgets))]
+    return [windows.ending_at(profile.open_boundaries) for windows in held]

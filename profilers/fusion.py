@@ -79,6 +79,23 @@ def depends_on_inputs(graph: Graph) -> npt.NDArray[np.bool_]:
     return found
 
 
+def fused_tensors(graph: Graph, optimised: Sequence[OptimisedNode], ownership: Ownership) -> frozenset[str]:
+    """Activations that never exist while the whole model runs: made and read by the work of one optimised node only.
+
+    A cut at one of them undoes the fusion."""
+    aliases = _aliases(graph, optimised)
+    visible = {aliases.get(name, name) for node in optimised for name in (*node.inputs, *node.outputs)} | set(graph.outputs)
+    owner = ownership.owner
+    return frozenset(
+        name
+        for name, maker in graph.producer.items()
+        if name not in visible
+        and owner[maker] != NO_OWNER
+        and graph.consumers.get(name)
+        and all(owner[reader] == owner[maker] for reader in graph.consumers[name])
+    )
+
+
 def spread(ownership: Ownership, optimised_s: Floats, weights: Floats) -> Floats:
     """Seconds of each node of the model, (n,): each optimised node's time over the nodes that it does the work of, in
     proportion to `weights`. Time that belongs to no node in particular goes over all, in proportion to theirs."""

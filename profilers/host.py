@@ -28,7 +28,7 @@ from multiedge.onnx_io import random_inputs
 from multiedge.profile import Floats
 from multiedge.quantity import human_bytes
 from profilers.contract import Progress, silent
-from profilers.fusion import NO_OWNER, OptimisedNode, Ownership, owners, spread
+from profilers.fusion import NO_OWNER, REORDERS, OptimisedNode, Ownership, fused_tensors, owners, spread
 from profilers.ort_trace import KernelTimes, read_trace
 from profilers.stopwatch import Accuracy, Timing, median_error, time_in_turn
 
@@ -43,7 +43,8 @@ _WIDTH = {f"{kind}{bits}": bits // 8 for kind in ("float", "int", "uint") for bi
 class HostTimes:
     """What was measured with `threads` threads. `seconds` and `spread_s` are (n,), the latter half a 95 % confidence
     interval; `overhead_s` is the call itself. `seconds.sum() + overhead_s` is `plain.median_s`, the unprofiled latency.
-    `graph` is the model with the shapes that were seen."""
+    `graph` is the model with the shapes that were seen, `fused` are the tensors that fused nodes keep to themselves;
+    `blocked_layout` is whether the runtime laid tensors out anew, `cut_cost_s` what that and lost fusions cost a part."""
 
     threads: int
     graph: Graph
@@ -54,6 +55,14 @@ class HostTimes:
     profiled: Timing
     kernel_sum_s: float
     coverage: Coverage
+    fused: frozenset[str]
+    blocked_layout: bool
+    cut_cost_s: float = 0.0
+
+    @property
+    def stage_overhead_s(self) -> float:
+        """What a stage takes on top of its nodes."""
+        return self.overhead_s + self.cut_cost_s
 
 
 @dataclass(frozen=True)
@@ -227,6 +236,8 @@ def _assemble(
         profiled=profiled,
         kernel_sum_s=float(medians.sum()),
         coverage=_coverage(graph, optimised, ownership, corrected),
+        fused=fused_tensors(graph, optimised, ownership),
+        blocked_layout=any(node.op_type in REORDERS for node in optimised),
     )
 
 

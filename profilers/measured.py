@@ -15,6 +15,7 @@ from multiedge.profile import Floats, Profile
 from multiedge.profile_file import speed_data
 from profilers.calibration import Calibration, calibrate
 from profilers.contract import Progress, silent
+from profilers.cutting import cut_cost_s
 from profilers.host import HostTimes, measure_host, runtime_name
 from profilers.macs import Work, count_work
 from profilers.roofline import Capability, capability_of, require_speeds, scaled
@@ -56,6 +57,7 @@ class MeasuredProfiler:
             macs=work.macs,
             flops=work.flops,
             uncounted=work.uncounted,
+            fused=frozenset[str]().union(*(times.fused for times in measured.values())),
             settings={
                 "profiler": "measured",
                 "machine": machine_name(),
@@ -66,14 +68,15 @@ class MeasuredProfiler:
             },
         )
         for threads, times in measured.items():
-            profile = _add(profile, host_name(threads), times.seconds, times.spread_s, times.overhead_s, "measured")
+            profile = _add(profile, host_name(threads), times.seconds, times.spread_s, times.stage_overhead_s, "measured")
         for device in fleet.devices:
             threads = host_threads(device)
             profile = carry_over(profile, device, work, measured[threads], machine[threads].capability)
         return profile
 
     def _measure(self, graph: Graph, machine: Calibration, accuracy: Accuracy) -> HostTimes:
-        return measure_host(graph, machine.threads, accuracy, machine.stage_overhead_s, seed=self.seed, progress=self.progress)
+        times = measure_host(graph, machine.threads, accuracy, machine.stage_overhead_s, seed=self.seed, progress=self.progress)
+        return replace(times, cut_cost_s=cut_cost_s(times, seed=self.seed, progress=self.progress))
 
 
 def host_name(threads: int) -> str:
@@ -106,7 +109,7 @@ def carry_over(profile: Profile, device: Device, work: Work, times: HostTimes, m
     source = f"measured with {times.threads} thread{'s' if times.threads > 1 else ''}, scaled by {word}"
     if word.startswith("no stated speed") or (device.speed == 1.0 and word == "speed 1"):
         source = f"measured with {times.threads} thread{'s' if times.threads > 1 else ''}"
-    return _add(profile, device.name, seconds, times.spread_s * factor, times.overhead_s * factor, source)
+    return _add(profile, device.name, seconds, times.spread_s * factor, times.stage_overhead_s * factor, source)
 
 
 def host_settings(times: HostTimes) -> Mapping[str, Any]:
@@ -119,6 +122,7 @@ def host_settings(times: HostTimes) -> Mapping[str, Any]:
         "profiled_latency_s": times.profiled.median_s,
         "kernel_sum_s": times.kernel_sum_s,
         "overhead_s": times.overhead_s,
+        "cut_cost_s": times.cut_cost_s,
         "coverage": asdict(times.coverage),
     }
 

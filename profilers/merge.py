@@ -28,6 +28,7 @@ def merge(profiles: Sequence[Profile]) -> Profile:
             sources={**merged.sources, **other.sources},
             spread_s={**merged.spread_s, **other.spread_s},
             overhead_s={**merged.overhead_s, **other.overhead_s},
+            fused=merged.fused | other.fused,
             settings={
                 **merged.settings,
                 "devices": {**merged.settings.get("devices", {}), **other.settings.get("devices", {})},

@@ -17,24 +17,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from multiedge import cost
-from multiedge.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
 from multiedge.errors import ConfigError, ProfileError
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
-from multiedge.onnx_io import random_inputs, write_parts
+from multiedge.onnx_io import write_parts
 from multiedge.plan import Manifest, Plan, Stage
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
 from profilers.contract import Progress, silent
+from profilers.cutting import part_calls
 from profilers.host import runner, runtime_name
 from profilers.measured import MeasuredProfiler, host_name, host_threads, machine_name
 from profilers.stopwatch import Accuracy, time_in_turn
 
 STAGE_ACCURACY = Accuracy(relative=0.02, budget_s=4.0, least=5, most=200, warmup=2)
-
-
-Call = tuple[OnnxRuntimeSession, dict[str, Any], Path]
-"""A session, what it is fed, and the file that errors name."""
 
 
 class Strategy(Protocol):
@@ -172,28 +168,11 @@ class SegmentTimer:
         return [self._known[key] for key in keys]
 
     def _time(self, graph: Graph, manifest: Manifest, threads: Sequence[int], wanted: set[int]) -> dict[int, float]:
-        found = self.feeds(graph, manifest, threads, wanted)
+        found = part_calls(graph, manifest, threads, wanted, self.seed)
         timings = time_in_turn([runner(*call) for call in found.values()], self.accuracy, self.progress)
         for session, _, _ in found.values():
             session.close()
         return {index: timing.median_s for index, timing in zip(found, timings, strict=True)}
-
-    def feeds(self, graph: Graph, manifest: Manifest, threads: Sequence[int], wanted: set[int]) -> dict[int, Call]:
-        """An open session for each wanted stage, and what reaches it when the model runs; only stages before the last
-        wanted one are run."""
-        tensors: dict[str, Any] = dict(random_inputs(graph, self.seed))
-        found: dict[int, Call] = {}
-        for index, part in enumerate(manifest.parts[: max(wanted) + 1]):
-            path = Path(manifest.directory) / part.file
-            session = OnnxRuntimeBackend.open(path, threads=threads[index])
-            feed = {name: tensors[name] for name in part.inputs}
-            made = runner(session, feed, path)()
-            tensors.update(made)
-            if index in wanted:
-                found[index] = (session, feed, path)
-            else:
-                session.close()
-        return found
 
     def _recall(self, key: str) -> float | None:
         if key not in self._known and self.cache is not None:

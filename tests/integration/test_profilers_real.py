@@ -76,10 +76,33 @@ def test_all_time_is_attributed_and_adds_up(export: Callable[[], Path]) -> None:
     coverage = host["coverage"]
     assert sum(coverage[key] for key in ("by_name", "by_tensor", "fused", "folded")) == len(graph.nodes)
     assert coverage["attributed"] == pytest.approx(1.0)
-    total = profile.seconds[host_name(1)].sum() + profile.overhead_s[host_name(1)]
+    total = profile.seconds[host_name(1)].sum() + host["overhead_s"]
     assert total == pytest.approx(host["latency_s"], rel=0.02)
     np.testing.assert_allclose(profile.seconds_on("phone"), 4 * profile.seconds_on("laptop"))
     assert host["cpu_s"] <= 1.2 * host["latency_s"]
+
+
+def test_strategies_cut_a_real_cnn_between_fused_nodes_and_a_cut_has_a_price() -> None:
+    from partitioners import PARTITIONERS
+
+    graph = read_graph(models.efficientnet_lite0())
+    profile = MeasuredProfiler(budget_s=0.5).profile(graph, FLEET)
+    host = profile.settings["host"]["1"]
+    assert 0 < host["cut_cost_s"] < host["latency_s"] / 4
+    assert profile.overhead_s[host_name(1)] == pytest.approx(host["overhead_s"] + host["cut_cost_s"])
+    fused = [graph.nodes[graph.producer[name]].op_type for name in profile.fused]
+    assert {"Conv", "Shape"} < set(fused)
+    for strategy in ("throughput", "latency", "exact", "branches", "mincut", "equal_flops", "random"):
+        plan = PARTITIONERS.load(strategy)().plan(profile, FLEET)
+        home = {node: stage for stage in plan.stages for node in stage.nodes}
+        for name in profile.fused:
+            assert len({home[node].device for node in (graph.producer[name], *graph.consumers[name])}) == 1, (strategy, name)
+
+
+def test_a_model_without_new_layouts_pays_nothing_for_a_cut(tmp_path: Path) -> None:
+    graph = read_graph(build(tmp_path / "chain.onnx", side=256, layers=6))
+    profile = MeasuredProfiler(budget_s=0.3).profile(graph, FLEET)
+    assert profile.settings["host"]["1"]["cut_cost_s"] == 0.0
 
 
 def test_segments_of_a_real_file_are_timed_and_remembered(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import permutations, product
 
 import numpy as np
@@ -36,6 +36,24 @@ def graphs(draw: st.DrawFn, most_nodes: int = 5) -> Graph:
     return Graph("random", tuple(nodes), ("x",), tuple(unread), tensors, parameters)
 
 
+def fused_sets(graph: Graph) -> st.SearchStrategy[frozenset[str]]:
+    """Tensors that a runtime could fuse away: each the one output of its node, read by one other node only."""
+    single = [
+        name
+        for name, maker in graph.producer.items()
+        if len(graph.consumers.get(name, ())) == 1 and len(graph.nodes[maker].writes) == 1 and name not in graph.outputs
+    ]
+    return st.just(frozenset[str]()) | st.frozensets(st.sampled_from(single), max_size=3) if single else st.just(frozenset())
+
+
+def keeps_fused(profile: Profile, stages: Sequence[Stage]) -> bool:
+    """Whether the maker and the readers of each fused tensor are in one stage."""
+    graph = profile.graph
+    home = {node: index for index, stage in enumerate(stages) for node in stage.nodes}
+    tied = [(graph.producer[name], *graph.consumers[name]) for name in profile.fused]
+    return all(len({home[node] for node in nodes}) == 1 for nodes in tied)
+
+
 @st.composite
 def instances(
     draw: st.DrawFn, most_nodes: int = 5, most_devices: int = 3, limited: bool = True, least_devices: int = 1
@@ -55,32 +73,34 @@ def instances(
     seconds = {name: np.array(draw(times), dtype=float) for name in names}
     overhead_s = {name: float(draw(st.integers(0, 2))) for name in names}
     zeros = np.zeros(count)
-    return Profile(graph, zeros.astype(np.int64), zeros, seconds, overhead_s=overhead_s), fleet
+    fused = draw(fused_sets(graph))
+    return Profile(graph, zeros.astype(np.int64), zeros, seconds, overhead_s=overhead_s, fused=fused), fleet
 
 
 Placed = tuple[list[Stage], tuple[Transfer, ...]]
 
 
 def one_stage_per_device(profile: Profile, fleet: Fleet) -> Iterator[Placed]:
-    """Every plan that can run with at most one stage per device and direct transfers."""
+    """Every plan that can run, keeps fused nodes whole, with at most one stage per device and direct transfers."""
     for choice in product(fleet.names, repeat=len(profile)):
         for order in permutations(sorted(set(choice))):
             stages = [Stage(d, tuple(v for v in range(len(choice)) if choice[v] == d)) for d in order]
             transfers = direct_transfers(profile.graph, stages)
-            if not cost.violations(profile, fleet, stages, transfers):
+            if keeps_fused(profile, stages) and not cost.violations(profile, fleet, stages, transfers):
                 yield stages, transfers
                 break
 
 
 def contiguous(profile: Profile, fleet: Fleet) -> Iterator[Placed]:
-    """Every plan that can run and cuts the order of nodes into stages that hand on all that is still needed."""
+    """Every plan that can run, keeps fused nodes whole and cuts the order of nodes into stages that hand on all that is
+    still needed."""
     count = len(profile)
     for stops in product((False, True), repeat=count - 1):
         edges = [0, *(index + 1 for index, stop in enumerate(stops) if stop), count]
         for order in permutations(fleet.names, len(edges) - 1):
             stages = [Stage.span(d, a, b) for d, a, b in zip(order, edges, edges[1:], strict=False)]
             transfers = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
-            if not cost.violations(profile, fleet, stages, transfers):
+            if keeps_fused(profile, stages) and not cost.violations(profile, fleet, stages, transfers):
                 yield stages, transfers
 
 

@@ -51,13 +51,13 @@ def test_bottleneck_and_memory_of_a_path_are_the_cost_models(case):
     chain, path = case
     stages, transfers, expected = estimate_of(chain, path)
     assert chain.bottleneck_s(path) == pytest.approx(expected.bottleneck_s, rel=1e-9)
-    rows = list(memory_rows(chain.profile))
+    rows, whole = list(memory_rows(chain.profile)), chain.profile.open_boundaries
     needed = cost.memory_by_device(chain.profile, chain.fleet, stages, transfers)
     for stage, placed in zip(stages, path, strict=True):
         assert needed[stage.device] == rows[placed.start][placed.stop - placed.start - 1]
         windows = chain.windows[chain.ways[placed.way].group]
         spans = zip(windows.starts[:, placed.stop], windows.stops[:, placed.stop], strict=True)
-        fits = needed[stage.device] <= chain.fleet.device(stage.device).memory_bytes
+        fits = needed[stage.device] <= chain.fleet.device(stage.device).memory_bytes and whole[placed.stop]
         assert any(start <= placed.start < stop for start, stop in spans) == fits
 
 

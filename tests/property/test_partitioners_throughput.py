@@ -8,6 +8,7 @@ from itertools import combinations, pairwise, permutations
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from random_dags import fused_sets, keeps_fused
 
 from multiedge import cost
 from multiedge.errors import InfeasibleError
@@ -34,7 +35,8 @@ def instances(draw, max_devices: int = 4) -> tuple[Profile, Fleet]:
     )
     work = draw(st.sampled_from([1.0, 0.02]))
     profile = synthetic_profile(graph, fleet, seed, overhead_s=draw(st.sampled_from([0.0, 2e-3])))
-    return replace(profile, seconds={name: seconds * work for name, seconds in profile.seconds.items()}), fleet
+    scaled = {name: seconds * work for name, seconds in profile.seconds.items()}
+    return replace(profile, seconds=scaled, fused=draw(fused_sets(graph))), fleet
 
 
 @settings(max_examples=300, deadline=None)
@@ -71,7 +73,7 @@ def replicated_plans(profile: Profile, fleet: Fleet):
                 spans = pairwise((0, *inner, nodes))
                 stages = [Stage.span(team[0], *span, team[1:]) for team, span in zip(order, spans, strict=True)]
                 transfers = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
-                if not cost.violations(profile, fleet, stages, transfers):
+                if keeps_fused(profile, stages) and not cost.violations(profile, fleet, stages, transfers):
                     yield cost.estimate(profile, fleet, stages, transfers).bottleneck_s
 
 

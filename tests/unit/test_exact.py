@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from multiedge.errors import ConfigError, InfeasibleError
+from multiedge.errors import ConfigError, InfeasibleError, ProfileError
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.graph import Graph, Node, Tensor
 from multiedge.plan import CALLER
@@ -114,3 +116,21 @@ def test_results_are_sent_to_the_caller_once() -> None:
     profile = fork([1] * 6, p=1.0, q=1.0)
     plan = Exact().plan(profile, Fleet((Device("p"), Device("q"))))
     assert [move.tensors for move in plan.transfers if move.target == CALLER] == [("t5",)]
+
+
+def test_what_is_fused_is_one_group_and_groups_stay_in_order() -> None:
+    profile = replace(fork([1, 2, 3, 4, 5, 6], p=1.0), fused=frozenset({"t1"}))
+    dag = build_dag(profile, Fleet((Device("p"),)))
+    assert dag.members == ((0,), (2,), (1, 3), (4,), (5,))
+    assert dag.seconds[:, 0].tolist() == dag.whole_seconds[:, 0].tolist() == [1, 3, 6, 5, 6]
+    assert all(a < b for a, b in dag.edges)
+
+
+def test_fused_tensors_that_tie_an_impossible_knot_are_refused() -> None:
+    reads = [("x",), ("t0",), ("t0", "t1")]
+    nodes = tuple(Node(f"n{i}", "Op", read, (f"t{i}", f"u{i}")) for i, read in enumerate(reads))
+    nodes = (*nodes, Node("last", "Op", ("u0", "t2"), ("y",)))
+    graph = Graph("knot", nodes, ("x",), ("y",), {"x": Tensor("x", nbytes=1)})
+    profile = Profile(graph, np.zeros(4, np.int64), np.zeros(4), {"p": np.ones(4)}, fused=frozenset({"u0"}))
+    with pytest.raises(ProfileError, match="tie nodes together that others must run between"):
+        build_dag(profile, Fleet((Device("p"),)))

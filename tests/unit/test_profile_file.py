@@ -48,14 +48,16 @@ def graph() -> Graph:
 @pytest.fixture
 def profile(graph: Graph) -> Profile:
     found = StaticProfiler().profile(graph, FLEET)
-    return replace(found, spread_s={"phone": np.array([0.1, 0.2, 0.3])}, overhead_s={"phone": 1e-5, "laptop": 0.0})
+    return replace(
+        found, spread_s={"phone": np.array([0.1, 0.2, 0.3])}, overhead_s={"phone": 1e-5, "laptop": 0.0}, fused=frozenset({"h"})
+    )
 
 
 def test_everything_survives_the_file(profile: Profile, tmp_path: Path) -> None:
     save_profile(profile, tmp_path / "deep" / "profile.json")
     back = load_profile(tmp_path / "deep" / "profile.json")
     assert back.graph == profile.graph
-    assert back.uncounted == profile.uncounted
+    assert (back.uncounted, back.fused) == (profile.uncounted, profile.fused)
     assert back.settings == profile.settings
     assert (back.sources, back.overhead_s) == (profile.sources, profile.overhead_s)
     np.testing.assert_array_equal(back.macs, profile.macs)

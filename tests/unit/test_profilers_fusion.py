@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from multiedge.graph import Graph, Node, Tensor
-from profilers.fusion import NO_OWNER, OptimisedNode, depends_on_inputs, owners, spread
+from profilers.fusion import NO_OWNER, OptimisedNode, depends_on_inputs, fused_tensors, owners, spread
 
 
 def graph_of(*nodes: Node, inputs: tuple[str, ...] = ("x",)) -> Graph:
@@ -51,6 +51,33 @@ def test_a_new_layout_is_seen_through() -> None:
     found = owners(CHAIN, laid_out)
     assert found.owner.tolist() == [1, 1, 1, 2]
     assert found.group.tolist() == [1, 1, 2, 2]
+
+
+def test_tensors_inside_fused_nodes_are_told_from_those_that_only_changed_their_layout() -> None:
+    laid_out = [
+        OptimisedNode("ReorderInput", "ReorderInput", ("x",), ("token_0",)),
+        OptimisedNode("c_nchwc", "Conv", ("token_0",), ("token_1",)),
+        OptimisedNode("d_nchwc", "MaxPool", ("token_1",), ("token_2",)),
+        OptimisedNode("ReorderOutput_token_2", "ReorderOutput", ("token_2",), ("d",)),
+    ]
+    assert fused_tensors(CHAIN, laid_out, owners(CHAIN, laid_out)) == {"a", "b"}
+    same = [OptimisedNode(node.name, node.op_type, node.inputs, node.outputs) for node in CHAIN.nodes]
+    assert fused_tensors(CHAIN, same, owners(CHAIN, same)) == frozenset()
+
+
+def test_a_tensor_that_is_also_a_result_or_read_elsewhere_is_not_inside() -> None:
+    graph = graph_of(
+        Node("conv", "Conv", ("x",), ("a",)),
+        Node("relu", "Relu", ("a",), ("b",)),
+        Node("pool", "MaxPool", ("a",), ("c",)),
+        Node("sum", "Add", ("b", "c"), ("d",)),
+    )
+    fused = [
+        OptimisedNode("", "FusedConv", ("x",), ("a", "b")),
+        OptimisedNode("pool", "MaxPool", ("a",), ("c",)),
+        OptimisedNode("sum", "Add", ("b", "c"), ("d",)),
+    ]
+    assert fused_tensors(graph, fused, owners(graph, fused)) == frozenset()
 
 
 def test_a_fused_product_leaves_alone_what_comes_before_it() -> None:

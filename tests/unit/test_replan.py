@@ -51,6 +51,16 @@ def test_a_lost_device_is_replaced_by_an_idle_one_and_only_its_stage_moves() -> 
     assert set(kept) < set(again.plan.stages)
 
 
+def test_repairs_keep_fused_nodes_whole() -> None:
+    fused = replace(PROFILE, fused=frozenset({"t2", "t4", "t6", "t8", "t10"}))
+    running: Plan = Throughput().plan(fused, FLEET.without("d"))
+    left = FLEET.without(running.stages[1].device, "d")
+    for profile, fleet in ((fused, left), (fused.with_speed({"a": 0.5}), FLEET.without("d"))):
+        again = replan(running, profile, fleet)
+        ends = [stage.nodes[-1] + 1 for stage in again.plan.stages]
+        assert all(profile.open_boundaries[end] for end in ends)
+
+
 def test_without_a_spare_the_neighbours_share_and_keep_what_they_hold() -> None:
     lost = RUNNING.stages[1]
     again = replan(RUNNING, PROFILE, FLEET.without(lost.device, "d"))
