@@ -1,12 +1,12 @@
 """How near a real pipeline comes to its limit and to its plan, and what a hop costs. See docs/pipeline.md.
 
-    python benchmarks/pipeline.py [MODEL ...] [--items 30] [--rounds 3] [--no-hops] [--json]
+    python benchmarks/pipeline.py [MODEL ...] [--plans 3] [--cycles 8] [--no-hops] [--json]
 
 Each model is planned as `multiedge plan --time-segments` does it, for two equal devices that are one core of this machine each,
-and run in two workers with one thread each. In turn are measured: each stage alone on its core, the pipeline, the stages
-again, and one session with two threads. A round in which the stages alone changed by more than a tenth says more about
-the machine than about the pipeline: it is made again, up to three times. Printed are medians over the steady rounds, or
-over all of them where none was.
+and run in two workers with one thread each. Each stage alone on its core, the pipeline, one session with two threads and
+again the stages take turns of a second or two, so that a slow spell of the machine meets all of them. Printed are medians
+over the turns, with half of them between the two figures in brackets. A prediction is compared with those turns in which
+the stages alone were within a tenth of what the plan was made with: "steady".
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import multiedge as me
 from benchmarks import hops
-from multiedge.backends.onnxruntime import OnnxRuntimeBackend
-from multiedge.executors import open_pipeline
+from multiedge.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+from multiedge.executors import Pipeline, open_pipeline
 from multiedge.executors.contract import Emulation, RunOptions
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import CALLER, Manifest, Part, Plan, Transfer
@@ -44,7 +44,10 @@ FLEET = Fleet((Device("left", speed=1.0), Device("right", speed=1.0)), name="two
 OWN_CORES = Emulation(speed=False, links=False, memory=False)
 """The machine as it is, each worker on a core of its own."""
 RATIO_LIMIT = 0.98
-DRIFT_LIMIT, TRIES = 0.1, 3
+DRIFT_LIMIT = 0.1
+TURN_S, LEAST_ITEMS = 1.5, 8
+
+Feed = Mapping[str, Any]
 
 
 def planned(graph: me.Graph, directory: str) -> tuple[Plan, Manifest]:
@@ -65,21 +68,41 @@ def only_core(number: int) -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
-def stages_alone_s(manifest: Manifest, feed: Mapping[str, Any], repeats: int) -> list[float]:
-    """Median seconds of each stage with nothing beside it: in a pipeline of its own, same settings, same core."""
-    held, found = dict(feed), []
-    for core, part in enumerate(manifest.parts):
-        session = OnnxRuntimeBackend.open(Path(manifest.directory) / part.file, threads=1)
-        made = session.run(held)
-        feeds = {name: held[name] for name in session.inputs}
-        session.close()
-        with only_core(core):
-            pipeline = open_pipeline(single_stage(manifest, part), FLEET, options=RunOptions(emulation=OWN_CORES))
-        with pipeline:
-            _, measured = pipeline.map([feeds] * repeats)
-        found.append(statistics.median(event.seconds for event in measured.events if event.kind == "compute"))
-        held.update(made)
-    return found
+@dataclass(frozen=True)
+class Contenders:
+    """What takes turns: the pipeline, each stage in a pipeline of its own, and the whole model with two threads."""
+
+    pipeline: Pipeline
+    feed: Feed
+    alone: Sequence[tuple[Pipeline, Feed]]
+    session: OnnxRuntimeSession
+    items: int
+
+    def stages_alone_s(self) -> list[float]:
+        """Median seconds of each stage with nothing beside it, in a worker on the core that it has in the pipeline."""
+        found = []
+        for pipeline, feed in self.alone:
+            _, measured = pipeline.map([feed] * (self.items // 2))
+            found.append(statistics.median(event.seconds for event in measured.events if event.kind == "compute"))
+        return found
+
+    def pipeline_run(self) -> tuple[float, float]:
+        """Items per second between the first and the last answer, while the pipeline is full, and the median seconds of
+        the slowest stage in this very run."""
+        results, measured = self.pipeline.map([self.feed] * self.items)
+        done = [result.done_s for result in results]
+        seconds: dict[int, list[float]] = {}
+        for event in measured.events:
+            if event.kind == "compute":
+                seconds.setdefault(event.stage, []).append(event.seconds)
+        return (len(done) - 1) / (done[-1] - done[0]), max(map(statistics.median, seconds.values()))
+
+    def session_fps(self) -> float:
+        """Items per second of one session on the whole model."""
+        begin = time.monotonic()
+        for _ in range(self.items // 2):
+            self.session.run(self.feed)
+        return self.items // 2 / (time.monotonic() - begin)
 
 
 def single_stage(manifest: Manifest, part: Part) -> Manifest:
@@ -88,89 +111,88 @@ def single_stage(manifest: Manifest, part: Part) -> Manifest:
     return replace(manifest, inputs=part.inputs, outputs=part.outputs, parts=(part,), transfers=moves)
 
 
-def pipeline_run(manifest: Manifest, feed: Mapping[str, Any], items: int) -> tuple[float, float]:
-    """Items per second between the first and the last answer, while the pipeline is full, and the median seconds of the
-    slowest stage in this very run."""
-    with open_pipeline(manifest, FLEET, options=RunOptions(warmup_items=4, emulation=OWN_CORES)) as pipeline:
-        results, measured = pipeline.map([feed] * items)
-    done = [result.done_s for result in results]
-    stages = [
-        statistics.median(event.seconds for event in measured.events if event.kind == "compute" and event.stage == stage)
-        for stage in range(len(manifest.parts))
-    ]
-    return (len(done) - 1) / (done[-1] - done[0]), max(stages)
+@contextmanager
+def contenders(model: Path, plan: Plan, manifest: Manifest, feed: Feed) -> Iterator[Contenders]:
+    """All of them, loaded and warm; they end with the context."""
+    options = RunOptions(warmup_items=4, emulation=OWN_CORES)
+    items = max(LEAST_ITEMS, round(TURN_S / plan.estimate.bottleneck_s))
+    with ExitStack() as running:
+        held, alone = dict(feed), []
+        for core, part in enumerate(manifest.parts):
+            session = OnnxRuntimeBackend.open(Path(manifest.directory) / part.file, threads=1)
+            made = session.run(held)
+            feeds = {name: held[name] for name in session.inputs}
+            session.close()
+            with only_core(core):
+                stage = open_pipeline(single_stage(manifest, part), FLEET, options=options)
+            alone.append((running.enter_context(stage), feeds))
+            held.update(made)
+        whole = OnnxRuntimeBackend.open(model, threads=2)
+        running.callback(whole.close)
+        pipeline = running.enter_context(open_pipeline(manifest, FLEET, options=options))
+        found = Contenders(pipeline, feed, alone, whole, items)
+        found.stages_alone_s()
+        found.pipeline_run()
+        found.session_fps()
+        yield found
 
 
-def session_fps(model: Path, feed: Mapping[str, Any], threads: int, items: int) -> float:
-    """Items per second of one session on the whole model."""
-    session = OnnxRuntimeBackend.open(model, threads=threads)
-    session.run(feed)
-    begin = time.monotonic()
-    for _ in range(items):
-        session.run(feed)
-    return items / (time.monotonic() - begin)
+def turns(found: Contenders, plan: Plan, count: int) -> Iterator[dict[str, float]]:
+    """The figures of each turn; `drift` is how much slower the stages alone were than the plan's."""
+    before = found.stages_alone_s()
+    for _ in range(count):
+        fps, busiest_s = found.pipeline_run()
+        two_threads_fps = found.session_fps()
+        after = found.stages_alone_s()
+        alone_s = statistics.mean((max(before), max(after)))
+        yield {
+            "fps": fps,
+            "to_limit": fps * alone_s,
+            "to_busiest": fps * busiest_s,
+            "to_two_threads": fps / two_threads_fps,
+            "predicted_fps": 1 / plan.estimate.bottleneck_s,
+            "drift": alone_s / plan.estimate.bottleneck_s - 1,
+        }
+        before = after
 
 
-def one_round(model: Path, plan: Plan, manifest: Manifest, feed: Mapping[str, Any], items: int) -> dict[str, Any]:
-    """The ratios of one round; `drift` is by how much the stages alone changed in it, `planned_drift` since the plan."""
-    before = stages_alone_s(manifest, feed, items // 3)
-    fps, busiest_s = pipeline_run(manifest, feed, items)
-    after = stages_alone_s(manifest, feed, items // 3)
-    alone_s = statistics.mean((max(before), max(after)))
-    return {
-        "fps": fps,
-        "alone_s": alone_s,
-        "to_limit": fps * alone_s,
-        "to_busiest": fps * busiest_s,
-        "to_two_threads": fps / session_fps(model, feed, 2, items // 3),
-        "predicted_fps": 1 / plan.estimate.bottleneck_s,
-        "drift": max(before) / max(after) - 1,
-        "planned_drift": alone_s / plan.estimate.bottleneck_s - 1,
-    }
-
-
-def measure_model(model: Path, items: int, rounds: int) -> dict[str, Any]:
-    """Medians over rounds, each with a plan of its own, so that it was predicted as the machine is now."""
+def measure_model(model: Path, plans: int, cycles: int) -> dict[str, Any]:
+    """Every turn of every plan, and medians over them; each plan is made anew, with the machine as it is then."""
     graph = me.read_graph(model)
     feed = me.random_inputs(graph)
-    kept = []
-    for _ in range(rounds):
-        tried = []
-        while len(tried) < TRIES and not any(is_steady(row) for row in tried):
-            with tempfile.TemporaryDirectory() as directory:
-                plan, manifest = planned(graph, directory)
-                tried.append(one_round(model, plan, manifest, feed, items))
-        kept.append(min(tried, key=unsteadiness))
-    names = [name for name in kept[0] if "drift" not in name]
-    counted = [row for row in kept if is_steady(row)] or kept
-    medians = {name: statistics.median(row[name] for row in counted) for name in names}
-    error = statistics.median(abs(row["predicted_fps"] / row["fps"] - 1) for row in counted)
-    return {"model": model.stem.rpartition("-")[0], **medians, "prediction_error": error, "rounds": kept}
-
-
-def unsteadiness(row: Mapping[str, float]) -> float:
-    return max(abs(row["drift"]), abs(row["planned_drift"]))
-
-
-def is_steady(row: Mapping[str, float]) -> bool:
-    return unsteadiness(row) <= DRIFT_LIMIT
+    rows: list[dict[str, float]] = []
+    for _ in range(plans):
+        with tempfile.TemporaryDirectory() as directory:
+            plan, manifest = planned(graph, directory)
+            with contenders(model, plan, manifest, feed) as found:
+                rows += turns(found, plan, cycles)
+    steady = [row for row in rows if abs(row["drift"]) <= DRIFT_LIMIT] or rows
+    return {
+        "model": model.stem.rpartition("-")[0],
+        **{name: statistics.median(row[name] for row in rows) for name in rows[0]},
+        "to_limit_quartiles": statistics.quantiles([row["to_limit"] for row in rows], n=4)[::2],
+        "prediction_error": statistics.median(abs(row["predicted_fps"] / row["fps"] - 1) for row in steady),
+        "steady": sum(abs(row["drift"]) <= DRIFT_LIMIT for row in rows),
+        "turns": rows,
+    }
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
     found = Table(title="Two single-threaded stages on two cores, medians", title_justify="left")
     heads = ("model", "items/s", "of 1 / slowest stage alone", "of 1 / slowest stage in the run", "x one session, 2 threads")
-    for head in (*heads, "predicted items/s", "error", "steady rounds"):
+    for head in (*heads, "predicted items/s", "error", "steady turns"):
         found.add_column(head, justify="right")
     for row in rows:
+        low, high = row["to_limit_quartiles"]
         found.add_row(
             row["model"],
             f"{row['fps']:.2f}",
-            f"{row['to_limit']:.1%}",
+            f"{row['to_limit']:.1%} ({low:.1%} - {high:.1%})",
             f"{row['to_busiest']:.1%}",
             f"{row['to_two_threads']:.2f}",
             f"{row['predicted_fps']:.2f}",
             f"{row['prediction_error']:.1%}",
-            f"{sum(map(is_steady, row['rounds']))} of {len(row['rounds'])}",
+            f"{row['steady']} of {len(row['turns'])}",
         )
     return found
 
@@ -178,15 +200,15 @@ def table(rows: list[dict[str, Any]]) -> Table:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(MODELS), help="functions of tests/models.py, or ONNX files")
-    parser.add_argument("--items", type=int, default=30)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--plans", type=int, default=3, help="plans that are made and run (default: 3)")
+    parser.add_argument("--cycles", type=int, default=8, help="turns with each plan (default: 8)")
     parser.add_argument("--no-hops", action="store_true", help="leave out the cost of a hop")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     found: dict[str, Any] = {"cores": os.cpu_count(), "models": []}
     for name in args.models:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        found["models"].append(measure_model(_model(name), args.items, args.rounds))
+        found["models"].append(measure_model(_model(name), args.plans, args.cycles))
     if not args.no_hops:
         found["hops"] = hops.measure(200)
     if args.json:

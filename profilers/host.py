@@ -29,7 +29,7 @@ from multiedge.profile import Floats
 from multiedge.quantity import human_bytes
 from profilers.contract import Progress, silent
 from profilers.fusion import NO_OWNER, REORDERS, OptimisedNode, Ownership, fused_tensors, owners, spread
-from profilers.ort_trace import KernelTimes, read_trace
+from profilers.ort_trace import KernelTimes, at_one_pace, read_trace
 from profilers.stopwatch import Accuracy, Timing, median_error, time_in_turn
 
 SHARES = Accuracy(relative=0.0, budget_s=3.0, least=3, most=3, warmup=1)
@@ -175,7 +175,10 @@ def match_own_nodes(graph: Graph, kernels: Sequence[KernelTimes]) -> list[Kernel
 
 def own_times(kernels: Sequence[KernelTimes | None], warmup: int) -> Floats:
     """Median seconds of each node, (n,); 0 for those that did not run."""
-    return np.array([float(np.median(kernel.without(warmup))) if kernel else 0.0 for kernel in kernels])
+    ran = [index for index, kernel in enumerate(kernels) if kernel]
+    found = np.zeros(len(kernels))
+    found[ran] = [float(np.median(values)) for values in at_one_pace([kernel for kernel in kernels if kernel], warmup)]
+    return found
 
 
 def with_seen_shapes(graph: Graph, kernels: Sequence[KernelTimes | None]) -> Graph:
@@ -221,7 +224,7 @@ def _assemble(
     unmatched = sum(kernel is None for kernel in matched)
     if unmatched:
         raise ProfileError(f"{graph.name}: onnxruntime's profile lacks {unmatched} of {len(optimised)} nodes that it ran")
-    samples = [kernel.without(accuracy.warmup) for kernel in matched if kernel is not None]
+    samples = at_one_pace([kernel for kernel in matched if kernel is not None], accuracy.warmup)
     medians = np.array([float(np.median(values)) for values in samples])
     errors = np.array([median_error(values) for values in samples])
     ownership, weights = owners(graph, optimised), own_times(own, SHARES.warmup)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,18 @@ def read_trace(path: str | os.PathLike[str]) -> list[KernelTimes]:
     return [KernelTimes(int(key[0]), key[1], key[2], np.array(times), shapes[key]) for key, times in found.items()]
 
 
+def at_one_pace(kernels: Sequence[KernelTimes], warmup: int) -> list[Floats]:
+    """The seconds of each node, runs after the first `warmup` ones, as if every run had been as fast as the median run.
+
+    Machines change their pace, and medians of nodes over fast and slow runs would mix the two at random."""
+    samples = [kernel.without(warmup) for kernel in kernels]
+    if len({len(values) for values in samples}) != 1:
+        return samples
+    totals = np.sum(samples, axis=0)
+    pace = np.median(totals) / np.maximum(totals, 1e-12)
+    return [values * pace for values in samples]
+
+
 def times_by_name(graph: Graph, trace: list[KernelTimes], warmup: int = 1) -> Floats:
     """Median seconds of each node of `graph`, (n,), from a profile taken with optimisation disabled.
 
@@ -69,4 +82,4 @@ def times_by_name(graph: Graph, trace: list[KernelTimes], warmup: int = 1) -> Fl
             f"the trace has no time for {len(missing)} of {len(graph.nodes)} nodes, first '{missing[0]}';"
             " take it from this model with graph optimisation disabled"
         )
-    return np.array([float(np.median(by_name[node.name].without(warmup))) for node in graph.nodes])
+    return np.array([float(np.median(values)) for values in at_one_pace([by_name[node.name] for node in graph.nodes], warmup)])

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from multiedge.errors import ProfileError
@@ -14,7 +15,7 @@ from multiedge.graph import Graph, Node, Tensor
 from profilers.fusion import OptimisedNode
 from profilers.host import match_optimised, match_own_nodes, own_times, with_seen_shapes
 from profilers.merge import profile_of_trace
-from profilers.ort_trace import read_trace
+from profilers.ort_trace import KernelTimes, at_one_pace, read_trace
 
 
 def kernel(name: str, op_type: str, index: int, ts: int, dur: int) -> dict[str, Any]:
@@ -106,3 +107,17 @@ def test_shapes_that_inference_left_open_are_learnt_from_the_run(tmp_path: Path)
     seen = with_seen_shapes(graph, kernels)
     assert seen.tensors["h"] == Tensor("h", "float32", (2, 4), 32)
     assert seen.tensors["y"] == open_shapes["y"]
+
+
+def test_runs_at_another_pace_do_not_mix_the_medians() -> None:
+    shares = np.array([1.0, 5.0, 2.0, 8.0])
+    pace = np.array([9.0, 1.0, 1.5, 1.0, 1.5])
+    kernels = [KernelTimes(index, f"n{index}", "Op", share * pace) for index, share in enumerate(shares)]
+    found = np.array([np.median(values) for values in at_one_pace(kernels, warmup=1)])
+    np.testing.assert_allclose(found / found.sum(), shares / shares.sum())
+    assert found.sum() == pytest.approx(1.25 * shares.sum())
+
+
+def test_nodes_that_ran_unequally_often_are_left_as_they_are() -> None:
+    kernels = [KernelTimes(0, "a", "Op", np.array([1.0, 2.0])), KernelTimes(1, "b", "Op", np.array([3.0]))]
+    assert [values.tolist() for values in at_one_pace(kernels, warmup=0)] == [[1.0, 2.0], [3.0]]
