@@ -22,6 +22,7 @@ from profilers.host import HostTimes, model_path, runner
 from profilers.stopwatch import Accuracy, time_in_turn
 
 PARTS = 4
+LEAST_BLOCKED_SHARE = 0.1
 CUT_ACCURACY = Accuracy(relative=0.01, budget_s=1.5, least=5, most=100, warmup=2)
 
 Call = tuple[OnnxRuntimeSession, dict[str, Any], Path]
@@ -49,13 +50,13 @@ def cut_cost_s(times: HostTimes, *, seed: int = 0, progress: Progress = silent) 
     """Seconds that a part takes on top of its nodes' times because it was cut out: the mean over PARTS parts.
 
     Runtimes that lay tensors out in blocks change the layout where a tensor enters or leaves a part, and can join fewer
-    nodes there. A model without such layouts pays nothing worth measuring: 0.
+    nodes there. A model that spends little of its time in such layouts pays nothing worth measuring: 0.
     """
     graph, device = times.graph, "host"
     nothing = np.zeros(len(graph.nodes))
     profile = Profile(graph, nothing.astype(np.int64), nothing, {device: times.seconds}, fused=times.fused)
     stages = [Stage.span(device, *span) for span in pairwise(equal_times(profile, times.seconds))]
-    if not times.blocked_layout or len(stages) < 2:
+    if times.blocked_share < LEAST_BLOCKED_SHARE or len(stages) < 2:
         return 0.0
     plan = contiguous_plan("cut cost", "throughput", profile, Fleet((Device(device),)), stages)
     path = model_path(graph)

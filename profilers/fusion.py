@@ -35,6 +35,11 @@ class OptimisedNode:
     outputs: tuple[str, ...]
 
 
+def is_blocked(node: OptimisedNode) -> bool:
+    """Whether the node works on, or makes or undoes, tensors that are laid out in blocks."""
+    return node.name.endswith(LAYOUT_SUFFIX) or node.op_type in REORDERS
+
+
 @dataclass(frozen=True)
 class Ownership:
     """`owner`, (n,), is the index of the optimised node that does the work of each node of the model, or NO_OWNER if that was

@@ -28,7 +28,7 @@ from multiedge.onnx_io import random_inputs
 from multiedge.profile import Floats
 from multiedge.quantity import human_bytes
 from profilers.contract import Progress, silent
-from profilers.fusion import NO_OWNER, REORDERS, OptimisedNode, Ownership, fused_tensors, owners, spread
+from profilers.fusion import NO_OWNER, OptimisedNode, Ownership, fused_tensors, is_blocked, owners, spread
 from profilers.ort_trace import KernelTimes, at_one_pace, read_trace
 from profilers.stopwatch import Accuracy, Timing, median_error, time_in_turn
 
@@ -44,7 +44,8 @@ class HostTimes:
     """What was measured with `threads` threads. `seconds` and `spread_s` are (n,), the latter half a 95 % confidence
     interval; `overhead_s` is the call itself. `seconds.sum() + overhead_s` is `plain.median_s`, the unprofiled latency.
     `graph` is the model with the shapes that were seen, `fused` are the tensors that fused nodes keep to themselves;
-    `blocked_layout` is whether the runtime laid tensors out anew, `cut_cost_s` what that and lost fusions cost a part."""
+    `blocked_share` is the share of the time in nodes for which tensors are laid out in blocks, `cut_cost_s` what such layouts
+    and lost fusions cost a part."""
 
     threads: int
     graph: Graph
@@ -56,7 +57,7 @@ class HostTimes:
     kernel_sum_s: float
     coverage: Coverage
     fused: frozenset[str]
-    blocked_layout: bool
+    blocked_share: float
     cut_cost_s: float = 0.0
 
     @property
@@ -240,7 +241,7 @@ def _assemble(
         kernel_sum_s=float(medians.sum()),
         coverage=_coverage(graph, optimised, ownership, corrected),
         fused=fused_tensors(graph, optimised, ownership),
-        blocked_layout=any(node.op_type in REORDERS for node in optimised),
+        blocked_share=float(corrected[[is_blocked(node) for node in optimised]].sum() / max(corrected.sum(), 1e-12)),
     )
 
 
