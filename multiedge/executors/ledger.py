@@ -6,8 +6,9 @@ only for the ticket, epoch and transfer that are still expected.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,10 +56,6 @@ class Ledger:
     def unanswered(self) -> int:
         return self._next_in - self._next_out + len(self._ready)
 
-    @property
-    def has_results(self) -> bool:
-        return bool(self._ready)
-
     def enter(self, item: int, tensors: Mapping[str, Array], now_s: float) -> Pending:
         """A ticket for a new item; there must be room."""
         entry = Pending(item, self._next_in, tensors, now_s, self._tickets.pop())
@@ -85,8 +82,13 @@ class Ledger:
             self._ready.append(self._done.pop(self._next_out))
             self._next_out += 1
 
-    def take(self) -> list[Result]:
-        """Results that are ready, in the order of submission."""
+    def wait(self, pump: Callable[[float], None], timeout_s: float, tick_s: float) -> list[Result]:
+        """Results that are ready, in the order of submission. Until there are some, or `timeout_s` have passed, `pump` is
+        called to take what arrives, waiting up to `tick_s` each time."""
+        until = time.monotonic() + timeout_s
+        pump(0.0)
+        while not self._ready and (left := until - time.monotonic()) > 0:
+            pump(min(left, tick_s))
         found = list(self._ready)
         self._ready.clear()
         return found

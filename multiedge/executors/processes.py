@@ -99,11 +99,7 @@ class ProcessesExecutor(Closing):
         self._look()
 
     def poll(self, timeout_s: float) -> list[Result]:
-        until = time.monotonic() + timeout_s
-        self._pump(0.0)
-        while not self.ledger.has_results and (left := until - time.monotonic()) > 0:
-            self._pump(min(left, TICK_S))
-        return self.ledger.take()
+        return self.ledger.wait(self._pump, timeout_s, TICK_S)
 
     def mark(self) -> None:
         self._events = [event for event in self._events if event.kind == "load"]

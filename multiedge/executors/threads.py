@@ -137,11 +137,7 @@ class ThreadsExecutor(Closing):
         self._pass_on(job, CALLER)
 
     def poll(self, timeout_s: float) -> list[Result]:
-        until = time.monotonic() + timeout_s
-        self._collect(0.0)
-        while not self.ledger.has_results and (left := until - time.monotonic()) > 0:
-            self._collect(min(left, TICK_S))
-        return self.ledger.take()
+        return self.ledger.wait(self._collect, timeout_s, TICK_S)
 
     def mark(self) -> None:
         self._events = [event for event in self._events if event.kind == "load"]
