@@ -1,6 +1,6 @@
 """What every way to run a pipeline looks like: a stage, the options of a run, a result, an executor.
 
-A new executor is one class with the six methods of `Executor`. Everything else (scenarios, warm-up, the command
+A new executor is one class as `Executor` says. Everything else (scenarios, warm-up, the command
 line, results files) is written against this module.
 """
 
@@ -156,8 +156,10 @@ class Executor(Protocol):
 
     `submit` takes an item under a number of the caller's choice and waits while the pipeline is full; `poll` gives the
     results that are ready, in the order of submission, and waits up to `timeout_s` for the first. Every submitted item
-    is answered exactly once.
+    is answered exactly once. Unless its devices are `on_this_machine`, this machine's power meters say nothing of them.
     """
+
+    on_this_machine: bool
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None: ...
 
@@ -192,6 +194,8 @@ class Executor(Protocol):
 
 class Closing:
     """`with executor:` starts on entry and closes on the way out."""
+
+    on_this_machine = True
 
     def start(self) -> None:
         raise NotImplementedError

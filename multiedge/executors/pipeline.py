@@ -44,6 +44,7 @@ class Pipeline:
         """
         warmup = 0 if self._warm else self.options.warmup_items
         self._warm = True
+        metered = self._devices if self.executor.on_this_machine else ()
         results, measurements = run_scenario(
             self.executor,
             items,
@@ -51,7 +52,7 @@ class Pipeline:
             warmup_items=warmup,
             seed=self.options.seed,
             progress=progress,
-            meters=open_meters(self._devices, is_emulated=self.options.emulation.speed),
+            meters=open_meters(metered, is_emulated=self.options.emulation.speed),
         )
         memory = tuple(replace(found, planned_bytes=self._planned_bytes.get(found.device)) for found in measurements.memory)
         settings = {**measurements.settings, "providers": providers(self._devices)}

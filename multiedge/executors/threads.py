@@ -63,6 +63,7 @@ class ThreadsExecutor(Closing):
     """Runs stages through the handles that `connect` gives. Devices are real here: nothing is emulated."""
 
     name = "threads"
+    on_this_machine = False
     transport = "none"
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None:
