@@ -5,7 +5,7 @@
 For each model: how many nodes got their time by name, by output tensor or as part of a fused node; how far the scaled
 sum of node times is from the unprofiled latency, which is timed in turn with the profiled one; and how far the sum over random
 segments is from timing those segments as sub-models, before any segment timing is fed back. A segment has at least a tenth
-of the model's time and may begin and end inside what onnxruntime fuses. Each is timed in turn with the whole model, so that
+of the model's time and begins and ends where strategies may cut. Each is timed in turn with the whole model, so that
 a slow spell of the machine meets both, and by processor time, which with one thread is the time on a machine that does
 nothing else. "drift" is how much slower the machine had become between profile and segments; where that is more than
 a tenth, as on shared hosts that change pace, the row is measured again, up to four times, and the steadiest is kept.
