@@ -15,9 +15,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ SLOWEST_BYTES_PER_S = 64.0
 QUEUE = "8mb"
 """TCP keeps far less waiting in a device's queue, so nothing is dropped."""
 TOOL_S = 30.0
+_NUMBERS = count(1)
+"""Of the ends of all networks of this process."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,15 @@ class End:
         return f"to-{peer.number}" if self.namespace else f"me{os.getpid()}-{peer.number}"
 
 
-def plan_ends(fleet: Fleet, caller: str, subnet: Subnet) -> tuple[End, ...]:
-    """The caller and every device, each with its address in `subnet`; ConfigError if there are more than it has."""
-    hosts = [str(host) for host in subnet.hosts()]
-    if len(fleet.names) >= len(hosts):
-        raise ConfigError(f"{fleet.name}: network namespaces take up to {len(hosts) - 1} devices, got {len(fleet.names)}")
-    ends = [End(caller, fleet.source, None, hosts[0], 0)]
-    for number, name in enumerate(fleet.names, start=1):
-        ends.append(End(name, name, f"{rundir.PREFIX}{os.getpid()}-{number}", hosts[number], number))
+def plan_ends(fleet: Fleet, caller: str, subnet: Subnet, numbers: Iterator[int]) -> tuple[End, ...]:
+    """The caller and every device, each with an address in `subnet` and one of `numbers`, which rise; ConfigError if there
+    are more than the subnet has addresses."""
+    first, *hosts = map(str, subnet.hosts())
+    if len(fleet.names) > len(hosts):
+        raise ConfigError(f"{fleet.name}: network namespaces take up to {len(hosts)} devices, got {len(fleet.names)}")
+    ends = [End(caller, fleet.source, None, first, next(numbers))]
+    for name, host, number in zip(fleet.names, hosts, numbers, strict=False):
+        ends.append(End(name, name, f"{rundir.PREFIX}{os.getpid()}-{number}", host, number))
     return tuple(ends)
 
 
@@ -116,7 +119,7 @@ class Network:
     def __init__(self, fleet: Fleet, caller: str) -> None:
         require_tools()
         sweep()
-        self._ends = plan_ends(fleet, caller, free_subnet(subnets_in_use()))
+        self._ends = plan_ends(fleet, caller, free_subnet(subnets_in_use()), _NUMBERS)
         self._links: dict[tuple[End, End], Link] = {}
         for a, b in combinations(self._ends, 2):
             for source, target in ((a, b), (b, a)):

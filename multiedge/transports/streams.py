@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from hmac import compare_digest
 from queue import Empty, SimpleQueue
 
-from multiedge.transports.message import Address, Message, decode, plan_layout, write
+from multiedge.transports.message import Address, Message, decode, encode
 
 _HEAD = struct.Struct("<IIIQQ")
 """Epoch, transfer, ticket and sequence; the bytes of the message that follows."""
@@ -25,10 +25,8 @@ BACKLOG = 64
 
 def frame(message: Message) -> bytearray:
     """The message as it goes over a stream."""
-    header, payloads, size = plan_layout(message)
-    buffer = bytearray(_HEAD.size + size)
-    _HEAD.pack_into(buffer, 0, *message.address, size)
-    write(memoryview(buffer)[_HEAD.size :], header, payloads)
+    buffer = encode(message, room=_HEAD.size)
+    _HEAD.pack_into(buffer, 0, *message.address, len(buffer) - _HEAD.size)
     return buffer
 
 
