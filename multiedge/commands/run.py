@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--endpoint", action="append", default=[], metavar="DEVICE=HOST:PORT[/MODEL]", help="for --executor remote; repeatable"
     )
-    parser.add_argument("--transport", default="auto", help="auto, shared-memory or pipe (default: auto)")
+    parser.add_argument("--transport", default="auto", help="auto, shared-memory, pipe or tcp (default: auto)")
     parser.add_argument("--depth", type=int, metavar="N", help="items under way at once (default: enough for every stage)")
     parser.add_argument("--micro-batch", type=int, default=1, metavar="N", help="join up to N waiting items (default: 1)")
     parser.add_argument("--warmup", type=int, default=2, metavar="N", help="items before the clock starts (default: 2)")
     parser.add_argument(
         "--emulate", action=argparse.BooleanOptionalAction, default=True, help="slow down to the devices and links of the fleet"
+    )
+    parser.add_argument(
+        "--namespaces", action="store_true", help="links by the kernel: TCP between network namespaces; as root, with iproute2"
     )
     parser.add_argument("--trace", metavar="FILE", help="what happens to the fleet while it runs, yaml or JSON")
     parser.add_argument(
@@ -133,7 +137,7 @@ def run_options(args: argparse.Namespace, fleet: Fleet, replan: Replanner | None
         transport=args.transport,
         seed=args.seed,
         warmup_items=args.warmup,
-        emulation=Emulation() if args.emulate else Emulation.none(),
+        emulation=replace(Emulation() if args.emulate else Emulation.none(), namespaces=args.namespaces),
         trace=trace,
         replan=replan,
         session=session_options(args),

@@ -38,7 +38,8 @@ class Emulation:
 
     `speed` stretches compute to the device's `speed` by waiting; with `quota` it is held down by the kernel's CPU
     bandwidth control instead, where cgroups are writable. `links` delays messages, `memory` fails a device that
-    takes more than it has, `affinity` pins each device to cores of its own while there are enough.
+    takes more than it has, `affinity` pins each device to cores of its own while there are enough. With `namespaces` the
+    links are real sockets between network namespaces, and the kernel holds them to their bandwidth; as root.
     """
 
     speed: bool = True
@@ -46,6 +47,13 @@ class Emulation:
     memory: bool = True
     affinity: bool = True
     quota: bool = False
+    namespaces: bool = False
+
+    def __post_init__(self) -> None:
+        if self.namespaces and not self.links:
+            raise ConfigError(
+                "namespaces: expected links to be emulated, got links=False; emulate them, or leave namespaces off"
+            )
 
     @classmethod
     def none(cls) -> Emulation:
@@ -209,6 +217,14 @@ class Closing:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def refuse_namespaces(options: RunOptions, executor: str) -> None:
+    """ConfigError if the options ask for network namespaces, which this executor has no use for."""
+    if options.emulation.namespaces:
+        raise ConfigError(
+            f"the {executor} executor has no links to put into network namespaces; use 'processes', or leave them off"
+        )
 
 
 def require_inputs(manifest: Manifest, item: int, tensors: Tensors) -> dict[str, Array]:

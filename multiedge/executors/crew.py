@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -16,16 +17,26 @@ from multiedge.executors.stage_loop import CALLER_NAME
 from multiedge.executors.worker_process import WorkerProcess
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.measurements import Memory
+from multiedge.transports.namespaces import Network
 
 STOP_S = 0.5
 """How long workers may take to end by themselves."""
 
 
 class Crew:
-    """Workers by device name. `links` are the fleet's as they are now; a trace changes them."""
+    """Workers by device name, each on its side of `network` if there is one. A trace changes links as it goes."""
 
-    def __init__(self, directory: Path, fleet: Fleet, options: RunOptions, transport: str, planned: Iterable[str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        fleet: Fleet,
+        options: RunOptions,
+        transport: str,
+        planned: Iterable[str],
+        network: Network | None = None,
+    ) -> None:
         self.fleet, self.options = fleet, options
+        self._network = network
         self.workers: dict[str, WorkerProcess] = {}
         self._directory, self._transport = directory, transport
         self._factor: dict[str, float] = {}
@@ -41,7 +52,8 @@ class Crew:
         """A new worker for the device; it is started, not yet loaded."""
         device = self.fleet.device(name)
         quota = self._quota(device)
-        worker = WorkerProcess(self._directory, device, self._hello(device, by_waiting=quota is None))
+        prefix = self._network.command(name) if self._network else ()
+        worker = WorkerProcess(self._directory, device, self._hello(device, by_waiting=quota is None), prefix)
         self.workers[name] = worker
         if quota:
             quota.add(worker.pid)
@@ -92,16 +104,22 @@ class Crew:
     def set_link(self, source: str, target: str, link: Link) -> None:
         """The link in one direction is now `link`; both ends are told."""
         self._links[source, target] = link
+        if self._network:
+            self._network.change(source, target, link)
         for name, peer in ((source, target), (target, source)):
             if name in self.workers:
-                self.workers[name].say(do="link", peer=peer, link=asdict(link))
+                self.workers[name].say(do="link", peer=peer, link=asdict(self.in_process(link)))
+
+    def in_process(self, link: Link) -> Link:
+        """What processes emulate of a link: all of it, or what the kernel leaves to them."""
+        return replace(link, bandwidth_bytes_per_s=math.inf) if self._network else link
 
     def caller_links(self) -> dict[str, Link]:
         """Links from the caller to each device, if the fleet says where the caller is."""
         source = self.fleet.source
         if source is None or not self.options.emulation.links:
             return {}
-        return {name: self.link(source, name) for name in self.fleet.names if name != source}
+        return {name: self.in_process(self.link(source, name)) for name in self.fleet.names if name != source}
 
     def emulated(self) -> dict[str, Any]:
         """What acted on each device, for the results."""
@@ -117,7 +135,8 @@ class Crew:
                 "speed_above_1_ignored": (device.speed or 1.0) > 1.0,
                 "memory_limit_bytes": device.memory_bytes if wish.memory and device.memory_bytes < 1 << 62 else None,
             }
-        return {"devices": found, "links": "in process" if wish.links else "none"}
+        by_whom = "network namespaces (tbf)" if self._network else "in process"
+        return {"devices": found, "links": by_whom if wish.links else "none"}
 
     def _speed(self, device: Device) -> float:
         return min(1.0, device.speed or 1.0)
@@ -138,7 +157,8 @@ class Crew:
 
     def _hello(self, device: Device, *, by_waiting: bool) -> Mapping[str, Any]:
         options, wish = self.options, self.options.emulation
-        links = {peer: self.link(device.name, peer) for peer in self.fleet.names if peer != device.name}
+        peers = [name for name in self.fleet.names if name != device.name]
+        links = {peer: asdict(self.in_process(self.link(device.name, peer))) for peer in peers} if wish.links else {}
         return {
             "do": "hello",
             "device": asdict(replace(device, power=None)),
@@ -147,7 +167,7 @@ class Crew:
             "factor": self._factor.get(device.name, 1.0),
             "cores": list(self._cores.get(device.name, ())),
             "transport": self._transport,
-            "links": {peer: asdict(link) for peer, link in links.items()} if wish.links else {},
+            "links": links,
             "caller": self.fleet.source or CALLER_NAME,
             "micro_batch": options.micro_batch,
             "record": options.record_events,

@@ -10,7 +10,7 @@ from typing import Any
 from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Session
 from multiedge.errors import MultiedgeError, PipelineError
-from multiedge.executors.contract import Array, Closing, Record, Result, RunOptions, Tensors, require_inputs
+from multiedge.executors.contract import Array, Closing, Record, Result, RunOptions, Tensors, refuse_namespaces, require_inputs
 from multiedge.executors.routing import Routes
 from multiedge.fleet import Fleet
 from multiedge.measurements import Event
@@ -21,6 +21,7 @@ class InlineExecutor(Closing):
     """Runs each item to its end in `submit`. Emulates no device and no link, and says so in its settings."""
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None:
+        refuse_namespaces(options, "inline")
         self.manifest, self.fleet, self.options = manifest, fleet, options
         self.routes = Routes.of(manifest)
         self._sessions: list[Session] = []

@@ -27,6 +27,8 @@ from multiedge.plan import CALLER, Manifest
 from multiedge.transports import TRANSPORTS, rundir
 from multiedge.transports.links import LinkShaper, Mailbox
 from multiedge.transports.message import Address, Endpoint, Message, join_logs, log_row
+from multiedge.transports.namespaces import Network
+from multiedge.transports.tcp import set_hosts
 
 TICK_S = 0.02
 """How often workers are looked at."""
@@ -48,7 +50,8 @@ class ProcessesExecutor(Closing):
             raise ConfigError(f"depth: expected at most {most} for this plan, got {options.depth}")
         self.ledger = Ledger(options.depth or min(most, default_depth(manifest, self.routes)))
         self.clock = StageClock(options.deadlines, expected_seconds(manifest))
-        self.transport = options.transport
+        self.transport = pick_transport(options)
+        self._network: Network | None = None
         self._endpoint: Endpoint | None = None
         self._mailbox = Mailbox()
         self._shaper = LinkShaper(CALLER_NAME, {}, options.seed)
@@ -60,13 +63,14 @@ class ProcessesExecutor(Closing):
         """What the caller has sent and taken in this epoch, by transfer, as a worker's board says it of the worker."""
 
     def start(self) -> None:
-        if self.transport == "auto":
-            self.transport = "shared-memory" if rundir.has_shared_memory() else "pipe"
         endpoint_class = TRANSPORTS.load(self.transport)
         self.directory = rundir.make()
         try:
+            if self.options.emulation.namespaces:
+                self._network = Network(self.fleet, CALLER_NAME)
+                set_hosts(self.directory, self._network.hosts)
             self._endpoint = endpoint_class(self.directory, CALLER_NAME)
-            self.crew = Crew(self.directory, self.fleet, self.options, self.transport, self.routes.devices)
+            self.crew = Crew(self.directory, self.fleet, self.options, self.transport, self.routes.devices, self._network)
             for name, link in self.crew.caller_links().items():
                 self._shaper.change(name, link)
             self.recovery = Recovery(self)
@@ -129,6 +133,9 @@ class ProcessesExecutor(Closing):
         if self._endpoint is not None:
             self._endpoint.close()
             self._endpoint = None
+        if self._network is not None:
+            self._network.close()
+            self._network = None
         if self.directory is not None:
             rundir.remove(self.directory)
             self.directory = None
@@ -151,7 +158,7 @@ class ProcessesExecutor(Closing):
 
     def change_link(self, device: str, link: Link) -> None:
         """The link from the caller's place to `device` is now `link`."""
-        self._shaper.change(device, link)
+        self._shaper.change(device, self.crew.in_process(link))
 
     def send_again(self) -> None:
         """Sends every unanswered item, oldest first."""
@@ -208,6 +215,19 @@ class ProcessesExecutor(Closing):
         if now - self._looked_s >= TICK_S:
             self._looked_s = now
             self.recovery.look(now)
+
+
+def pick_transport(options: RunOptions) -> str:
+    """The transport to use where the options leave it open; ConfigError for one that cannot cross network namespaces."""
+    if options.emulation.namespaces:
+        if options.transport not in ("auto", "tcp"):
+            raise ConfigError(
+                f"transport: expected 'tcp' between network namespaces, got '{options.transport}'; leave it at 'auto'"
+            )
+        return "tcp"
+    if options.transport == "auto":
+        return "shared-memory" if rundir.has_shared_memory() else "pipe"
+    return options.transport
 
 
 def most_depth(routes: Routes) -> int:

@@ -17,7 +17,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from multiedge.errors import ConfigError, MissingDependencyError, MultiedgeError, PipelineError
-from multiedge.executors.contract import Array, Closing, Record, Result, RunOptions, StageRunner, Tensors, require_inputs
+from multiedge.executors.contract import (
+    Array,
+    Closing,
+    Record,
+    Result,
+    RunOptions,
+    StageRunner,
+    Tensors,
+    refuse_namespaces,
+    require_inputs,
+)
 from multiedge.executors.ledger import Ledger, Pending
 from multiedge.executors.processes import default_depth
 from multiedge.executors.routing import Routes
@@ -176,6 +186,7 @@ class ThreadsExecutor(Closing):
             self._faults.append(fault)
 
     def _refuse_emulation(self) -> None:
+        refuse_namespaces(self.options, self.name)
         if self.options.trace is not None:
             raise ConfigError(f"the {self.name} executor runs on real devices and cannot play a trace; use 'processes'")
         if self.options.micro_batch > 1:

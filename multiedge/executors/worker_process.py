@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ class WorkerProcess:
     """A spawned interpreter that does the work of `device`.
 
     It is started by command line and not by forking: it inherits neither memory nor open files, does not import the
-    caller's main module, and its peak memory is its own.
+    caller's main module, and its peak memory is its own. `prefix` goes before its command line; what it runs must become
+    the worker, keeping its process.
     """
 
-    def __init__(self, directory: Path, device: Device, hello: Mapping[str, Any]) -> None:
+    def __init__(self, directory: Path, device: Device, hello: Mapping[str, Any], prefix: Sequence[str] = ()) -> None:
         self.device = device
         self.started_s = time.monotonic()
         self.board = Board(directory, device.name)
@@ -38,7 +39,7 @@ class WorkerProcess:
         try:
             with open(self._errors, "wb") as errors:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "multiedge.executors.worker", os.fspath(directory), str(theirs.fileno())],
+                    [*prefix, sys.executable, "-m", "multiedge.executors.worker", os.fspath(directory), str(theirs.fileno())],
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
                     stderr=errors,

@@ -7,5 +7,6 @@ TRANSPORTS = Registry(
     {
         "shared-memory": "multiedge.transports.shared_memory:SharedMemoryEndpoint",
         "pipe": "multiedge.transports.pipe:PipeEndpoint",
+        "tcp": "multiedge.transports.tcp:TcpEndpoint",
     },
 )

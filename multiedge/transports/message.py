@@ -119,11 +119,11 @@ def write(buffer: Any, header: bytes, payloads: Sequence[tuple[int, Array]]) -> 
         np.ndarray(array.shape, array.dtype, buffer, offset)[...] = array
 
 
-def encode(message: Message) -> bytearray:
-    """The message as bytes of its own."""
+def encode(message: Message, room: int = 0) -> bytearray:
+    """The message as bytes of its own, after `room` bytes that are left free."""
     header, payloads, size = plan_layout(message)
-    buffer = bytearray(size)
-    write(buffer, header, payloads)
+    buffer = bytearray(room + size)
+    write(memoryview(buffer)[room:], header, payloads)
     return buffer
 
 

@@ -38,9 +38,14 @@ def remove(directory: Path) -> None:
 def sweep(root: Path) -> None:
     """Removes folders of runs whose process does not exist any more."""
     for path in root.glob(f"{PREFIX}*-*"):
-        owner = path.name[len(PREFIX) :].split("-")[0]
-        if owner.isdigit() and not _alive(int(owner)):
+        if is_orphan(path.name):
             remove(path)
+
+
+def is_orphan(name: str) -> bool:
+    """Whether `name` holds a process that does not exist any more."""
+    owner = name[len(PREFIX) :].split("-")[0]
+    return owner.isdigit() and not _alive(int(owner))
 
 
 def file_of(directory: Path, kind: str, name: str) -> Path:

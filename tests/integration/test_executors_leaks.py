@@ -31,7 +31,7 @@ with open_pipeline(synthetic_chain(Path(sys.argv[1]), seconds=0.01), synthetic_f
 END_LIMIT_S = 2.0
 
 
-@pytest.mark.parametrize("transport", ["shared-memory", "pipe"])
+@pytest.mark.parametrize("transport", ["shared-memory", "pipe", "tcp"])
 def test_success_leaves_nothing(tmp_path: Path, transport: str) -> None:
     manifest = synthetic_chain(tmp_path)
     before = psutil.Process().num_fds()
@@ -48,7 +48,7 @@ def test_success_leaves_nothing(tmp_path: Path, transport: str) -> None:
     assert psutil.Process().num_fds() <= before
 
 
-@pytest.mark.parametrize("transport", ["shared-memory", "pipe"])
+@pytest.mark.parametrize("transport", ["shared-memory", "pipe", "tcp"])
 def test_a_worker_that_was_killed_leaves_nothing(tmp_path: Path, transport: str) -> None:
     manifest = synthetic_chain(tmp_path, seconds=0.002)
     before = psutil.Process().num_fds()

@@ -1,9 +1,10 @@
-"""Both transports keep the same promises; links delay, mailboxes hold back; the run's folder is private and swept up."""
+"""All transports keep the same promises; links delay, mailboxes hold back; the run's folder is private and swept up."""
 
 from __future__ import annotations
 
 import math
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from multiedge.transports import TRANSPORTS, rundir
 from multiedge.transports.links import LinkShaper, Mailbox, is_down
 from multiedge.transports.message import Address, Endpoint, Message
 from multiedge.transports.shared_memory import SharedMemoryEndpoint
+from multiedge.transports.streams import frame
+from multiedge.transports.tcp import TcpEndpoint, set_hosts
 
 SOON_S = 5.0
 
@@ -35,9 +38,9 @@ def message(sequence: int, *arrays: np.ndarray, epoch: int = 1) -> Message:
     return Message(Address(epoch, 0, sequence % 4, sequence), "a", arrays)
 
 
-def receive(end: Endpoint, count: int) -> list[Message]:
+def receive(end: Endpoint, count: int, timeout_s: float = SOON_S) -> list[Message]:
     found: list[Message] = []
-    until = time.monotonic() + SOON_S
+    until = time.monotonic() + timeout_s
     while len(found) < count and time.monotonic() < until:
         found += end.receive(0.1)
     return found
@@ -99,6 +102,86 @@ def test_sending_to_nobody_is_no_error(pair: tuple[Endpoint, Endpoint]) -> None:
     a.send("gone", message(0, np.zeros(1)))
     a.send("b", message(1, np.zeros(1)))
     assert [got.address.sequence for got in receive(b, 1)] == [1]
+
+
+def test_who_takes_the_place_of_a_peer_is_reached_in_the_next_epoch(pair: tuple[Endpoint, Endpoint], tmp_path: Path) -> None:
+    a, b = pair
+    a.send("b", message(0, np.zeros(1)))
+    receive(b, 1)
+    b.close()
+    again = type(b)(tmp_path, "b")  # type: ignore[call-arg]
+    a.forget(2)
+    a.send("b", message(1, np.zeros(1), epoch=2))
+    assert [got.address.sequence for got in receive(again, 1)] == [1]
+    again.close()
+
+
+def inbox(directory: Path, name: str) -> tuple[tuple[str, int], bytes]:
+    """Where a TCP endpoint listens, and its secret."""
+    host, port, secret = rundir.file_of(directory, "inbox", name).read_text().split()
+    return (host, int(port)), bytes.fromhex(secret)
+
+
+@pytest.fixture
+def over_tcp(tmp_path: Path) -> Iterator[tuple[TcpEndpoint, TcpEndpoint]]:
+    ends = TcpEndpoint(tmp_path, "a"), TcpEndpoint(tmp_path, "b")
+    yield ends
+    for end in ends:
+        end.close()
+
+
+def test_tcp_listens_on_this_machine_alone(over_tcp: tuple[TcpEndpoint, TcpEndpoint], tmp_path: Path) -> None:
+    (host, _), _ = inbox(tmp_path, "b")
+    assert host == "127.0.0.1"
+    assert rundir.file_of(tmp_path, "inbox", "b").stat().st_mode & 0o077 == 0
+
+
+def test_tcp_hears_only_who_knows_the_secret(over_tcp: tuple[TcpEndpoint, TcpEndpoint], tmp_path: Path) -> None:
+    _, b = over_tcp
+    address, secret = inbox(tmp_path, "b")
+    for sequence, greeting in enumerate((bytes(len(secret)), secret)):
+        with socket.create_connection(address) as stranger:
+            stranger.sendall(greeting + frame(message(sequence, np.zeros(1))))
+            assert [got.address.sequence for got in receive(b, 1, 0.3)] == ([sequence] if greeting == secret else [])
+
+
+def test_over_tcp_a_slow_sender_keeps_no_other_waiting(over_tcp: tuple[TcpEndpoint, TcpEndpoint], tmp_path: Path) -> None:
+    a, b = over_tcp
+    address, secret = inbox(tmp_path, "b")
+    data = frame(message(7, np.zeros(1000)))
+    with socket.create_connection(address) as slow:
+        slow.sendall(secret + data[:-1])
+        a.send("b", message(1, np.zeros(1)))
+        assert [got.address.sequence for got in receive(b, 1)] == [1]
+        slow.sendall(data[-1:])
+        assert [got.address.sequence for got in receive(b, 1)] == [7]
+
+
+def test_over_tcp_who_does_not_read_keeps_no_one_waiting(over_tcp: tuple[TcpEndpoint, TcpEndpoint], tmp_path: Path) -> None:
+    a, b = over_tcp
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        rundir.file_of(tmp_path, "inbox", "deaf").write_text("{} {} 00".format(*deaf.getsockname()))
+        begin = time.monotonic()
+        for sequence in range(4):
+            a.send("deaf", message(sequence, np.zeros(10_000_000, dtype=np.uint8)))
+        a.send("b", message(9, np.zeros(1)))
+        assert [got.address.sequence for got in receive(b, 1)] == [9]
+        a.close()
+    assert time.monotonic() - begin < SOON_S / 2
+
+
+def test_where_the_kernel_shapes_the_way_a_delay_counts_from_arrival(tmp_path: Path) -> None:
+    """The first message was five seconds on its way: its latency comes on top, and the second does not overtake it."""
+    set_hosts(tmp_path, {"b": "127.0.0.1"})
+    a, b = TcpEndpoint(tmp_path, "a"), TcpEndpoint(tmp_path, "b")
+    begin = time.monotonic()
+    a.send("b", message(0)._replace(sent_s=begin - 5.0, due_s=begin - 4.0))
+    a.send("b", message(1)._replace(sent_s=begin, due_s=begin + 0.1))
+    first, second = receive(b, 2)
+    assert first.due_s == pytest.approx(begin + 1.0, abs=0.5)
+    assert second.due_s >= first.due_s
+    for end in (a, b):
+        end.close()
 
 
 def test_a_slot_that_is_free_is_used_again(tmp_path: Path) -> None:

@@ -1,0 +1,166 @@
+"""Messages as bytes through stream sockets: what the endpoints over Unix sockets and over TCP share.
+
+Each process listens; one thread reads whatever comes, piece by piece, so that no two processes ever wait for each other to
+read, and a message that takes long keeps none of another sender waiting. What waits is bounded by the number of tickets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from hmac import compare_digest
+from queue import Empty, SimpleQueue
+
+from multiedge.transports.message import Address, Message, decode, encode
+
+_HEAD = struct.Struct("<IIIQQ")
+"""Epoch, transfer, ticket and sequence; the bytes of the message that follows."""
+BACKLOG = 64
+
+
+def frame(message: Message) -> bytearray:
+    """The message as it goes over a stream."""
+    buffer = encode(message, room=_HEAD.size)
+    _HEAD.pack_into(buffer, 0, *message.address, len(buffer) - _HEAD.size)
+    return buffer
+
+
+class StreamEndpoint:
+    """The receiving half of a mailbox: reads from whoever connects to `listener` and begins with `greeting`.
+
+    What inherits from it sends, and drops its connections in `disconnect`.
+    """
+
+    def __init__(self, listener: socket.socket, name: str, greeting: bytes = b"") -> None:
+        self._listener, self._greeting = listener, greeting
+        self._arrived: SimpleQueue[Message | None] = SimpleQueue()
+        self._oldest_epoch = 0
+        self._stop, self._stopped = os.pipe()
+        self._reader = threading.Thread(target=self._read, name=name, daemon=True)
+        self._reader.start()
+
+    def receive(self, timeout_s: float) -> list[Message]:
+        found: list[Message | None] = []
+        with contextlib.suppress(Empty):
+            found.append(self._arrived.get(timeout=max(timeout_s, 0.0)) if timeout_s > 0 else self._arrived.get_nowait())
+            while True:
+                found.append(self._arrived.get_nowait())
+        return [message for message in found if message is not None and message.address.epoch >= self._oldest_epoch]
+
+    def release(self, address: Address) -> None:
+        """Nothing to do: each message has memory of its own."""
+
+    def wake(self) -> None:
+        self._arrived.put(None)
+
+    def forget(self, before_epoch: int) -> None:
+        """Drops what belongs to earlier epochs, connections too: another process may have taken a peer's place."""
+        self._oldest_epoch = before_epoch
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Closes every connection to a peer; the next message to it opens another."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._stopped, b"x")
+        self._reader.join(timeout=1.0)
+        self.disconnect()
+        self._listener.close()
+        for fd in (self._stop, self._stopped):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+    def arrived(self, message: Message) -> Message:
+        """The message as it is handed on, at the moment of its arrival."""
+        return message
+
+    def _read(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stop, selectors.EVENT_READ)
+            selector.register(self._listener, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj == self._stop:
+                        _close_all(selector)
+                        return
+                    if key.fileobj is self._listener:
+                        self._accept(selector)
+                    elif not self._take(key.data):
+                        selector.unregister(key.fileobj)
+                        key.data.connection.close()
+
+    def _accept(self, selector: selectors.BaseSelector) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = self._listener.accept()
+            selector.register(connection, selectors.EVENT_READ, _Incoming(connection, self._greeting))
+
+    def _take(self, incoming: _Incoming) -> bool:
+        """Reads what has come; False when the sender has gone, or is none of ours."""
+        try:
+            for message in incoming.read():
+                self._arrived.put(self.arrived(message))
+        except (OSError, EOFError):
+            return False
+        return True
+
+
+class _Incoming:
+    """The messages of one sender, put together from the pieces in which they come."""
+
+    def __init__(self, connection: socket.socket, greeting: bytes) -> None:
+        connection.setblocking(False)
+        self.connection = connection
+        self._greeting = greeting
+        self._address = Address(0, 0, 0, 0)
+        self._buffer: bytearray
+        self._rest: memoryview
+        self._then: Callable[[bytearray], Message | None]
+        if greeting:
+            self._expect(len(greeting), self._on_greeting)
+        else:
+            self._expect(_HEAD.size, self._on_head)
+
+    def read(self) -> Iterator[Message]:
+        """Every message that is complete by now; EOFError or OSError if no more can come."""
+        while True:
+            try:
+                count = self.connection.recv_into(self._rest)
+            except BlockingIOError:
+                return
+            if not count:
+                raise EOFError
+            self._rest = self._rest[count:]
+            if not self._rest and (message := self._then(self._buffer)) is not None:
+                yield message
+
+    def _expect(self, nbytes: int, then: Callable[[bytearray], Message | None]) -> None:
+        self._buffer = bytearray(nbytes)
+        self._rest = memoryview(self._buffer)
+        self._then = then
+
+    def _on_greeting(self, data: bytearray) -> None:
+        if not compare_digest(data, self._greeting):
+            raise EOFError
+        self._expect(_HEAD.size, self._on_head)
+
+    def _on_head(self, data: bytearray) -> None:
+        *address, nbytes = _HEAD.unpack(data)
+        self._address = Address(*address)
+        self._expect(nbytes, self._on_body)
+
+    def _on_body(self, data: bytearray) -> Message:
+        self._expect(_HEAD.size, self._on_head)
+        return decode(self._address, memoryview(data))
+
+
+def _close_all(selector: selectors.BaseSelector) -> None:
+    for key in list(selector.get_map().values()):
+        if key.data is not None:
+            key.data.connection.close()
