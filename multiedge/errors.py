@@ -89,6 +89,12 @@ def no_such(path: str | os.PathLike[str], what: str = "file") -> str:
     return f"{path}: no such {what} (looked from {Path.cwd()})" + (f"; did you mean '{near[0]}'?" if near else "")
 
 
+def require_least(name: str, value: float, least: float) -> None:
+    """ConfigError unless `value`, which the user gave as `name`, is `least` or more."""
+    if not value >= least:
+        raise ConfigError(f"{name}: expected {least} or more, got {value}")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The ending `; did you mean 'x'?` for the nearest known word, or the list of known words.
 

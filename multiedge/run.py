@@ -10,7 +10,8 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from multiedge import cost
 from multiedge.devices_file import read_fleet
@@ -34,6 +35,8 @@ from profilers import PROFILERS
 PathLike = str | os.PathLike[str]
 DEFAULT_STRATEGY = "throughput"
 DEFAULT_PROFILER = "static"
+IN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", NoneType: ""}
+"""Types of options that are checked."""
 
 
 def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, **options: Any) -> Profile:
@@ -127,10 +130,27 @@ def run_plan(
 
 
 def build(registry: Registry, name: str, options: Mapping[str, Any]) -> Any:
-    """An instance of what is registered under `name`; ConfigError for an option that it does not have."""
+    """An instance of what is registered under `name`; ConfigError for an option that it does not have or of another type."""
     factory: Callable[..., Any] = registry.load(name)
-    known = [key for key in inspect.signature(factory).parameters if key != "self"]
-    for key in options:
+    known = inspect.signature(factory, eval_str=True).parameters
+    for key, value in options.items():
         if key not in known:
             raise ConfigError(f"{registry.kind} '{name}' has no option '{key}'{did_you_mean(key, known)}")
+        wanted = _kinds(known[key].annotation)
+        if wanted and not any(_is_a(value, kind) for kind in wanted):
+            expected = " or ".join(IN_WORDS[kind] for kind in wanted if kind is not NoneType)
+            raise ConfigError(f"{registry.kind} '{name}', option '{key}': expected {expected}, got {value!r}")
     return factory(**options)
+
+
+def _kinds(annotation: Any) -> tuple[type, ...]:
+    """The simple types that an option may have; empty if others may be meant, too."""
+    kinds = get_args(annotation) or (annotation,)
+    return kinds if all(kind in IN_WORDS for kind in kinds) else ()
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    """Whether the value is of the type, as users see it: whole numbers are numbers, true and false are not."""
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)

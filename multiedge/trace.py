@@ -13,6 +13,7 @@ from functools import cached_property
 
 from multiedge.errors import ConfigError
 from multiedge.fleet import Device, Fleet, Link
+from multiedge.quantity import human_bytes
 
 DEVICE_EVENTS = ("leave", "return", "speed", "battery")
 DOWN_BYTES_PER_S = 1e-6
@@ -132,6 +133,17 @@ class Trace:
             state = state.after(event, fleet)
         return state
 
+    def story(self, end_s: float) -> list[str]:
+        """A line for each event up to `end_s`, when a run has ended, and one for those that it did not reach."""
+        reached = [event for event in self.events if event.at_s <= end_s]
+        lines = [f"{event.at_s:8.3f} s  {self.name}: {_in_words(event)}" for event in reached]
+        late = len(self.events) - len(reached)
+        if late:
+            lines.append(
+                f"{end_s:8.3f} s  the end, before {late} of {len(self.events)} events of '{self.name}'; run more items"
+            )
+        return lines
+
     def violations(self, fleet: Fleet) -> list[str]:
         """Everything that keeps the trace from being played on `fleet`, in words."""
         return [
@@ -143,6 +155,16 @@ class Trace:
 
 def _names(event: TraceEvent) -> tuple[str, ...]:
     return event.link if isinstance(event, LinkEvent) else (event.device,)
+
+
+def _in_words(event: TraceEvent) -> str:
+    if isinstance(event, LinkEvent):
+        found = f"link {event.link[0]} - {event.link[1]}"
+        if event.bandwidth_bytes_per_s is not None:
+            found += f", {human_bytes(event.bandwidth_bytes_per_s)}/s" if event.bandwidth_bytes_per_s > 0 else ", down"
+        return found + (f", latency {event.latency_s * 1e3:g} ms" if event.latency_s is not None else "")
+    value = "" if event.value is None else f" {event.value:g}"
+    return f"{event.device}: {event.event}{value}"
 
 
 def _wrong_names(event: TraceEvent, fleet: Fleet) -> list[str]:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from multiedge.check import DEFAULT_TOLERANCE, CheckReport, check
 from multiedge.commands.profile import parse_shapes
+from multiedge.errors import require_least
 
 LEVELS = ("disabled", "basic", "extended", "all")
 DEFAULT_LEVELS = ("disabled", "all")
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 if every output agrees within the tolerance, else 1."""
+    require_least("--tolerance", args.tolerance, 0)
     levels = tuple(dict.fromkeys(args.optimisation or DEFAULT_LEVELS))
     shapes = parse_shapes(args.shape)
     reports = [check(args.directory, args.seed, shapes, backend=args.backend, optimisation=level) for level in levels]
@@ -76,3 +78,12 @@ def _show(reports: Sequence[CheckReport], passed: bool, tolerance: float) -> Non
     said = "the parts equal the whole" if passed else "the parts DIFFER from the whole"
     line = f"{said}: relative error {max(r.max_rel for r in reports):.3g}, tolerance {tolerance:g}, seed {reports[0].seed}"
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for output in reports[0].outputs:
+        if output.says_little:
+            console.print(
+                f"note: '{output.name}' of the whole model has one value everywhere, as with constant weights or saturated"
+                " inputs: that the parts equal it shows little",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from multiedge.commands.profile import parse_shapes
+from multiedge.errors import require_least
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Cut, Graph, Tensor
 from multiedge.onnx_io import read_graph
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    require_least("--top", args.top, 1)
     graph = read_graph(args.model, parse_shapes(args.shape))
     found = describe(graph, args.top)
     if args.json:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from multiedge.devices_file import read_fleet
-from multiedge.errors import ConfigError
+from multiedge.errors import ConfigError, require_least
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph
 from multiedge.onnx_io import read_graph
@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    require_least("--top", args.top, 1)
     graph = read_graph(args.model, parse_shapes(args.shape))
     fleet = read_fleet(args.devices) if args.devices else Fleet((Device(HOST),), name="this machine")
     with progress_bar(f"profiling {Path(args.model).name}") as progress:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from rich.console import Console
@@ -24,6 +25,7 @@ from multiedge.executors.drive import Progress as Tell
 from multiedge.executors.pipeline import bare_fleet
 from multiedge.executors.scenarios import SCENARIOS, scenario
 from multiedge.fleet import Fleet
+from multiedge.graph import Tensor
 from multiedge.metrics.percentiles import percentile
 from multiedge.onnx_io import read_manifest
 from multiedge.plan import Manifest
@@ -86,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     scenario(args.scenario, rate_per_s=args.rate)  # refused before anything is read
     items, count = read_items(args, manifest)
     with replanner(args, manifest, fleet) as replan, progress_bar(count) as tell:
+        options = run_options(args, fleet, replan)
         answers, result = run_plan(
             manifest,
             fleet,
@@ -96,9 +99,10 @@ def run(args: argparse.Namespace) -> int:
             name=Path(args.plan_dir).name,
             configuration=configuration(args),
             progress=tell,
-            options=run_options(args, fleet, replan),
+            options=options,
         )
     found = summary(answers, result)
+    found["trace"] = options.trace.story(found["wall_s"]) if options.trace else []
     if args.output:
         write_text(args.output, json.dumps({**found, **to_json(result)}, allow_nan=False) + "\n")
     if args.json:
@@ -146,6 +150,8 @@ def run_options(args: argparse.Namespace, fleet: Fleet, replan: Replanner | None
 
 def session_options(args: argparse.Namespace) -> dict[str, Any]:
     """What is passed on to the backend."""
+    if args.endpoint and args.executor != "remote":
+        raise ConfigError(f"--endpoint: expected --executor remote with it, got --executor {args.executor}")
     found: dict[str, Any] = {"endpoints": parse_endpoints(args.endpoint)} if args.endpoint else {}
     if args.keep_prepacked:
         found["prepacked"] = str(Path(args.plan_dir) / PREPACKED)
@@ -171,7 +177,21 @@ def read_items(args: argparse.Namespace, manifest: Manifest) -> tuple[Iterable[T
         made = random_items(manifest, min(args.random, DISTINCT), args.seed)
         return (made[number % len(made)] for number in range(args.random)), args.random
     paths = [path for given in args.inputs for path in npz_files(Path(given))]
-    return (read_npz(path, manifest.inputs) for path in paths), len(paths)
+    wanted = input_tensors(manifest)
+    read_npz(paths[0], wanted)  # refused before anything is started
+    return (read_npz(path, wanted) for path in paths), len(paths)
+
+
+def input_tensors(manifest: Manifest) -> dict[str, Tensor]:
+    """The model's inputs, as the parts that read them declare them."""
+    from multiedge.onnx_io import read_graph
+
+    found: dict[str, Tensor] = {}
+    for part in manifest.parts:
+        if not found.keys() >= set(part.inputs) & set(manifest.inputs):
+            graph = read_graph(Path(manifest.directory) / part.file)
+            found.update({name: graph.tensors[name] for name in graph.inputs if name in manifest.inputs})
+    return found
 
 
 def random_items(manifest: Manifest, count: int, seed: int) -> list[Mapping[str, Any]]:
@@ -201,16 +221,31 @@ def npz_files(path: Path) -> list[Path]:
     return [path]
 
 
-def read_npz(path: Path, inputs: Iterable[str]) -> dict[str, Any]:
-    """The arrays of the file, which must have one for each of `inputs`."""
+def read_npz(path: Path, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arrays of the file, one for each of `inputs`, of its type and shape; ConfigError that names what differs."""
+    expected = "expected an .npz with one array per input of the model"
     try:
-        with np.load(path, allow_pickle=False) as data:
-            found = {name: data[name] for name in data.files}
-    except (OSError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{path}: expected an .npz with one array per input of the model: {error}") from error
-    for name in inputs:
+        data = np.load(path, allow_pickle=False)
+        found = {name: data[name] for name in data.files}
+    except (AttributeError, OSError, ValueError, BadZipFile, EOFError):
+        raise ConfigError(f"{path}: {expected}, as numpy.savez(path, {next(iter(inputs), 'name')}=array) writes it") from None
+    for name in found:
+        if name not in inputs:
+            raise ConfigError(f"{path}: '{name}' is no input of the model{did_you_mean(name, inputs)}")
+    for name, tensor in inputs.items():
         if name not in found:
             raise ConfigError(f"{path}: the model's input '{name}' is not in there{did_you_mean(name, found)}")
+        array, shape = found[name], tensor.shape
+        fits = shape is None or (
+            len(shape) == array.ndim
+            and all(isinstance(want, str) or want == size for want, size in zip(shape, array.shape, strict=True))
+        )
+        if not fits or tensor.dtype not in (None, "object", array.dtype.name):
+            sizes = "of any shape" if shape is None else list(shape)
+            raise ConfigError(
+                f"{path}: input '{name}': expected {tensor.dtype} {sizes}, got {array.dtype} {list(array.shape)};"
+                " convert it before it is saved"
+            )
     return found
 
 
@@ -264,6 +299,8 @@ def print_summary(found: Mapping[str, Any]) -> None:
         table.add_row(name, human(figure["value"], figure["unit"]), figure["note"])
     console.print(table)
     console.print(f"{found['validity']} ({found['warmup_items']} warm-up items left out)", highlight=False)
+    for line in found["trace"]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for fault in found["recoveries"]:
         took = "not recovered" if fault["recovery_s"] is None else f"recovered in {fault['recovery_s']:.3f} s"
         console.print(f"{fault['detected_s']:8.3f} s  {fault['kind']}: {fault['detail']}; {took}", highlight=False)

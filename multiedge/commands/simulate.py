@@ -15,7 +15,7 @@ from rich.table import Table
 from multiedge.commands.plan import costs, in_words
 from multiedge.commands.profile import parse_shapes
 from multiedge.devices_file import read_fleet
-from multiedge.errors import ConfigError
+from multiedge.errors import ConfigError, require_least
 from multiedge.fleet import Fleet
 from multiedge.measurements import Measurements
 from multiedge.metrics import MetricValue, compute
@@ -50,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    require_least("--tolerance", args.tolerance, 0)
+    require_least("--detect", args.detect, 0)
     fleet = read_fleet(args.devices)
     plan, profile = planned(args, fleet)
     trace = read_trace(args.trace, fleet) if args.trace else Trace(name="no trace")
@@ -128,6 +130,8 @@ def show(plan: Plan, trace: Trace, runs: Mapping[str, Measurements], console: Co
         table.add_row(figure, *(_cell(values[figure]) for values in rows.values()))
     console.print(table)
     console.print(f"planned: {plan.objective} {in_words(plan.objective, plan.value)}", markup=False, highlight=False)
+    for line in trace.story(max(found.stop_s for found in runs.values())):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for name, found in runs.items():
         for line in _incidents(found):
             console.print(f"{name}: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -69,7 +69,8 @@ class RemoteExecutor(ThreadsExecutor):
         own = self._given.get(str(stage), ()) or self._given.get(device, ())
         if not own and not spare:
             raise ConfigError(
-                f"it has no endpoint; give one by device or stage number: session={{'endpoints': {{'{device}': 'host:port'}}}}"
+                f"it has no endpoint; give one, --endpoint '{device}=host:port' or in Python"
+                f" session={{'endpoints': {{'{device}': 'host:port'}}}}"
             )
         return tuple(dict.fromkeys([*own, *spare]))
 

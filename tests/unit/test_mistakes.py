@@ -48,6 +48,13 @@ MISTAKES = {
     "the model in place of its plan": "run model.onnx --random 3",
     "a plan for other devices": "run parts --devices other.yaml --random 3",
     "inputs under another name": "run parts --inputs wrong.npz",
+    "inputs of another type": "run parts --inputs double.npz",
+    "inputs of another shape": "run parts --inputs small.npz",
+    "a single array for inputs": "run parts --inputs single.npy",
+    "text for inputs": "run parts --inputs devices.yaml",
+    "an option of another type": "plan model.onnx --devices devices.yaml --strategy latency --option min_fps=fast",
+    "an endpoint without its executor": "run parts --random 3 --endpoint phone=127.0.0.1:1",
+    "a tolerance below nothing": "check parts --tolerance -1",
     "inputs that are not there": "run parts --inputs inputs.npz",
     "a part that was deleted": "run broken --random 3",
     "results that are not there": "report nothing.json",
@@ -67,6 +74,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text(text)
     (folder / "empty").mkdir()
     np.savez(folder / "wrong.npz", pixels=np.zeros((1, 3, 224, 224), dtype=np.float32))
+    np.savez(folder / "double.npz", data_0=np.zeros((1, 3, 224, 224)))
+    np.savez(folder / "small.npz", data_0=np.zeros((3, 224, 224), dtype=np.float32))
+    np.save(folder / "single.npy", np.zeros((1, 3, 224, 224), dtype=np.float32))
     before = Path.cwd()
     os.chdir(folder)
     try:
