@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--devices", metavar="FILE", help="devices.yaml; default: every device is this machine, links are free")
     parser.add_argument("--scenario", default="offline", help=f"{', '.join(SCENARIOS)} (default: offline)")
     parser.add_argument("--rate", type=float, metavar="PER_S", help="items per second, for --scenario server")
-    parser.add_argument("--executor", default="processes", help="how to run (default: processes)")
+    parser.add_argument("--executor", default="processes", help="processes, inline, ray or remote (default: processes)")
     parser.add_argument(
         "--endpoint", action="append", default=[], metavar="DEVICE=HOST:PORT[/MODEL]", help="for --executor remote; repeatable"
     )

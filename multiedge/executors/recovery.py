@@ -326,6 +326,8 @@ class Recovery:
         resident = worker.memory_now()
         if self._options.emulation.memory and resident > worker.device.memory_bytes:
             detail = f"device '{name}' {over_memory(worker.device, resident)} once its stages are loaded"
+            if not worker.device.runtime_bytes:
+                detail += "; state its runtime_memory, so that plans leave room for the runtime"
             self._lose(name, "memory", detail, now_s)
         return True
 
