@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,15 +12,18 @@ from typing import Any
 import numpy as np
 
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+from multiedge.errors import MultiedgeError
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph
 from multiedge.onnx_io import random_inputs, write_parts
-from multiedge.plan import Manifest, Stage
+from multiedge.plan import Manifest, Plan, Stage
 from multiedge.profile import Floats, Profile
 from partitioners.contract import contiguous_plan
 from profilers.contract import Progress, silent
 from profilers.host import HostTimes, model_path, runner
 from profilers.stopwatch import Accuracy, time_in_turn
+
+log = logging.getLogger(__name__)
 
 PARTS = 4
 LEAST_BLOCKED_SHARE = 0.1
@@ -59,17 +63,25 @@ def cut_cost_s(times: HostTimes, *, seed: int = 0, progress: Progress = silent) 
     if times.blocked_share < LEAST_BLOCKED_SHARE or len(stages) < 2:
         return 0.0
     plan = contiguous_plan("cut cost", "throughput", profile, Fleet((Device(device),)), stages)
-    path = model_path(graph)
+    try:
+        longer = _longer_in_parts(graph, plan, times.threads, seed, progress)
+    except MultiedgeError as error:
+        log.warning("%s: what a cut costs is not known and counts as nothing: %s", graph.name, error)
+        return 0.0
+    more_calls_s = (len(stages) - 1) * times.overhead_s
+    return max(0.0, (longer * times.plain.median_s - more_calls_s) / len(stages))
+
+
+def _longer_in_parts(graph: Graph, plan: Plan, threads: int, seed: int, progress: Progress) -> float:
+    """By which share of the whole model's time its parts, timed in turn with it, take longer together."""
+    path, count = model_path(graph), len(plan.stages)
     with tempfile.TemporaryDirectory(prefix="multiedge-cuts-") as directory:
-        manifest = write_parts(graph, plan, directory)
-        parts = part_calls(graph, manifest, [times.threads] * len(stages), set(range(len(stages))), seed)
-        calls = [(OnnxRuntimeBackend.open(path, threads=times.threads), random_inputs(graph, seed), path), *parts.values()]
+        parts = part_calls(graph, write_parts(graph, plan, directory), [threads] * count, set(range(count)), seed)
+        calls = [(OnnxRuntimeBackend.open(path, threads=threads), random_inputs(graph, seed), path), *parts.values()]
         whole, *each = time_in_turn([runner(*call) for call in calls], CUT_ACCURACY, progress)
         for session, _, _ in calls:
             session.close()
-    longer = sum(timing.median_s for timing in each) / whole.median_s - 1.0
-    more_calls_s = (len(stages) - 1) * times.overhead_s
-    return max(0.0, (longer * times.plain.median_s - more_calls_s) / len(stages))
+    return sum(timing.median_s for timing in each) / whole.median_s - 1.0
 
 
 def equal_times(profile: Profile, seconds: Floats) -> list[int]:

@@ -86,12 +86,11 @@ def _print_differences(result: RunResult, against: RunResult) -> None:
     for entry in compare(result, against):
         unit = result.results[entry.name].unit
         change = "" if entry.change is None else f" ({entry.change:+.1%})"
-        print(
-            f"  {entry.name}: {human(entry.other, unit)} -> {human(entry.value, unit)}{change}: {_reading(entry)}; {entry.note}"
-        )
+        print(f"  {entry.name}: {human(entry.other, unit)} -> {human(entry.value, unit)}{change}: {_reading(entry)}")
 
 
 def _reading(entry: Difference) -> str:
-    if entry.within_noise:
-        return "within noise"
-    return {True: "better", False: "worse", None: "different"}[entry.better]
+    if entry.value == entry.other:
+        return "equal"
+    found = "within noise" if entry.within_noise else {True: "better", False: "worse", None: "different"}[entry.better]
+    return f"{found}; {entry.note}"

@@ -143,7 +143,8 @@ def _cell(figure: MetricValue) -> str:
 
 def _incidents(found: Measurements) -> list[str]:
     lines = [
-        f"{fault.kind} {fault.device} at {fault.detected_s:.4g} s, "
+        f"{fault.kind} {fault.device}".rstrip()
+        + f" at {fault.detected_s:.4g} s, "
         + (f"answered at {fault.recovered_s:.4g} s: {fault.detail}" if fault.recovered_s is not None else "not answered")
         + (f" ({fault.detail})" if fault.recovered_s is None and fault.detail else "")
         for fault in found.faults

@@ -14,10 +14,11 @@ import onnx
 import pytest
 
 from multiedge.cli import main
-from multiedge.errors import ModelError, ProfileError
+from multiedge.errors import ModelError, PlanError, ProfileError
 from multiedge.fleet import Device, Fleet
 from multiedge.onnx_io import read_graph
 from multiedge.profile_file import load_profile, require_fits
+from profilers import cutting
 from profilers.macs import count_work, product_macs
 from profilers.measured import MeasuredProfiler, host_name
 from profilers.segments import SegmentTimer, refine
@@ -97,6 +98,18 @@ def test_strategies_cut_a_real_cnn_between_fused_nodes_and_a_cut_has_a_price() -
         home = {node: stage for stage in plan.stages for node in stage.nodes}
         for name in profile.fused:
             assert len({home[node].device for node in (graph.producer[name], *graph.consumers[name])}) == 1, (strategy, name)
+
+
+def test_a_model_that_cannot_be_cut_is_profiled_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PlanError("not here")
+
+    monkeypatch.setattr(cutting, "write_parts", refuse)
+    profile = MeasuredProfiler(budget_s=0.3).profile(read_graph(models.efficientnet_lite0()), FLEET)
+    assert profile.settings["host"]["1"]["cut_cost_s"] == 0.0
+    assert "what a cut costs is not known" in caplog.text
 
 
 def test_a_model_without_new_layouts_pays_nothing_for_a_cut(tmp_path: Path) -> None:
