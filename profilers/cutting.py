@@ -64,7 +64,7 @@ def cut_cost_s(times: HostTimes, *, seed: int = 0, progress: Progress = silent) 
         return 0.0
     plan = contiguous_plan("cut cost", "throughput", profile, Fleet((Device(device),)), stages)
     try:
-        longer = _longer_in_parts(graph, plan, times.threads, seed, progress)
+        longer = longer_in_parts(graph, plan, times.threads, seed, progress)
     except MultiedgeError as error:
         log.warning("%s: what a cut costs is not known and counts as nothing: %s", graph.name, error)
         return 0.0
@@ -72,7 +72,7 @@ def cut_cost_s(times: HostTimes, *, seed: int = 0, progress: Progress = silent) 
     return max(0.0, (longer * times.plain.median_s - more_calls_s) / len(stages))
 
 
-def _longer_in_parts(graph: Graph, plan: Plan, threads: int, seed: int, progress: Progress) -> float:
+def longer_in_parts(graph: Graph, plan: Plan, threads: int, seed: int, progress: Progress) -> float:
     """By which share of the whole model's time its parts, timed in turn with it, take longer together."""
     path, count = model_path(graph), len(plan.stages)
     with tempfile.TemporaryDirectory(prefix="multiedge-cuts-") as directory:

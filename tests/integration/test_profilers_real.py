@@ -83,13 +83,18 @@ def test_all_time_is_attributed_and_adds_up(export: Callable[[], Path]) -> None:
     assert host["cpu_s"] <= 1.2 * host["latency_s"]
 
 
-def test_strategies_cut_a_real_cnn_between_fused_nodes_and_a_cut_has_a_price() -> None:
+def test_strategies_cut_a_real_cnn_between_fused_nodes_and_a_cut_has_its_price(monkeypatch: pytest.MonkeyPatch) -> None:
     from partitioners import PARTITIONERS
 
+    longer = cutting.longer_in_parts
+    seen = []
+    monkeypatch.setattr(cutting, "longer_in_parts", lambda *given: seen.append(longer(*given)) or 0.2)
     graph = read_graph(models.efficientnet_lite0())
     profile = MeasuredProfiler(budget_s=0.5).profile(graph, FLEET)
     host = profile.settings["host"]["1"]
-    assert 0 < host["cut_cost_s"] < host["latency_s"] / 4
+    assert all(-0.5 < share < 0.5 for share in seen)
+    assert len(seen) == 1
+    assert host["cut_cost_s"] == pytest.approx((0.2 * host["latency_s"] - 3 * host["overhead_s"]) / 4)
     assert profile.overhead_s[host_name(1)] == pytest.approx(host["overhead_s"] + host["cut_cost_s"])
     fused = [graph.nodes[graph.producer[name]].op_type for name in profile.fused]
     assert {"Conv", "Shape"} < set(fused)
