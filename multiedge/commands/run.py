@@ -225,9 +225,9 @@ def read_npz(path: Path, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arrays of the file, one for each of `inputs`, of its type and shape; ConfigError that names what differs."""
     expected = "expected an .npz with one array per input of the model"
     try:
-        data = np.load(path, allow_pickle=False)
-        found = {name: data[name] for name in data.files}
-    except (AttributeError, OSError, ValueError, BadZipFile, EOFError):
+        with np.load(path, allow_pickle=False) as data:
+            found = {name: data[name] for name in data.files}
+    except (TypeError, AttributeError, OSError, ValueError, BadZipFile, EOFError):  # a lone array is no context
         raise ConfigError(f"{path}: {expected}, as numpy.savez(path, {next(iter(inputs), 'name')}=array) writes it") from None
     for name in found:
         if name not in inputs:

@@ -17,7 +17,7 @@ from multiedge.onnx_io import read_graph, read_manifest, write_parts
 from multiedge.onnx_io.manifest import digest_of, write_manifest
 from multiedge.plan import CALLER, Manifest
 from tests.onnx_traps import TRAPS
-from tests.parts import plan_of, split_at
+from tests.parts import plan_of, split_at, with_random_weights
 
 
 @pytest.fixture
@@ -112,3 +112,12 @@ def test_every_relay_of_a_manifest_survives_its_file(manifest: Manifest, tmp_pat
     graph = read_graph(tmp_path / "model.onnx")
     written = write_parts(graph, plan_of(graph, [range(1), range(1, 5), range(5, 6)], relay=True), tmp_path / "parts")
     assert replace(read_manifest(tmp_path / "parts"), plan={}) == replace(written, plan={})
+
+
+def test_an_output_of_one_value_is_said_to_show_little(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_squeezenet.onnx"
+    varied = with_random_weights(light, tmp_path / "varied.onnx")
+    for path, shows_little in ((light, True), (varied, False)):
+        split_at(path, [50], tmp_path / path.stem)
+        assert main(["check", str(tmp_path / path.stem)]) == 0
+        assert ("shows little" in capsys.readouterr().out) == shows_little

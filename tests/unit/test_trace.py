@@ -85,3 +85,13 @@ def test_train_reaches_one_trackside_device_at_a_time() -> None:
     assert trace.violations(FLEET) == []
     reach = [trace.state_at(at_s, FLEET).fleet(FLEET).names for at_s in (1, 9, 11, 21, 31)]
     assert reach == [("car", "roadside"), ("car",), ("car", "cloud"), ("car", "roadside"), ("car", "cloud")]
+
+
+def test_the_story_of_a_run_tells_what_it_reached_and_what_not():
+    events = (DeviceEvent(1.0, "a", "leave"), LinkEvent(2.0, ("a", "b"), 0.0), DeviceEvent(9.0, "a", "return"))
+    assert Trace(events, "day").story(3.0) == [
+        "   1.000 s  day: a: leave",
+        "   2.000 s  day: link a - b, down",
+        "   3.000 s  the end, before 1 of 3 events of 'day'; run more items",
+    ]
+    assert len(Trace(events, "day").story(9.0)) == 3
