@@ -8,7 +8,7 @@ from setuptools import setup
 HERE = Path(__file__).parent
 
 # Two distributions that both own a top-level `core` overwrite each other, and KubeEdge Ianvs owns one already: the
-# host is packed below `multiedge`, and the command `ianvs` makes it importable as `core` (multiedge/host.py).
+# host is packed below `multiedge`, and the command `ianvs` makes it importable as `core` (multiedge/ianvs/host.py).
 HOST = "multiedge._host.core"
 HOST_PACKAGES = [
     "cmd",
@@ -36,13 +36,23 @@ PACKAGES = [
     "multiedge.backends",
     "multiedge.commands",
     "multiedge.executors",
+    "multiedge.executors.flow",
+    "multiedge.executors.workers",
+    "multiedge.formats",
+    "multiedge.ianvs",
     "multiedge.meters",
     "multiedge.metrics",
     "multiedge.onnx_io",
+    "multiedge.planning",
+    "multiedge.replanning",
     "multiedge.report",
+    "multiedge.serving",
+    "multiedge.simulation",
     "multiedge.transports",
     "partitioners",
+    "partitioners.engine",
     "profilers",
+    "profilers.engine",
 ]
 
 GPU = ["nvidia-ml-py>=12.535"]
@@ -111,6 +121,6 @@ setup(
         "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *PEERS],
     },
     entry_points={
-        "console_scripts": ["ianvs = multiedge.host:main", "multiedge = multiedge.cli:main"],
+        "console_scripts": ["ianvs = multiedge.ianvs.host:main", "multiedge = multiedge.cli:main"],
     },
 )

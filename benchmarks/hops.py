@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from multiedge.errors import MultiedgeError
 from multiedge.executors import open_pipeline
-from multiedge.executors.contract import Emulation, Executor, RunOptions
-from multiedge.executors.scenarios import scenario
+from multiedge.executors.flow.contract import Emulation, Executor, RunOptions
+from multiedge.executors.flow.scenarios import scenario
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import CALLER, Manifest, Part, Transfer
 
@@ -58,7 +58,7 @@ def null_pipeline(directory: str, nbytes: int) -> Manifest:
 def _serve(path: str, model: str, address: Any) -> None:
     """The life of a server process: one synthetic stage."""
     from multiedge.backends.synthetic import SyntheticBackend
-    from multiedge.executors.server import StageServer
+    from multiedge.serving.server import StageServer
 
     with StageServer({model: SyntheticBackend.open(path)}) as server:
         address.send(server.address)

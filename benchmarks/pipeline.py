@@ -33,7 +33,7 @@ import multiedge as me
 from benchmarks import hops
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
 from multiedge.executors import Pipeline, open_pipeline
-from multiedge.executors.contract import Emulation, RunOptions
+from multiedge.executors.flow.contract import Emulation, RunOptions
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import CALLER, Manifest, Part, Plan, Transfer
 from partitioners import PARTITIONERS
@@ -199,7 +199,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=list(MODELS), help="functions of tests/models.py, or ONNX files")
+    parser.add_argument("models", nargs="*", default=list(MODELS), help="functions of tests/builders/models.py, or ONNX files")
     parser.add_argument("--plans", type=int, default=3, help="plans that are made and run (default: 3)")
     parser.add_argument("--cycles", type=int, default=8, help="turns with each plan (default: 8)")
     parser.add_argument("--no-hops", action="store_true", help="leave out the cost of a hop")

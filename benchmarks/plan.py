@@ -29,9 +29,9 @@ from multiedge.errors import ConfigError, MultiedgeError, did_you_mean
 from multiedge.fleet import Device, Fleet, Power
 from multiedge.onnx_io import read_graph
 from multiedge.plan import Plan
+from multiedge.planning.synthetic import synthetic_graph, synthetic_profile
 from multiedge.profile import Profile
 from multiedge.run import plan_model, profile_model
-from multiedge.synthetic import synthetic_graph, synthetic_profile
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"

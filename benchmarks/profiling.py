@@ -30,19 +30,19 @@ from rich.table import Table
 
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.fleet import Device, Fleet
+from multiedge.formats.profile import speed_data
 from multiedge.graph import Graph
 from multiedge.onnx_io import random_inputs, read_graph
 from multiedge.plan import Stage
 from multiedge.profile import Profile
-from multiedge.profile_file import speed_data
-from partitioners.contract import contiguous_plan
-from profilers.cutting import part_calls
-from profilers.host import model_path, runner
-from profilers.macs import count_work, product_macs
+from partitioners.engine.contract import contiguous_plan
+from profilers.engine.cutting import part_calls
+from profilers.engine.host import model_path, runner
+from profilers.engine.macs import count_work, product_macs
+from profilers.engine.stopwatch import Accuracy, time_in_turn
 from profilers.measured import MeasuredProfiler, host_name
 from profilers.segments import SegmentTimer
 from profilers.static import StaticProfiler
-from profilers.stopwatch import Accuracy, time_in_turn
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"

@@ -20,24 +20,24 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from multiedge.cost import estimate, violations
-    from multiedge.devices_file import read_fleet
     from multiedge.errors import MultiedgeError
     from multiedge.executors import open_pipeline
     from multiedge.fleet import Device, Fleet, Link, PartitionPoint, Power
+    from multiedge.formats.devices import read_fleet
+    from multiedge.formats.profile import load_profile, save_profile
     from multiedge.graph import Cut, Graph, Node, Tensor
     from multiedge.measurements import Measurements
     from multiedge.onnx_io import random_inputs, read_graph, read_manifest, write_parts
     from multiedge.plan import Manifest, Plan, Stage, Transfer
+    from multiedge.planning.cost import estimate, violations
     from multiedge.profile import Profile
-    from multiedge.profile_file import load_profile, save_profile
     from multiedge.report.page import write_report
     from multiedge.report.results import RunResult, load_results
     from multiedge.run import partition, plan_by_hand, plan_model, profile_model, run_plan
 
 _HOMES = {
-    "multiedge.cost": ("estimate", "violations"),
-    "multiedge.devices_file": ("read_fleet",),
+    "multiedge.planning.cost": ("estimate", "violations"),
+    "multiedge.formats.devices": ("read_fleet",),
     "multiedge.errors": ("MultiedgeError",),
     "multiedge.executors": ("open_pipeline",),
     "multiedge.fleet": ("Device", "Fleet", "Link", "PartitionPoint", "Power"),
@@ -46,7 +46,7 @@ _HOMES = {
     "multiedge.onnx_io": ("random_inputs", "read_graph", "read_manifest", "write_parts"),
     "multiedge.plan": ("Manifest", "Plan", "Stage", "Transfer"),
     "multiedge.profile": ("Profile",),
-    "multiedge.profile_file": ("load_profile", "save_profile"),
+    "multiedge.formats.profile": ("load_profile", "save_profile"),
     "multiedge.report.page": ("write_report",),
     "multiedge.report.results": ("RunResult", "load_results"),
     "multiedge.run": ("partition", "plan_by_hand", "plan_model", "profile_model", "run_plan"),

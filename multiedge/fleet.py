@@ -1,6 +1,6 @@
 """The devices at hand and the links between them.
 
-All values are SI or bytes with the unit in the name. `multiedge.devices_file` reads a Fleet from devices.yaml.
+All values are SI or bytes with the unit in the name. `multiedge.formats.devices` reads a Fleet from devices.yaml.
 """
 
 from __future__ import annotations

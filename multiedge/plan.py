@@ -2,7 +2,7 @@
 
 A Plan is a list of stages in topological order. Each stage is a set of nodes on one device (or on several equal
 ones that take items in turn); a device may hold several stages. Transfers say which tensors go between which
-stages. `multiedge.cost` fills in the estimate, `multiedge.onnx_io` turns a Plan into files.
+stages. `multiedge.planning.cost` fills in the estimate, `multiedge.onnx_io` turns a Plan into files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What each node of a model costs on each device.
 
 A Profile is a Graph plus numbers. It is all that a partitioner sees of a model, so it can be written down by hand
-in a test. `profilers` make Profiles; `multiedge.profile_file` stores them.
+in a test. `profilers` make Profiles; `multiedge.formats.profile` stores them.
 """
 
 from __future__ import annotations

@@ -13,19 +13,19 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
-from multiedge import cost
-from multiedge.devices_file import read_fleet
 from multiedge.errors import ConfigError, did_you_mean
 from multiedge.executors import open_pipeline
-from multiedge.executors.contract import Result, Tensors
-from multiedge.executors.drive import Progress
-from multiedge.executors.pipeline import bare_fleet
-from multiedge.executors.scenarios import scenario as scenario_of
+from multiedge.executors.flow.contract import Result, Tensors
+from multiedge.executors.flow.drive import Progress
+from multiedge.executors.flow.pipeline import bare_fleet
+from multiedge.executors.flow.scenarios import scenario as scenario_of
 from multiedge.fleet import Fleet
+from multiedge.formats.devices import read_fleet
 from multiedge.graph import Graph
 from multiedge.meters.modelled import with_energy
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
 from multiedge.plan import Manifest, Plan, Stage, direct_transfers, require, structural_violations
+from multiedge.planning import cost
 from multiedge.profile import Profile
 from multiedge.registry import Registry
 from multiedge.report.results import RunResult, make_result

@@ -1,7 +1,7 @@
 """How a fleet changes while it works: devices that leave and return, links whose bandwidth varies, stragglers.
 
 A Trace is a list of events in time. The simulator plays it against a model of the fleet, `multiedge run` against
-emulated devices; `multiedge.trace_file` reads one from a file. Times count from the start of the run.
+emulated devices; `multiedge.formats.trace` reads one from a file. Times count from the start of the run.
 """
 
 from __future__ import annotations

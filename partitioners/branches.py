@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from itertools import combinations
 from time import perf_counter
 
-from multiedge import cost
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, Transfer, direct_transfers
+from multiedge.planning import cost
 from multiedge.profile import Profile
-from partitioners.contract import unused
-from partitioners.dag import build_dag
+from partitioners.engine.contract import unused
+from partitioners.engine.dag import build_dag
+from partitioners.engine.latency_bound import latency_bound
+from partitioners.engine.list_schedule import Scheduler
+from partitioners.engine.staging import scheduled_stages, widest_stages
 from partitioners.latency import Latency
-from partitioners.latency_bound import latency_bound
-from partitioners.list_schedule import Scheduler
 from partitioners.mincut import least_serial_placement
-from partitioners.staging import scheduled_stages, widest_stages
 
 _ENOUGH = 1e-9
 _MOST_PAIRS = 60

@@ -7,12 +7,12 @@ from itertools import combinations, pairwise, permutations, product
 from math import comb, perm
 from time import perf_counter
 
-from multiedge import cost
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, Transfer, direct_transfers, relay_transfers
+from multiedge.planning import cost
 from multiedge.profile import Profile
-from partitioners.contract import check_objective, unused
+from partitioners.engine.contract import check_objective, unused
 
 Placement = tuple[tuple[Stage, ...], tuple[Transfer, ...]]
 

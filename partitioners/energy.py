@@ -17,16 +17,16 @@ from time import perf_counter
 
 import numpy as np
 
-from multiedge import cost
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet, Power
 from multiedge.plan import Estimate, Plan, relay_transfers
+from multiedge.planning import cost
 from multiedge.profile import Profile
-from partitioners.chain import Chain, Placed
-from partitioners.cheapest import Prices, cheapest
-from partitioners.contract import contiguous_plan, most_bottleneck_s, unused
+from partitioners.engine.chain import Chain, Placed
+from partitioners.engine.cheapest import Prices, cheapest
+from partitioners.engine.contract import contiguous_plan, most_bottleneck_s, unused
+from partitioners.engine.search import SLACK, States
 from partitioners.latency import latency_prices, too_strict
-from partitioners.search import SLACK, States
 from partitioners.throughput import smallest_bottleneck
 
 NARROWEST = 1e-6

@@ -9,8 +9,8 @@ import numpy as np
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Profile
-from partitioners.balance import split_by_nodes
-from partitioners.contract import check_objective, contiguous_plan, unused
+from partitioners.engine.balance import split_by_nodes
+from partitioners.engine.contract import check_objective, contiguous_plan, unused
 
 
 class EqualParameters:

@@ -9,16 +9,16 @@ from time import perf_counter
 
 import numpy as np
 
-from multiedge import cost
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import CALLER, Plan, Stage, Transfer, direct_transfers
+from multiedge.planning import cost
 from multiedge.profile import Profile
-from partitioners.contract import unused
-from partitioners.dag import Dag, build_dag
-from partitioners.dag_milp import Machine, OrderProgram
-from partitioners.dag_search import ChainCutter, Order, Placement, topological_orders
-from partitioners.load_bound import heaviest_node_bound, load_bound
+from partitioners.engine.contract import unused
+from partitioners.engine.dag import Dag, build_dag
+from partitioners.engine.dag_milp import Machine, OrderProgram
+from partitioners.engine.dag_search import ChainCutter, Order, Placement, topological_orders
+from partitioners.engine.load_bound import heaviest_node_bound, load_bound
 from partitioners.throughput import Throughput
 
 MOST_DEVICES_IN_ORDERS = 10

@@ -15,11 +15,11 @@ from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Profile
-from partitioners.chain import Chain
-from partitioners.cheapest import Prices, cheapest
-from partitioners.contract import contiguous_plan, most_bottleneck_s, unused
-from partitioners.kinds import NOTE, chains
-from partitioners.search import States
+from partitioners.engine.chain import Chain
+from partitioners.engine.cheapest import Prices, cheapest
+from partitioners.engine.contract import contiguous_plan, most_bottleneck_s, unused
+from partitioners.engine.kinds import NOTE, chains
+from partitioners.engine.search import States
 from partitioners.throughput import smallest_bottleneck
 
 

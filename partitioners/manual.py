@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from multiedge import cost
 from multiedge.errors import PlanError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan, direct_transfers, require
-from multiedge.points import stages_from_points
+from multiedge.planning import cost
+from multiedge.planning.points import stages_from_points
 from multiedge.profile import Profile
-from partitioners.contract import check_objective, unused
+from partitioners.engine.contract import check_objective, unused
 
 
 class Manual:

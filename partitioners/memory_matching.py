@@ -9,8 +9,8 @@ import numpy as np
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Floats, Ints, Profile
-from partitioners.balance import even_split
-from partitioners.contract import check_objective, contiguous_plan, unused
+from partitioners.engine.balance import even_split
+from partitioners.engine.contract import check_objective, contiguous_plan, unused
 
 
 class MemoryMatching:

@@ -18,16 +18,16 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.csgraph
 
-from multiedge import cost
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet, Link
 from multiedge.plan import CALLER, Plan, Stage, direct_transfers
+from multiedge.planning import cost
 from multiedge.profile import Profile
-from partitioners.contract import unused
-from partitioners.dag import Dag, build_dag
-from partitioners.dag_search import Placement
-from partitioners.latency_bound import latency_bound
-from partitioners.staging import widest_stages
+from partitioners.engine.contract import unused
+from partitioners.engine.dag import Dag, build_dag
+from partitioners.engine.dag_search import Placement
+from partitioners.engine.latency_bound import latency_bound
+from partitioners.engine.staging import widest_stages
 
 _SCALE = 1 << 29
 """The flow solver counts in 32-bit integers: the whole of one device's time is this many units, so a cut's weight is

@@ -10,8 +10,8 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import Plan, Stage
 from multiedge.profile import Floats, Ints, Profile
-from partitioners.balance import find_even_split
-from partitioners.contract import check_objective, contiguous_plan, unused
+from partitioners.engine.balance import find_even_split
+from partitioners.engine.contract import check_objective, contiguous_plan, unused
 
 
 class Random:

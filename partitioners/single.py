@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from multiedge.cost import memory_by_device
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, relay_transfers
+from multiedge.planning.cost import memory_by_device
 from multiedge.profile import Profile
-from partitioners.contract import check_objective, contiguous_plan, unused
+from partitioners.engine.contract import check_objective, contiguous_plan, unused
 
 
 class Single:

@@ -1,7 +1,7 @@
 """The most items per second: the contiguous plan with the smallest bottleneck, proven.
 
 Every feasible bottleneck is one of finitely many values: a stage's time, or a hand-over's. A bisection asks for values T
-whether any order of any subset of the devices has a bottleneck of at most T (`partitioners.search`, exact), and stops
+whether any order of any subset of the devices has a bottleneck of at most T (`partitioners.engine.search`, exact), and stops
 when no such value is left between the largest T refuted and the plan in hand. The idea of a bisection over a
 farthest-prefix table is PipeDream's and PipeEdge's problem turned round; see `search` for why the farthest prefix alone
 would not be exact.
@@ -18,11 +18,11 @@ import numpy as np
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Floats, Ints, Profile
-from partitioners.chain import Chain, Placed
-from partitioners.contract import contiguous_plan, unused
-from partitioners.kinds import NOTE, chains
-from partitioners.remedy import infeasible
-from partitioners.search import SLACK, States, reachable
+from partitioners.engine.chain import Chain, Placed
+from partitioners.engine.contract import contiguous_plan, unused
+from partitioners.engine.kinds import NOTE, chains
+from partitioners.engine.remedy import infeasible
+from partitioners.engine.search import SLACK, States, reachable
 
 MOST_LISTED = 20_000
 """Candidate values that are listed and bisected by rank; while there are more, the interval is halved."""

@@ -1,6 +1,6 @@
 """Ways to know what a model costs: one file each, imported only when asked for.
 
-A profiler is a class with `profile(graph, fleet) -> Profile`; see `profilers.contract`.
+A profiler is a class with `profile(graph, fleet) -> Profile`; see `profilers.engine.contract`.
 """
 
 from multiedge.registry import Registry

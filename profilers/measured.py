@@ -10,16 +10,16 @@ from typing import Any
 
 from multiedge.errors import ConfigError
 from multiedge.fleet import Device, Fleet
+from multiedge.formats.profile import speed_data
 from multiedge.graph import Graph
 from multiedge.profile import Floats, Profile
-from multiedge.profile_file import speed_data
-from profilers.calibration import Calibration, calibrate
-from profilers.contract import Progress, silent
-from profilers.cutting import cut_cost_s
-from profilers.host import HostTimes, measure_host, runtime_name
-from profilers.macs import Work, count_work
-from profilers.roofline import Capability, capability_of, require_speeds, scaled
-from profilers.stopwatch import Accuracy
+from profilers.engine.calibration import Calibration, calibrate
+from profilers.engine.contract import Progress, silent
+from profilers.engine.cutting import cut_cost_s
+from profilers.engine.host import HostTimes, measure_host, runtime_name
+from profilers.engine.macs import Work, count_work
+from profilers.engine.roofline import Capability, capability_of, require_speeds, scaled
+from profilers.engine.stopwatch import Accuracy
 
 
 class MeasuredProfiler:

@@ -16,25 +16,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from multiedge import cost
 from multiedge.errors import ConfigError, ProfileError
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
 from multiedge.onnx_io import write_parts
 from multiedge.plan import Manifest, Plan, Stage
+from multiedge.planning import cost
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
-from profilers.contract import Progress, silent
-from profilers.cutting import part_calls
-from profilers.host import runner, runtime_name
+from profilers.engine.contract import Progress, silent
+from profilers.engine.cutting import part_calls
+from profilers.engine.host import runner, runtime_name
+from profilers.engine.stopwatch import Accuracy, time_in_turn
 from profilers.measured import MeasuredProfiler, host_name, host_threads, machine_name
-from profilers.stopwatch import Accuracy, time_in_turn
 
 STAGE_ACCURACY = Accuracy(relative=0.02, budget_s=4.0, least=5, most=200, warmup=2)
 
 
 class Strategy(Protocol):
-    """A partitioner: `partitioners.contract.Partitioner`."""
+    """A partitioner: `partitioners.engine.contract.Partitioner`."""
 
     def plan(self, profile: Profile, fleet: Fleet) -> Plan: ...
 

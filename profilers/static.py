@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from multiedge.fleet import Fleet
+from multiedge.formats.profile import speed_data
 from multiedge.graph import Graph
 from multiedge.profile import Profile
-from multiedge.profile_file import speed_data
-from profilers.macs import count_work
-from profilers.roofline import REFERENCE, Capability, capability_of, require_speeds, with_threads
+from profilers.engine.macs import count_work
+from profilers.engine.roofline import REFERENCE, Capability, capability_of, require_speeds, with_threads
 
 
 class StaticProfiler:

@@ -8,8 +8,8 @@ import sys
 import time
 from typing import Any
 
-from multiedge.devices_file import read_yaml
 from multiedge.errors import ConfigError
+from multiedge.formats.devices import read_yaml
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from multiedge.attach import PARADIGM, Attachment, attach, detach, find
-from multiedge.host import host_folder
+from multiedge.ianvs.attach import PARADIGM, Attachment, attach, detach, find
+from multiedge.ianvs.host import host_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

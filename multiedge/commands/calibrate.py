@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from multiedge.commands.profile import progress_bar
 from multiedge.errors import ConfigError
-from profilers.calibration import devices_yaml, measure
+from profilers.engine.calibration import devices_yaml, measure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

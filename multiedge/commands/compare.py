@@ -16,15 +16,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from multiedge import cost
 from multiedge.commands.plan import costs
 from multiedge.commands.profile import parse_shapes, progress_bar
-from multiedge.devices_file import read_fleet
 from multiedge.errors import MultiedgeError
 from multiedge.fleet import Fleet
+from multiedge.formats.devices import read_fleet
 from multiedge.graph import Graph
 from multiedge.onnx_io import read_graph
 from multiedge.plan import Plan
+from multiedge.planning import cost
 from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
 from multiedge.report.graph_svg import draw_graph, standalone

@@ -16,19 +16,19 @@ from rich.console import Console
 from rich.table import Table
 
 from multiedge.commands.profile import parse_shapes
-from multiedge.devices_file import read_fleet
 from multiedge.errors import ConfigError
 from multiedge.fleet import Fleet
+from multiedge.formats.devices import read_fleet
+from multiedge.formats.plan import plan_to_json
+from multiedge.formats.profile import load_profile, require_fits
 from multiedge.graph import Graph
 from multiedge.onnx_io import read_graph, write_parts
 from multiedge.plan import Plan, Stage, StageEstimate
-from multiedge.plan_file import plan_to_json
 from multiedge.profile import Profile
-from multiedge.profile_file import load_profile, require_fits
 from multiedge.quantity import human_bytes
 from multiedge.run import DEFAULT_PROFILER, DEFAULT_STRATEGY, plan_model, profile_model
 from partitioners import PARTITIONERS
-from partitioners.contract import OBJECTIVES
+from partitioners.engine.contract import OBJECTIVES
 
 WIDTH = 120
 """Columns that the table needs: a narrower terminal wraps its lines, which loses nothing."""

@@ -14,19 +14,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from multiedge.devices_file import read_fleet
 from multiedge.errors import ConfigError, require_least
 from multiedge.fleet import Device, Fleet
+from multiedge.formats.devices import read_fleet
+from multiedge.formats.profile import load_profile, save_profile
 from multiedge.graph import Graph
 from multiedge.onnx_io import read_graph
 from multiedge.profile import Profile
-from multiedge.profile_file import load_profile, save_profile
 from multiedge.quantity import human_bytes
 from profilers import PROFILERS
-from profilers.contract import Progress as Tell
-from profilers.merge import merge, profile_of_trace
-from profilers.pipeedge import write_profiler_results
-from profilers.summary import Row, costliest_nodes, costliest_operators, headline, summary, warnings
+from profilers.engine.contract import Progress as Tell
+from profilers.engine.merge import merge, profile_of_trace
+from profilers.engine.pipeedge import write_profiler_results
+from profilers.engine.summary import Row, costliest_nodes, costliest_operators, headline, summary, warnings
 
 HOST = "host"
 

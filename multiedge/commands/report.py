@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from multiedge.devices_file import read_fleet
 from multiedge.errors import ConfigError
+from multiedge.formats.devices import read_fleet
 from multiedge.report.compare import Difference, compare
 from multiedge.report.leaderboard import markdown, render
 from multiedge.report.page import TITLE, find_results, write_report

@@ -17,19 +17,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from multiedge.devices_file import read_fleet
 from multiedge.errors import ConfigError, PlanError, did_you_mean
 from multiedge.executors import EXECUTORS
-from multiedge.executors.contract import Emulation, Result, RunOptions, Tensors
-from multiedge.executors.drive import Progress as Tell
-from multiedge.executors.pipeline import bare_fleet
-from multiedge.executors.scenarios import SCENARIOS, scenario
+from multiedge.executors.flow.contract import Emulation, Result, RunOptions, Tensors
+from multiedge.executors.flow.drive import Progress as Tell
+from multiedge.executors.flow.pipeline import bare_fleet
+from multiedge.executors.flow.scenarios import SCENARIOS, scenario
 from multiedge.fleet import Fleet
+from multiedge.formats.devices import read_fleet
 from multiedge.graph import Tensor
 from multiedge.metrics.percentiles import percentile
 from multiedge.onnx_io import read_manifest
 from multiedge.plan import Manifest
-from multiedge.replanning import Replanner
+from multiedge.replanning.replanner import Replanner
 from multiedge.report.encode import plain_data
 from multiedge.report.results import RunResult, to_json, write_text
 from multiedge.report.units import human
@@ -132,7 +132,7 @@ def replanner(args: argparse.Namespace, manifest: Manifest, fleet: Fleet) -> Ite
 def run_options(args: argparse.Namespace, fleet: Fleet, replan: Replanner | None = None) -> RunOptions:
     trace = None
     if args.trace:
-        from multiedge.trace_file import read_trace
+        from multiedge.formats.trace import read_trace
 
         trace = read_trace(args.trace, fleet)
     return RunOptions(

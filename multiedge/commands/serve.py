@@ -10,9 +10,9 @@ from pathlib import Path
 
 from multiedge.backends import BACKENDS
 from multiedge.errors import ConfigError, did_you_mean
-from multiedge.executors.server import LOOPBACK, StageServer
 from multiedge.onnx_io import read_manifest
 from multiedge.plan import Manifest, Part
+from multiedge.serving.server import LOOPBACK, StageServer
 
 DEFAULT_PORT = 8081
 

@@ -14,20 +14,20 @@ from rich.table import Table
 
 from multiedge.commands.plan import costs, in_words
 from multiedge.commands.profile import parse_shapes
-from multiedge.devices_file import read_fleet
 from multiedge.errors import ConfigError, require_least
 from multiedge.fleet import Fleet
+from multiedge.formats.devices import read_fleet
+from multiedge.formats.plan import plan_from_json
+from multiedge.formats.trace import read_trace
 from multiedge.measurements import Measurements
 from multiedge.metrics import MetricValue, compute
 from multiedge.onnx_io import read_graph, read_manifest
 from multiedge.plan import Plan
-from multiedge.plan_file import plan_from_json
 from multiedge.profile import Profile
+from multiedge.replanning.replan import replan
 from multiedge.run import DEFAULT_STRATEGY, plan_model
-from multiedge.simulate import Load, simulate
+from multiedge.simulation.simulate import Load, simulate
 from multiedge.trace import Trace
-from multiedge.trace_file import read_trace
-from partitioners.replan import replan
 
 FIGURES = ("fps", "fps_predicted", "latency_mean_s", "latency_p90_s", "energy_per_item_j", "utilisation", "completed", "failed")
 

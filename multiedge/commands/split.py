@@ -9,7 +9,6 @@ from itertools import pairwise
 from rich.console import Console
 from rich.table import Table
 
-from multiedge import cost
 from multiedge.commands.profile import parse_shapes
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph
@@ -17,6 +16,7 @@ from multiedge.onnx_io import read_graph, write_parts
 from multiedge.onnx_io.cuts import boundaries_at, boundaries_for
 from multiedge.onnx_io.manifest import to_json
 from multiedge.plan import Manifest, Plan, Stage, relay_transfers
+from multiedge.planning import cost
 from multiedge.quantity import human_bytes
 from multiedge.run import profile_model
 

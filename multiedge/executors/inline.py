@@ -10,8 +10,17 @@ from typing import Any
 from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Session
 from multiedge.errors import MultiedgeError, PipelineError
-from multiedge.executors.contract import Array, Closing, Record, Result, RunOptions, Tensors, refuse_namespaces, require_inputs
-from multiedge.executors.routing import Routes
+from multiedge.executors.flow.contract import (
+    Array,
+    Closing,
+    Record,
+    Result,
+    RunOptions,
+    Tensors,
+    refuse_namespaces,
+    require_inputs,
+)
+from multiedge.executors.flow.routes import Routes
 from multiedge.fleet import Fleet
 from multiedge.measurements import Event
 from multiedge.plan import CALLER, Manifest

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ConfigError, PipelineError
-from multiedge.executors.contract import Closing, Record, Result, RunOptions, Tensors, require_inputs
-from multiedge.executors.crew import Crew
-from multiedge.executors.health import StageClock, expected_seconds
-from multiedge.executors.ledger import Ledger, Pending, joined, merged_log
-from multiedge.executors.recovery import Recovery
-from multiedge.executors.routing import Routes
-from multiedge.executors.stage_loop import CALLER_NAME
+from multiedge.executors.flow.contract import Closing, Record, Result, RunOptions, Tensors, require_inputs
+from multiedge.executors.flow.ledger import Ledger, Pending, joined, merged_log
+from multiedge.executors.flow.routes import Routes
+from multiedge.executors.flow.stage_loop import CALLER_NAME
+from multiedge.executors.workers.crew import Crew
+from multiedge.executors.workers.health import StageClock, expected_seconds
+from multiedge.executors.workers.recovery import Recovery
 from multiedge.fleet import Fleet, Link
 from multiedge.measurements import Event
 from multiedge.plan import CALLER, Manifest

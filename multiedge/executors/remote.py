@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from multiedge.errors import ConfigError, PipelineError, StageError, did_you_mean
-from multiedge.executors.contract import Array, RunOptions, Tensors
-from multiedge.executors.health import StageClock, expected_seconds
-from multiedge.executors.threads import ThreadsExecutor
+from multiedge.executors.flow.contract import Array, RunOptions, Tensors
+from multiedge.executors.workers.health import StageClock, expected_seconds
+from multiedge.executors.workers.threads import ThreadsExecutor
 from multiedge.fleet import Fleet
 from multiedge.measurements import Fault
 from multiedge.plan import Manifest, Part

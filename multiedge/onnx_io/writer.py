@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ModelError, PlanError
+from multiedge.formats.plan import plan_to_json
 from multiedge.graph import Graph
 from multiedge.onnx_io.extract import Extractor
 from multiedge.onnx_io.manifest import FILE_NAME, digest_of, fingerprint, named, new_digest, write_manifest
 from multiedge.onnx_io.model_file import ModelFile, open_model
 from multiedge.onnx_io.weights import Reference, is_external, refer
 from multiedge.plan import CALLER, Manifest, Part, Plan, Stage, Transfer
-from multiedge.plan_file import plan_to_json
 
 ALIGNMENT = 4096
 """Copied weights begin at multiples of this, so that a runtime can map them."""

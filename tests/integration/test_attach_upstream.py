@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from multiedge.attach import attach, detach
-from tests import ianvs_standin
+from multiedge.ianvs.attach import attach, detach
+from tests.builders import ianvs_standin
 from tests.ianvs_jobs import prepare
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +130,7 @@ def test_side_by_side_nothing_of_ianvss_is_overwritten(environment, folder):
     assert theirs.stdout.strip() == ianvs_standin.OLD_RESULT
     assert "KubeEdge Ianvs 0.3.0 is installed, so its host runs" in theirs.stderr
 
-    ours = run(folder, str(binaries / "python"), "-m", "multiedge.host", "-f", JOB)
+    ours = run(folder, str(binaries / "python"), "-m", "multiedge.ianvs.host", "-f", JOB)
     assert "whole" in ours.stdout
     assert (site / "multiedge" / "_host" / "core" / "cmd" / "benchmarking.py").is_file()
 

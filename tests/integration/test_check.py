@@ -16,8 +16,8 @@ from multiedge.errors import PlanError
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
 from multiedge.onnx_io.manifest import digest_of, write_manifest
 from multiedge.plan import CALLER, Manifest
-from tests.onnx_traps import TRAPS
-from tests.parts import plan_of, split_at, with_random_weights
+from tests.builders.onnx_traps import TRAPS
+from tests.builders.parts import plan_of, split_at, with_random_weights
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_cases import item, synthetic_chain, synthetic_fleet
 
 from multiedge.executors import open_pipeline
-from multiedge.executors.emulation import Pace, Quota, assign_cores
-from multiedge.executors.scenarios import scenario
+from multiedge.executors.flow.scenarios import scenario
+from multiedge.executors.workers.emulation import Pace, Quota, assign_cores
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.measurements import Measurements
 from multiedge.transports.links import LinkShaper
+from tests.builders.pipelines import item, synthetic_chain, synthetic_fleet
 
 TOLERANCE = 0.05
 WORK_S = 0.02

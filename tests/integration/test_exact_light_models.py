@@ -5,9 +5,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from multiedge import cost
 from multiedge.fleet import Device, Fleet
 from multiedge.onnx_io import read_graph
+from multiedge.planning import cost
 from multiedge.run import profile_model
 from partitioners.exact import Exact
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from example_checkout import BENCH, checkout, require_bench, run
 
 from multiedge.report.page import find_results
 from multiedge.report.results import RunResult, load_results
+from tests.builders.example_checkout import BENCH, checkout, require_bench, run
 
 require_bench()
 
@@ -61,7 +61,7 @@ FLEET = {"fleet": ["train-efficientnet"]}
 def test_by_hand_and_automatically_in_one_leaderboard(folder: Path) -> None:
     automatic = {"strategy": ["single", "memory_matching", "throughput"], **FLEET}
     path = job(folder, "both", manual=("manual", {"strategy": ["manual"], **FLEET}), automatic=("automatic", automatic))
-    done = run(folder, "-m", "multiedge.host", "-f", path)
+    done = run(folder, "-m", "multiedge.ianvs.host", "-f", path)
     assert done.returncode == 0, done.stderr
     found = rows(folder, "both")
     assert {row["basemodel-strategy"] for row in found} == {"manual", "single", "memory_matching", "throughput"}
@@ -73,7 +73,7 @@ def test_by_hand_and_automatically_in_one_leaderboard(folder: Path) -> None:
 
 def test_hyperparameters_act(folder: Path) -> None:
     grid = {"strategy": ["throughput"], **FLEET, "items": [20, 25], "depth": [1, 6]}
-    done = run(folder, "-m", "multiedge.host", "-f", job(folder, "grid", automatic=("automatic", grid)))
+    done = run(folder, "-m", "multiedge.ianvs.host", "-f", job(folder, "grid", automatic=("automatic", grid)))
     assert done.returncode == 0, done.stderr
     found = {(result.configuration["items"], result.configuration["depth"]): result for result in results(folder, "grid")}
     assert set(found) == {(20, 1), (20, 6), (25, 1), (25, 6)}
@@ -86,7 +86,7 @@ def test_hyperparameters_act(folder: Path) -> None:
 
 def test_failing_test_case_leaves_the_others(folder: Path) -> None:
     grid = {"strategy": ["single", "fastest"], **FLEET, "executor": ["inline"]}
-    done = run(folder, "-m", "multiedge.host", "-f", job(folder, "partly", automatic=("automatic", grid)))
+    done = run(folder, "-m", "multiedge.ianvs.host", "-f", job(folder, "partly", automatic=("automatic", grid)))
     assert done.returncode == 1
     assert [row["basemodel-strategy"] for row in rows(folder, "partly")] == ["single"]
     assert "unknown partitioner 'fastest'" in done.stdout
@@ -98,7 +98,7 @@ def test_failing_test_case_leaves_the_others(folder: Path) -> None:
 
 def test_adaptive_plans_answer_more_in_time_on_a_journey(folder: Path) -> None:
     grid = {"strategy": ["throughput"], "adaptive": [False, True], **FLEET}
-    done = run(folder, "-m", "multiedge.host", "-f", job(folder, "trip", "testenv-mobility", journey=("mobility", grid)))
+    done = run(folder, "-m", "multiedge.ianvs.host", "-f", job(folder, "trip", "testenv-mobility", journey=("mobility", grid)))
     assert done.returncode == 0, done.stderr
     by_kind = {row["basemodel-adaptive"]: row for row in rows(folder, "trip")}
     assert {row["lost"] for row in by_kind.values()} == {"0.0"}
@@ -110,7 +110,7 @@ def test_model_that_was_not_prepared_says_what_to_run(folder: Path) -> None:
     path = job(folder, "missing", automatic=("automatic", {"strategy": ["single"], **FLEET}))
     file = folder / "missing-automatic.yaml"
     file.write_text(file.read_text().replace("efficientnet_lite0/model.onnx", "gone/model.onnx"))
-    done = run(folder, "-m", "multiedge.host", "-f", path)
+    done = run(folder, "-m", "multiedge.ianvs.host", "-f", path)
     assert done.returncode == 1
     assert "no such file './.cache/imagenet/models/gone/model.onnx'" in done.stdout
 
@@ -120,7 +120,7 @@ def test_model_that_was_not_prepared_says_what_to_run(folder: Path) -> None:
 def test_whole_comparison_as_make_bench_runs_it(folder: Path) -> None:
     done = run(folder, f"{BENCH}/prepare.py")
     assert done.returncode == 0, done.stderr
-    done = run(folder, "-m", "multiedge.host", "-f", f"./{BENCH}/benchmarkingjob-compare.yaml")
+    done = run(folder, "-m", "multiedge.ianvs.host", "-f", f"./{BENCH}/benchmarkingjob-compare.yaml")
     assert done.returncode == 0, done.stderr
     found = rows(folder, "imagenet-compare")
     by_model = {model: [row for row in found if row["algorithm"].startswith(model)] for model in ("efficientnet", "vit")}

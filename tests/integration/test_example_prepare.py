@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from example_checkout import BENCH, ROOT, checkout, require_bench, run
+
+from tests.builders.example_checkout import BENCH, ROOT, checkout, require_bench, run
 
 require_bench()
 sys.path.insert(0, str(ROOT / BENCH))

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pipeline_cases import item, synthetic_chain, synthetic_fleet
 
 from multiedge.executors import open_pipeline
 from multiedge.executors.processes import ProcessesExecutor
 from multiedge.transports import rundir
+from tests.builders.pipelines import item, synthetic_chain, synthetic_fleet
 
 ENDLESS = """
 import itertools, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from pipeline_cases import item, synthetic_chain, synthetic_fleet
+from tests.builders.pipelines import item, synthetic_chain, synthetic_fleet
 from multiedge.executors import open_pipeline
 with open_pipeline(synthetic_chain(Path(sys.argv[1]), seconds=0.01), synthetic_fleet(3)) as pipeline:
     executor = pipeline.executor
@@ -71,7 +71,7 @@ def test_a_worker_that_was_killed_leaves_nothing(tmp_path: Path, transport: str)
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
-    command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parents[2])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
         assert run.stdout is not None
         directory, *pids = run.stdout.readline().split()

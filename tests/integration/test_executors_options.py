@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from pipeline_cases import WIDTH, item, small_plan, synthetic_chain, synthetic_fleet, vectors
 
 import multiedge as me
 from multiedge.errors import ConfigError
 from multiedge.executors import open_pipeline
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import Manifest, Stage
+from tests.builders.pipelines import WIDTH, item, small_plan, synthetic_chain, synthetic_fleet, vectors
 
 ITEMS = 60
 

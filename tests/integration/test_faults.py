@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_cases import item, small_plan, synthetic_chain, synthetic_fleet, vectors
 
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.errors import PipelineError
 from multiedge.executors import open_pipeline
-from multiedge.executors.contract import Deadlines
+from multiedge.executors.flow.contract import Deadlines
 from multiedge.executors.processes import ProcessesExecutor
 from multiedge.fleet import Link
 from multiedge.measurements import Fault
 from multiedge.trace import DeviceEvent, Trace
+from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
 
 ITEMS = 1000
 FAULTS = 2

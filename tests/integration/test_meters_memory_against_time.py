@@ -67,9 +67,9 @@ def test_each_worker_of_a_pipeline_reports_what_gnu_time_sees(tmp_path, monkeypa
     timed = tmp_path / "python"
     timed.write_text(f'#!/bin/sh\nexec {TIME} -v -o {tmp_path}/time-$$ {sys.executable} "$@"\n', encoding="utf-8")
     timed.chmod(0o755)
-    monkeypatch.setattr("multiedge.executors.worker_process.sys.executable", str(timed))
+    monkeypatch.setattr("multiedge.executors.workers.process.sys.executable", str(timed))
     # The process that was started is now `time`; the worker is its child.
-    monkeypatch.setattr("multiedge.executors.worker_process.read_memory", lambda pid: read_memory(child_of(pid)))
+    monkeypatch.setattr("multiedge.executors.workers.process.read_memory", lambda pid: read_memory(child_of(pid)))
     with open_pipeline(manifest, fleet) as pipeline:
         _, measurements = pipeline.map(me.random_inputs(graph, seed=seed) for seed in range(10))
     files = wait_for(lambda: [path for path in tmp_path.glob("time-*") if "Maximum" in path.read_text()], count=2)

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from multiedge.executors.contract import Record, Result
-from multiedge.executors.drive import run_scenario
-from multiedge.executors.scenarios import scenario
+from multiedge.executors.flow.contract import Record, Result
+from multiedge.executors.flow.drive import run_scenario
+from multiedge.executors.flow.scenarios import scenario
 from multiedge.measurements import Event
 from multiedge.metrics import compute
 

@@ -16,18 +16,18 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from pipeline_cases import item, small_plan, synthetic_chain, synthetic_fleet, vectors
 
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.errors import MultiedgeError, PipelineError
 from multiedge.executors import open_pipeline
-from multiedge.executors.contract import Deadlines, Emulation
+from multiedge.executors.flow.contract import Deadlines, Emulation
+from multiedge.executors.flow.scenarios import scenario
 from multiedge.executors.processes import ProcessesExecutor
-from multiedge.executors.scenarios import scenario
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.trace import LinkEvent, Trace
 from multiedge.transports import namespaces
 from multiedge.transports.namespaces import NAMESPACES, Network
+from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
 
 TOLERANCE = 0.05
 BY_KERNEL = Emulation(namespaces=True)
@@ -220,9 +220,9 @@ ENDLESS = """
 import itertools, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from pipeline_cases import item, synthetic_chain, synthetic_fleet
+from tests.builders.pipelines import item, synthetic_chain, synthetic_fleet
 from multiedge.executors import open_pipeline
-from multiedge.executors.contract import Emulation
+from multiedge.executors.flow.contract import Emulation
 manifest = synthetic_chain(Path(sys.argv[1]), seconds=0.01)
 with open_pipeline(manifest, synthetic_fleet(3), emulation=Emulation(namespaces=True)) as pipeline:
     print("running", flush=True)
@@ -233,7 +233,7 @@ with open_pipeline(manifest, synthetic_fleet(3), emulation=Emulation(namespaces=
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
     """After Ctrl-C at once; of one that was killed itself, the next network removes what is left."""
-    command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parents[2])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "running\n"

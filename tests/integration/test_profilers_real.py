@@ -16,15 +16,15 @@ import pytest
 from multiedge.cli import main
 from multiedge.errors import ModelError, PlanError, ProfileError
 from multiedge.fleet import Device, Fleet
+from multiedge.formats.profile import load_profile, require_fits
 from multiedge.onnx_io import read_graph
-from multiedge.profile_file import load_profile, require_fits
-from profilers import cutting
-from profilers.macs import count_work, product_macs
+from profilers.engine import cutting
+from profilers.engine.macs import count_work, product_macs
+from profilers.engine.stopwatch import Accuracy
 from profilers.measured import MeasuredProfiler, host_name
 from profilers.segments import SegmentTimer, refine
 from profilers.static import StaticProfiler
-from profilers.stopwatch import Accuracy
-from tests import models
+from tests.builders import models
 
 FLEET = Fleet((Device("phone", speed=0.25), Device("laptop", speed=1.0)), name="two")
 
@@ -202,7 +202,7 @@ def test_wrong_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_calibrate_prints_lines_that_devices_yaml_takes(tmp_path: Path) -> None:
-    from multiedge.devices_file import read_fleet
+    from multiedge.formats.devices import read_fleet
 
     command = [sys.executable, "-m", "multiedge.cli", "calibrate", "--name", "mine"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)

@@ -18,8 +18,8 @@ from ray.cluster_utils import Cluster
 
 from multiedge.errors import ConfigError, MissingDependencyError, PipelineError
 from multiedge.executors import open_pipeline
-from tests.integration.pipeline_cases import item, small_plan, synthetic_chain, synthetic_fleet, vectors
-from tests.stage_hosts import listens_beyond_loopback
+from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
+from tests.builders.stage_hosts import listens_beyond_loopback
 
 pytestmark = [
     # Ray leaves the log files and handles of the processes that it starts to the garbage collector.

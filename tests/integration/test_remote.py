@@ -13,10 +13,10 @@ pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.errors import ConfigError, MissingDependencyError, ModelError, PipelineError
 from multiedge.executors import open_pipeline
-from multiedge.executors.contract import Deadlines
-from multiedge.executors.server import StageServer
-from tests.integration.pipeline_cases import item, small_plan, synthetic_chain, synthetic_fleet, vectors
-from tests.stage_hosts import free_port, serve
+from multiedge.executors.flow.contract import Deadlines
+from multiedge.serving.server import StageServer
+from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
+from tests.builders.stage_hosts import free_port, serve
 
 BAD = 7.0
 

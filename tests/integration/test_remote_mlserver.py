@@ -19,8 +19,8 @@ import grpc
 
 from multiedge.executors import open_pipeline
 from multiedge.transports.open_inference import SERVICE, messages
-from tests.integration.pipeline_cases import small_plan, vectors
-from tests.stage_hosts import ended, free_port, listens_beyond_loopback, serve
+from tests.builders.pipelines import small_plan, vectors
+from tests.builders.stage_hosts import ended, free_port, listens_beyond_loopback, serve
 
 MLSERVER = Path(sys.executable).with_name("mlserver")
 STARTS_WITHIN_S = 120.0

@@ -10,9 +10,9 @@ from onnx import TensorProto, helper
 
 import multiedge as me
 from multiedge.executors import open_pipeline
-from multiedge.executors.contract import RunOptions
+from multiedge.executors.flow.contract import RunOptions
 from multiedge.fleet import Link
-from multiedge.replanning import Replanner
+from multiedge.replanning.replanner import Replanner
 from multiedge.trace import DeviceEvent, LinkEvent, Trace
 
 WIDTH, LAYERS, ITEMS = 64, 8, 300

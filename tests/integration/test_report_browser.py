@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
-from report_samples import samples
-
 from multiedge.report.page import write_report
+from tests.builders.reports import samples
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

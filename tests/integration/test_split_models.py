@@ -15,9 +15,9 @@ from onnx import TensorProto
 from multiedge.check import check
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
 from multiedge.onnx_io.cuts import boundaries_for
-from tests import models
-from tests.onnx_traps import noise, parsed
-from tests.parts import plan_of, random_boundaries, spans
+from tests.builders import models
+from tests.builders.onnx_traps import noise, parsed
+from tests.builders.parts import plan_of, random_boundaries, spans
 
 ROOT = Path(__file__).parents[2]
 REAL = (models.deit_tiny, models.minilm, models.efficientnet_lite0, models.resnet50, models.vit_b16)
@@ -58,7 +58,7 @@ def test_linked_parts_are_small(tmp_path: Path) -> None:
 def test_reading_and_linking_take_little_memory(tmp_path: Path) -> None:
     """In a process of its own, since another test's memory must not count."""
     code = (
-        "import sys; from pathlib import Path; from tests.parts import split_at;"
+        "import sys; from pathlib import Path; from tests.builders.parts import split_at;"
         "split_at(Path(sys.argv[1]), [100, 300], Path(sys.argv[2]));"
         "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
     )

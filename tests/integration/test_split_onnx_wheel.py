@@ -16,7 +16,7 @@ from multiedge.check import check
 from multiedge.errors import MultiedgeError
 from multiedge.graph import Graph
 from multiedge.onnx_io import random_inputs, read_graph
-from tests.parts import random_boundaries, split_at, with_random_weights
+from tests.builders.parts import random_boundaries, split_at, with_random_weights
 
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cutting.md"

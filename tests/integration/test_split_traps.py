@@ -11,8 +11,8 @@ import pytest
 
 from multiedge.check import check
 from multiedge.onnx_io import random_inputs, read_graph
-from tests.onnx_traps import TRAPS
-from tests.parts import split_at
+from tests.builders.onnx_traps import TRAPS
+from tests.builders.parts import split_at
 
 CLOSE = 1e-4
 LOOSER = {

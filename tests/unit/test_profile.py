@@ -10,8 +10,8 @@ from multiedge.errors import ProfileError
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph, Node, Tensor
 from multiedge.profile import Profile
+from profilers.engine.summary import costliest_nodes, costliest_operators, headline, summary, warnings
 from profilers.static import StaticProfiler
-from profilers.summary import costliest_nodes, costliest_operators, headline, summary, warnings
 
 
 @pytest.fixture

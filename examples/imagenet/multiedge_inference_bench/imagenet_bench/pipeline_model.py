@@ -13,11 +13,11 @@ import numpy as np
 from imagenet_bench.models import read_weights
 from imagenet_bench.preprocess import read_picture
 from imagenet_bench.reference import reference_outputs
-from multiedge.devices_file import read_fleet
 from multiedge.errors import ConfigError, StageError, did_you_mean
 from multiedge.executors import open_pipeline
-from multiedge.executors.contract import Result, Tensors
+from multiedge.executors.flow.contract import Result, Tensors
 from multiedge.fleet import Fleet
+from multiedge.formats.devices import read_fleet
 from multiedge.measurements import Measurements
 from multiedge.meters.modelled import with_energy
 from multiedge.metrics.accuracy import fidelity

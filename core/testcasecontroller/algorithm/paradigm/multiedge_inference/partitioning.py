@@ -76,8 +76,8 @@ def _existing(model: str) -> str:
 
 def _fleet(devices: Any, points: Any, owner: str) -> Fleet:
     """The devices that the job states; with points alone, the devices that these name, without limits."""
-    from multiedge.devices_file import parse_fleet, read_fleet
     from multiedge.errors import ConfigError
+    from multiedge.formats.devices import parse_fleet, read_fleet
 
     if devices is None and points is None:
         raise ConfigError(

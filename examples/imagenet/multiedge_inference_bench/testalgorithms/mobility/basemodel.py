@@ -15,17 +15,17 @@ from imagenet_bench.pipeline_model import PipelineModel
 
 from multiedge import run
 from multiedge.executors import open_pipeline
-from multiedge.executors.contract import Result, RunOptions, Tensors
-from multiedge.executors.scenarios import scenario
+from multiedge.executors.flow.contract import Result, RunOptions, Tensors
+from multiedge.executors.flow.scenarios import scenario
 from multiedge.fleet import Fleet
+from multiedge.formats.plan import plan_from_json
+from multiedge.formats.trace import read_trace
 from multiedge.measurements import Measurements
 from multiedge.onnx_io import read_graph
 from multiedge.plan import Manifest
-from multiedge.plan_file import plan_from_json
-from multiedge.replanning import Replanner
-from multiedge.simulate import Load, simulate
-from multiedge.trace_file import read_trace
-from partitioners.replan import replan
+from multiedge.replanning.replan import replan
+from multiedge.replanning.replanner import Replanner
+from multiedge.simulation.simulate import Load, simulate
 
 TRACES = Path(__file__).resolve().parents[2] / "traces"
 

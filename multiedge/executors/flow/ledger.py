@@ -1,0 +1,121 @@
+"""Who waits for an answer: items under way, their tickets, and results put back into order.
+
+Nothing is lost: an item stays here, with its inputs, until it is answered. Nothing is answered twice: a message counts
+only for the ticket, epoch and transfer that are still expected.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from multiedge.executors.flow.contract import Array, Result
+from multiedge.transports.message import Message, log_rows
+
+REORDER = 4
+"""Items may overtake the oldest unanswered one by so many times the depth."""
+
+
+@dataclass
+class Pending:
+    """An item that was submitted and is not answered."""
+
+    item: int
+    sequence: int
+    tensors: Mapping[str, Array]
+    issued_s: float
+    ticket: int
+    attempts: int = 1
+    crashes: int = 0
+    got: dict[int, Message] = field(default_factory=dict)
+
+
+class Ledger:
+    """Items by sequence number, at most `depth` at a time."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.open: dict[int, Pending] = {}
+        self.duplicates_dropped = 0
+        self._tickets = deque(range(depth))
+        self._done: dict[int, Result] = {}
+        self._ready: deque[Result] = deque()
+        self._next_in = 0
+        self._next_out = 0
+
+    @property
+    def has_room(self) -> bool:
+        return bool(self._tickets) and self._next_in - self._next_out < REORDER * self.depth
+
+    @property
+    def unanswered(self) -> int:
+        return self._next_in - self._next_out + len(self._ready)
+
+    def enter(self, item: int, tensors: Mapping[str, Array], now_s: float) -> Pending:
+        """A ticket for a new item; there must be room."""
+        entry = Pending(item, self._next_in, tensors, now_s, self._tickets.pop())
+        self._next_in += 1
+        self.open[entry.sequence] = entry
+        return entry
+
+    def accept(self, message: Message, expected: Iterable[int]) -> Pending | None:
+        """The item, if `message` was the last of `expected` that it waited for."""
+        entry = self.open.get(message.address.sequence)
+        number = message.address.transfer
+        if entry is None or entry.ticket != message.address.ticket or number in entry.got:
+            self.duplicates_dropped += 1
+            return None
+        entry.got[number] = message
+        return entry if all(number in entry.got for number in expected) else None
+
+    def answer(self, entry: Pending, tensors: dict[str, Array] | None, error: str, now_s: float) -> None:
+        """Closes an item; its result comes out after those that were submitted before it."""
+        del self.open[entry.sequence]
+        self._tickets.append(entry.ticket)
+        self._done[entry.sequence] = Result(entry.item, tensors, error, entry.issued_s, now_s, entry.attempts)
+        while self._next_out in self._done:
+            self._ready.append(self._done.pop(self._next_out))
+            self._next_out += 1
+
+    def wait(self, pump: Callable[[float], None], timeout_s: float, tick_s: float) -> list[Result]:
+        """Results that are ready, in the order of submission. Until there are some, or `timeout_s` have passed, `pump` is
+        called to take what arrives, waiting up to `tick_s` each time."""
+        until = time.monotonic() + timeout_s
+        pump(0.0)
+        while not self._ready and (left := until - time.monotonic()) > 0:
+            pump(min(left, tick_s))
+        found = list(self._ready)
+        self._ready.clear()
+        return found
+
+    def start_over(self) -> list[Pending]:
+        """Every unanswered item, oldest first, as if nothing of it had arrived."""
+        found = [self.open[sequence] for sequence in sorted(self.open)]
+        for entry in found:
+            entry.got.clear()
+            entry.attempts += 1
+        return found
+
+
+def joined(entry: Pending, tensors_of: Mapping[int, tuple[str, ...]], outputs: Iterable[str]) -> tuple[dict[str, Array], str]:
+    """The item's outputs, copied so that they outlive the ticket, and the first error among its messages."""
+    error = next((message.error for message in entry.got.values() if message.error), "")
+    if error:
+        return {}, error
+    made = {
+        name: array
+        for number, message in entry.got.items()
+        for name, array in zip(tensors_of[number], message.arrays, strict=True)
+    }
+    return {name: np.array(made[name]) for name in outputs if name in made}, ""
+
+
+def merged_log(entry: Pending) -> list[list[Any]]:
+    """Everything that happened to the item, each event once, in the order of time."""
+    rows = {tuple(row) for message in entry.got.values() for row in log_rows(message.log)}
+    return [list(row) for row in sorted(rows, key=lambda row: row[3])]

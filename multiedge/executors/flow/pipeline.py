@@ -1,0 +1,126 @@
+"""A plan folder as something that maps items to results."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from multiedge.errors import ConfigError
+from multiedge.executors import EXECUTORS
+from multiedge.executors.flow.contract import Executor, Result, RunOptions, Tensors
+from multiedge.executors.flow.drive import Progress, run_scenario
+from multiedge.executors.flow.scenarios import Scenario
+from multiedge.fleet import Device, Fleet
+from multiedge.measurements import Measurements
+from multiedge.meters.devices import open_meters
+from multiedge.plan import Manifest
+
+log = logging.getLogger(__name__)
+
+
+class Pipeline:
+    """A running plan; a context manager. Warm-up items are run before the first `map` only."""
+
+    def __init__(
+        self, executor: Executor, options: RunOptions, devices: Sequence[Device] = (), plan: Mapping[str, Any] | None = None
+    ) -> None:
+        self.executor = executor
+        self.options = options
+        self._devices = devices
+        self._planned_bytes = planned_bytes(plan or {})
+        self._warm = False
+
+    def map(
+        self, items: Iterable[Tensors], scenario: Scenario | None = None, *, progress: Progress | None = None
+    ) -> tuple[list[Result], Measurements]:
+        """Results of `items`, each a mapping from input name to array, in order, and what was measured meanwhile.
+
+        Items are issued as fast as the pipeline takes them unless a scenario says otherwise. An item that a stage
+        could not handle has `tensors` None and an `error`; the others are not affected.
+        """
+        warmup = 0 if self._warm else self.options.warmup_items
+        self._warm = True
+        metered = self._devices if self.executor.on_this_machine else ()
+        results, measurements = run_scenario(
+            self.executor,
+            items,
+            scenario or Scenario("Offline"),
+            warmup_items=warmup,
+            seed=self.options.seed,
+            progress=progress,
+            meters=open_meters(metered, is_emulated=self.options.emulation.speed),
+        )
+        memory = tuple(replace(found, planned_bytes=self._planned_bytes.get(found.device)) for found in measurements.memory)
+        settings = {**measurements.settings, "providers": providers(self._devices)}
+        return results, replace(measurements, memory=memory, settings=settings)
+
+    def close(self) -> None:
+        self.executor.close()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_pipeline(
+    plan: str | os.PathLike[str] | Manifest, fleet: Fleet | None = None, executor: str = "processes", **options: Any
+) -> Pipeline:
+    """A running pipeline for a plan folder or its manifest.
+
+    `fleet` says what the devices are like; without it every device is this machine, one thread each, with free links.
+    `options` are those of RunOptions, or `options=RunOptions(...)`. Raises PipelineError if a stage cannot start.
+    """
+    manifest = plan if isinstance(plan, Manifest) else _read(plan)
+    settings: RunOptions = options.pop("options", None) or RunOptions()
+    settings = settings.with_values(**options)
+    fleet = fleet or bare_fleet(manifest)
+    running: Executor = EXECUTORS.load(executor)(manifest, fleet, settings)
+    running.start()
+    return Pipeline(running, settings, [fleet.device(name) for name in device_names(manifest)], manifest.plan)
+
+
+def bare_fleet(manifest: Manifest) -> Fleet:
+    """A fleet of this machine under each of the plan's device names."""
+    names = device_names(manifest)
+    if not names:
+        raise ConfigError(f"{manifest.directory}: the plan has no parts")
+    return Fleet(tuple(Device(name) for name in names), name="this machine")
+
+
+def providers(devices: Iterable[Device]) -> dict[str, str]:
+    """What computes for each device that declares a GPU; a warning where there is none to use."""
+    found = {}
+    for device in devices:
+        if device.gpu is not None and device.backend == "onnxruntime":
+            from multiedge.backends.onnxruntime import CUDA, providers_for
+
+            found[device.name] = providers_for(device)[0][0]
+            if found[device.name] != CUDA:
+                log.warning("device '%s' is a GPU, but onnxruntime has no CUDA here: its stages run on the CPU", device.name)
+    return found
+
+
+def planned_bytes(plan: Mapping[str, Any]) -> dict[str, int]:
+    """Bytes that a plan (plan.json's) expects each device to take; nothing for a plan without estimates."""
+    found: dict[str, int] = {}
+    for stage in plan.get("stages", ()):
+        for device in (stage["device"], *stage.get("replicas", ())):
+            found[device] = found.get(device, 0) + int(stage.get("memory_bytes", 0))
+    return {device: nbytes for device, nbytes in found.items() if nbytes}
+
+
+def device_names(manifest: Manifest) -> tuple[str, ...]:
+    """The devices that the plan uses, in order of first use."""
+    return tuple(dict.fromkeys(device for part in manifest.parts for device in (part.device, *part.replicas)))
+
+
+def _read(directory: str | os.PathLike[str]) -> Manifest:
+    from multiedge.onnx_io import read_manifest
+
+    return read_manifest(directory)

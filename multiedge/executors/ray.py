@@ -1,0 +1,239 @@
+"""Stages as Ray actors, one actor per device: our plan decides where they run, Ray places and restarts them.
+
+A cluster says which node is which device by custom resources, `ray start --resources '{"multiedge_laptop": 1}'`. If it
+declares none at all, actors go where Ray likes. The plan folder must be at the same path on every node. Without a
+running Ray (`ray.init` or RAY_ADDRESS) a small one is started on this machine, and stopped in the end.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from multiedge.backends import BACKENDS
+from multiedge.errors import ConfigError, MissingDependencyError, PipelineError, StageError
+from multiedge.executors.flow.contract import Array, RunOptions, Tensors
+from multiedge.executors.workers.health import StageClock, expected_seconds
+from multiedge.executors.workers.threads import TICK_S, ThreadsExecutor
+from multiedge.fleet import Device, Fleet
+from multiedge.measurements import Fault, Memory
+from multiedge.meters.memory import MemoryReading, read_memory
+from multiedge.plan import Manifest
+
+RESOURCE = "multiedge_"
+TASK_RETRIES = 3
+"""How often Ray sends an item again whose actor died. Not for ever: an item that kills its actor must fail in the end."""
+MEMORY_S = 2.0
+LOOPBACK = "127.0.0.1"
+LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+
+def ray_module() -> Any:
+    """The `ray` package, or MissingDependencyError."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not os.environ.get("RAY_ADDRESS"):
+        # Read when ray is imported: a Ray that is no cluster listens on loopback. Otherwise `ray.init` replaces a
+        # loopback address by the host's outward one, and its servers, which know no authentication, listen everywhere.
+        os.environ.setdefault(LOOPBACK_ONLY, "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingDependencyError("ray", extra="ray") from error
+    return ray
+
+
+class DeviceActor:
+    """All stages of one device, in a process of Ray's on that device."""
+
+    def __init__(self, files: Mapping[int, str], device: Device, session: Mapping[str, Any]) -> None:
+        backend = BACKENDS.load(device.backend)
+        self._sessions = {stage: backend.open(path, device, **session) for stage, path in files.items()}
+
+    def run(self, stage: int, tensors: Tensors) -> tuple[dict[str, Array], int]:
+        """The stage's outputs, and the process that made them."""
+        return self._sessions[stage].run(tensors), os.getpid()
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def node_id(self) -> str:
+        """The node of the cluster on which Ray placed the actor."""
+        return str(ray_module().get_runtime_context().get_node_id())
+
+    def memory(self) -> MemoryReading:
+        return read_memory()
+
+
+class RayExecutor(ThreadsExecutor):
+    """Sends each stage's tensors to the actor of its device. Memory is the actors' own reading."""
+
+    name = "ray"
+    transport = "ray"
+
+    def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None:
+        if options.fallbacks:
+            raise ConfigError("the ray executor takes no fallbacks: Ray restarts an actor where the cluster has its device")
+        super().__init__(manifest, fleet, options)
+        self._expected_s = expected_seconds(manifest)
+        self._actors: dict[str, Any] = {}
+        self._pids: dict[str, int] = {}
+        self._pinned = False
+        self._ray: Any = None
+        self._owns_ray = False
+
+    def start(self) -> None:
+        self._ray = ray_module()
+        try:
+            self._join_cluster()
+            self._pinned = self._is_pinned()
+            for device in self.routes.devices:
+                self._actors[device] = self._make_actor(device)
+            for device in self.routes.devices:
+                self._pids[device] = self._first_sign(device)
+        except BaseException:
+            self.close()
+            raise
+        super().start()
+
+    def connect(self, stage: int, device: str) -> RayStage:
+        clock = StageClock(self.options.deadlines, self._expected_s)
+        return RayStage(self._ray, self._actors[device], stage, device, clock, self.options.deadlines.first_s, self._saw_pid)
+
+    def settings(self) -> dict[str, Any]:
+        return {"ray": {"version": self._ray.__version__, "pinned": self._pinned, "own_cluster": self._owns_ray}}
+
+    def memory(self) -> tuple[Memory, ...]:
+        return tuple(self._memory_of(device, actor) for device, actor in self._actors.items())
+
+    def close(self) -> None:
+        super().close()
+        for actor in self._actors.values():
+            self._ray.kill(actor, no_restart=True)
+        self._actors.clear()
+        if self._owns_ray:
+            self._ray.shutdown()
+            self._owns_ray = False
+
+    def _join_cluster(self) -> None:
+        if self._ray.is_initialized():
+            return
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if os.environ.get("RAY_ADDRESS"):
+            self._ray.init(**quiet)
+        else:
+            self._start_on_loopback(quiet)
+        self._owns_ray = True
+
+    def _start_on_loopback(self, quiet: Mapping[str, Any]) -> None:
+        if self._ray.util.get_node_ip_address() != LOOPBACK:
+            raise PipelineError(
+                f"Ray would listen beyond this machine, because it was imported before; set {LOOPBACK_ONLY}=0 first, "
+                "or call ray.init yourself"
+            )
+        self._ray.init(address="local", include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
+
+    def _is_pinned(self) -> bool:
+        """Whether the cluster says which node is which device; PipelineError if it leaves out one of the plan's."""
+        declared = sorted(name for name in self._ray.cluster_resources() if name.startswith(RESOURCE))
+        for device in self.routes.devices if declared else ():
+            if RESOURCE + device not in declared:
+                raise PipelineError(
+                    f"device '{device}' is on no node of the Ray cluster; expected the resource '{RESOURCE}{device}', "
+                    f"found {', '.join(declared)}"
+                )
+        return bool(declared)
+
+    def _make_actor(self, device: str) -> Any:
+        files = {
+            stage: str(Path(self.manifest.directory, self.routes.parts[stage].file)) for stage in self.routes.stages_on(device)
+        }
+        needs = {RESOURCE + device: 1} if self._pinned else {}
+        # No CPUs are asked for: how busy a device may be is the plan's business, and Ray would wait for free ones.
+        kind = self._ray.remote(num_cpus=0, resources=needs, max_restarts=-1, max_task_retries=TASK_RETRIES)(DeviceActor)
+        return kind.remote(files, self.fleet.device(device), dict(self.options.session))
+
+    def _first_sign(self, device: str) -> int:
+        errors = self._ray.exceptions
+        try:
+            return int(self._ray.get(self._actors[device].pid.remote(), timeout=self.options.deadlines.load_s))
+        except errors.GetTimeoutError as error:
+            seconds = self.options.deadlines.load_s
+            raise PipelineError(f"the actor of device '{device}' did not start within {seconds:g} s") from error
+        except errors.RayError as error:
+            raise PipelineError(f"the actor of device '{device}' could not start: {_last_line(error)}") from error
+
+    def _saw_pid(self, device: str, pid: int, asked_s: float) -> bool:
+        """Whether the answer came from a new process; notes that Ray has restarted the actor, once."""
+        with self._lock:
+            before, self._pids[device] = self._pids[device], pid
+        if before == pid:
+            return False
+        detail = f"Ray restarted the actor: process {before} is now {pid}; an item sent before that was answered after it"
+        self.note_fault(Fault("restart", device, asked_s, time.monotonic(), detail))
+        return True
+
+    def _memory_of(self, device: str, actor: Any) -> Memory:
+        try:
+            seen = self._ray.get(actor.memory.remote(), timeout=MEMORY_S)
+        except self._ray.exceptions.RayError as error:
+            return Memory(device, None, method=f"not measured: {type(error).__name__}")
+        return Memory(device, seen.peak_bytes, seen.anonymous_bytes, seen.file_bytes, method=seen.method)
+
+
+class RayStage:
+    """One stage of a device's actor."""
+
+    def __init__(
+        self,
+        ray: Any,
+        actor: Any,
+        stage: int,
+        device: str,
+        clock: StageClock,
+        restart_s: float,
+        saw_pid: Callable[[str, int, float], bool],
+    ) -> None:
+        self.tries = 0
+        self._ray, self._actor, self._stage, self._device = ray, actor, stage, device
+        self._clock, self._restart_s, self._saw_pid = clock, restart_s, saw_pid
+        self._closing = threading.Event()
+
+    def run(self, tensors: Tensors) -> dict[str, Array]:
+        """The stage's outputs; raises what the stage raised, or StageError if the actor stays away or takes too long."""
+        self.tries = 1
+        begin = time.monotonic()
+        answer = self._actor.run.remote(self._stage, dict(tensors))
+        made, pid = self._wait(answer, begin)
+        if self._saw_pid(self._device, pid, begin):
+            self.tries = 2
+        else:
+            self._clock.saw(self._stage, self._device, time.monotonic() - begin)
+        return made
+
+    def close(self) -> None:
+        self._closing.set()
+
+    def _wait(self, answer: Any, begin_s: float) -> tuple[dict[str, Array], int]:
+        errors = self._ray.exceptions
+        # An actor that was killed has to load its model again before it answers.
+        until = begin_s + max(self._clock.limit_s(self._stage, self._device), self._restart_s)
+        while not self._closing.is_set() and (left := until - time.monotonic()) > 0:
+            try:
+                made, pid = self._ray.get(answer, timeout=min(left, TICK_S))
+            except errors.GetTimeoutError:
+                continue
+            except errors.RayTaskError as error:
+                raise (error.cause if isinstance(error.cause, Exception) else StageError(_last_line(error))) from None
+            except errors.RayError as error:
+                raise StageError(f"the actor is gone: {type(error).__name__}: {_last_line(error)}") from error
+            return made, pid
+        raise StageError("the pipeline is closed" if self._closing.is_set() else f"no answer for {until - begin_s:.1f} s")
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""Processes that hold stages: supervision, handles, messages, emulation."""

@@ -1,0 +1,1 @@
+"""Values as files: devices, plans, profiles and traces, read once and checked whole."""

@@ -1,0 +1,62 @@
+"""Where the Ianvs host is, and the command `ianvs` that starts it.
+
+The host's package is called `core`, because users' files import `core...` as they do in KubeEdge Ianvs. Two
+distributions that both own a top-level `core` would overwrite each other's files on installation, and pip does not
+say so. Therefore a wheel carries the host below this package, in `_host/`, and it becomes importable as `core` only
+in the process that runs it. In a checkout it stands beside this package.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from multiedge.errors import MultiedgeError
+
+HERE = Path(__file__).parents[1]
+_UPSTREAM = "ianvs"
+_LANDMARK = Path("core", "common", "user_module.py")
+
+
+def host_folder() -> Path:
+    """The folder to put on `sys.path` so that `core` is this project's host; MultiedgeError if the host is missing."""
+    for folder in (HERE / "_host", HERE.parent):
+        if (folder / _LANDMARK).is_file():
+            return folder
+    raise MultiedgeError(f"this installation in {HERE} has no Ianvs host; run: pip install --force-reinstall multi-edge-bench")
+
+
+def upstream_version() -> str | None:
+    """The version of KubeEdge Ianvs that is installed beside this project, None if there is none."""
+    try:
+        return version(_UPSTREAM)
+    except PackageNotFoundError:
+        return None
+
+
+def main() -> int:
+    """The command `ianvs`. Where KubeEdge Ianvs is installed the name is its own, so its host runs."""
+    upstream = upstream_version()
+    if upstream is None:
+        return run_host()
+    note = "KubeEdge Ianvs %s is installed, so its host runs; `python -m multiedge.ianvs.host` runs this project's"
+    print(note % upstream, file=sys.stderr)
+    return _benchmarking()() or 0
+
+
+def run_host() -> int:
+    """Runs this project's host, whatever else is called `core`."""
+    sys.path.insert(0, str(host_folder()))
+    return _benchmarking()() or 0
+
+
+def _benchmarking() -> Callable[[], int | None]:
+    main: Callable[[], int | None] = import_module("core.cmd.benchmarking").main
+    return main
+
+
+if __name__ == "__main__":
+    sys.exit(run_host())

@@ -1,0 +1,1 @@
+"""What every strategy plans with: costs, checks of placements, hand-written parts, made-up models."""

@@ -1,0 +1,268 @@
+"""A new plan for a fleet that has changed under a running one: least change first.
+
+Weights that are loaded already are worth keeping: a stage that moves costs the bytes of its parameters over a network.
+So the running plan is kept if it still fits and is nearly as good as the best; else the cheapest repair that is; else
+the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from multiedge.errors import ConfigError, InfeasibleError
+from multiedge.fleet import Device, Fleet
+from multiedge.plan import Plan, Stage, Transfer, direct_transfers, relay_transfers
+from multiedge.planning import cost
+from multiedge.planning.loading import bytes_held, bytes_to_load
+from multiedge.profile import Ints, Profile
+from partitioners import PARTITIONERS
+from partitioners.engine.contract import Partitioner, unused
+
+MOST_DEVICES = 12
+"""The strategy is asked about so many devices at most: those that hold stages and the fastest others."""
+MOST_SPLITS = 48
+"""Places at which a stage whose device is lost may be divided between its neighbours."""
+
+
+@dataclass(frozen=True)
+class Replan:
+    """`plan` is for the changed fleet. `moved_bytes` are parameters that devices must load which they do not hold yet;
+    `reason` says in words what was done and why."""
+
+    plan: Plan
+    moved_bytes: int
+    reason: str
+
+    @property
+    def changed(self) -> bool:
+        return not self.reason.startswith("kept")
+
+
+@dataclass(frozen=True)
+class _Option:
+    stages: tuple[Stage, ...]
+    transfers: tuple[Transfer, ...]
+    value: float
+    moved_bytes: int
+    what: str
+
+
+def replan(
+    running: Plan,
+    profile: Profile,
+    fleet: Fleet,
+    *,
+    tolerance: float = 0.05,
+    low_battery_j: float = 0.0,
+    strategy: Partitioner | None = None,
+) -> Replan:
+    """The plan with the fewest bytes to move among those within `tolerance` of the best known for the changed `fleet`.
+
+    `profile` holds times for the devices as they are now. Devices with a declared battery of at most `low_battery_j`
+    take no part. `strategy` finds the best; by default it is the one for the running plan's objective, asked about the
+    devices in use and the fastest others. Raises InfeasibleError if nothing fits, ConfigError if no device is left.
+    """
+    usable = _usable(fleet, low_battery_j)
+    options = list(_options(running, profile, usable))
+    options += _best(running, profile, usable, strategy, needed=not options)
+    limit = min(option.value for option in options) * (1 + tolerance)
+    chosen = min((option for option in options if option.value <= limit), key=lambda each: (each.moved_bytes, each.value))
+    plan = cost.make_plan(
+        running.strategy,
+        running.objective,
+        profile,
+        fleet,
+        chosen.stages,
+        chosen.transfers,
+        left_out=unused(fleet, chosen.stages, "not needed to come within the tolerance of the best"),
+        notes=(f"re-planned: {chosen.what}",),
+    )
+    return Replan(plan, chosen.moved_bytes, _reason(running, fleet, chosen, options))
+
+
+def _usable(fleet: Fleet, low_battery_j: float) -> Fleet:
+    low = [device.name for device in fleet.devices if device.battery_j is not None and device.battery_j <= low_battery_j]
+    if len(low) == len(fleet.devices):
+        raise ConfigError(f"{fleet.name}: every device's battery is at {low_battery_j:g} J or below; no plan can be made")
+    return replace(fleet.without(*low), source=None if fleet.source in low else fleet.source) if low else fleet
+
+
+def _options(running: Plan, profile: Profile, fleet: Fleet) -> Iterator[_Option]:
+    """The running plan and its repairs, those that can run."""
+    lost = [index for index, stage in enumerate(running.stages) if not set(stage.devices) <= set(fleet.names)]
+    trials: list[tuple[tuple[Stage, ...], str]] = []
+    if not lost:
+        trials.append((running.stages, "kept the running plan"))
+        trials += _shifts(profile, running.stages)
+    else:
+        trials += _repairs(profile, running.stages, lost, fleet)
+    for stages, what in trials:
+        option = _option(running, profile, fleet, stages, what)
+        if option is not None:
+            yield option
+
+
+def _option(running: Plan, profile: Profile, fleet: Fleet, stages: Sequence[Stage], what: str) -> _Option | None:
+    transfers = _transfers_like(running, profile, stages)
+    if cost.violations(profile, fleet, stages, transfers):
+        return None
+    value = cost.objective_value(running.objective, cost.estimate(profile, fleet, stages, transfers))
+    return _Option(tuple(stages), transfers, value, sum(bytes_to_load(profile.graph, running.stages, stages).values()), what)
+
+
+def _transfers_like(running: Plan, profile: Profile, stages: Sequence[Stage]) -> tuple[Transfer, ...]:
+    """Relay transfers if the running plan hands on and the new stages can, direct ones else."""
+    graph = profile.graph
+    contiguous = [node for stage in stages for node in stage.nodes] == list(range(len(profile)))
+    if contiguous and running.transfers != direct_transfers(graph, running.stages):
+        return relay_transfers(graph, stages, profile.cut_bytes.tolist())
+    return direct_transfers(graph, stages)
+
+
+def _shifts(profile: Profile, stages: Sequence[Stage]) -> Iterator[tuple[tuple[Stage, ...], str]]:
+    """Boundaries between neighbouring contiguous stages moved by a little, not into fused nodes."""
+    ends = np.nonzero(profile.open_boundaries)[0]
+    for index, (left, right) in enumerate(pairwise(stages)):
+        nodes = left.nodes + right.nodes
+        if nodes != tuple(range(nodes[0], nodes[-1] + 1)):
+            continue
+        here = nodes[0] + len(left.nodes)
+        for end in sorted({_next_end(ends, here + wish, forward=wish > 0) for wish in (-16, -4, -1, 1, 4, 16)}):
+            if nodes[0] < end <= nodes[-1]:
+                middle = end - nodes[0]
+                pair = (replace(left, nodes=nodes[:middle]), replace(right, nodes=nodes[middle:]))
+                what = f"moved {abs(end - here)} nodes between '{left.device}' and '{right.device}'"
+                yield (*stages[:index], *pair, *stages[index + 2 :]), what
+
+
+def _next_end(ends: Ints, boundary: int, *, forward: bool) -> int:
+    """The first of the sorted `ends` at `boundary` or beyond it; -1 where there is none."""
+    at = int(np.searchsorted(ends, boundary, side="left" if forward else "right")) - (not forward)
+    return int(ends[at]) if 0 <= at < len(ends) else -1
+
+
+def _repairs(
+    profile: Profile, stages: Sequence[Stage], lost: Sequence[int], fleet: Fleet
+) -> Iterator[tuple[tuple[Stage, ...], str]]:
+    """Stages of lost devices: replicas dropped, whole stages on another device, or divided between the neighbours."""
+    present = set(fleet.names)
+    reduced = [_reduced(stage, present) for stage in stages]
+    gone = [index for index in lost if reduced[index] is None]
+    kept = [stage for stage in reduced if stage is not None]
+    if not gone:
+        yield tuple(kept), "went on with the replicas that are left"
+        return
+    for device in _targets(stages, fleet):
+        moved = [stage or replace(stages[index], device=device, replicas=()) for index, stage in enumerate(reduced)]
+        yield _merged(moved), f"moved what was lost to '{device}'"
+    if len(gone) == 1:
+        yield from _divided(profile, stages, reduced, gone[0])
+
+
+def _reduced(stage: Stage, present: set[str]) -> Stage | None:
+    """The stage on those of its devices that are left, None if none is."""
+    left = [device for device in stage.devices if device in present]
+    return replace(stage, device=left[0], replicas=tuple(left[1:])) if left else None
+
+
+def _targets(stages: Sequence[Stage], fleet: Fleet) -> list[str]:
+    """Devices that may take a lost stage: the ones in use, and some that are idle."""
+    used = {device for stage in stages for device in stage.devices}
+    idle = [name for name in fleet.names if name not in used]
+    return [*(name for name in fleet.names if name in used), *idle[:MOST_DEVICES]]
+
+
+def _merged(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Neighbouring stages of one device as one, so that their boundary costs nothing."""
+    found: list[Stage] = []
+    for stage in stages:
+        if found and found[-1].devices == stage.devices:
+            found[-1] = replace(stage, nodes=tuple(sorted(found[-1].nodes + stage.nodes)))
+        else:
+            found.append(stage)
+    return tuple(found)
+
+
+def _divided(
+    profile: Profile, stages: Sequence[Stage], reduced: Sequence[Stage | None], gone: int
+) -> Iterator[tuple[tuple[Stage, ...], str]]:
+    if not 0 < gone < len(stages) - 1:
+        return
+    left, right = reduced[gone - 1], reduced[gone + 1]
+    nodes = stages[gone].nodes
+    if left is None or right is None:
+        return
+    whole = [middle for middle in range(len(nodes) + 1) if middle == len(nodes) or profile.open_boundaries[nodes[middle]]]
+    for middle in sorted({whole[round(share * (len(whole) - 1) / MOST_SPLITS)] for share in range(MOST_SPLITS + 1)}):
+        pair = (
+            replace(left, nodes=tuple(sorted(left.nodes + nodes[:middle]))),
+            replace(right, nodes=tuple(sorted(nodes[middle:] + right.nodes))),
+        )
+        others = [stage for stage in (*reduced[: gone - 1],) if stage], [stage for stage in reduced[gone + 2 :] if stage]
+        yield (*others[0], *pair, *others[1]), f"divided the lost stage between '{left.device}' and '{right.device}'"
+
+
+def _best(running: Plan, profile: Profile, fleet: Fleet, strategy: Partitioner | None, *, needed: bool) -> list[_Option]:
+    """The strategy's plan, its equal devices exchanged so that they keep what they hold; empty if it finds none."""
+    asked = _shortlist(running, profile, fleet)
+    if len(asked.devices) > MOST_DEVICES and strategy is None and not needed:
+        return []
+    solver = strategy or PARTITIONERS.load(running.objective)()
+    try:
+        best: Plan = solver.plan(profile, asked)
+    except InfeasibleError:
+        if needed:
+            raise
+        return []
+    stages = _relabelled(profile, fleet, running.stages, best.stages)
+    moved = sum(bytes_to_load(profile.graph, running.stages, stages).values())
+    value = cost.objective_value(running.objective, cost.estimate(profile, fleet, stages, best.transfers))
+    return [_Option(stages, best.transfers, value, moved, "planned anew")]
+
+
+def _shortlist(running: Plan, profile: Profile, fleet: Fleet) -> Fleet:
+    used = {device for stage in running.stages for device in stage.devices} | {fleet.source}
+    others = sorted((name for name in fleet.names if name not in used), key=lambda name: float(profile.seconds_on(name).sum()))
+    spare = others[: max(1, MOST_DEVICES - len(used))]
+    return fleet.without(*(name for name in others if name not in spare))
+
+
+def _relabelled(profile: Profile, fleet: Fleet, running: Sequence[Stage], stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """`stages` with devices exchanged among their equals for the most bytes kept."""
+    if any(stage.replicas for stage in stages):
+        return tuple(stages)
+    graph = profile.graph
+    new_name = {name: name for name in fleet.names}
+    for equals in _equal_devices(profile, fleet):
+        keeps = np.array([[bytes_held(graph, running, b, stages, a) for b in equals] for a in equals])
+        rows, columns = linear_sum_assignment(keeps, maximize=True)
+        new_name.update({equals[row]: equals[column] for row, column in zip(rows, columns, strict=True)})
+    return tuple(replace(stage, device=new_name[stage.device]) for stage in stages)
+
+
+def _equal_devices(profile: Profile, fleet: Fleet) -> list[list[str]]:
+    """Groups of devices that plans may exchange: same times and capabilities, no link of their own."""
+    own = {name for pair in fleet.links for name in pair} | {fleet.source}
+    kinds: dict[tuple[Device, bytes, float], list[str]] = {}
+    for device in fleet.devices:
+        if device.name not in own:
+            times = profile.seconds_on(device.name).tobytes()
+            kind = (replace(device, name=""), times, profile.overhead_s.get(device.name, 0.0))
+            kinds.setdefault(kind, []).append(device.name)
+    return [names for names in kinds.values() if 1 < len(names) <= 64]
+
+
+def _reason(running: Plan, fleet: Fleet, chosen: _Option, options: Sequence[_Option]) -> str:
+    best = min(options, key=lambda option: option.value)
+    gone = sorted({d for stage in running.stages for d in stage.devices} - set(fleet.names))
+    cause = f" after {', '.join(repr(name) for name in gone)} left" if gone else ""
+    loss = chosen.value / best.value - 1 if best.value > 0 else 0.0
+    if chosen is best:
+        return f"{chosen.what}{cause}: nothing better is known"
+    spared = (best.moved_bytes - chosen.moved_bytes) / 2**20
+    return f"{chosen.what}{cause}: within {loss:.1%} of the best, which would move {spared:.1f} MiB more"

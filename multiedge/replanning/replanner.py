@@ -1,0 +1,78 @@
+"""New parts for a fleet that has changed under a running pipeline: what an executor calls when devices leave or return,
+links fade or speeds change."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import TracebackType
+
+from multiedge.fleet import Fleet
+from multiedge.formats.plan import plan_from_json
+from multiedge.onnx_io import read_graph, write_parts
+from multiedge.plan import Manifest
+from multiedge.profile import Profile
+from multiedge.replanning.replan import replan
+from multiedge.run import profile_model
+
+FOLDER = ".replan-{}"
+
+
+class Replanner:
+    """Called with the fleet as it is now, gives the manifest of the plan that suits it: least change first.
+
+    Starts from the plan of `manifest`. Costs are `profile`'s, or counted ones scaled so that each stage of the plan
+    costs what the plan says. New parts lie in hidden folders of the plan's own, which `close` removes.
+    """
+
+    def __init__(self, manifest: Manifest, fleet: Fleet, profile: Profile | None = None) -> None:
+        self._folder = Path(manifest.directory)
+        self._fleet = fleet
+        self._plan = plan_from_json(manifest.plan, f"{manifest.directory}: plan")
+        self._current = manifest
+        self._graph = read_graph(manifest.model)
+        self._profile = profile or self._scaled_to_plan(profile_model(self._graph, fleet))
+        self._made = 0
+        self.close()
+
+    def __call__(self, fleet: Fleet) -> Manifest:
+        """The manifest in force if its plan is still nearly as good as any; else a new one.
+
+        Raises InfeasibleError if nothing fits what is left.
+        """
+        usual = self._fleet.by_name
+        factors = {
+            device.name: device.speed / normal
+            for device in fleet.devices
+            if device.speed is not None and (normal := usual[device.name].speed)
+        }
+        found = replan(self._plan, self._profile.with_speed(factors), fleet)
+        if found.changed:
+            self._made += 1
+            self._plan = found.plan
+            self._current = write_parts(self._graph, found.plan, self._folder / FOLDER.format(self._made))
+        return self._current
+
+    def close(self) -> None:
+        """Removes the parts that were made on the way, an earlier run's that was killed included."""
+        for folder in self._folder.glob(FOLDER.format("*")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def __enter__(self) -> Replanner:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _scaled_to_plan(self, profile: Profile) -> Profile:
+        """Times of all devices changed by what the plan knows better, stage by stage."""
+        seconds = {name: values.copy() for name, values in profile.seconds.items()}
+        for stage, expected in zip(self._plan.stages, self._plan.estimate.stages, strict=True):
+            nodes = list(stage.nodes)
+            counted_s = float(profile.seconds_on(stage.device)[nodes].sum()) if stage.device in profile.seconds else 0.0
+            if counted_s > 0 and expected.compute_s > 0:
+                for values in seconds.values():
+                    values[nodes] *= expected.compute_s / counted_s
+        for name, values in seconds.items():
+            profile = profile.with_seconds(name, values, f"{profile.sources.get(name, 'counted')}, scaled to the plan")
+        return profile

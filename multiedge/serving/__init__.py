@@ -1,0 +1,1 @@
+"""Stages and plans behind servers."""

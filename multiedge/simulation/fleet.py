@@ -1,0 +1,64 @@
+"""Devices and links as servers in simulated time, which a trace slows down, stops and brings back."""
+
+from __future__ import annotations
+
+from multiedge.fleet import Fleet, Link
+from multiedge.simulation.event_loop import EventLoop, Server
+from multiedge.trace import DeviceEvent, FleetState, TraceEvent
+
+
+class SimulatedFleet:
+    """One server per device (work in seconds at its declared speed) and per direction of a link (work in bytes)."""
+
+    def __init__(self, fleet: Fleet, loop: EventLoop) -> None:
+        self.declared = fleet
+        self.state = FleetState()
+        self._loop = loop
+        self._devices: dict[str, Server] = {}
+        self._links: dict[tuple[str, str], Server] = {}
+
+    def now(self) -> Fleet:
+        """The fleet as it is at this moment. ConfigError if every device is absent."""
+        return self.state.fleet(self.declared)
+
+    def device(self, name: str) -> Server:
+        if name not in self._devices:
+            self._devices[name] = Server(self._loop, self._device_speed(name))
+        return self._devices[name]
+
+    def link(self, source: str, target: str) -> Server:
+        if (source, target) not in self._links:
+            self._links[source, target] = Server(self._loop, self._link_speed(source, target))
+        return self._links[source, target]
+
+    def delay_s(self, source: str, target: str) -> float:
+        """Seconds from when a message has left the link until it arrives."""
+        return self._link_now(source, target).latency_s
+
+    def happen(self, event: TraceEvent) -> tuple[frozenset[str], frozenset[str]]:
+        """Lets an event take effect; the devices that left and those that returned by it."""
+        before = self.state.absent
+        self.state = self.state.after(event, self.declared)
+        left, returned = self.state.absent - before, before - self.state.absent
+        for device in left & set(self._devices):
+            self._devices[device].lose()
+        touched = {event.device} if isinstance(event, DeviceEvent) else set(event.link)
+        for device in touched & set(self._devices):
+            self._devices[device].set_speed(self._device_speed(device))
+        for (source, target), server in self._links.items():
+            if touched & {source, target}:
+                server.set_speed(self._link_speed(source, target))
+        return left, returned
+
+    def _device_speed(self, device: str) -> float:
+        return 0.0 if device in self.state.absent else self.state.speed_factor.get(device, 1.0)
+
+    def _link_now(self, source: str, target: str) -> Link:
+        return self.state.links.get((source, target)) or self.declared.link(source, target)
+
+    def _link_speed(self, source: str, target: str) -> float:
+        """Bytes per second that arrive."""
+        if {source, target} & self.state.absent or self.state.is_down(source, target):
+            return 0.0
+        link = self._link_now(source, target)
+        return link.bandwidth_bytes_per_s * (1.0 - link.loss)

@@ -1,0 +1,91 @@
+"""Even splits: the baselines that look at one quantity and at the order in which devices were declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from multiedge.errors import InfeasibleError
+from multiedge.fleet import Device, Fleet
+from multiedge.plan import Stage
+from multiedge.profile import Floats, Ints, Profile
+from partitioners.engine.memory import memory_rows
+
+Load = Callable[[int, Device, Ints], Floats]
+"""load(start, device, memory): how much the stages [start, start+1) ... [start, n), of `memory` bytes, burden `device`."""
+
+
+def even_split(profile: Profile, devices: Sequence[Device], load: Load, share: str) -> tuple[Stage, ...]:
+    """What `find_even_split` finds; InfeasibleError if no cut fits the memories in this order. `share` names what is split."""
+    stages = find_even_split(profile, devices, load)
+    if stages:
+        return stages
+    order = ", ".join(f"'{device.name}'" for device in devices)
+    raise InfeasibleError(
+        f"no plan fits: memory of {order}, in this order, is too small for {profile.graph.name} split by {share};"
+        f" {smallest_fit(profile, devices):.4g} times the memory on each would do"
+    )
+
+
+def find_even_split(profile: Profile, devices: Sequence[Device], load: Load) -> tuple[Stage, ...] | None:
+    """The contiguous stages, devices in the order given, whose largest load is smallest, none of which ends inside a fused
+    node; None if memory forbids all.
+
+    best[d][q] = min over p < q of max(best[d-1][p], load(p, d, q)), or best[d-1][q] where device d stays idle: exact,
+    O(devices * n^2).
+    """
+    count = len(profile)
+    best = np.full((len(devices) + 1, count + 1), np.inf)
+    begin = np.full((len(devices) + 1, count + 1), -1, dtype=np.int64)
+    best[:, 0] = -np.inf
+    for start, memory in enumerate(memory_rows(profile)):
+        for index, device in enumerate(devices, start=1):
+            _leave_idle(best, begin, index, start)
+            fits = (device.runtime_bytes + memory <= device.memory_bytes) & profile.open_boundaries[start + 1 :]
+            largest = np.maximum(best[index - 1, start], np.where(fits, load(start, device, memory), np.inf))
+            better = largest < best[index, start + 1 :]
+            best[index, start + 1 :][better] = largest[better]
+            begin[index, start + 1 :][better] = start
+    for index in range(1, len(devices) + 1):
+        _leave_idle(best, begin, index, count)
+    return _stages(begin, devices) if np.isfinite(best[-1, count]) else None
+
+
+def _leave_idle(best: Floats, begin: Ints, index: int, boundary: int) -> None:
+    """Device `index` takes no part up to `boundary` if that is at least as good; begin is -1 there."""
+    if best[index - 1, boundary] <= best[index, boundary]:
+        best[index, boundary] = best[index - 1, boundary]
+        begin[index, boundary] = -1
+
+
+def _stages(begin: Ints, devices: Sequence[Device]) -> tuple[Stage, ...]:
+    stages: list[Stage] = []
+    stop = begin.shape[1] - 1
+    for index in range(len(devices), 0, -1):
+        start = int(begin[index, stop])
+        if start >= 0 and stop > 0:
+            stages.append(Stage.span(devices[index - 1].name, start, stop))
+            stop = start
+    return tuple(reversed(stages))
+
+
+def smallest_fit(profile: Profile, devices: Sequence[Device]) -> float:
+    """The factor by which every memory must grow, or may shrink, so that the devices in this order just hold the model."""
+    limits = {device.name: max(1, device.memory_bytes) for device in devices}
+
+    def used(_start: int, device: Device, memory: Ints) -> Floats:
+        return np.asarray((device.runtime_bytes + memory) / limits[device.name], dtype=np.float64)
+
+    stages = find_even_split(profile, [replace(device, memory_bytes=1 << 62) for device in devices], used) or ()
+    by_name = {device.name: device for device in devices}
+    at = {stage.nodes[0]: (by_name[stage.device], len(stage.nodes) - 1) for stage in stages}
+    rows = enumerate(memory_rows(profile))
+    return max(float(used(start, at[start][0], memory)[at[start][1]]) for start, memory in rows if start in at)
+
+
+def split_by_nodes(profile: Profile, fleet: Fleet, weights: Floats, share: str) -> tuple[Stage, ...]:
+    """Stages over the devices as declared whose largest sum of `weights` (n,) is smallest."""
+    total = np.concatenate([[0.0], np.cumsum(weights)])
+    return even_split(profile, fleet.devices, lambda start, _device, _memory: total[start + 1 :] - total[start], share)

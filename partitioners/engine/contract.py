@@ -1,0 +1,60 @@
+"""What a strategy is, and the few steps that all of them end with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from multiedge.errors import ConfigError, did_you_mean
+from multiedge.fleet import Fleet
+from multiedge.plan import Plan, Stage, relay_transfers, require
+from multiedge.planning import cost
+from multiedge.profile import Profile
+
+OBJECTIVES = ("throughput", "latency", "energy")
+
+
+class Partitioner(Protocol):
+    """A strategy. Arguments of the constructor are its hyperparameters; `plan` is pure."""
+
+    def plan(self, profile: Profile, fleet: Fleet) -> Plan:
+        """A plan that covers every node once and respects memory; InfeasibleError if there is none."""
+        ...
+
+
+def check_objective(objective: str) -> str:
+    """The objective itself; ConfigError if there is none of that name."""
+    if objective not in OBJECTIVES:
+        raise ConfigError(
+            f"objective: expected one of {', '.join(OBJECTIVES)}, got '{objective}'{did_you_mean(objective, OBJECTIVES)}"
+        )
+    return objective
+
+
+def most_bottleneck_s(min_fps: float | None) -> float:
+    """Seconds per item that `min_fps` items per second allow, inf if none are asked for."""
+    if min_fps is None:
+        return math.inf
+    if not min_fps > 0:
+        raise ConfigError(f"min_fps: expected items per second, more than 0, got {min_fps!r}")
+    return 1.0 / min_fps
+
+
+def contiguous_plan(
+    strategy: str, objective: str, profile: Profile, fleet: Fleet, stages: Sequence[Stage], **proof: object
+) -> Plan:
+    """The Plan of stages that follow each other in topological order, each handing on all that is still needed.
+
+    `proof` holds Plan's further fields. Raises PlanError if the stages cannot run: a strategy must never return such.
+    """
+    transfers = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
+    require(cost.violations(profile, fleet, stages, transfers), f"plan of '{strategy}'")
+    return cost.make_plan(strategy, objective, profile, fleet, stages, transfers, **proof)
+
+
+def unused(fleet: Fleet, stages: Sequence[Stage], reasons: Mapping[str, str] | str) -> dict[str, str]:
+    """Why each device that holds no stage was left out; `reasons` is by device, or one for all."""
+    used = {device for stage in stages for device in stage.devices}
+    left_out = [name for name in fleet.names if name not in used]
+    return {name: reasons if isinstance(reasons, str) else reasons[name] for name in left_out}

@@ -1,0 +1,77 @@
+"""Large fleets: devices that are nearly alike taken as equal, once too kindly for a bound, once too harshly for a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise, product
+
+import numpy as np
+
+from multiedge.fleet import Device, Fleet, Link
+from multiedge.profile import Profile
+from partitioners.engine.chain import Chain, alike, is_searchable
+
+NOTE = "devices that are nearly alike were taken as {kinds} kinds, since all {count} apart are too many to search"
+
+
+def chains(profile: Profile, fleet: Fleet, *, replicate: bool = False) -> tuple[Chain, Chain]:
+    """(kind, harsh): no plan on `fleet` beats the best of the first, and each plan of the second runs on `fleet` at least
+    as well. Both are the one exact chain where the fleet can be searched as it is, which is the rule."""
+    groups = alike(profile, fleet)
+    if is_searchable(groups, len(profile), replicate=replicate):
+        exact = Chain.of(profile, fleet, replicate=replicate)
+        return exact, exact
+    sets = _merged(profile, fleet, groups, replicate=replicate)
+    return (
+        Chain.of(*_levelled(profile, fleet, sets, kind=True), replicate=replicate),
+        Chain.of(*_levelled(profile, fleet, sets, kind=False), replicate=replicate),
+    )
+
+
+def _merged(profile: Profile, fleet: Fleet, groups: Sequence[Sequence[str]], *, replicate: bool) -> list[list[str]]:
+    """The devices in as many sets as can be searched: neighbours in total time are joined, the nearest first.
+
+    The place where items arise stays on its own.
+    """
+
+    def seconds(names: Sequence[str]) -> float:
+        return float(np.mean([max(1e-12, float(profile.seconds_on(name).sum())) for name in names]))
+
+    alone = [list(group) for group in groups if fleet.source in group]
+    sets = sorted(([*group] for group in groups if fleet.source not in group), key=seconds)
+    while len(sets) > 1 and not is_searchable([*alone, *sets], len(profile), replicate=replicate):
+        ratios = [seconds(b) / seconds(a) for a, b in pairwise(sets)]
+        nearest = int(np.argmin(ratios))
+        sets[nearest : nearest + 2] = [sets[nearest] + sets[nearest + 1]]
+    return [*alone, *sets]
+
+
+def _levelled(profile: Profile, fleet: Fleet, sets: Sequence[Sequence[str]], *, kind: bool) -> tuple[Profile, Fleet]:
+    """Profile and fleet with every device as good as the best of its set (`kind`), or only as good as the worst."""
+    room_of, time_of = (max, min) if kind else (min, max)
+    fold: Callable[..., object] = np.minimum.reduce if kind else np.maximum.reduce
+    seconds, overhead, devices = dict(profile.seconds), dict(profile.overhead_s), {}
+    for names in sets:
+        members = [fleet.device(name) for name in names]
+        time = fold([profile.seconds_on(name) for name in names])
+        room = room_of(member.memory_bytes - member.runtime_bytes for member in members)
+        for member in members:
+            seconds[member.name] = np.asarray(time, dtype=np.float64)
+            overhead[member.name] = time_of(profile.overhead_s.get(name, 0.0) for name in names)
+            devices[member.name] = Device(member.name, member.type, memory_bytes=room)
+    links = {
+        (a, b): _link((fleet.link(x, y) for x, y in product(left, right) if x != y), time_of)
+        for left, right in product(sets, repeat=2)
+        for a, b in product(left, right)
+        if a != b
+    }
+    level = replace(fleet, devices=tuple(devices[name] for name in fleet.names), links=links)
+    return replace(profile, seconds=seconds, overhead_s=overhead), level
+
+
+def _link(links: Iterable[Link], time_of: Callable[..., float]) -> Link:
+    """A link with the least or the largest times of all of them."""
+    known = list(links)
+    per_byte = time_of(link.occupancy_s(1.0) for link in known)
+    return Link(1.0 / per_byte if per_byte > 0 else np.inf, time_of(link.latency_s for link in known))

@@ -1,0 +1,104 @@
+"""What to say, and what to advise, when no plan fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from multiedge.errors import ConfigError, InfeasibleError
+from multiedge.fleet import Fleet
+from multiedge.profile import Profile
+from partitioners.engine.chain import Chain, alike
+from partitioners.engine.memory import memory_rows
+from partitioners.engine.search import States, reachable
+from partitioners.engine.windows import memory_windows
+
+STEP_BYTES = 1 << 10
+"""Advice on memory is rounded up to this."""
+
+
+def infeasible(profile: Profile, fleet: Fleet) -> InfeasibleError:
+    """The error for a fleet whose memories hold no contiguous plan, with the least memory, on one device, that would do.
+
+    More memory never hurts, so a bisection finds the least; of equal devices the first is asked.
+    """
+    node, nbytes = largest_node(profile)
+    room = {device.name: device.memory_bytes - device.runtime_bytes for device in fleet.devices}
+    roomiest = max(room, key=lambda name: room[name])
+    what = f"no contiguous plan of {profile.graph.name} fits the memory of {fleet.name}"
+    if nbytes > room[roomiest]:
+        what += (
+            f": node {node} '{profile.graph.nodes[node].name}' alone needs {nbytes / 2**20:.1f} MiB,"
+            f" the largest device, '{roomiest}', has {room[roomiest] / 2**20:.1f} MiB"
+        )
+    return InfeasibleError(f"{what}; {_advice(profile, fleet)}")
+
+
+def _advice(profile: Profile, fleet: Fleet) -> str:
+    """The least change of one device's memory that helps."""
+    best, extra = "", np.iinfo(np.int64).max
+    for group in alike(profile, fleet):
+        try:
+            missing = least_extra_bytes(profile, fleet, group[0], below=extra)
+        except ConfigError:
+            return "how much more memory would do is not known: the devices are of too many kinds to search"
+        if missing is not None:
+            best, extra = group[0], missing
+    return f"{extra / 2**20:.3f} MiB more on '{best}' would do"
+
+
+def largest_node(profile: Profile) -> tuple[int, int]:
+    """The node that needs most memory as a stage of its own, and how much."""
+    alone = [int(row[0]) for row in memory_rows(profile)]
+    node = int(np.argmax(alone))
+    return node, alone[node]
+
+
+def least_extra_bytes(profile: Profile, fleet: Fleet, name: str, below: int | None = None) -> int | None:
+    """Bytes, in whole KiB, that device `name` lacks so that a plan fits, all else unchanged; 0 if one fits.
+
+    None if it is not less than `below`.
+    """
+    device = fleet.device(name)
+    roomy = tuple(replace(other, memory_bytes=1 << 62) if other is device else other for other in fleet.devices)
+    chain = Chain.of(profile, replace(fleet, devices=roomy))
+    group = next(index for index, members in enumerate(chain.groups) if name in members)
+    states = States(chain)
+
+    def fits(extra: int) -> bool:
+        windows = list(chain.windows)
+        windows[group] = memory_windows(profile, [device.memory_bytes - device.runtime_bytes + extra])[0]
+        return reachable(replace(chain, windows=tuple(windows)), states, np.inf) is not None
+
+    whole = int(next(memory_rows(profile))[-1]) + device.runtime_bytes
+    low, high = -1, max(0, -(-(whole - device.memory_bytes) // STEP_BYTES))
+    if below is not None and high >= below // STEP_BYTES:
+        high = below // STEP_BYTES - 1
+        if high < 0 or not fits(high * STEP_BYTES):
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle * STEP_BYTES) else (middle, high)
+    return high * STEP_BYTES
+
+
+def least_memory_bytes(profile: Profile, fleet: Fleet) -> int:
+    """Bytes, in whole KiB, to which every device's memory could be capped with a plan still fitting.
+
+    InfeasibleError if none fits without a cap.
+    """
+
+    def fits(most: int) -> bool:
+        devices = tuple(replace(device, memory_bytes=min(device.memory_bytes, most)) for device in fleet.devices)
+        chain = Chain.of(profile, replace(fleet, devices=devices))
+        return reachable(chain, States(chain), np.inf) is not None
+
+    if not fits(max(device.memory_bytes for device in fleet.devices)):
+        raise infeasible(profile, fleet)
+    whole = int(next(memory_rows(profile))[-1]) + max(device.runtime_bytes for device in fleet.devices)
+    low, high = 0, -(-whole // STEP_BYTES)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle * STEP_BYTES) else (middle, high)
+    return high * STEP_BYTES

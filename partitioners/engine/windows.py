@@ -1,0 +1,69 @@
+"""Where a stage that ends at a boundary may start: half-open intervals, for all ends at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from multiedge.profile import Bools, Ints, Profile
+from partitioners.engine.memory import memory_rows, result_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """For each end q = 0 ... n the starts p that memory allows: union over k of [starts[k, q], stops[k, q]).
+
+    Usually one interval per end, since a shorter stage takes less; what it must buffer at its start can punch holes.
+    """
+
+    starts: Ints
+    stops: Ints
+
+    @classmethod
+    def all_starts(cls, count: int) -> Windows:
+        """No limit: every start before the end."""
+        ends = np.arange(count + 1)
+        return cls(np.zeros((1, count + 1), dtype=np.int64), ends[None, :])
+
+    @classmethod
+    def of(cls, fits: Bools) -> Windows:
+        """From fits[p, q], (n, n + 1): whether stage [p, q) is allowed."""
+        by_end = np.zeros((fits.shape[1], fits.shape[0] + 2), dtype=np.int8)
+        by_end[:, 1:-1] = fits.T
+        change = np.diff(by_end, axis=1)
+        end, start = np.nonzero(change == 1)
+        stop = np.nonzero(change == -1)[1]
+        first = np.searchsorted(end, np.arange(fits.shape[1]))
+        rank = np.arange(len(end)) - first[end]
+        shape = (int(rank.max(initial=0)) + 1, fits.shape[1])
+        starts, stops = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        starts[rank, end], stops[rank, end] = start, stop
+        return cls(starts, stops)
+
+    def ending_at(self, allowed: Bools) -> Windows:
+        """The same with no starts for the ends that are not `allowed`, (n + 1,)."""
+        return Windows(self.starts, np.where(allowed, self.stops, self.starts))
+
+    def not_before(self, earliest: Ints) -> Windows:
+        """The same with every start at or after `earliest`, (n + 1,); empty intervals have stop = start."""
+        starts = np.maximum(self.starts, earliest)
+        return Windows(starts, np.maximum(self.stops, starts))
+
+
+def memory_windows(profile: Profile, budgets: Sequence[int]) -> list[Windows]:
+    """Windows of stages that take at most budgets[i] bytes, the runtime not counted, and end inside no fused node.
+
+    A stage starts where another one ends, so that starts inside a fused node need no further care."""
+    count = len(profile)
+    cut, live = profile.cut_bytes, profile.live_bytes
+    ample = profile.graph.parameter_bytes + int(live.max(initial=0) + 2 * cut.max(initial=0) + result_bytes(profile)[-1])
+    tight = [index for index, budget in enumerate(budgets) if budget < ample]
+    fits = {index: np.zeros((count, count + 1), dtype=np.bool_) for index in tight}
+    if tight:
+        for start, memory in enumerate(memory_rows(profile)):
+            for index in tight:
+                fits[index][start, start + 1 :] = memory <= budgets[index]
+    held = [Windows.of(fits[index]) if index in fits else Windows.all_starts(count) for index in range(len(budgets))]
+    return [windows.ending_at(profile.open_boundaries) for windows in held]

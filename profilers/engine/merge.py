@@ -1,0 +1,77 @@
+"""Profiles of one model put together: each device's times from where they are known best."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from multiedge.errors import ProfileError
+from multiedge.graph import Graph
+from multiedge.profile import Profile
+from profilers.engine.macs import count_work
+from profilers.engine.ort_trace import read_trace, times_by_name
+
+
+def merge(profiles: Sequence[Profile]) -> Profile:
+    """One profile that knows every device of `profiles`; where two know a device, the later one counts.
+
+    ProfileError if they are of different models or input shapes."""
+    if not profiles:
+        raise ProfileError("nothing to merge: expected at least one profile")
+    merged = profiles[0]
+    for other in profiles[1:]:
+        _require_same_model(merged.graph, other.graph)
+        merged = replace(
+            merged,
+            seconds={**merged.seconds, **other.seconds},
+            sources={**merged.sources, **other.sources},
+            spread_s={**merged.spread_s, **other.spread_s},
+            overhead_s={**merged.overhead_s, **other.overhead_s},
+            fused=merged.fused | other.fused,
+            settings={
+                **merged.settings,
+                "devices": {**merged.settings.get("devices", {}), **other.settings.get("devices", {})},
+                "host": {**merged.settings.get("host", {}), **other.settings.get("host", {})},
+            },
+        )
+    return merged
+
+
+def renamed(profile: Profile, device: str, name: str) -> Profile:
+    """The profile with the times of `device` alone, under the name that another fleet knows it by.
+
+    This is how a profile measured on a device ('this machine, 1 thread') becomes that device's in a fleet's profile."""
+    return replace(
+        profile,
+        seconds={name: profile.seconds_on(device)},
+        sources={name: f"measured on the device ({profile.settings.get('machine', 'machine not stated')})"},
+        spread_s={name: profile.spread_s[device]} if device in profile.spread_s else {},
+        overhead_s={name: profile.overhead_s.get(device, 0.0)},
+        settings={**profile.settings, "devices": {}, "host": {}},
+    )
+
+
+def profile_of_trace(graph: Graph, path: str | os.PathLike[str], device: str) -> Profile:
+    """A profile with one device, from the JSON file that onnxruntime's profiler wrote there with optimisation disabled."""
+    work = count_work(graph)
+    return Profile(
+        graph=graph,
+        macs=work.macs,
+        flops=work.flops,
+        seconds={device: times_by_name(graph, read_trace(path))},
+        sources={device: f"onnxruntime's profile {os.fspath(path)}"},
+        uncounted=work.uncounted,
+        settings={"profiler": "trace"},
+    )
+
+
+def _require_same_model(one: Graph, other: Graph) -> None:
+    if one.model_hash != other.model_hash or [n.writes for n in one.nodes] != [n.writes for n in other.nodes]:
+        raise ProfileError(f"cannot merge profiles of {one.name} and {other.name}: they are different models")
+    for name in one.inputs:
+        shapes = (one.tensors[name].shape, other.tensors[name].shape)
+        if shapes[0] != shapes[1]:
+            raise ProfileError(
+                f"cannot merge: input '{name}' has shape {shapes[0]} in one profile and {shapes[1]} in the other"
+            )

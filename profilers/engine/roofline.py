@@ -1,0 +1,109 @@
+"""From what a device declares to seconds for each node: the roofline model.
+
+A node takes as long as its arithmetic or its memory traffic, whichever is longer, and the runtime's own time per node:
+
+    seconds(v) = max( flops(v) / flops_per_s, moved_bytes(v) / memory_bytes_per_s ) + node_overhead_s
+
+after S. Williams, A. Waterman, D. Patterson: Roofline (CACM 52(4), 2009).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from multiedge.errors import ProfileError
+from multiedge.fleet import Device, Fleet
+from multiedge.profile import Floats
+from profilers.engine.macs import Work
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a device or machine sustains. `source` says how it is known, for people."""
+
+    flops_per_s: float
+    memory_bytes_per_s: float
+    node_overhead_s: float
+    freq_hz: float
+    source: str
+
+    def node_seconds(self, work: Work) -> Floats:
+        """Seconds of each node, (n,), by the equation at the top of this module."""
+        seconds = np.maximum(work.flops / self.flops_per_s, work.moved_bytes / self.memory_bytes_per_s) + self.node_overhead_s
+        return np.asarray(seconds, dtype=np.float64)
+
+    def times(self, ratio: float, source: str) -> Capability:
+        """A machine that does everything `ratio` times as fast."""
+        return Capability(
+            self.flops_per_s * ratio,
+            self.memory_bytes_per_s * ratio,
+            self.node_overhead_s / ratio,
+            self.freq_hz * ratio,
+            source,
+        )
+
+
+REFERENCE = Capability(60e9, 10e9, 1e-6, 2.5e9, "one thread of a 2.5 GHz server core")
+"""What `speed: 1` stands for where nothing was measured: round figures of one thread of a cloud server's core."""
+
+
+def has_speed(device: Device) -> bool:
+    """Whether the device states anything that its times can be derived from."""
+    return any(value is not None for value in (device.flops_per_s, device.speed, device.freq_hz))
+
+
+def require_speeds(fleet: Fleet) -> None:
+    """Raises ProfileError if some devices state how fast they are and others do not.
+
+    If none does, all count as equal: then no device is taken for faster than another by mistake.
+    """
+    silent = [device.name for device in fleet.devices if not has_speed(device)]
+    if silent and len(silent) < len(fleet.devices):
+        raise ProfileError(
+            f"{fleet.name}: device '{silent[0]}' states no speed, flops or freq, but others do; state one of them,"
+            " or profile the model on that device and merge the two profiles"
+        )
+
+
+def capability_of(device: Device, base: Capability) -> Capability:
+    """What the device sustains, relative to `base`, the machine that times are known of (with the device's threads).
+
+    The first of `flops`, `speed` and `freq` that is stated decides; without any it equals `base`.
+    A stated memory bandwidth replaces the one that would follow.
+    """
+    if device.flops_per_s is not None:
+        ratio, word = device.flops_per_s / base.flops_per_s, f"flops {device.flops_per_s / 1e9:.4g} GFLOP/s"
+    elif device.speed is not None:
+        ratio, word = device.speed, f"speed {device.speed:g}"
+    elif device.freq_hz is not None:
+        ratio, word = device.freq_hz / base.freq_hz, f"freq {device.freq_hz / 1e9:.3g} GHz"
+    else:
+        ratio, word = 1.0, "no stated speed, taken as equal"
+    found = base.times(ratio, word)
+    if device.memory_bytes_per_s is not None:
+        word = f"{word}, memory {device.memory_bytes_per_s / 1e9:.4g} GB/s"
+        found = Capability(found.flops_per_s, device.memory_bytes_per_s, found.node_overhead_s, found.freq_hz, word)
+    return found
+
+
+def with_threads(base: Capability, threads: int) -> Capability:
+    """`base`, which is one thread, with several: arithmetic scales with their number, memory traffic and overhead do not."""
+    if threads == 1:
+        return base
+    source = f"{base.source} x {threads}"
+    return Capability(base.flops_per_s * threads, base.memory_bytes_per_s, base.node_overhead_s, base.freq_hz, source)
+
+
+def scaled(seconds: Floats, work: Work, base: Capability, device: Device) -> tuple[Floats, str]:
+    """Times known on `base` carried over to `device`, and by what: each node by the ratio of its rooflines.
+
+    With `speed` or `freq` alone that ratio is the same for every node; a stated memory bandwidth or flops makes it
+    differ between nodes that compute and nodes that move data.
+    """
+    target = capability_of(device, base)
+    if math.isclose(target.flops_per_s * base.memory_bytes_per_s, target.memory_bytes_per_s * base.flops_per_s):
+        return seconds * (base.flops_per_s / target.flops_per_s), target.source
+    return seconds * target.node_seconds(work) / base.node_seconds(work), target.source

@@ -1,0 +1,1 @@
+"""Builders that all tests share: models, fleets, plans, pipelines, servers, results."""

@@ -1,0 +1,80 @@
+"""`multiedge plan` from words on the command line to what it prints, with the model and its costs faked."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from multiedge.cli import build_parser
+from multiedge.commands import plan as command
+from multiedge.errors import ConfigError
+from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
+
+FLEET = synthetic_fleet((1, 1, 1), seed=3)
+GRAPH = synthetic_graph(30, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def _fakes(monkeypatch):
+    monkeypatch.setattr(command, "read_fleet", lambda path: FLEET)
+    monkeypatch.setattr(command, "read_graph", lambda path, shapes: GRAPH)
+    monkeypatch.setattr(command, "costs", lambda graph, fleet, path: synthetic_profile(graph, fleet, seed=2))
+
+
+def plan(*words: str) -> int:
+    return command.run(build_parser("plan").parse_args(["plan", "model.onnx", "--devices", "devices.yaml", *words]))
+
+
+def test_json_holds_the_plan(capsys):
+    assert plan("--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["strategy"] == data["objective"] == "throughput"
+    assert data["gap"] == 0
+    assert data["stages"][0]["first_node"] == 0
+    assert sum(stage["last_node"] - stage["first_node"] + 1 for stage in data["stages"]) == 30
+
+
+def test_the_table_names_devices_nodes_and_proof():
+    profile = synthetic_profile(GRAPH, FLEET, seed=2)
+    found = command.plan_model(profile, FLEET, "throughput")
+    console = Console(width=160, record=True, file=io.StringIO())
+    command.show(found, GRAPH, console)
+    text = "\n".join([console.export_text(), *command.summary_lines(found)])
+    assert "gap 0.00% among contiguous plans" in text
+    assert "items/s, limited by" in text
+    assert all(name in text for name in FLEET.names)
+
+
+@pytest.mark.parametrize("objective", ["throughput", "latency", "energy"])
+def test_an_objective_picks_the_strategy_of_its_name(objective, capsys):
+    plan("--objective", objective, "--json")
+    assert json.loads(capsys.readouterr().out)["strategy"] == objective
+
+
+def test_an_objective_is_passed_to_a_strategy_that_takes_one(capsys):
+    plan("--strategy", "single", "--objective", "latency", "--json")
+    data = json.loads(capsys.readouterr().out)
+    assert (data["strategy"], data["objective"]) == ("single", "latency")
+
+
+def test_options_are_passed_typed(capsys):
+    plan("--strategy", "random", "--option", "seed=7", "--json")
+    assert json.loads(capsys.readouterr().out)["notes"] == ["seed 7"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--strategy", "latency", "--objective", "throughput"], "has an objective of its own; use --strategy throughput"),
+        (["--strategy", "latncy"], "unknown partitioner 'latncy'; did you mean 'latency'"),
+        (["--strategy", "random", "--option", "sed=7"], "has no option 'sed'; did you mean 'seed'"),
+        (["--option", "seed"], "--option: expected KEY=VALUE"),
+        (["--option", "seed=[1"], r"--option seed: expected a number, a word, true or false, got '\[1'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(words, message):
+    with pytest.raises(ConfigError, match=message):
+        plan(*words)

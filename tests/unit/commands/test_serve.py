@@ -1,0 +1,58 @@
+"""`multiedge serve` as a process: what it prints, how it ends, and what it says when it cannot begin."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.builders.pipelines import small_plan
+from tests.builders.stage_hosts import serve
+
+pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not installed")
+
+ENDS_WITHIN_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    return small_plan(tmp_path_factory.mktemp("serve"))[0].directory
+
+
+def serve_and_fail(parts, *options):
+    command = [sys.executable, "-m", "multiedge.cli", "serve", parts, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == ""
+    assert done.returncode == 1
+    return done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_time_and_in_peace(parts, number):
+    with serve(parts, "--device", "d1") as (process, lines):
+        assert len(lines) == 1
+        assert lines[0].startswith("127.0.0.1:")
+        assert lines[0].endswith(" stage_2 sub_model_2.onnx (planned for 'd1')")
+        process.send_signal(number)
+        begin = time.monotonic()
+        assert process.wait(timeout=10) == 0
+        assert time.monotonic() - begin < ENDS_WITHIN_S
+
+
+def test_a_taken_port_is_one_line(parts):
+    with serve(parts) as (_, lines):
+        address = lines[0].split()[0]
+        assert [line.split()[1] for line in lines] == ["stage_1", "stage_2", "stage_3"]
+        said = serve_and_fail(parts, "--port", address.rpartition(":")[2])
+    own = [line for line in said.splitlines() if line.startswith("multiedge serve: error: ")]
+    assert len(own) == 1
+    assert f"cannot listen on {address}" in own[0]
+    assert own[0].endswith("is the port taken?")
+    assert "Traceback" not in said
+
+
+def test_a_device_without_stages_is_one_line(parts):
+    said = serve_and_fail(parts, "--device", "d9")
+    assert said.count("\n") == 1
+    assert "no stage is on device 'd9'" in said

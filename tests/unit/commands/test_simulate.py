@@ -1,0 +1,85 @@
+"""`multiedge simulate` from words on the command line to what it prints, with the model and its costs faked."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from multiedge.cli import build_parser
+from multiedge.commands import simulate as command
+from multiedge.errors import ConfigError
+from multiedge.formats.plan import plan_to_json
+from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
+from multiedge.run import plan_model
+
+FLEET = synthetic_fleet((1, 1, 1), seed=3)
+GRAPH = synthetic_graph(30, seed=1)
+PROFILE = synthetic_profile(GRAPH, FLEET, seed=2)
+PLAN = plan_model(PROFILE, FLEET, "throughput")
+
+
+@pytest.fixture(autouse=True)
+def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "read_fleet", lambda path: FLEET)
+    monkeypatch.setattr(command, "read_graph", lambda path, shapes: GRAPH)
+    monkeypatch.setattr(command, "costs", lambda graph, fleet, path: PROFILE)
+
+
+def simulate(*words: str) -> int:
+    return command.run(build_parser("simulate").parse_args(["simulate", *words, "--devices", "devices.yaml"]))
+
+
+def trace(folder: Path) -> str:
+    """The first device in use leaves in the middle of the run."""
+    path = folder / "trace.yaml"
+    path.write_text(f"[{{at_s: {20 * PLAN.estimate.bottleneck_s}, device: {PLAN.stages[0].device}, event: leave}}]")
+    return str(path)
+
+
+def test_without_a_trace_the_rate_is_the_plan_s(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate("model.onnx", "--json", "--warmup", "50") == 0
+    found = json.loads(capsys.readouterr().out)
+    figures = found["runs"]["static"]["figures"]
+    assert figures["fps"]["value"] == pytest.approx(1 / found["bottleneck_s"], rel=1e-6)
+    assert figures["failed"]["value"] == 0
+
+
+def test_static_fails_where_adaptive_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate("model.onnx", "--trace", trace(tmp_path), "--adaptive", "--json") == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert runs["static"]["errors"]
+    assert runs["adaptive"]["errors"] == []
+    assert runs["adaptive"]["replans"] == 1
+    assert runs["adaptive"]["loaded_bytes"] > 0
+    assert runs["adaptive"]["faults"][0]["recovered_s"] is not None
+
+
+def test_the_table_tells_what_happened(tmp_path: Path) -> None:
+    args = build_parser("simulate").parse_args(["simulate", "m", "--devices", "d"])
+    plan, profile = command.planned(args, FLEET)
+    played = command.read_trace(trace(tmp_path), FLEET)
+    console = Console(width=120, record=True, file=io.StringIO())
+    command.show(plan, played, {"static": command.simulate(plan, profile, FLEET, played)}, console)
+    text = console.export_text()
+    assert f"static: leave {PLAN.stages[0].device}" in text
+    assert "left and did not return" in text
+
+
+def test_a_folder_brings_its_own_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hand_made = plan_model(PROFILE, FLEET, "equal_flops")
+    manifest = SimpleNamespace(model="model.onnx", plan=plan_to_json(hand_made, GRAPH))
+    monkeypatch.setattr(command, "read_manifest", lambda path: manifest)
+    simulate(str(tmp_path), "--json", "--items", "3")
+    assert json.loads(capsys.readouterr().out)["strategy"] == "equal_flops"
+
+
+def test_a_rate_below_zero_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="--rate"):
+        simulate("model.onnx", "--rate", "-1")

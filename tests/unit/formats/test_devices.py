@@ -1,0 +1,150 @@
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from multiedge.errors import ConfigError
+from multiedge.fleet import Link, PartitionPoint, Power
+from multiedge.formats.devices import parse_fleet, read_fleet
+
+ROOT = Path(__file__).parents[3]
+
+
+def parse(text):
+    return parse_fleet(yaml.safe_load(text), "devices.yaml")
+
+
+def test_the_sample_fleet_reads():
+    fleet = read_fleet(ROOT / "devices.yaml")
+    assert fleet.names == ("phone", "tablet", "laptop")
+    assert fleet.link("laptop", "tablet") == Link(75e6, 0.001)
+    assert fleet.link("phone", "laptop") == Link(12.5e6, 0.003)
+    assert fleet.device("phone").power == Power(0.5, 4.0, "declared example figures")
+
+
+def test_ianvs_file_reads_as_it_is():
+    """String numbers, `bandwith`, and name and type swapped, as in the files that Ianvs ships."""
+    fleet = parse(
+        """
+        devices:
+          - {name: "gpu", type: "gpu-0", memory: "1024", freq: "2.6", bandwith: "100"}
+          - {name: "gpu-1", type: "gpu", memory: "2048", freq: "2.6", bandwith: "80"}
+        partition_points:
+          - {input_names: ["x"], output_names: ["h"], device_name: "gpu-0"}
+          - {input_names: ["h"], output_names: ["y"], device_name: "gpu-1"}
+        """
+    )
+    assert fleet.names == ("gpu-0", "gpu-1")
+    assert fleet.device("gpu-0").memory_bytes == 2**30
+    assert fleet.device("gpu-0").type == "gpu"
+    assert fleet.link("gpu-0", "gpu-1").bandwidth_bytes_per_s == 10e6
+    assert fleet.partition_points[0] == PartitionPoint(("x",), ("h",), "gpu-0")
+
+
+def test_every_field_arrives_in_base_units():
+    fleet = parse(
+        """
+        name: car
+        source: a
+        devices:
+          - name: a
+            type: laptop
+            memory: 2GiB
+            speed: 0.5
+            flops: 20GFLOPS
+            memory_bandwidth: 10GB/s
+            freq: 2.6GHz
+            cores: 4
+            bandwidth: 80Mbps
+            latency: 2ms
+            power: {idle: 500mW, busy: 4, source: data sheet}
+            energy_per_byte: 50nJ
+            backend: onnxruntime
+            runtime_memory: 64MiB
+            battery: 10Wh
+          - {name: b}
+        links: [{from: a, to: b, bandwidth: 8Mbps, jitter: 1ms, loss: 0.01}]
+        """
+    )
+    a = fleet.device("a")
+    assert (a.speed, a.flops_per_s, a.memory_bytes_per_s, a.freq_hz, a.threads) == (0.5, 20e9, 10e9, 2.6e9, 4)
+    assert (a.latency_s, a.bandwidth_bytes_per_s, a.runtime_bytes, a.battery_j) == (0.002, 10e6, 2**26, 36e3)
+    assert a.joules_per_byte == pytest.approx(50e-9)
+    assert (fleet.name, fleet.source, fleet.device("b").bandwidth_bytes_per_s) == ("car", "a", math.inf)
+    assert fleet.link("a", "b") == fleet.link("b", "a") == Link(1e6, 0.0, 0.001, 0.01)
+
+
+def test_a_link_may_differ_by_direction():
+    fleet = parse(
+        """
+        devices: [{name: a}, {name: b}]
+        links:
+          - {from: a, to: b, bandwidth: 8Mbps}
+          - {from: b, to: a, bandwidth: 16Mbps}
+        """
+    )
+    assert fleet.link("a", "b").bandwidth_bytes_per_s == 1e6
+    assert fleet.link("b", "a").bandwidth_bytes_per_s == 2e6
+
+
+ERRORS = {
+    "- 1": "devices.yaml: expected a mapping of devices, links, partition_points, source, name, got list '[1]'",
+    "": "devices.yaml: expected a mapping of devices, links, partition_points, source, name, got nothing",
+    "devices: []": "devices.yaml: devices: expected a list of at least one device, got none",
+    "devices: 3": "devices.yaml: devices: expected a list, got int '3'",
+    "devices: [{memory: 1}]": "devices.yaml: devices[0]: expected a 'name', got only memory",
+    "devices: [{name: a, memry: 1}]": "devices.yaml: devices[0]: unknown key 'memry'; did you mean 'memory'?",
+    "devices: [{name: a, memory: lots}]": (
+        "devices.yaml: devices[0].memory: expected a size such as '2GiB', '512MB' or 1024 (MiB), got 'lots'"
+    ),
+    "devices: [{name: a, speed: 0}]": "devices.yaml: devices[0].speed: expected a number such as 0.5, more than zero, got 0",
+    "devices: [{name: a, threads: 1.5}]": "devices.yaml: devices[0].threads: expected a whole number from 1, got 1.5",
+    "devices: [{name: a, bandwith: 1, bandwidth: 2}]": (
+        "devices.yaml: devices[0]: 'bandwidth' is given twice, once as 'bandwidth'; keep one"
+    ),
+    "devices: [{name: a}, {name: a}]": "devices.yaml: device names must be unique, got a more than once",
+    "devices: [{name: a, power: {idle: 1}}]": (
+        "devices.yaml: devices[0].power: expected 'idle' and 'busy' watts, busy missing"
+    ),
+    "devices: [{name: a, power: {idle: 3, busy: 2}}]": (
+        "devices.yaml: devices[0].power: expected busy watts not below idle watts, got 2.0 and 3.0"
+    ),
+    "{devices: [{name: a}], source: b}": "devices.yaml: source: device 'b' is not among the devices; known: a",
+    "{devices: [{name: a}], links: [{between: [a, a]}]}": (
+        "devices.yaml: links[0]: expected two different devices, got 'a' twice"
+    ),
+    "{devices: [{name: a}], links: [{between: [a]}]}": (
+        "devices.yaml: links[0]: expected 'between: [device, device]' or 'from' and 'to', got {'between': ['a']}"
+    ),
+    "{devices: [{name: nano}], partition_points: [{input_names: [x], output_names: [y], device_name: nan0}]}": (
+        "devices.yaml: partition_points[0].device_name: device 'nan0' is not among the devices; did you mean 'nano'?"
+    ),
+    "{devices: [{name: a}], partition_points: [{input_names: [x], device_name: a}]}": (
+        "devices.yaml: partition_points[0]: expected input_names, output_names, device_name; output_names missing"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", ERRORS)
+def test_errors_name_the_place_the_wish_and_the_find(text):
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert str(caught.value) == ERRORS[text]
+
+
+def test_unreadable_files_are_one_line(tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("devices: [\n  - {")
+    for path in (tmp_path / "absent.yaml", broken, tmp_path):
+        with pytest.raises(ConfigError) as caught:
+            read_fleet(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_yaml_is_read_by_the_safe_loader(tmp_path):
+    path = tmp_path / "hostile.yaml"
+    path.write_text("!!python/object/apply:os.system ['true']")
+    with pytest.raises(ConfigError, match="not valid yaml"):
+        read_fleet(path)

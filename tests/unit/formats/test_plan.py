@@ -1,0 +1,72 @@
+"""Plans survive the way through JSON, and damaged ones are refused by field."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from multiedge.errors import PlanError
+from multiedge.formats.plan import plan_from_json, plan_to_json
+from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
+from partitioners.throughput import Throughput
+
+
+@pytest.fixture
+def graph():
+    return synthetic_graph(20, seed=1)
+
+
+@pytest.fixture
+def plan(graph):
+    fleet = synthetic_fleet((2, 1), seed=3)
+    return Throughput(replicate=True).plan(synthetic_profile(graph, fleet, seed=2), fleet)
+
+
+def test_a_plan_comes_back_from_json_as_it_was(plan, graph):
+    assert plan_from_json(json.loads(json.dumps(plan_to_json(plan, graph), allow_nan=False))) == plan
+
+
+def test_the_json_has_the_fields_that_tools_rely_on(plan, graph):
+    data = plan_to_json(plan, graph)
+    assert {"strategy", "objective", "value", "lower_bound", "gap", "solve_s", "stages"} <= set(data)
+    fields = {"device", "first_node", "last_node", "compute_s", "transfer_s", "memory_bytes", "memory_limit_bytes"}
+    assert all(fields <= set(stage) for stage in data["stages"])
+    assert data["stages"][0]["first_node"] == 0
+    assert data["stages"][-1]["last_node"] == 19
+
+
+def test_what_is_unknown_is_null_and_never_infinite(plan, graph):
+    unknown = replace(plan, value=float("inf"), objective="energy", lower_bound=None)
+    data = json.loads(json.dumps(plan_to_json(unknown, graph), allow_nan=False))
+    assert data["value"] is data["lower_bound"] is data["gap"] is None
+    assert plan_from_json(data) == unknown
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("version",), 7, r"my.json: expected a plan of version 1, got 7"),
+        (("strategy",), 3, r"my.json.strategy: expected a text, got 3"),
+        (("bottleneck_s",), "fast", r"my.json.bottleneck_s: expected a number, got 'fast'"),
+        (("stages", 0, "nodes"), [[1]], r"my.json.stages\[0\].nodes: expected pairs of indices"),
+        (("transfers", 0), 1, r"my.json.transfers\[0\]: expected an object, got int"),
+        (("stages",), {}, r"my.json.stages: expected a list, got \{\}"),
+    ],
+)
+def test_a_damaged_plan_is_refused_by_field(plan, graph, path, value, message):
+    data = plan_to_json(plan, graph)
+    spot = data
+    for key in path[:-1]:
+        spot = spot[key]
+    spot[path[-1]] = value
+    with pytest.raises(PlanError, match=message):
+        plan_from_json(data, "my.json")
+
+
+def test_a_missing_field_is_named(plan, graph):
+    data = plan_to_json(plan, graph)
+    del data["stages"][0]["device"]
+    with pytest.raises(PlanError, match=r"stages\[0\].device: missing"):
+        plan_from_json(data)

@@ -1,0 +1,139 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from multiedge import cli
+from multiedge.errors import ConfigError
+from multiedge.ianvs import attach
+from tests.builders import ianvs_standin
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return ianvs_standin.write(tmp_path / "ianvs")
+
+
+@pytest.fixture
+def host(tmp_path):
+    """A host whose paradigm has one file that Ianvs's has, and one that it has not."""
+    folder = tmp_path / "host"
+    (folder / attach.PARADIGM).mkdir(parents=True)
+    (folder / attach.PARADIGM / "multiedge_inference.py").write_text("OURS = 1\n", encoding="utf-8")
+    (folder / attach.PARADIGM / "partitioning.py").write_text("OURS = 2\n", encoding="utf-8")
+    return folder
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_attaching_changes_the_paradigms_folder_alone(checkout, host):
+    before = tree(checkout)
+    assert attach.attach(checkout, host) is True
+    after = tree(checkout)
+    changed = {name for name in after if before.get(name) != after[name]}
+    assert all(name.startswith(f"{ianvs_standin.PARADIGM}/") for name in changed)
+    assert after[str(attach.PARADIGM / "multiedge_inference.py")] == b"OURS = 1\n"
+    assert after[str(attach.PARADIGM / "partitioning.py")] == b"OURS = 2\n"
+    assert set(before) <= set(after)
+
+
+def test_detaching_restores_every_byte(checkout, host):
+    before = tree(checkout)
+    attach.attach(checkout, host)
+    assert attach.detach(checkout) is True
+    assert tree(checkout) == before
+
+
+def test_both_ways_are_safe_to_repeat(checkout, host):
+    before = tree(checkout)
+    attach.attach(checkout, host)
+    attached = tree(checkout)
+    assert attach.attach(checkout, host) is False
+    assert tree(checkout) == attached
+    attach.detach(checkout)
+    assert attach.detach(checkout) is False
+    assert tree(checkout) == before
+
+
+def test_a_newer_paradigm_takes_the_olders_place(checkout, host):
+    before = tree(checkout)
+    attach.attach(checkout, host)
+    (host / attach.PARADIGM / "partitioning.py").rename(host / attach.PARADIGM / "cutting.py")
+    assert attach.attach(checkout, host) is True
+    assert not (checkout / attach.PARADIGM / "partitioning.py").exists()
+    assert (checkout / attach.PARADIGM / "cutting.py").exists()
+    attach.detach(checkout)
+    assert tree(checkout) == before
+
+
+@pytest.mark.parametrize("way", ["attach", "detach"])
+def test_an_edit_made_since_is_never_lost(checkout, host, way):
+    attach.attach(checkout, host)
+    (checkout / attach.PARADIGM / "partitioning.py").write_text("EDITED = 1\n", encoding="utf-8")
+    assert attach.find(checkout).edited == ("partitioning.py",)
+    with pytest.raises(ConfigError, match=r"edited since they were attached: .*partitioning.py; move your changes elsewhere"):
+        attach.attach(checkout, host) if way == "attach" else attach.detach(checkout)
+    assert (checkout / attach.PARADIGM / "partitioning.py").read_text(encoding="utf-8") == "EDITED = 1\n"
+
+
+def test_an_interrupted_run_can_be_repeated_or_undone(checkout, host, monkeypatch):
+    before = tree(checkout)
+    with monkeypatch.context() as patch:
+        patch.setattr(attach, "_copy", lambda source, target: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            attach.attach(checkout, host)
+    assert attach.attach(checkout, host) is True
+    assert (checkout / attach.PARADIGM / "partitioning.py").exists()
+    attach.detach(checkout)
+    assert tree(checkout) == before
+
+
+@pytest.mark.parametrize("missing", ["core/cmd/benchmarking.py", f"{ianvs_standin.PARADIGM}/base.py"])
+def test_what_is_no_checkout_is_left_alone(checkout, host, missing):
+    (checkout / missing).unlink()
+    before = tree(checkout)
+    with pytest.raises(ConfigError, match=f"not a checkout of KubeEdge Ianvs, which would have {missing}"):
+        attach.attach(checkout, host)
+    assert tree(checkout) == before
+
+
+def test_our_own_host_is_no_checkout():
+    with pytest.raises(ConfigError, match="own host, which has the paradigm already"):
+        attach.find(ROOT)
+
+
+def test_a_damaged_note_is_named(checkout, host):
+    attach.attach(checkout, host)
+    kept = checkout / ianvs_standin.PARADIGM / ".multiedge_attach" / "state.json"
+    kept.write_text("{", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"state.json: damaged .*; restore the checkout with git instead"):
+        attach.detach(checkout)
+
+
+def test_the_command_says_what_is_there(checkout, capsys):
+    def said(*words):
+        assert cli.main(["attach", str(checkout), *words]) == 0
+        return capsys.readouterr().out
+
+    assert "nothing is attached" in said("--status")
+    assert "is now in core/testcasecontroller/" in said()
+    assert "is already in core/testcasecontroller/" in said()
+    assert json.loads(said("--status", "--json"))["attached"]["edited"] == []
+    assert "Ianvs's own paradigm is back" in said("--detach")
+    assert json.loads(said("--detach", "--json")) == {"changed": False, "attached": None}
+
+
+def test_the_command_puts_in_this_projects_paradigm(checkout, capsys):
+    cli.main(["attach", str(checkout)])
+    ours = ROOT / attach.PARADIGM
+    for path in ours.glob("*.py"):
+        assert (checkout / attach.PARADIGM / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_wrong_folder_is_one_line(tmp_path, capsys):
+    assert cli.main(["attach", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"multiedge attach: error: {tmp_path}: not a checkout of KubeEdge Ianvs")

@@ -1,0 +1,127 @@
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+import pytest
+
+from multiedge.errors import ConfigError, InfeasibleError
+from multiedge.fleet import Device, Fleet, Link
+from multiedge.graph import Graph, Node, Tensor
+from multiedge.plan import Plan
+from multiedge.planning import cost
+from multiedge.planning.loading import bytes_to_load
+from multiedge.profile import Profile
+from multiedge.replanning.replan import replan
+from partitioners.throughput import Throughput
+
+MIB = 1 << 20
+
+
+def model(count: int = 12) -> Graph:
+    nodes = tuple(Node(f"n{i}", "Op", (f"t{i}", f"w{i}"), (f"t{i + 1}",)) for i in range(count))
+    tensors = {f"t{i}": Tensor(f"t{i}", nbytes=1000) for i in range(count + 1)}
+    weights = {f"w{i}": Tensor(f"w{i}", nbytes=MIB) for i in range(count)}
+    return Graph("chain", nodes, ("t0",), (f"t{count}",), tensors, weights)
+
+
+def profile_of(fleet: Fleet, count: int = 12) -> Profile:
+    zeros = np.zeros(count)
+    seconds = {device.name: np.full(count, 0.01) / (device.speed or 1.0) for device in fleet.devices}
+    return Profile(model(count), zeros.astype(np.int64), zeros, seconds)
+
+
+FLEET = Fleet(tuple(Device(name, speed=1.0, bandwidth_bytes_per_s=1e6) for name in "abcd"))
+PROFILE = profile_of(FLEET)
+RUNNING: Plan = Throughput().plan(PROFILE, FLEET.without("d"))
+
+
+def test_nothing_changed_keeps_the_plan() -> None:
+    again = replan(RUNNING, PROFILE, FLEET.without("d"))
+    assert again.plan.stages == RUNNING.stages
+    assert (again.moved_bytes, again.changed) == (0, False)
+
+
+def test_a_lost_device_is_replaced_by_an_idle_one_and_only_its_stage_moves() -> None:
+    lost = RUNNING.stages[1]
+    again = replan(RUNNING, PROFILE, FLEET.without(lost.device))
+    assert again.plan.value == pytest.approx(RUNNING.value)
+    assert again.moved_bytes == len(lost.nodes) * MIB
+    assert f"after '{lost.device}' left" in again.reason
+    kept = [stage for stage in RUNNING.stages if stage != lost]
+    assert set(kept) < set(again.plan.stages)
+
+
+def test_repairs_keep_fused_nodes_whole() -> None:
+    fused = replace(PROFILE, fused=frozenset({"t2", "t4", "t6", "t8", "t10"}))
+    running: Plan = Throughput().plan(fused, FLEET.without("d"))
+    left = FLEET.without(running.stages[1].device, "d")
+    for profile, fleet in ((fused, left), (fused.with_speed({"a": 0.5}), FLEET.without("d"))):
+        again = replan(running, profile, fleet)
+        ends = [stage.nodes[-1] + 1 for stage in again.plan.stages]
+        assert all(profile.open_boundaries[end] for end in ends)
+
+
+def test_without_a_spare_the_neighbours_share_and_keep_what_they_hold() -> None:
+    lost = RUNNING.stages[1]
+    again = replan(RUNNING, PROFILE, FLEET.without(lost.device, "d"))
+    assert again.moved_bytes == len(lost.nodes) * MIB
+    assert again.plan.value == pytest.approx(0.06)
+    assert cost.violations(PROFILE, FLEET, again.plan.stages, again.plan.transfers) == []
+
+
+def test_a_small_loss_is_tolerated_and_a_large_one_is_not() -> None:
+    slower = PROFILE.with_speed({RUNNING.stages[0].device: 0.97})
+    assert not replan(RUNNING, slower, FLEET.without("d")).changed
+    straggler = PROFILE.with_speed({RUNNING.stages[0].device: 0.4})
+    again = replan(RUNNING, straggler, FLEET.without("d"))
+    assert again.changed
+    assert again.plan.value < cost.estimate(straggler, FLEET, RUNNING.stages, RUNNING.transfers).bottleneck_s
+
+
+def test_least_bytes_are_moved_among_plans_as_good() -> None:
+    straggler = PROFILE.with_speed({RUNNING.stages[0].device: 0.5})
+    careful = replan(RUNNING, straggler, FLEET.without("d"), tolerance=0.5)
+    strict = replan(RUNNING, straggler, FLEET.without("d"), tolerance=0.0)
+    assert careful.moved_bytes <= strict.moved_bytes
+    assert strict.plan.value <= careful.plan.value <= strict.plan.value * 1.5 + 1e-9
+
+
+def test_a_slower_link_moves_the_cut() -> None:
+    a, b = RUNNING.stages[0].device, RUNNING.stages[1].device
+    slow = FLEET.without("d").with_link(a, b, Link(1000.0))
+    again = replan(RUNNING, PROFILE, slow)
+    assert again.plan.value < cost.estimate(PROFILE, slow, RUNNING.stages, RUNNING.transfers).bottleneck_s
+
+
+def test_a_device_with_a_low_battery_takes_no_part() -> None:
+    name = RUNNING.stages[0].device
+    devices = tuple(replace(d, battery_j=5.0) if d.name == name else d for d in FLEET.devices)
+    again = replan(RUNNING, PROFILE, replace(FLEET, devices=devices), low_battery_j=10.0)
+    assert name not in {stage.device for stage in again.plan.stages}
+    flat = replace(FLEET, devices=tuple(replace(d, battery_j=0.0) for d in FLEET.devices))
+    with pytest.raises(ConfigError, match="every device's battery"):
+        replan(RUNNING, PROFILE, flat)
+
+
+def test_nothing_fits_is_an_error() -> None:
+    small = replace(FLEET, devices=(Device("a", memory_bytes=2 * MIB),))
+    with pytest.raises(InfeasibleError):
+        replan(RUNNING, PROFILE, small)
+
+
+def test_moved_bytes_count_parameters_that_are_new_to_a_device() -> None:
+    shifted = tuple(reversed([replace(s, device=t.device) for s, t in zip(RUNNING.stages, RUNNING.stages[::-1], strict=True)]))
+    assert bytes_to_load(PROFILE.graph, RUNNING.stages, RUNNING.stages) == {}
+    assert sum(bytes_to_load(PROFILE.graph, RUNNING.stages, shifted).values()) == 8 * MIB
+
+
+def test_five_hundred_nodes_on_eight_devices_take_less_than_a_second() -> None:
+    fleet = Fleet(tuple(Device(f"d{i}", speed=1.0 + 0.3 * i, bandwidth_bytes_per_s=1e7) for i in range(8)))
+    profile = profile_of(fleet, 500)
+    running = Throughput().plan(profile, fleet)
+    start = perf_counter()
+    again = replan(running, profile, fleet.without(running.stages[3].device))
+    seconds = perf_counter() - start
+    assert again.changed
+    # The goal is one second; a shared machine gets some room.
+    assert seconds < 3.0

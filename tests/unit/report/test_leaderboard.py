@@ -1,0 +1,158 @@
+"""The leaderboard as text, against readable files, and its rules one by one."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import pytest
+
+from multiedge.metrics import MetricValue
+from multiedge.report.leaderboard import make_column, make_columns, markdown, order_columns, render
+from multiedge.report.units import Scale, human, scale_for
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "report"
+
+TOO_FEW = MetricValue(None, "s", "lower", "", "n<662: 80 samples do not back a p99", "none")
+ROWS = [
+    {
+        "rank": 1,
+        "algorithm": "exact",
+        "fps": 2.345,
+        "latency_p90_s": 0.41,
+        "latency_p99_s": TOO_FEW,
+        "peak_memory_bytes": 613 << 20,
+        "peak_power_w": None,
+        "accuracy_top1": 0.8125,
+        "paradigm": "multiedgeinference",
+        "basemodel-strategy": "throughput",
+        "time": "2026-01-31 10:00:00",
+        "url": "/somewhere/long",
+    },
+    {
+        "rank": 2,
+        "algorithm": "manual",
+        "fps": 1.5,
+        "latency_p90_s": 0.61,
+        "latency_p99_s": TOO_FEW,
+        "peak_memory_bytes": 413 << 20,
+        "peak_power_w": -9223372036854775807,
+        "accuracy_top1": math.nan,
+        "paradigm": "multiedgeinference",
+        "basemodel-strategy": "manual",
+        "time": "2026-01-31 10:05:00",
+        "url": "/somewhere/else",
+    },
+]
+FAILED = [("equal_flops", "no plan fits: device 'nano' needs 1.9 GiB and has 1.5 GiB")]
+
+
+def printed(**options):
+    stream = io.StringIO()
+    render(None, ROWS, stream=stream, **options)
+    return stream.getvalue()
+
+
+def test_plain_leaderboard_is_the_golden_one():
+    assert printed(failed=FAILED, title="vit-b16 on three devices") == (GOLDEN / "leaderboard.txt").read_text(encoding="utf-8")
+
+
+def test_only_a_modules_hyperparameters_stand_beside_the_algorithm():
+    text = markdown(None, [{"rank": 1, "algorithm": "a", "fps": 1.0, "top-1": 0.5, "basemodel-cut": "h1"}])
+    assert text.startswith("| rank | algorithm | cut | fps")
+    assert "| top-1 |" in text
+
+
+def test_markdown_leaderboard_is_the_golden_one():
+    assert markdown(None, ROWS) == (GOLDEN / "leaderboard.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [60, 100, 160])
+def test_no_line_is_wider_than_the_page(width):
+    text = printed(width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("algorithm") == text.count("rank") >= 1
+
+
+def test_order_does_not_depend_on_the_order_of_rows():
+    names = [*ROWS[0], "zeta", "alpha"]
+    assert order_columns(names) == order_columns(reversed(names))
+    assert order_columns(names)[:3] == ["rank", "algorithm", "fps"]
+    assert order_columns(names)[-1] == "url"
+
+
+def test_rows_of_text_as_rank_files_hold_them():
+    columns, shared = make_columns(["rank", "algorithm", "fps", "url"], [["1", "a", "2.5", "/u"], ["2", "b", "NaN", "/u"]])
+    assert [column.name for column in columns] == ["rank", "algorithm", "fps"]
+    assert columns[2].cells == ("2.50", "-")
+    assert shared == {}
+
+
+def test_the_old_mark_for_not_measured_is_no_figure():
+    assert make_column("peak_power_w", [-9223372036854775807, "-9223372036854775807", math.inf, 3.0]).cells == (
+        "-",
+        "-",
+        "-",
+        "3",
+    )
+
+
+def test_equal_metrics_stay_and_equal_settings_are_said_once():
+    rows = [{"algorithm": name, "fps": 2.0, "threads": 1} for name in "ab"]
+    columns, shared = make_columns(None, rows)
+    assert [column.name for column in columns] == ["algorithm", "fps"]
+    assert shared == {"threads": "1"}
+
+
+def test_best_follows_the_direction():
+    assert make_column("fps", [1.0, 3.0, 2.0]).best == {1}
+    assert make_column("latency_mean_s", [1.0, None, 2.0]).best == {0}
+    assert make_column("fps", [1.0, 1.0]).best == frozenset()
+
+
+def test_terminal_gets_a_rich_table():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    render(None, ROWS, FAILED, stream, title="board", width=160)
+    assert "\x1b[" in stream.getvalue()
+    assert "failed: equal_flops" in stream.getvalue()
+
+
+def test_nothing_but_failures():
+    stream = io.StringIO()
+    render(["rank", "algorithm"], [], FAILED, stream)
+    assert stream.getvalue().startswith("no results\nfailed: equal_flops")
+
+
+def test_bars_in_words_do_not_break_markdown():
+    assert "a\\|b" in markdown(None, [{"algorithm": "a|b", "fps": 1.0}])
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "scale"),
+    [
+        ([0.0031, 0.0044], "s", Scale(1e-3, "ms", 2)),
+        ([613 << 20, 413 << 20], "B", Scale(2.0**20, "MiB", 0)),
+        ([0.002, 0.003], "J/item", Scale(1e-3, "mJ/item", 2)),
+        ([3, 4], "items", Scale(1.0, "items", 0)),
+        ([0.25], "1", Scale(1.0, "", 3)),
+        ([None, "x"], "s", Scale(1.0, "s", 0)),
+    ],
+)
+def test_scale_of_a_column(values, unit, scale):
+    assert scale_for(values, unit) == scale
+
+
+def test_small_figures_are_not_rounded_away():
+    assert make_column("plan_gap", [0.5, 0.002, 0.0]).cells == ("0.5000", "0.0020", "0.0000")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"), [(0.0123, "s", "12.3 ms"), (None, "W", "not measured"), (5, "items", "5 items")]
+)
+def test_one_figure_for_people(value, unit, text):
+    assert human(value, unit) == text

@@ -1,0 +1,277 @@
+"""The page as text: what must be on it, what must not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from multiedge.errors import ConfigError
+from multiedge.measurements import Fault, Item, Measurements
+from multiedge.metrics import MetricValue
+from multiedge.report import views
+from multiedge.report.encode import graph_from_json, graph_to_json
+from multiedge.report.gantt import Window, draw, lanes, stage_means, windows
+from multiedge.report.page import find_results, render_page, site, write_report
+from multiedge.report.pareto import Point, front
+from multiedge.report.results import RunResult, save_results, to_json
+from multiedge.report.standings import board, groups, rank
+from multiedge.report.svg import Axis, element, nice_ticks, tick_text
+from multiedge.report.views import graphs, view
+from tests.builders.reports import FLEET, pipeline, sample, samples
+
+COLOURS = {name: number for number, name in enumerate(FLEET.names)}
+VOID = {"meta", "link", "br"}
+
+
+class Outline(HTMLParser):
+    """Checks that tags are balanced, and collects ids, links and headings."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.headings = [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        self.links += [attributes[name] for name in ("href", "src") if name in attributes]
+        if re.fullmatch(r"h\d", tag):
+            self.headings.append(int(tag[1]))
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+
+@pytest.fixture(scope="module")
+def page():
+    return render_page(samples(), failed=[("equal_parameters", "no plan fits <any> device")], against=samples()[2])
+
+
+@pytest.fixture(scope="module")
+def outline(page):
+    found = Outline()
+    found.feed(page)
+    return found
+
+
+def test_tags_are_balanced_and_ids_unique(outline):
+    assert outline.open == []
+    assert len(outline.ids) == len(set(outline.ids))
+
+
+def test_every_link_stays_within_the_page(outline):
+    assert all(link.startswith(("#", "data:")) for link in outline.links)
+    assert {link[1:] for link in outline.links if link.startswith("#")} <= set(outline.ids)
+
+
+def test_no_address_is_loaded(page):
+    assert not re.search(r"""(src|href)=["']?(https?:)?//|@import|url\(""", page)
+    assert "default-src 'none'" in page
+
+
+def test_headings_skip_no_level(outline):
+    levels = outline.headings
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_page_is_under_a_megabyte(page):
+    assert len(page.encode()) < 1_000_000
+
+
+@pytest.mark.parametrize("runs", [12, 30])
+def test_many_runs_are_under_a_megabyte(runs):
+    many = [sample(f"run {n}", (0.041, 0.043 + n / 1000, 0.042), seed=n) for n in range(runs)]
+    assert len(render_page(many).encode()) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Leaderboard",
+        "no plan fits &lt;any&gt; device",
+        "Around the device fault of raspberry-pi",
+        "n&lt;662",
+        "unplugged, then back",
+        "within noise",
+        "Example CPU",
+        "0123456789ab",
+        "proven optimal among contiguous plans",
+        "4 warm-up items",
+        "Not measured in any run: peak gpu memory bytes",
+    ],
+)
+def test_page_says(page, text):
+    assert text in page
+
+
+def test_names_are_escaped():
+    text = render_page([sample("<script>alert(1)</script>", (0.04, 0.05))])
+    assert "<script>alert" not in text
+
+
+def test_same_results_make_the_same_page():
+    assert render_page(samples()) == render_page(samples()[::-1])
+
+
+def test_figures_alone_make_a_page():
+    bare = RunResult("bare", {"fps": MetricValue(2.0, "items/s", "higher", "")})
+    assert "2" in render_page([bare])
+
+
+def test_report_from_json_data(tmp_path):
+    data = json.loads(json.dumps(to_json(samples()[0])))
+    path = write_report([data], tmp_path / "deep" / "report.html")
+    assert "exact" in path.read_text(encoding="utf-8")
+
+
+def test_nothing_to_report_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="at least one results file"):
+        write_report([], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_only_failures_make_a_page(tmp_path):
+    assert "too small" in write_report([], tmp_path / "r.html", failed=[("a", "too small")]).read_text(encoding="utf-8")
+
+
+def test_site_finds_results_whatever_their_name(tmp_path):
+    save_results(samples()[0], tmp_path / "case1" / "output" / "results.json")
+    save_results(samples()[3], tmp_path / "case2" / "other-name.json")
+    (tmp_path / "plan.json").write_text('{"version": 1}', encoding="utf-8")
+    (tmp_path / "broken.json").write_text("{", encoding="utf-8")
+    assert len(find_results(tmp_path)) == 2
+    text = site(tmp_path, tmp_path / "report.html", title="Two cases").read_text(encoding="utf-8")
+    assert "Two cases" in text
+    assert ">single</a>" in text
+
+
+def test_rank_is_by_speed_and_unknown_last():
+    bare = RunResult("bare", {})
+    assert [result.name for result in rank([bare, *samples()])] == [
+        "exact",
+        "exact with a fault",
+        "manual",
+        "equal_flops",
+        "single",
+        "bare",
+    ]
+
+
+def test_models_are_ranked_apart_and_numbered_through():
+    small = sample("small", (0.01, 0.02))
+    other = replace(small, plan={**small.plan, "model": "mobilenet"}, configuration={"model": "mobilenet"})
+    found = groups(rank([*samples(), other]))
+    assert [(group.model, group.first, len(group.results)) for group in found] == [("mobilenet", 1, 1), ("vit_b_16", 2, 5)]
+    text = render_page([*samples(), other])
+    assert text.count('aria-label="Leaderboard') == 2
+    assert 'href="#run-6"' in text
+    outline = Outline()
+    outline.feed(text)
+    assert all(after <= before + 1 for before, after in itertools.pairwise(outline.headings))
+
+
+def test_what_all_names_share_names_the_group():
+    runs = [replace(samples()[0], name=f"vit, field, {name}", configuration={}) for name in ("exact", "manual")]
+    assert (groups(runs)[0].model, groups(runs)[0].labels) == ("vit, field", ["exact", "manual"])
+    assert groups(runs[:1])[0].labels == ["exact"]
+    alone = replace(runs[0], name="exact")
+    assert (groups([alone])[0].model, groups([alone])[0].labels) == ("vit_b_16", ["exact"])
+
+
+def test_models_of_one_name_are_told_apart_by_their_hash():
+    runs = [replace(samples()[0], plan={**samples()[0].plan, "model_hash": digest}) for digest in ("aa", "bb", "aa")]
+    assert [len(group.results) for group in groups(rank(runs))] == [2, 1]
+
+
+def test_board_leaves_out_what_nobody_measured_and_names_it():
+    columns, numbers, missing = board(samples())
+    assert "peak_gpu_memory_bytes" in missing
+    assert "failed" not in [column.name for column in columns]
+    assert len(columns) == len(numbers)
+
+
+def test_front_by_hand():
+    points = [Point(1, "a", 3, 3), Point(2, "b", 2, 1), Point(3, "c", 2, 2), Point(4, "d", 1, 1), Point(5, "e", 1, 0.5)]
+    assert [point.name for point in front(points)] == ["e", "b", "a"]
+
+
+def test_lanes_by_hand():
+    lane = lanes(pipeline((0.1, 0.2), items=3), COLOURS)[1]
+    assert (lane.device, lane.computed) == ("raspberry-pi", 3)
+    assert lane.mean_s == pytest.approx(0.2, rel=0.1)
+    assert 0.0 <= lane.longest_bubble_s < 0.1
+
+
+def test_gantt_of_an_empty_window_is_nothing():
+    assert draw(pipeline((0.1,)), Window("later", 99.0, 100.0), COLOURS) == ""
+    assert windows(Measurements((), (), 0.0, 0.0)) == []
+
+
+def test_gantt_keeps_to_its_number_of_bars():
+    run = pipeline((0.01, 0.01))
+    assert draw(run, Window("all", run.start_s, run.stop_s), COLOURS, max_bars=30).count("<title>item") == 30
+
+
+def test_window_around_a_fault_that_never_ended():
+    run = replace(pipeline((0.1, 0.2)), faults=(Fault("link", "jetson-orin", 5.0),))
+    assert [window.title for window in windows(run)] == ["The first 24 items", "Around the link fault of jetson-orin"]
+    assert draw(run, windows(run)[1], COLOURS).count('class="fault"') == 1
+
+
+def test_predictions_meet_what_was_seen():
+    rows = {row.what: row for row in view(1, sample("exact", (0.04, 0.05), seed=1), 1).predictions}
+    assert rows["stage 2 on raspberry-pi"].expected == "48.0 ms"
+    assert rows["stage 2 on raspberry-pi"].error == pytest.approx(0.04, abs=0.02)
+    assert "mean latency" not in rows  # all at once: items wait for each other, which the plan's latency leaves out
+
+
+def test_stage_means_have_a_place_for_a_stage_that_never_ran():
+    run = pipeline((0.1, 0.2), items=2)
+    run = replace(run, events=tuple(event for event in run.events if event.stage == 1))
+    assert stage_means(run)[0] is None
+
+
+def test_model_is_drawn_and_there_is_room_for_some(monkeypatch):
+    drawn = graphs([sample("a", (0.1, 0.2)), sample("b", (0.1, 0.2))])
+    assert [drawing.count('class="node"') for drawing in drawn] == [202, 202]
+    assert "586 KiB" in drawn[0].replace("585.9", "586")
+    monkeypatch.setattr(views, "GRAPH_CHARACTERS", len(drawn[0]) + 1)
+    assert [bool(drawing) for drawing in graphs([sample("a", (0.1, 0.2)), sample("b", (0.1, 0.2))])] == [True, False]
+
+
+def test_graph_comes_back_from_json():
+    graph = sample("a", (0.1, 0.2)).graph
+    again = graph_from_json(json.loads(json.dumps(graph_to_json(graph))))
+    assert [node.reads for node in again.nodes] == [node.reads for node in graph.nodes]
+
+
+def test_unanswered_items_do_not_stop_the_page():
+    run = replace(pipeline((0.1,), items=12), items=(Item(0, 0.0, 0.0, float("inf")),))
+    result = replace(sample("lost", (0.1,)), measurements=run)
+    assert "lost" in render_page([result])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"), [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]), (0, 0, [0]), (0.13, 0.17, [0.13, 0.14, 0.15, 0.16, 0.17])]
+)
+def test_ticks_are_round(low, high, ticks):
+    assert nice_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_svg_pieces():
+    assert element("rect", x=1.0, y=None, class_="a b", stroke_width=2) == '<rect x="1" class="a b" stroke-width="2"/>'
+    assert tick_text(0.5) == "0.5"
+    assert Axis(0, 10, 100, 200)(5) == 150

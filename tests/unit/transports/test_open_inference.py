@@ -1,0 +1,133 @@
+"""The protocol's codec and our server, with fake sessions over loopback."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not installed")
+
+import grpc
+
+from multiedge.errors import ModelError, PipelineError
+from multiedge.serving.server import StageServer
+from multiedge.transports.open_inference import SERVICE, infer_request, messages, pack, unpack
+
+DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tensors_survive_the_wire_bit_by_bit(dtype):
+    array = (np.arange(24).reshape(2, 3, 4) % 2).astype(dtype)
+    request = messages()["ModelInferRequest"].FromString(infer_request("m", 7, {"x": array}, ["y"]).SerializeToString())
+    back = unpack(request.inputs, request.raw_input_contents)["x"]
+    assert back.dtype == array.dtype
+    assert np.array_equal(back, array)
+    assert (request.id, request.model_name, request.outputs[0].name) == ("7", "m", "y")
+
+
+def test_strings_and_empty_tensors_survive():
+    tensors = {"s": np.array([["a", "héllo"], ["", "z"]], dtype=object), "none": np.zeros((0, 3), np.float32)}
+    request = infer_request("m", 0, tensors, [])
+    back = unpack(request.inputs, request.raw_input_contents)
+    assert back["s"].tolist() == tensors["s"].tolist()
+    assert back["none"].shape == (0, 3)
+
+
+def test_a_type_that_the_protocol_lacks_is_named():
+    with pytest.raises(PipelineError, match="tensor 'x': the Open Inference Protocol has no type for complex64"):
+        infer_request("m", 0, {"x": np.zeros(1, np.complex64)}, [])
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape", "raw", "message"),
+    [
+        ("FP32", [4], b"123", "3 bytes do not fill FP32"),
+        ("FP31", [1], b"1234", "unknown datatype 'FP31'"),
+        ("BYTES", [1], b"\xff\x00\x00\x00a", "runs past the end"),
+    ],
+)
+def test_damaged_contents_are_one_error(datatype, shape, raw, message):
+    response = messages()["ModelInferResponse"]()
+    response.outputs.add(name="y", datatype=datatype, shape=shape)
+    response.raw_output_contents.append(raw)
+    with pytest.raises(PipelineError, match=message):
+        unpack(response.outputs, response.raw_output_contents)
+
+
+def test_typed_contents_are_refused_with_the_reason():
+    response = messages()["ModelInferResponse"]()
+    response.outputs.add(name="y", datatype="FP32", shape=[1])
+    with pytest.raises(PipelineError, match="expected raw contents for 1 tensors, got 0"):
+        unpack(response.outputs, response.raw_output_contents)
+
+
+class Doubler:
+    inputs = ("x",)
+    outputs = ("y", "unused")
+    closed = False
+
+    def run(self, tensors):
+        if tensors["x"].size == 0:
+            raise ModelError("x is empty")
+        return {"y": tensors["x"] * 2, "unused": tensors["x"]}
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def served():
+    session = Doubler()
+    with StageServer({"stage_1": session}) as server, grpc.insecure_channel(server.address) as channel:
+        yield channel
+    assert session.closed
+
+
+def call(channel, method, request):
+    kinds = messages()
+    send = kinds[f"{method}Request"].SerializeToString
+    receive = kinds[f"{method}Response"].FromString
+    return channel.unary_unary(f"/{SERVICE}/{method}", send, receive)(request, timeout=10)
+
+
+def test_the_server_answers_what_was_asked_for(served):
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    answer = call(served, "ModelInfer", infer_request("stage_1", 3, {"x": x}, ["y"]))
+    made = unpack(answer.outputs, answer.raw_output_contents)
+    assert answer.id == "3"
+    assert list(made) == ["y"]
+    assert np.array_equal(made["y"], x * 2)
+
+
+def test_the_server_says_what_it_holds(served):
+    kinds = messages()
+    assert call(served, "ServerReady", kinds["ServerReadyRequest"]()).ready
+    assert call(served, "ServerLive", kinds["ServerLiveRequest"]()).live
+    assert call(served, "ModelReady", kinds["ModelReadyRequest"](name="stage_1")).ready
+    assert not call(served, "ModelReady", kinds["ModelReadyRequest"](name="stage_2")).ready
+    metadata = call(served, "ModelMetadata", kinds["ModelMetadataRequest"](name="stage_1"))
+    assert [tensor.name for tensor in metadata.inputs] == ["x"]
+
+
+def test_an_unknown_model_and_bad_input_fail_one_request_only(served):
+    x = np.ones(1, np.float32)
+    with pytest.raises(grpc.RpcError) as unknown:
+        call(served, "ModelInfer", infer_request("stage_9", 0, {"x": x}, ["y"]))
+    assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+    with pytest.raises(grpc.RpcError) as bad:
+        call(served, "ModelInfer", infer_request("stage_1", 0, {"x": x[:0]}, ["y"]))
+    assert bad.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "x is empty" in bad.value.details()
+    assert call(served, "ModelInfer", infer_request("stage_1", 1, {"x": x}, ["y"])).id == "1"
+
+
+def test_the_server_binds_to_loopback_and_says_when_a_port_is_taken(served):
+    with StageServer({}) as server:
+        assert server.address.startswith("127.0.0.1:")
+        with pytest.raises(PipelineError, match="is the port taken"):
+            StageServer({}, port=server.port)
+
+
+def test_pack_keeps_order():
+    response = messages()["ModelInferResponse"]()
+    pack(response.outputs, response.raw_output_contents, {"b": np.zeros(1), "a": np.ones(1)})
+    assert [tensor.name for tensor in response.outputs] == ["b", "a"]
