@@ -233,7 +233,7 @@ with open_pipeline(manifest, synthetic_fleet(3), emulation=Emulation(namespaces=
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
     """After Ctrl-C at once; of one that was killed itself, the next network removes what is left."""
-    command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parents[2])]
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parents[3])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "running\n"

@@ -12,7 +12,7 @@ from core.cmd.benchmarking import main
 from multiedge import __version__
 from tests.ianvs_jobs import prepare
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 IANVS = Path(sys.executable).with_name("ianvs")
 
 

@@ -13,7 +13,7 @@ from multiedge.ianvs.attach import attach, detach
 from tests.builders import ianvs_standin
 from tests.ianvs_jobs import prepare
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 JOB = "plain/benchmarkingjob.yaml"
 
 

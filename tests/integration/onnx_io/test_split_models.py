@@ -19,7 +19,7 @@ from tests.builders import models
 from tests.builders.onnx_traps import noise, parsed
 from tests.builders.parts import plan_of, random_boundaries, spans
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 REAL = (models.deit_tiny, models.minilm, models.efficientnet_lite0, models.resnet50, models.vit_b16)
 WIDE = 16384
 """A square matrix of this width in single precision takes 1 GiB."""

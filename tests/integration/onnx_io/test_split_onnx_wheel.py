@@ -19,7 +19,7 @@ from multiedge.onnx_io import random_inputs, read_graph
 from tests.builders.parts import random_boundaries, split_at, with_random_weights
 
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "cutting.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "cutting.md"
 FOLDERS = ("light", "simple", "pytorch-converted", "pytorch-operator")
 ONE_NODE = "refused: a single node"
 NOT_RUN = "not run: onnxruntime refuses the whole model"

@@ -71,7 +71,7 @@ def test_a_worker_that_was_killed_leaves_nothing(tmp_path: Path, transport: str)
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
-    command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parents[2])]
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parents[3])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
         assert run.stdout is not None
         directory, *pids = run.stdout.readline().split()
