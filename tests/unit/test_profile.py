@@ -8,27 +8,22 @@ import pytest
 
 from multiedge.errors import ProfileError
 from multiedge.fleet import Device, Fleet
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.graph import Node
 from multiedge.profile import Profile
 from profilers.engine.summary import costliest_nodes, costliest_operators, headline, summary, warnings
 from profilers.static import StaticProfiler
+from tests.builders.graphs import graph_of
 
 
 @pytest.fixture
 def profile() -> Profile:
     """Two products that share a weight, and a node between them."""
-    names = ("x", "a", "b", "y")
-    graph = Graph(
-        "shared",
-        (
-            Node("up", "MatMul", ("x", "w"), ("a",)),
-            Node("act", "Relu", ("a",), ("b",)),
-            Node("again", "MatMul", ("b", "w"), ("y",)),
-        ),
-        ("x",),
-        ("y",),
-        {name: Tensor(name, "float32", (64, 64), 16384) for name in names},
-        {"w": Tensor("w", "float32", (64, 64), 16384)},
+    graph = graph_of(
+        Node("up", "MatMul", ("x", "w"), ("a",)),
+        Node("act", "Relu", ("a",), ("b",)),
+        Node("again", "MatMul", ("b", "w"), ("y",)),
+        tensors=(64, 64),
+        parameters={"w": (64, 64)},
     )
     return StaticProfiler().profile(graph, Fleet((Device("d", speed=1.0),)))
 

@@ -18,6 +18,7 @@ from partitioners.manual import Manual
 from partitioners.memory_matching import MemoryMatching
 from partitioners.random import Random
 from partitioners.single import Single
+from tests.builders.fleets import with_device, with_devices
 
 BASELINES = ["single", "memory_matching", "equal_parameters", "equal_flops", "random"]
 
@@ -44,11 +45,8 @@ def test_every_baseline_covers_each_node_once(name, profile, fleet):
 def test_every_baseline_respects_memory_to_the_byte(name, profile, fleet):
     free = PARTITIONERS.load(name)().plan(profile, fleet)
     stage, expected = free.stages[0], free.estimate.stages[0]
-    tight = tuple(
-        replace(device, memory_bytes=expected.memory_bytes - 1) if device.name == stage.device else device
-        for device in fleet.devices
-    )
-    plan = PARTITIONERS.load(name)().plan(profile, replace(fleet, devices=tight))
+    tight = with_device(fleet, stage.device, memory_bytes=expected.memory_bytes - 1)
+    plan = PARTITIONERS.load(name)().plan(profile, tight)
     assert plan.stages != free.stages
 
 
@@ -76,15 +74,13 @@ def test_memory_matching_gives_the_larger_memory_the_larger_part(profile, fleet)
 
 
 def test_memory_matching_says_by_how_much_memory_falls_short(profile, fleet):
-    small = replace(fleet, devices=tuple(replace(device, memory_bytes=1 << 20) for device in fleet.devices))
+    small = with_devices(fleet, memory_bytes=1 << 20)
     with pytest.raises(InfeasibleError, match="times the memory on each would do") as caught:
         MemoryMatching().plan(profile, small)
     factor = float(str(caught.value).split("; ")[1].split()[0])
-    grown = [replace(device, memory_bytes=int(device.memory_bytes * factor * 1.001)) for device in small.devices]
-    shrunk = [replace(device, memory_bytes=int(device.memory_bytes * factor * 0.99)) for device in small.devices]
-    assert MemoryMatching().plan(profile, replace(small, devices=tuple(grown))).stages
+    assert MemoryMatching().plan(profile, with_devices(small, memory_bytes=int((1 << 20) * factor * 1.001))).stages
     with pytest.raises(InfeasibleError):
-        MemoryMatching().plan(profile, replace(small, devices=tuple(shrunk)))
+        MemoryMatching().plan(profile, with_devices(small, memory_bytes=int((1 << 20) * factor * 0.99)))
 
 
 def test_equal_splits_equalise_what_they_are_named_after(profile, fleet):
@@ -98,11 +94,7 @@ def test_single_takes_the_best_device_that_can_hold_the_model(profile, fleet):
     best = Single().plan(profile, fleet)
     assert best.value == min(profile.seconds_on(name).sum() for name in fleet.names)
     device = fleet.device(best.stages[0].device)
-    full = replace(
-        fleet,
-        devices=tuple(replace(other, memory_bytes=1024) if other is device else other for other in fleet.devices),
-    )
-    second = Single().plan(profile, full)
+    second = Single().plan(profile, with_device(fleet, device.name, memory_bytes=1024))
     assert second.stages[0].device != device.name
     assert "MiB more" in second.left_out[device.name]
 

@@ -1,32 +1,23 @@
-import numpy as np
 import pytest
 
 from multiedge.errors import ConfigError, InfeasibleError
-from multiedge.fleet import Device, Fleet, Link
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.fleet import Fleet, Link
 from multiedge.profile import Profile
 from partitioners.branches import Branches
 from partitioners.latency import Latency
+from tests.builders.fleets import fleet_of
+from tests.builders.graphs import fork_graph
+from tests.builders.profiles import profile_of
 
 
 def fork(branches: int = 2, length: int = 3) -> Profile:
     """A head, `branches` chains of `length` nodes of one second, and a join; head and join take 0.1 s."""
-    nodes = [Node("head", "Op", ("x",), ("h",))]
-    for branch in range(branches):
-        reads = "h"
-        for step in range(length):
-            nodes.append(Node(f"b{branch}.{step}", "Op", (reads,), (f"t{branch}.{step}",)))
-            reads = f"t{branch}.{step}"
-    nodes.append(Node("join", "Op", tuple(f"t{branch}.{length - 1}" for branch in range(branches)), ("y",)))
-    names = ["x", *(name for node in nodes for name in node.writes)]
-    graph = Graph("fork", tuple(nodes), ("x",), ("y",), {name: Tensor(name, nbytes=10) for name in names})
-    times = np.array([0.1, *[1.0] * (branches * length), 0.1])
-    return Profile(graph, np.zeros(len(nodes), np.int64), np.zeros(len(nodes)), dict.fromkeys("pqr", times))
+    times = [0.1, *[1.0] * (branches * length), 0.1]
+    return profile_of(fork_graph(branches, length), dict.fromkeys("pqr", times))
 
 
 def fleet(*names: str, memory_bytes: int = 1 << 40) -> Fleet:
-    pairs = {(a, b): Link(100.0) for a in names for b in names if a < b}
-    return Fleet(tuple(Device(name, memory_bytes=memory_bytes) for name in names), pairs)
+    return fleet_of(*names, links=Link(100.0), memory_bytes=memory_bytes)
 
 
 def test_two_branches_run_at_the_same_time() -> None:
@@ -44,8 +35,7 @@ def test_three_branches_on_three_devices() -> None:
 
 
 def test_a_slow_link_keeps_the_request_on_one_device() -> None:
-    slow = Fleet((Device("p"), Device("q")), {("p", "q"): Link(1.0)})
-    plan = Branches().plan(fork(), slow)
+    plan = Branches().plan(fork(), fleet_of("p", "q", links=Link(1.0)))
     assert plan.value == pytest.approx(6.2)
     assert len(plan.stages) == 1
 

@@ -5,7 +5,7 @@ import pytest
 
 from multiedge.errors import ConfigError, InfeasibleError, ProfileError
 from multiedge.fleet import Device, Fleet, Link
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.graph import Node
 from multiedge.plan import CALLER
 from multiedge.profile import Profile
 from partitioners.engine.dag import build_dag
@@ -13,16 +13,14 @@ from partitioners.engine.dag_search import ChainCutter, topological_orders
 from partitioners.engine.load_bound import load_bound, weighted_bound
 from partitioners.exact import Exact, distinct_orders
 from partitioners.throughput import Throughput
+from tests.builders.graphs import graph_of
+from tests.builders.profiles import profile_of
 
 
 def fork(seconds: list[float], **by_device: float) -> Profile:
     """head, two branches of two nodes that alternate in the file's order, and a join; device x is `by_device[x]` slower."""
-    reads = [("x",), ("t0",), ("t0",), ("t1",), ("t2",), ("t3", "t4")]
-    nodes = tuple(Node(f"n{i}", "Op", read, (f"t{i}",)) for i, read in enumerate(reads))
-    tensors = {name: Tensor(name, nbytes=100) for name in ("x", *(f"t{i}" for i in range(6)))}
-    graph = Graph("fork", nodes, ("x",), ("t5",), tensors)
-    times = np.array(seconds)
-    return Profile(graph, np.zeros(6, np.int64), np.zeros(6), {name: times * factor for name, factor in by_device.items()})
+    graph = graph_of("t0: x", "t1: t0", "t2: t0", "t3: t1", "t4: t2", "t5: t3 t4", tensors=100)
+    return profile_of(graph, {name: [factor * each for each in seconds] for name, factor in by_device.items()})
 
 
 def test_a_branch_on_a_device_of_its_own_beats_every_cut_of_the_order() -> None:
@@ -65,10 +63,8 @@ def test_bad_options_are_errors(options: dict[str, float]) -> None:
 
 def test_a_constant_joins_its_only_reader() -> None:
     nodes = (Node("c", "Constant", (), ("k",)), Node("a", "Op", ("x",), ("t",)), Node("b", "Op", ("t", "k"), ("y",)))
-    tensors = {name: Tensor(name, nbytes=8) for name in "xtky"}
-    graph = Graph("m", nodes, ("x",), ("y",), tensors)
     fleet = Fleet((Device("p"),))
-    idle = Profile(graph, np.zeros(3, np.int64), np.zeros(3), {"p": np.array([0.0, 1.0, 1.0])})
+    idle = profile_of(graph_of(*nodes, tensors=8), {"p": [0.0, 1.0, 1.0]})
     busy = idle.with_seconds("p", np.array([0.01, 1.0, 1.0]), "by hand")
     assert build_dag(idle, fleet).members == ((1,), (0, 2))
     assert build_dag(busy, fleet).members == ((0,), (1,), (2,))
@@ -127,10 +123,7 @@ def test_what_is_fused_is_one_group_and_groups_stay_in_order() -> None:
 
 
 def test_fused_tensors_that_tie_an_impossible_knot_are_refused() -> None:
-    reads = [("x",), ("t0",), ("t0", "t1")]
-    nodes = tuple(Node(f"n{i}", "Op", read, (f"t{i}", f"u{i}")) for i, read in enumerate(reads))
-    nodes = (*nodes, Node("last", "Op", ("u0", "t2"), ("y",)))
-    graph = Graph("knot", nodes, ("x",), ("y",), {"x": Tensor("x", nbytes=1)})
-    profile = Profile(graph, np.zeros(4, np.int64), np.zeros(4), {"p": np.ones(4)}, fused=frozenset({"u0"}))
+    graph = graph_of("t0 u0: x", "t1: t0", "t2: t0 t1", "y: u0 t2")
+    profile = profile_of(graph, {"p": 1.0}, fused={"u0"})
     with pytest.raises(ProfileError, match="tie nodes together that others must run between"):
         build_dag(profile, Fleet((Device("p"),)))

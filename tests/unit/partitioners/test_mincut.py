@@ -1,26 +1,21 @@
-import numpy as np
 import pytest
 
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Device, Fleet, Link
-from multiedge.graph import Graph, Node, Tensor
 from multiedge.profile import Profile
 from partitioners.mincut import MinCut
+from tests.builders.fleets import fleet_of
+from tests.builders.graphs import chain_graph
+from tests.builders.profiles import profile_of
 
 
 def chain(phone: list[float], cloud: list[float], sizes: list[int]) -> Profile:
     """n0 -> n1 -> ...; `sizes` are the bytes of the input and of what each node makes."""
-    count = len(phone)
-    nodes = tuple(Node(f"n{i}", "Op", (f"t{i}",), (f"t{i + 1}",)) for i in range(count))
-    tensors = {f"t{i}": Tensor(f"t{i}", nbytes=size) for i, size in enumerate(sizes)}
-    graph = Graph("chain", nodes, ("t0",), (f"t{count}",), tensors)
-    seconds = {"phone": np.array(phone), "cloud": np.array(cloud)}
-    return Profile(graph, np.zeros(count, np.int64), np.zeros(count), seconds)
+    return profile_of(chain_graph(len(phone), sizes=sizes), {"phone": phone, "cloud": cloud})
 
 
 def fleet(rate: float, memory_bytes: int = 1 << 40) -> Fleet:
-    devices = (Device("phone", memory_bytes=memory_bytes), Device("cloud", memory_bytes=memory_bytes))
-    return Fleet(devices, {("phone", "cloud"): Link(rate)}, source="phone")
+    return fleet_of("phone", "cloud", links=Link(rate), source="phone", memory_bytes=memory_bytes)
 
 
 PROFILE = chain([1, 4, 4], [0.1, 0.4, 0.4], [100, 10, 10, 1])

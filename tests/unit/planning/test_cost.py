@@ -4,37 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from multiedge.fleet import Device, Fleet, Link, Power
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.graph import Node
 from multiedge.plan import CALLER, Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.planning import cost
 from multiedge.profile import Profile
-
-
-def tensor(name: str, nbytes: int) -> Tensor:
-    return Tensor(name, "uint8", (nbytes,), nbytes)
+from tests.builders.fleets import with_device
+from tests.builders.graphs import graph_of
+from tests.builders.profiles import profile_of
 
 
 @pytest.fixture
 def profile() -> Profile:
     """x(10) -> A -> a(100) -> B -> b(50) -> C -> c(5), C reads a again; A and C share parameter w(1000), B has v(300)."""
-    graph = Graph(
-        "three",
-        (
-            Node("A", "Op", ("x", "w"), ("a",)),
-            Node("B", "Op", ("a", "v"), ("b",)),
-            Node("C", "Op", ("b", "a", "w"), ("c",)),
-        ),
-        ("x",),
-        ("c",),
-        {name: tensor(name, size) for name, size in {"x": 10, "a": 100, "b": 50, "c": 5}.items()},
-        {"w": tensor("w", 1000), "v": tensor("v", 300)},
+    graph = graph_of(
+        Node("A", "Op", ("x", "w"), ("a",)),
+        Node("B", "Op", ("a", "v"), ("b",)),
+        Node("C", "Op", ("b", "a", "w"), ("c",)),
+        tensors={"x": 10, "a": 100, "b": 50, "c": 5},
+        parameters={"w": 1000, "v": 300},
     )
-    seconds = {"fast": np.array([1.0, 2.0, 3.0]), "slow": np.array([2.0, 4.0, 6.0]), "twin": np.array([2.0, 4.0, 6.0])}
-    return Profile(graph, np.zeros(3, dtype=np.int64), np.zeros(3), seconds, overhead_s={"slow": 0.5})
+    seconds = {"fast": [1.0, 2.0, 3.0], "slow": [2.0, 4.0, 6.0], "twin": [2.0, 4.0, 6.0]}
+    return profile_of(graph, seconds, overhead_s={"slow": 0.5})
 
 
 @pytest.fixture
@@ -68,7 +61,7 @@ def test_energy_counts_idling_for_the_whole_item_and_bytes_sent(profile, fleet):
 
 
 def test_energy_is_unknown_where_a_device_in_use_declares_no_watts(profile, fleet):
-    silent = replace(fleet, devices=(replace(fleet.devices[0], power=None), *fleet.devices[1:]))
+    silent = with_device(fleet, "fast", power=None)
     assert cost.estimate(profile, silent, *relay(profile, Stage.span("fast", 0, 3))).energy_j is None
     assert cost.estimate(profile, silent, *relay(profile, Stage.span("slow", 0, 3))).energy_j is not None
 
@@ -84,7 +77,7 @@ def test_memory_is_shared_parameters_once_plus_peak_plus_buffers(profile, fleet)
 
 
 def test_memory_adds_the_runtime_once_per_device(profile, fleet):
-    roomy = replace(fleet, devices=(replace(fleet.devices[0], runtime_bytes=777), *fleet.devices[1:]))
+    roomy = with_device(fleet, "fast", runtime_bytes=777)
     stages = (Stage.span("fast", 0, 1), Stage.span("slow", 1, 2), Stage.span("fast", 2, 3))
     moves = direct_transfers(profile.graph, stages)
     separate = [
@@ -135,7 +128,7 @@ def test_violations_lists_everything_at_once(profile, fleet):
 
 
 def test_violations_tells_memory_needed_and_there(profile, fleet):
-    tight = replace(fleet, devices=(replace(fleet.devices[0], memory_bytes=1469), *fleet.devices[1:]))
+    tight = with_device(fleet, "fast", memory_bytes=1469)
     assert cost.violations(profile, tight, *relay(profile, Stage.span("fast", 0, 3))) == [
         "device 'fast' needs 1.4 KiB and has 1.4 KiB; 1 B more would do"
     ]

@@ -10,33 +10,25 @@ import pytest
 
 from multiedge.errors import ProfileError
 from multiedge.fleet import Device, Fleet
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.graph import Graph, Tensor
 from multiedge.plan import Plan, Stage
 from multiedge.profile import Profile
 from partitioners.engine.contract import contiguous_plan
 from profilers.measured import host_name
 from profilers.segments import refine, rescale, segment_key
+from tests.builders.graphs import chain_graph
+from tests.builders.profiles import profile_of
 
 COUNT = 8
 FLEET = Fleet((Device("a", speed=1.0), Device("b", speed=0.5)))
 
 
-def chain() -> Graph:
-    names = [f"t{i}" for i in range(COUNT + 1)]
-    nodes = tuple(Node(f"n{i}", "Relu", (names[i],), (names[i + 1],)) for i in range(COUNT))
-    return Graph("chain", nodes, ("t0",), (names[-1],), {n: Tensor(n, "float32", (4,), 16) for n in names}, model_hash="h")
+GRAPH = chain_graph(COUNT, sizes=(4,), op_type="Relu", model_hash="h")
 
 
 @pytest.fixture
 def profile() -> Profile:
-    ones, zeros = np.ones(COUNT), np.zeros(COUNT)
-    return Profile(
-        chain(),
-        zeros.astype(np.int64),
-        zeros,
-        seconds={host_name(1): ones, "a": ones.copy(), "b": 2 * ones},
-        overhead_s={host_name(1): 0.0},
-    )
+    return profile_of(GRAPH, {host_name(1): 1.0, "a": 1.0, "b": 2.0}, overhead_s={host_name(1): 0.0})
 
 
 class BestCut:
@@ -109,7 +101,7 @@ def test_a_static_profile_is_refused(profile: Profile) -> None:
 
 
 def test_the_key_holds_all_that_matters() -> None:
-    graph, stage = chain(), Stage.span("a", 0, 3)
+    graph, stage = GRAPH, Stage.span("a", 0, 3)
     key = segment_key(graph, stage, 1)
     assert key == segment_key(graph, replace(stage, device="b"), 1)
     wider = {**graph.tensors, "t0": Tensor("t0", "float32", (8,), 32)}

@@ -7,11 +7,12 @@ import pytest
 
 from multiedge.errors import ProfileError
 from multiedge.fleet import Device, Fleet
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.graph import Graph, Node
 from profilers import PROFILERS
 from profilers.engine.macs import count_work
 from profilers.engine.roofline import REFERENCE, Capability, capability_of, scaled
 from profilers.static import StaticProfiler
+from tests.builders.graphs import graph_of
 
 BASE = Capability(1e9, 1e9, 1e-6, 2e9, "test machine")
 
@@ -19,15 +20,8 @@ BASE = Capability(1e9, 1e9, 1e-6, 2e9, "test machine")
 @pytest.fixture
 def graph() -> Graph:
     """A heavy product and a node that only moves data."""
-    tensors = {name: Tensor(name, "float32", (1024, 1024), 4 << 20) for name in ("x", "h", "y")}
-    return Graph(
-        name="pair",
-        nodes=(Node("product", "MatMul", ("x", "w"), ("h",)), Node("turn", "Transpose", ("h",), ("y",))),
-        inputs=("x",),
-        outputs=("y",),
-        tensors=tensors,
-        parameters={"w": Tensor("w", "float32", (1024, 1024), 4 << 20)},
-    )
+    product, turn = Node("product", "MatMul", ("x", "w"), ("h",)), Node("turn", "Transpose", ("h",), ("y",))
+    return graph_of(product, turn, tensors=(1024, 1024), parameters={"w": (1024, 1024)})
 
 
 def seconds(graph: Graph, *devices: Device) -> dict[str, np.ndarray]:

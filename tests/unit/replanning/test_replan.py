@@ -1,37 +1,30 @@
 from dataclasses import replace
 from time import perf_counter
 
-import numpy as np
 import pytest
 
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet, Link
-from multiedge.graph import Graph, Node, Tensor
 from multiedge.plan import Plan
 from multiedge.planning import cost
 from multiedge.planning.loading import bytes_to_load
 from multiedge.profile import Profile
 from multiedge.replanning.replan import replan
 from partitioners.throughput import Throughput
+from tests.builders.fleets import fleet_of, with_device, with_devices
+from tests.builders.graphs import chain_graph
+from tests.builders.profiles import profile_of
 
 MIB = 1 << 20
 
 
-def model(count: int = 12) -> Graph:
-    nodes = tuple(Node(f"n{i}", "Op", (f"t{i}", f"w{i}"), (f"t{i + 1}",)) for i in range(count))
-    tensors = {f"t{i}": Tensor(f"t{i}", nbytes=1000) for i in range(count + 1)}
-    weights = {f"w{i}": Tensor(f"w{i}", nbytes=MIB) for i in range(count)}
-    return Graph("chain", nodes, ("t0",), (f"t{count}",), tensors, weights)
+def profile_on(fleet: Fleet, count: int = 12) -> Profile:
+    graph = chain_graph(count, sizes=1000, weight_bytes=MIB)
+    return profile_of(graph, {device.name: 0.01 / (device.speed or 1.0) for device in fleet.devices})
 
 
-def profile_of(fleet: Fleet, count: int = 12) -> Profile:
-    zeros = np.zeros(count)
-    seconds = {device.name: np.full(count, 0.01) / (device.speed or 1.0) for device in fleet.devices}
-    return Profile(model(count), zeros.astype(np.int64), zeros, seconds)
-
-
-FLEET = Fleet(tuple(Device(name, speed=1.0, bandwidth_bytes_per_s=1e6) for name in "abcd"))
-PROFILE = profile_of(FLEET)
+FLEET = fleet_of(*"abcd", speed=1.0, bandwidth_bytes_per_s=1e6)
+PROFILE = profile_on(FLEET)
 RUNNING: Plan = Throughput().plan(PROFILE, FLEET.without("d"))
 
 
@@ -95,12 +88,10 @@ def test_a_slower_link_moves_the_cut() -> None:
 
 def test_a_device_with_a_low_battery_takes_no_part() -> None:
     name = RUNNING.stages[0].device
-    devices = tuple(replace(d, battery_j=5.0) if d.name == name else d for d in FLEET.devices)
-    again = replan(RUNNING, PROFILE, replace(FLEET, devices=devices), low_battery_j=10.0)
+    again = replan(RUNNING, PROFILE, with_device(FLEET, name, battery_j=5.0), low_battery_j=10.0)
     assert name not in {stage.device for stage in again.plan.stages}
-    flat = replace(FLEET, devices=tuple(replace(d, battery_j=0.0) for d in FLEET.devices))
     with pytest.raises(ConfigError, match="every device's battery"):
-        replan(RUNNING, PROFILE, flat)
+        replan(RUNNING, PROFILE, with_devices(FLEET, battery_j=0.0))
 
 
 def test_nothing_fits_is_an_error() -> None:
@@ -117,7 +108,7 @@ def test_moved_bytes_count_parameters_that_are_new_to_a_device() -> None:
 
 def test_five_hundred_nodes_on_eight_devices_take_less_than_a_second() -> None:
     fleet = Fleet(tuple(Device(f"d{i}", speed=1.0 + 0.3 * i, bandwidth_bytes_per_s=1e7) for i in range(8)))
-    profile = profile_of(fleet, 500)
+    profile = profile_on(fleet, 500)
     running = Throughput().plan(profile, fleet)
     start = perf_counter()
     again = replan(running, profile, fleet.without(running.stages[3].device))

@@ -2,46 +2,27 @@ from dataclasses import replace
 from itertools import pairwise
 from time import perf_counter
 
-import numpy as np
 import pytest
 
 from multiedge.errors import ConfigError, PlanError
 from multiedge.fleet import Device, Fleet, Link, Power
-from multiedge.graph import Graph, Node, Tensor
 from multiedge.measurements import Measurements
-from multiedge.plan import Plan, Stage, direct_transfers, relay_transfers
-from multiedge.planning import cost
-from multiedge.profile import Profile
+from multiedge.plan import Stage
 from multiedge.replanning.replan import replan
 from multiedge.simulation.simulate import Load, simulate
 from multiedge.trace import DeviceEvent, LinkEvent, Trace, tunnel
+from tests.builders.fleets import fleet_of
+from tests.builders.graphs import chain_graph, fork_graph
+from tests.builders.plans import direct_plan, relay_plan
+from tests.builders.profiles import profile_of
 
-
-def chain(count: int, nbytes: int = 100) -> Graph:
-    nodes = tuple(Node(f"n{i}", "Op", (f"t{i}", f"w{i}"), (f"t{i + 1}",)) for i in range(count))
-    tensors = {f"t{i}": Tensor(f"t{i}", nbytes=nbytes) for i in range(count + 1)}
-    weights = {f"w{i}": Tensor(f"w{i}", nbytes=1000) for i in range(count)}
-    return Graph("chain", nodes, ("t0",), (f"t{count}",), tensors, weights)
-
-
-def profile_of(graph: Graph, **seconds: float) -> Profile:
-    zeros = np.zeros(len(graph.nodes))
-    times = {name: zeros + value for name, value in seconds.items()}
-    return Profile(graph, zeros.astype(np.int64), zeros, times, overhead_s={next(iter(seconds)): 0.5})
-
-
-PROFILE = profile_of(chain(4), a=1.0, b=2.0, c=1.0)
+PROFILE = profile_of(chain_graph(4, sizes=100, weight_bytes=1000), {"a": 1.0, "b": 2.0, "c": 1.0}, overhead_s={"a": 0.5})
 FLEET = Fleet(
     (Device("a", power=Power(1.0, 5.0)), Device("b"), Device("c")), {("a", "b"): Link(50.0, latency_s=3.0)}, source="a"
 )
 
 
-def plan_of(profile: Profile, fleet: Fleet, *stages: Stage) -> Plan:
-    moves = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
-    return cost.make_plan("manual", "throughput", profile, fleet, stages, moves)
-
-
-PLAN = plan_of(PROFILE, FLEET, Stage.span("a", 0, 2), Stage.span("b", 2, 4))
+PLAN = relay_plan(PROFILE, FLEET, Stage.span("a", 0, 2), Stage.span("b", 2, 4))
 
 
 def rate(found: Measurements) -> float:
@@ -62,21 +43,16 @@ def test_the_steady_rate_is_the_bound_of_the_estimate() -> None:
 
 def test_a_link_can_be_the_bottleneck_and_latency_is_not() -> None:
     slow = replace(FLEET, links={("a", "b"): Link(5.0, latency_s=1000.0)})
-    plan = plan_of(PROFILE, slow, *PLAN.stages)
+    plan = relay_plan(PROFILE, slow, *PLAN.stages)
     assert plan.estimate.bottleneck == "link 'a' -> 'b'"
     found = simulate(plan, PROFILE, slow, load=Load(items=300, warmup=200))
     assert rate(found) == pytest.approx(plan.estimate.fps_bound, rel=1e-6)
 
 
 def test_branches_and_replicas_reach_their_bound() -> None:
-    nodes = (Node("h", "Op", ("x",), ("h",)), Node("p", "Op", ("h",), ("p",)), Node("q", "Op", ("h",), ("q",)))
-    graph = Graph(
-        "fork", (*nodes, Node("j", "Op", ("p", "q"), ("y",))), ("x",), ("y",), {n: Tensor(n, nbytes=9) for n in "xhpqy"}
-    )
-    profile = profile_of(graph, a=1.0, b=3.0, c=3.0)
-    fleet = Fleet((Device("a"), Device("b"), Device("c")))
-    stages = (Stage("a", (0,)), Stage("b", (1,), ("c",)), Stage("a", (2, 3)))
-    plan = cost.make_plan("manual", "throughput", profile, fleet, stages, direct_transfers(graph, stages))
+    profile = profile_of(fork_graph(nbytes=9), {"a": 1.0, "b": 3.0, "c": 3.0}, overhead_s={"a": 0.5})
+    fleet = fleet_of("a", "b", "c")
+    plan = direct_plan(profile, fleet, Stage("a", (0,)), Stage("b", (1,), ("c",)), Stage("a", (2, 3)))
     found = simulate(plan, profile, fleet, load=Load(items=400, warmup=100))
     assert rate(found) == pytest.approx(plan.estimate.fps_bound, rel=1e-6)
     assert {event.device for event in found.events if event.stage == 1} == {"b", "c"}
@@ -133,7 +109,7 @@ def test_a_tunnel_holds_messages_and_costs_its_length_at_most() -> None:
 
 def test_a_slower_link_takes_the_rest_of_the_message_at_its_new_rate() -> None:
     fleet = replace(FLEET, links={("a", "b"): Link(50.0)})
-    plan = plan_of(PROFILE, fleet, *PLAN.stages)
+    plan = relay_plan(PROFILE, fleet, *PLAN.stages)
     found = simulate(plan, PROFILE, fleet, Trace((LinkEvent(3.5, ("a", "b"), bandwidth_bytes_per_s=10.0),)), Load(items=1))
     sent = next(event for event in found.events if event.kind == "transfer" and event.peer == "b")
     assert (sent.start_s, sent.stop_s) == pytest.approx((2.5, 3.5 + 50 / 10))
@@ -155,7 +131,7 @@ def test_the_adaptive_fleet_goes_on_where_the_static_one_stops() -> None:
 def test_loading_the_new_plan_takes_time() -> None:
     fleet = replace(FLEET, links={("a", "b"): Link(50.0), ("a", "c"): Link(100.0), ("b", "c"): Link(100.0)})
     trace = Trace((DeviceEvent(20.0, "b", "leave"),))
-    found = simulate(plan_of(PROFILE, fleet, *PLAN.stages), PROFILE, fleet, trace, Load(items=30), replanner=replan)
+    found = simulate(relay_plan(PROFILE, fleet, *PLAN.stages), PROFILE, fleet, trace, Load(items=30), replanner=replan)
     loads = [event for event in found.events if event.kind == "load"]
     assert loads
     for event in loads:
@@ -181,13 +157,10 @@ def test_what_cannot_be_simulated_is_an_error() -> None:
 
 
 def test_a_thousand_devices_and_ten_thousand_nodes_take_seconds() -> None:
-    graph = chain(10_000)
     names = [f"d{i}" for i in range(1000)]
-    zeros = np.zeros(10_000)
-    times = zeros + 0.01
-    profile = Profile(graph, zeros.astype(np.int64), zeros, dict.fromkeys(names, times))
-    fleet = Fleet(tuple(Device(name, bandwidth_bytes_per_s=1e6) for name in names))
-    plan = plan_of(profile, fleet, *(Stage.span(name, 10 * i, 10 * i + 10) for i, name in enumerate(names)))
+    profile = profile_of(chain_graph(10_000, sizes=100, weight_bytes=1000), dict.fromkeys(names, 0.01))
+    fleet = fleet_of(*names, bandwidth_bytes_per_s=1e6)
+    plan = relay_plan(profile, fleet, *(Stage.span(name, 10 * i, 10 * i + 10) for i, name in enumerate(names)))
     trace = Trace(tuple(DeviceEvent(i * 0.5, names[i], "speed", 0.5) for i in range(100)))
     start = perf_counter()
     found = simulate(plan, profile, fleet, trace, Load(items=50))

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.graph import Node
 from profilers.engine.fusion import NO_OWNER, OptimisedNode, depends_on_inputs, fused_tensors, owners, spread
-
-
-def graph_of(*nodes: Node, inputs: tuple[str, ...] = ("x",)) -> Graph:
-    tensors = {name: Tensor(name) for node in nodes for name in (*node.reads, *node.writes)}
-    return Graph("g", nodes, inputs, nodes[-1].writes, tensors)
-
+from tests.builders.graphs import graph_of
 
 CHAIN = graph_of(
     Node("conv", "Conv", ("x",), ("a",)),

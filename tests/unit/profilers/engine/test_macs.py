@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.graph import Graph, Node
 from profilers.engine.macs import count_work, product_macs
 from profilers.engine.rules import RULES
+from tests.builders.graphs import graph_of
 
 
-def graph_of(node: Node, shapes: dict[str, tuple[int | str, ...] | None], parameters: tuple[str, ...] = ()) -> Graph:
+def model_of(node: Node, shapes: dict[str, tuple[int | str, ...] | None], parameters: tuple[str, ...] = ()) -> Graph:
     """A model of one node, float32 throughout."""
-
-    def tensor(name: str) -> Tensor:
-        shape = shapes[name]
-        if shape is None or any(isinstance(dim, str) for dim in shape):
-            return Tensor(name, "float32", shape)
-        size = 4
-        for dim in shape:
-            size *= int(dim)
-        return Tensor(name, "float32", shape, size)
-
-    return Graph(
-        name="one",
-        nodes=(node,),
-        inputs=tuple(name for name in node.reads if name not in parameters),
-        outputs=node.writes,
-        tensors={name: tensor(name) for name in shapes if name not in parameters},
-        parameters={name: tensor(name) for name in parameters},
-    )
+    inputs = tuple(name for name in node.reads if name not in parameters)
+    return graph_of(node, inputs=inputs, tensors=shapes, parameters={name: shapes[name] for name in parameters})
 
 
 CASES = {
@@ -99,7 +84,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_macs_agree_with_hand_calculation(case: str) -> None:
     node, shapes, expected = CASES[case]
-    work = count_work(graph_of(node, shapes))
+    work = count_work(model_of(node, shapes))
     assert work.uncounted == ()
     assert work.macs.tolist() == [expected]
     assert work.flops[0] >= 2 * expected
@@ -119,25 +104,25 @@ def test_macs_agree_with_hand_calculation(case: str) -> None:
     ],
 )
 def test_flops_of_operators_without_products(op_type: str, attributes: dict, expected: int) -> None:
-    graph = graph_of(Node("n", op_type, ("x",), ("y",), attributes=attributes), {"x": (1, 6, 4, 4), "y": (1, 6, 4, 4)})
+    graph = model_of(Node("n", op_type, ("x",), ("y",), attributes=attributes), {"x": (1, 6, 4, 4), "y": (1, 6, 4, 4)})
     work = count_work(graph)
     assert (work.macs[0], work.flops[0], work.uncounted) == (0, expected, ())
 
 
 def test_bias_counts_as_additions() -> None:
-    without = graph_of(Node("n", "Conv", ("x", "w"), ("y",)), {"x": (1, 1, 4, 4), "w": (2, 1, 1, 1), "y": (1, 2, 4, 4)})
+    without = model_of(Node("n", "Conv", ("x", "w"), ("y",)), {"x": (1, 1, 4, 4), "w": (2, 1, 1, 1), "y": (1, 2, 4, 4)})
     shapes = {"x": (1, 1, 4, 4), "w": (2, 1, 1, 1), "b": (2,), "y": (1, 2, 4, 4)}
-    with_bias = graph_of(Node("n", "Conv", ("x", "w", "b"), ("y",)), shapes)
+    with_bias = model_of(Node("n", "Conv", ("x", "w", "b"), ("y",)), shapes)
     assert count_work(with_bias).flops[0] - count_work(without).flops[0] == 32
 
 
 def test_unknown_operators_are_listed_with_their_domain() -> None:
-    work = count_work(graph_of(Node("n", "Wavelet", ("x",), ("y",), "acme"), {"x": (4,), "y": (4,)}))
+    work = count_work(model_of(Node("n", "Wavelet", ("x",), ("y",), "acme"), {"x": (4,), "y": (4,)}))
     assert work.uncounted == ("operator acme.Wavelet (1 node)",)
 
 
 def test_a_standard_name_of_a_foreign_domain_is_not_taken_for_the_standard_operator() -> None:
-    work = count_work(graph_of(Node("n", "Relu", ("x",), ("y",), "acme"), {"x": (4,), "y": (4,)}))
+    work = count_work(model_of(Node("n", "Relu", ("x",), ("y",), "acme"), {"x": (4,), "y": (4,)}))
     assert work.uncounted == ("operator acme.Relu (1 node)",)
 
 
@@ -147,31 +132,31 @@ def test_data_dependent_work_is_uncounted(op_type: str) -> None:
 
 
 def test_unknown_shapes_are_listed_by_tensor() -> None:
-    graph = graph_of(Node("n", "Add", ("x", "x"), ("y",)), {"x": ("batch", 4), "y": ("batch", 4)})
+    graph = model_of(Node("n", "Add", ("x", "x"), ("y",)), {"x": ("batch", 4), "y": ("batch", 4)})
     assert count_work(graph).uncounted == ("tensor 'y' (no static shape)",)
 
 
 def test_an_operator_in_unusual_form_is_listed_not_crashed_on() -> None:
-    graph = graph_of(Node("n", "MaxPool", ("x",), ("y",)), {"x": (1, 1, 4, 4), "y": (1, 1, 2, 2)})
+    graph = model_of(Node("n", "MaxPool", ("x",), ("y",)), {"x": (1, 1, 4, 4), "y": (1, 1, 2, 2)})
     assert count_work(graph).uncounted == ("operator MaxPool (unusual form: 'kernel_shape') (1 node)",)
 
 
 def test_moved_bytes_count_each_tensor_once_and_views_not_at_all() -> None:
     shapes = {"x": (8,), "y": (8,)}
-    assert count_work(graph_of(Node("n", "Mul", ("x", "x"), ("y",)), shapes)).moved_bytes[0] == 64
-    assert count_work(graph_of(Node("n", "Reshape", ("x",), ("y",)), shapes)).moved_bytes[0] == 0
+    assert count_work(model_of(Node("n", "Mul", ("x", "x"), ("y",)), shapes)).moved_bytes[0] == 64
+    assert count_work(model_of(Node("n", "Reshape", ("x",), ("y",)), shapes)).moved_bytes[0] == 0
 
 
 def test_a_lookup_does_not_read_the_whole_table() -> None:
     node = Node("n", "Gather", ("table", "ids"), ("y",))
-    graph = graph_of(node, {"table": (30000, 384), "ids": (1, 8), "y": (1, 8, 384)}, parameters=("table",))
+    graph = model_of(node, {"table": (30000, 384), "ids": (1, 8), "y": (1, 8, 384)}, parameters=("table",))
     assert count_work(graph).moved_bytes[0] == 2 * 8 * 384 * 4 + 32
 
 
 def test_published_figures_leave_other_operators_out() -> None:
     node, shapes, expected = CASES["attention"]
-    graph = graph_of(node, shapes)
+    graph = model_of(node, shapes)
     assert product_macs(graph, count_work(graph)) == 0
     node, shapes, expected = CASES["gemm"]
-    graph = graph_of(node, shapes)
+    graph = model_of(node, shapes)
     assert product_macs(graph, count_work(graph)) == expected

@@ -10,18 +10,12 @@ import pytest
 from multiedge.errors import ProfileError
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.profile import require_fits
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.graph import Node, Tensor
 from profilers.engine.merge import merge, renamed
 from profilers.static import StaticProfiler
+from tests.builders.graphs import graph_of
 
-GRAPH = Graph(
-    "g",
-    (Node("a", "Relu", ("x",), ("y",)),),
-    ("x",),
-    ("y",),
-    {"x": Tensor("x", "float32", (4,), 16), "y": Tensor("y", "float32", (4,), 16)},
-    model_hash="h1",
-)
+GRAPH = graph_of(Node("a", "Relu", ("x",), ("y",)), tensors=(4,), model_hash="h1")
 
 
 def test_the_later_profile_of_a_device_counts() -> None:

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from multiedge.errors import ProfileError
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.graph import Node, Tensor
 from profilers.engine.fusion import OptimisedNode
 from profilers.engine.host import match_optimised, match_own_nodes, own_times, with_seen_shapes
 from profilers.engine.merge import profile_of_trace
 from profilers.engine.ort_trace import KernelTimes, at_one_pace, read_trace
+from tests.builders.graphs import graph_of
 
 
 def kernel(name: str, op_type: str, index: int, ts: int, dur: int) -> dict[str, Any]:
@@ -31,10 +32,6 @@ def kernel(name: str, op_type: str, index: int, ts: int, dur: int) -> dict[str, 
 def write(path: Path, events: list[dict[str, Any]]) -> Path:
     path.write_text(json.dumps([{"cat": "Session", "name": "model_run", "ts": 0, "dur": 999, "args": {}}, *events]))
     return path
-
-
-def graph_of(*nodes: Node) -> Graph:
-    return Graph("g", nodes, ("x",), nodes[-1].writes, {name: Tensor(name) for node in nodes for name in node.writes})
 
 
 def test_runs_of_a_node_are_kept_in_order(tmp_path: Path) -> None:

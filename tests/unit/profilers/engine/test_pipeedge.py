@@ -9,9 +9,10 @@ import yaml
 
 from multiedge.errors import ProfileError
 from multiedge.fleet import Device, Fleet
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.graph import Node
 from profilers.engine.pipeedge import read_profiler_results, write_profiler_results
 from profilers.static import StaticProfiler
+from tests.builders.graphs import graph_of
 
 IANVS = """
 batch_size: 8
@@ -45,15 +46,8 @@ def test_damage_is_named(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
-    shapes = {"x": (2, 4), "h": (2, 8), "y": (2, 8)}
-    graph = Graph(
-        name="tiny",
-        nodes=(Node("a", "MatMul", ("x", "w"), ("h",)), Node("b", "Relu", ("h",), ("y",))),
-        inputs=("x",),
-        outputs=("y",),
-        tensors={name: Tensor(name, "float32", shape, 4 * shape[0] * shape[1]) for name, shape in shapes.items()},
-        parameters={"w": Tensor("w", "float32", (4, 8), 128)},
-    )
+    nodes = (Node("a", "MatMul", ("x", "w"), ("h",)), Node("b", "Relu", ("h",), ("y",)))
+    graph = graph_of(*nodes, tensors={"x": (2, 4), "h": (2, 8), "y": (2, 8)}, parameters={"w": (4, 8)})
     profile = StaticProfiler().profile(graph, Fleet((Device("d", speed=1.0),)))
     write_profiler_results(profile, "d", tmp_path / "p.yml")
     data = yaml.safe_load((tmp_path / "p.yml").read_text())
