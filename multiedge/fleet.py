@@ -53,7 +53,7 @@ class Device:
     def gpu(self) -> int | None:
         """The card on which it computes: 0 for type 'gpu', N for 'gpu-N', None for other types."""
         kind, _, number = self.type.partition("-")
-        if kind != "gpu" or (number and not number.isdigit()):
+        if kind != "gpu" or (number and not number.isdecimal()):
             return None
         return int(number or 0)
 

@@ -141,12 +141,14 @@ def _encode(name: str, array: Array) -> tuple[str, bytes]:
 
 def _decode(tensor: Any, raw: bytes) -> Array:
     shape = tuple(tensor.shape)
-    if tensor.datatype == "BYTES":
-        return np.array(_texts(tensor.name, raw), dtype=object).reshape(shape)
-    if tensor.datatype not in _DTYPES:
+    if tensor.datatype != "BYTES" and tensor.datatype not in _DTYPES:
         raise PipelineError(f"tensor '{tensor.name}': unknown datatype '{tensor.datatype}'")
     try:
+        if tensor.datatype == "BYTES":
+            return np.array(_texts(tensor.name, raw), dtype=object).reshape(shape)
         return np.frombuffer(raw, _DTYPES[tensor.datatype]).reshape(shape)
+    except UnicodeDecodeError as error:
+        raise PipelineError(f"tensor '{tensor.name}': expected strings in UTF-8, got other bytes ({error.reason})") from error
     except ValueError as error:
         raise PipelineError(f"tensor '{tensor.name}': {len(raw)} bytes do not fill {tensor.datatype} {shape}") from error
 

@@ -6,6 +6,7 @@ made it, so that a later run can sweep up after one that was killed together wit
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -17,6 +18,9 @@ PREFIX = "multiedge-"
 MOST_WAITING = 1024
 """Messages that may wait for one process. Twice as many records fit into a pipe of 64 KiB: those of a placement that ended
 may still lie there."""
+
+MOST_CHARACTERS = 32
+"""Of a device's name in that of a file: the path of a Unix socket has 107 bytes at most. A longer name ends in its digest."""
 
 
 def has_shared_memory(root: Path = SHARED) -> bool:
@@ -45,12 +49,15 @@ def sweep(root: Path) -> None:
 def is_orphan(name: str) -> bool:
     """Whether `name` holds a process that does not exist any more."""
     owner = name[len(PREFIX) :].split("-")[0]
-    return owner.isdigit() and not _alive(int(owner))
+    return owner.isdecimal() and not _alive(int(owner))
 
 
 def file_of(directory: Path, kind: str, name: str) -> Path:
-    """The file that belongs to a device; any name is a safe file name."""
-    return directory / f"{kind}-{quote(name, safe='')}"
+    """The file that belongs to a device; any name gives a safe file name, short enough for the path of a socket."""
+    safe = quote(name, safe="")
+    if len(safe) > MOST_CHARACTERS:
+        safe = f"{safe[: MOST_CHARACTERS - 17]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return directory / f"{kind}-{safe}"
 
 
 def _alive(pid: int) -> bool:
@@ -58,6 +65,7 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):
+        # Of another user, or a number that no process ever had: such a folder is not ours to remove.
         return True
     return True

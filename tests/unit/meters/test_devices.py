@@ -6,7 +6,9 @@ from multiedge.meters.devices import open_meters
 from multiedge.meters.provider import Unavailable
 
 
-@pytest.mark.parametrize(("kind", "number"), [("gpu", 0), ("gpu-1", 1), ("cpu", None), ("gpu-big", None), ("phone", None)])
+@pytest.mark.parametrize(
+    ("kind", "number"), [("gpu", 0), ("gpu-1", 1), ("cpu", None), ("gpu-big", None), ("phone", None), ("gpu-²", None)]
+)
 def test_a_device_names_its_card(kind, number):
     assert Device("d", type=kind).gpu == number
 

@@ -26,6 +26,65 @@ def test_strided_arrays_and_strings_survive_side_by_side() -> None:
         np.testing.assert_array_equal(array, expected)
 
 
+@pytest.mark.parametrize(
+    ("array", "texts"),
+    [
+        pytest.param(np.array(["a", "bc"]), ["a", "bc"], id="unicode"),
+        pytest.param(np.array([b"a", b"bc"]), ["a", "bc"], id="bytes"),
+        pytest.param(np.array([b"a", np.str_("b")], dtype=object), ["a", "b"], id="objects-of-both"),
+        pytest.param(np.array(["", '"', "\n", "\0", "é", "😀"], dtype=object), ["", '"', "\n", "\0", "é", "😀"], id="odd"),
+        pytest.param(np.empty(0, dtype=object), [], id="none"),
+    ],
+)
+def test_texts_arrive_as_objects(array: np.ndarray, texts: list[str]) -> None:
+    (found,) = decode(HERE, encode(Message(HERE, arrays=(array,)))).arrays
+    assert found.dtype == object
+    assert found.tolist() == texts
+
+
+def test_a_single_text_keeps_its_shape_of_a_scalar() -> None:
+    (found,) = decode(HERE, encode(Message(HERE, arrays=(np.array("word", dtype=object),)))).arrays
+    assert (found.shape, found.item()) == ((), "word")
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i8"])
+def test_byte_order_survives(dtype: str) -> None:
+    (found,) = decode(HERE, encode(Message(HERE, arrays=(np.array([1, 2, 3], dtype=dtype),)))).arrays
+    assert found.dtype.str == dtype
+    assert found.tolist() == [1, 2, 3]
+
+
+def test_figures_that_are_no_numbers_survive() -> None:
+    array = np.array([np.nan, np.inf, -np.inf, -0.0])
+    (found,) = decode(HERE, encode(Message(HERE, arrays=(array,)))).arrays
+    assert found.tobytes() == array.tobytes()
+
+
+def test_a_message_without_arrays_has_no_bytes_of_payload() -> None:
+    assert Message(HERE).nbytes == 0
+    assert Message(HERE, arrays=(np.zeros(3, dtype=np.float32), np.zeros((2, 0)))).nbytes == 12
+    assert decode(HERE, encode(Message(HERE))).arrays == ()
+
+
+def test_room_in_front_is_left_free() -> None:
+    sent = Message(HERE, "a", (np.arange(3),))
+    buffer = encode(sent, room=28)
+    assert buffer[:28] == bytes(28)
+    assert decode(HERE, memoryview(buffer)[28:]).arrays[0].tolist() == [0, 1, 2]
+
+
+def test_a_message_is_decoded_out_of_a_larger_buffer() -> None:
+    """A slot of shared memory is larger than its message and holds rests of earlier ones."""
+    sent = Message(HERE, "a", (np.arange(3),), "", 1.0, 2.0, b'["x"]')
+    assert decode(HERE, encode(sent) + b"\xff" * 1000).arrays[0].tolist() == [0, 1, 2]
+
+
+def test_layouts_that_repeat_are_still_told_apart_by_shape_and_kind() -> None:
+    arrays = [np.zeros((2, 3)), np.zeros((3, 2)), np.zeros(6), np.zeros(6, dtype=np.int64), np.zeros((2, 3))]
+    found = [decode(HERE, encode(Message(HERE, arrays=(array,)))).arrays[0] for array in arrays]
+    assert [(each.shape, each.dtype) for each in found] == [(each.shape, each.dtype) for each in arrays]
+
+
 def test_the_rest_of_a_message_survives() -> None:
     sent = Message(HERE, "a", (), "it broke", 1.5, 2.5, log_row("compute", 0, "a", 1.0, 1.25, 0, ""))
     assert decode(HERE, encode(sent)) == sent

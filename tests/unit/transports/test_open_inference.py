@@ -1,5 +1,7 @@
 """The protocol's codec and our server, with fake sessions over loopback."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,9 @@ pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not
 
 import grpc
 
-from multiedge.errors import ModelError, PipelineError
+from multiedge.errors import MissingDependencyError, ModelError, PipelineError
 from multiedge.serving.server import StageServer
-from multiedge.transports.open_inference import SERVICE, infer_request, messages, pack, unpack
+from multiedge.transports.open_inference import SERVICE, grpc_module, infer_request, messages, pack, unpack
 
 DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"]
 
@@ -42,7 +44,12 @@ def test_a_type_that_the_protocol_lacks_is_named():
     [
         ("FP32", [4], b"123", "3 bytes do not fill FP32"),
         ("FP31", [1], b"1234", "unknown datatype 'FP31'"),
+        ("FP32", [1], b"", "0 bytes do not fill FP32"),
+        ("INT64", [-1, 3], b"x" * 16, "16 bytes do not fill INT64"),
         ("BYTES", [1], b"\xff\x00\x00\x00a", "runs past the end"),
+        ("BYTES", [1], b"\x01\x00", "runs past the end"),
+        ("BYTES", [2], b"\x01\x00\x00\x00a", "do not fill BYTES"),
+        ("BYTES", [1], b"\x01\x00\x00\x00\xff", "tensor 'y': expected strings in UTF-8"),
     ],
 )
 def test_damaged_contents_are_one_error(datatype, shape, raw, message):
@@ -58,6 +65,61 @@ def test_typed_contents_are_refused_with_the_reason():
     response.outputs.add(name="y", datatype="FP32", shape=[1])
     with pytest.raises(PipelineError, match="expected raw contents for 1 tensors, got 0"):
         unpack(response.outputs, response.raw_output_contents)
+
+
+def test_every_contents_but_none_described_is_refused():
+    with pytest.raises(PipelineError, match="expected raw contents for 0 tensors, got 1"):
+        unpack([], [b"1234"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "raw"),
+    [
+        pytest.param([""], b"\0\0\0\0", id="empty"),
+        pytest.param(["a", "é"], b"\1\0\0\0a\2\0\0\0\xc3\xa9", id="lengths-count-bytes"),
+        pytest.param([7], b"\1\0\0\0" + b"7", id="a-number-among-objects"),
+    ],
+)
+def test_strings_have_a_length_of_four_bytes_each(texts, raw):
+    request = infer_request("m", 0, {"s": np.array(texts, dtype=object)}, [])
+    assert request.raw_input_contents[0] == raw
+    assert request.inputs[0].datatype == "BYTES"
+
+
+def test_a_scalar_has_an_empty_shape():
+    request = infer_request("m", 0, {"x": np.float32(2.5) * np.ones((), np.float32)}, [])
+    assert list(request.inputs[0].shape) == []
+    assert unpack(request.inputs, request.raw_input_contents)["x"].item() == 2.5
+
+
+def test_strided_tensors_are_sent_in_order():
+    strided = np.arange(12, dtype=np.int32).reshape(3, 4).T
+    request = infer_request("m", 0, {"x": strided}, [])
+    np.testing.assert_array_equal(unpack(request.inputs, request.raw_input_contents)["x"], strided)
+
+
+def test_received_tensors_are_views_without_a_copy():
+    request = infer_request("m", 0, {"x": np.zeros(4, np.float32)}, [])
+    found = unpack(request.inputs, request.raw_input_contents)["x"]
+    assert found.base is not None
+    assert not found.flags.writeable
+
+
+def test_field_numbers_are_those_of_the_protocol():
+    """Hand-made bytes: field 1 'model_name', field 3 'id', field 7 'raw_input_contents', each of wire type 2."""
+    request = messages()["ModelInferRequest"](model_name="m", id="7")
+    request.raw_input_contents.append(b"xy")
+    assert request.SerializeToString(deterministic=True) == b"\x0a\x01m" + b"\x1a\x017" + b"\x3a\x02xy"
+
+
+def test_without_protobuf_or_grpc_the_remedy_is_named(monkeypatch):
+    messages.cache_clear()
+    monkeypatch.setitem(sys.modules, "google.protobuf", None)
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with pytest.raises(MissingDependencyError, match=r"package 'protobuf' is not installed; run: pip install '.*\[remote\]'"):
+        messages()
+    with pytest.raises(MissingDependencyError, match=r"package 'grpcio' is not installed; run: pip install '.*\[remote\]'"):
+        grpc_module()
 
 
 class Doubler:

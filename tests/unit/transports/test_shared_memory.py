@@ -1,0 +1,155 @@
+"""Shared-memory rings: slots that are used again, senders that do not meet, and memory that runs out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multiedge.errors import PipelineError
+from multiedge.transports import rundir
+from multiedge.transports.shared_memory import SharedMemoryEndpoint
+from tests.builders.endpoints import message, receive, sequences
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> Iterator[tuple[SharedMemoryEndpoint, SharedMemoryEndpoint]]:
+    pair = SharedMemoryEndpoint(tmp_path, "a"), SharedMemoryEndpoint(tmp_path, "b")
+    yield pair
+    for end in pair:
+        end.close()
+
+
+def test_a_slot_that_is_free_is_used_again(tmp_path: Path) -> None:
+    a, b = SharedMemoryEndpoint(tmp_path, "a"), SharedMemoryEndpoint(tmp_path, "b")
+    for sequence in range(50):
+        a.send("b", message(sequence, np.zeros(10)))
+        for got in receive(b, 1):
+            b.release(got.address)
+    assert len(list(tmp_path.glob("slot-*"))) == 1
+    for sequence in range(3):
+        a.send("b", message(sequence, np.zeros(10)))
+    assert len(list(tmp_path.glob("slot-*"))) == 3
+    for end in (a, b):
+        end.close()
+
+
+def test_two_senders_of_one_transfer_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas of a stage are processes of their own that serve the same transfer."""
+    ends = {name: SharedMemoryEndpoint(tmp_path, name) for name in ("a", "b", "sink")}
+    for process, name in enumerate(("a", "b")):
+        monkeypatch.setattr(os, "getpid", lambda process=process: 1000 + process)
+        ends[name].send("sink", message(process, np.full(5, process)))
+    assert sorted(int(got.arrays[0][0]) for got in receive(ends["sink"], 2)) == [0, 1]
+    for end in ends.values():
+        end.close()
+
+
+def test_no_room_in_shared_memory_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    end = SharedMemoryEndpoint(tmp_path, "a")
+    with pytest.raises(PipelineError, match=r"no room for a message of 8.0 MiB .No space left on device.; free shared memory"):
+        end.send("b", message(0, np.zeros(1 << 20)))
+    end.close()
+
+
+def test_a_slot_that_is_too_small_grows_in_its_place(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint], tmp_path: Path
+) -> None:
+    a, b = ends
+    for sequence, size in enumerate((10, 100_000)):
+        a.send("b", message(sequence, np.zeros(size, dtype=np.uint8)))
+        for got in receive(b, 1):
+            b.release(got.address)
+    (slot,) = tmp_path.glob("slot-*")
+    assert slot.stat().st_size > 100_000
+
+
+def test_a_slot_stays_taken_until_its_message_is_released(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint], tmp_path: Path
+) -> None:
+    a, b = ends
+    for sequence in range(3):
+        a.send("b", message(sequence, np.full(8, sequence)))
+    first, second, third = receive(b, 3)
+    b.release(second.address)
+    a.send("b", message(3, np.full(8, 33)))
+    (fourth,) = receive(b, 1)
+    assert len(list(tmp_path.glob("slot-*"))) == 3, "the released one serves again"
+    assert [int(each.arrays[0][0]) for each in (first, third, fourth)] == [0, 2, 33]
+
+
+def test_a_run_whose_folder_has_gone_sends_into_the_void(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint], tmp_path: Path
+) -> None:
+    a, b = ends
+    rundir.remove(tmp_path)
+    a.send("b", message(0, np.zeros(4)))
+    assert b.receive(0.0) == []
+
+
+def test_a_record_whose_slot_has_gone_is_left_out(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint], tmp_path: Path
+) -> None:
+    """A process that takes another's place finds the records of slots that were removed."""
+    a, b = ends
+    a.send("b", message(0, np.zeros(4)))
+    for slot in tmp_path.glob("slot-*"):
+        slot.unlink()
+    assert b.receive(0.5) == []
+    a.send("b", message(1, np.zeros(4), epoch=2))
+    assert sequences(receive(b, 1)) == [1]
+
+
+def test_a_full_inbox_loses_a_message_and_does_not_block(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = ends
+    genuine = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "write", full)
+    a.send("b", message(0))
+    b.wake()
+    monkeypatch.setattr(os, "write", genuine)
+    a.send("b", message(1))
+    assert sequences(receive(b, 1)) == [1]
+
+
+def test_an_unexpected_failure_of_the_inbox_is_not_hidden(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(fd: int, data: bytes) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "write", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        ends[0].send("b", message(0))
+
+
+def test_without_posix_fallocate_a_slot_is_made_all_the_same(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+    a, b = ends
+    a.send("b", message(0, np.arange(5)))
+    (got,) = receive(b, 1)
+    assert got.arrays[0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_as_many_messages_as_the_limit_says_wait_for_a_process_that_reads_nothing(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint],
+) -> None:
+    a, b = ends
+    for sequence in range(rundir.MOST_WAITING):
+        a.send("b", message(sequence))
+    arrived = receive(b, rundir.MOST_WAITING)
+    assert sequences(arrived) == list(range(rundir.MOST_WAITING))
