@@ -7,9 +7,9 @@ stages. `multiedge.planning.cost` fills in the estimate, `multiedge.onnx_io` tur
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from multiedge.errors import PlanError, did_you_mean
 from multiedge.fleet import Fleet
@@ -103,7 +103,8 @@ class Plan:
 
     `objective` says what `value` and `lower_bound` measure: 'throughput' (bottleneck seconds), 'latency' (seconds) or
     'energy' (joules per item); smaller is better in all three. `lower_bound` is None if nothing is proven.
-    `bound_scope` says what the bound covers ('all plans', 'contiguous plans', ...).
+    `bound_scope` says what the bound covers ('all plans', 'contiguous plans', ...). `model` is the model's name and
+    `stage_ends` the names of each stage's first and last node, for people; empty where they are not known.
     """
 
     strategy: str
@@ -118,11 +119,18 @@ class Plan:
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     model_hash: str = ""
+    model: str = ""
+    stage_ends: tuple[tuple[str, str], ...] = ()
+
+    def with_names(self, graph: Graph) -> Plan:
+        """The plan with the names that `graph`, which it is for, gives to the model and the ends of stages."""
+        ends = tuple((graph.nodes[stage.nodes[0]].name, graph.nodes[stage.nodes[-1]].name) for stage in self.stages)
+        return replace(self, model=graph.name, stage_ends=ends)
 
     @property
     def gap(self) -> float | None:
-        """(value - lower_bound) / value: 0 is proven optimal, None is unproven."""
-        if self.lower_bound is None:
+        """(value - lower_bound) / value: 0 is proven optimal; None is unproven, or the value is not known."""
+        if self.lower_bound is None or not math.isfinite(self.value):
             return None
         return max(0.0, (self.value - self.lower_bound) / self.value) if self.value > 0 else 0.0
 
@@ -215,12 +223,16 @@ class Part:
     files: Mapping[str, str]
     replicas: tuple[str, ...] = ()
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return (self.device, *self.replicas)
+
 
 @dataclass(frozen=True)
 class Manifest:
     """A plan folder: what `plan.json` says. `inputs` and `outputs` are the whole model's; `transfers` move tensors by name.
 
-    `plan` is the full plan as JSON data (see docs), kept for reports; `directory` is where it was read from.
+    `plan` is the plan with its estimate and proof, None where the folder states none; `directory` is where it was read from.
     """
 
     model: str
@@ -231,7 +243,7 @@ class Manifest:
     transfers: tuple[Transfer, ...]
     weights: str
     directory: str
-    plan: Mapping[str, Any] = field(default_factory=dict)
+    plan: Plan | None = None
 
     @property
     def map_info(self) -> dict[str, str]:

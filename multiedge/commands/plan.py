@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         manifest = write_parts(graph, plan, args.output, copy_weights=args.copy_weights)
         print(f"{len(manifest.parts)} parts and plan.json written to {manifest.directory}", file=sys.stderr)
     if args.json:
-        print(json.dumps(plan_to_json(plan, graph), indent=1, allow_nan=False))
+        print(json.dumps(plan_to_json(plan.with_names(graph)), indent=1, allow_nan=False))
     else:
         show(plan, graph, Console(width=max(WIDTH, Console().width)))
     return 0

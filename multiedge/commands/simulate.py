@@ -14,10 +14,9 @@ from rich.table import Table
 
 from multiedge.commands.plan import costs, in_words
 from multiedge.commands.profile import parse_shapes
-from multiedge.errors import ConfigError, require_least
+from multiedge.errors import ConfigError, PlanError, require_least
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
-from multiedge.formats.plan import plan_from_json
 from multiedge.formats.trace import read_trace
 from multiedge.measurements import Measurements
 from multiedge.metrics import MetricValue, compute
@@ -71,8 +70,9 @@ def planned(args: argparse.Namespace, fleet: Fleet) -> tuple[Plan, Profile]:
     """The plan of the folder, or the strategy's for the model, and the profile it is simulated with."""
     if Path(args.model).is_dir():
         manifest = read_manifest(args.model)
-        plan = plan_from_json(manifest.plan, f"{args.model}/plan.json")
-        return plan, costs(read_graph(manifest.model, parse_shapes(args.shape)), fleet, args.profile)
+        if manifest.plan is None:
+            raise PlanError(f"{args.model}/plan.json: expected a plan with stages, got none; write the parts again")
+        return manifest.plan, costs(read_graph(manifest.model, parse_shapes(args.shape)), fleet, args.profile)
     profile = costs(read_graph(args.model, parse_shapes(args.shape)), fleet, args.profile)
     return plan_model(profile, fleet, args.strategy), profile
 

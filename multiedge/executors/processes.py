@@ -240,7 +240,6 @@ def default_depth(manifest: Manifest, routes: Routes) -> int:
     """Items under way that keep every stage busy: two for each replica of each stage, one for the way, and as many
     more as the plan's latency over its bottleneck says where links take long."""
     busy = sum(1 + len(part.replicas) for part in routes.parts)
-    estimate: Any = manifest.plan.get("estimate", manifest.plan)
-    latency_s, bottleneck_s = estimate.get("latency_s") or 0.0, estimate.get("bottleneck_s") or 0.0
-    on_the_way = int(latency_s / bottleneck_s) + 2 if bottleneck_s > 0 else 0
+    estimate = manifest.plan.estimate if manifest.plan else None
+    on_the_way = int(estimate.latency_s / estimate.bottleneck_s) + 2 if estimate and estimate.bottleneck_s > 0 else 0
     return min(MOST_DEPTH, max(2 * busy + 1, on_the_way + busy))

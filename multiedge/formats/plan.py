@@ -11,18 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multiedge.errors import PlanError
-from multiedge.graph import Graph
 from multiedge.plan import Estimate, Plan, Stage, StageEstimate, Transfer
 
 VERSION = 1
 
 
-def plan_to_json(plan: Plan, graph: Graph) -> dict[str, Any]:
-    """The plan as JSON data; `graph` names the nodes."""
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON data; names that the plan does not hold (see `Plan.with_names`) are null."""
     expected = plan.estimate
+    ends = plan.stage_ends or ((None, None),) * len(plan.stages)
     return {
         "version": VERSION,
-        "model": graph.name,
+        "model": plan.model,
         "model_hash": plan.model_hash,
         "strategy": plan.strategy,
         "objective": plan.objective,
@@ -37,7 +37,7 @@ def plan_to_json(plan: Plan, graph: Graph) -> dict[str, Any]:
         "latency_s": expected.latency_s,
         "energy_j": _number(expected.energy_j),
         "network_bytes": expected.network_bytes,
-        "stages": [_stage(graph, *pair) for pair in zip(plan.stages, expected.stages, strict=True)],
+        "stages": [_stage(*each) for each in zip(plan.stages, expected.stages, ends, strict=True)],
         "transfers": [
             {"source": move.source, "target": move.target, "tensors": list(move.tensors), "nbytes": move.nbytes}
             for move in plan.transfers
@@ -47,15 +47,15 @@ def plan_to_json(plan: Plan, graph: Graph) -> dict[str, Any]:
     }
 
 
-def _stage(graph: Graph, stage: Stage, expected: StageEstimate) -> dict[str, Any]:
-    first, last = stage.nodes[0], stage.nodes[-1]
+def _stage(stage: Stage, expected: StageEstimate, ends: tuple[str | None, str | None]) -> dict[str, Any]:
+    first_name, last_name = ends
     return {
         "device": stage.device,
         "replicas": list(stage.replicas),
-        "first_node": first,
-        "last_node": last,
-        "first_node_name": graph.nodes[first].name,
-        "last_node_name": graph.nodes[last].name,
+        "first_node": stage.nodes[0],
+        "last_node": stage.nodes[-1],
+        "first_node_name": first_name,
+        "last_node_name": last_name,
         "nodes": [list(pair) for pair in stage.ranges],
         "compute_s": expected.compute_s,
         "transfer_s": expected.transfer_s,
@@ -92,7 +92,14 @@ def plan_from_json(data: Mapping[str, Any], place: str = "plan") -> Plan:
         left_out=fields.get("left_out", dict),
         notes=tuple(fields.get("notes", list)),
         model_hash=fields.get("model_hash", str),
+        model=fields.text("model"),
+        stage_ends=_read_ends(stages),
     )
+
+
+def _read_ends(stages: Sequence[_Fields]) -> tuple[tuple[str, str], ...]:
+    ends = tuple((stage.text("first_node_name"), stage.text("last_node_name")) for stage in stages)
+    return ends if any(map(any, ends)) else ()
 
 
 class _Fields:
@@ -113,6 +120,10 @@ class _Fields:
 
     def number(self, key: str) -> float:
         return float(self.get(key, (int, float)))
+
+    def text(self, key: str) -> str:
+        """A text that may be missing: '' then."""
+        return "" if self.data.get(key) is None else str(self.get(key, str))
 
     def optional(self, key: str) -> float | None:
         return None if self.data.get(key) is None else self.number(key)

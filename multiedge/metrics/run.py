@@ -1,6 +1,6 @@
 """The statistics of a run, one function each: (measurements, context) -> Found.
 
-`context["plan"]` is the plan as plan.json holds it, or a Plan; without one the figures that need it are None.
+`context["plan"]` is a Plan or None; without one the figures that need it are None.
 """
 
 from __future__ import annotations
@@ -32,13 +32,9 @@ def latencies_s(measurements: Measurements) -> list[float]:
     return [item.latency_s for item in completed(measurements)]
 
 
-def plan_of(context: Context) -> Mapping[str, Any]:
-    """The plan of the context by the field names of plan.json, empty if there is none."""
-    plan = context.get("plan") or {}
-    if not isinstance(plan, Plan):
-        return dict(plan)
-    fields = ("value", "lower_bound", "bound_scope", "solve_s")
-    return {name: getattr(plan, name) for name in fields} | {"bottleneck_s": plan.estimate.bottleneck_s}
+def plan_of(context: Context) -> Plan | None:
+    plan: Plan | None = context.get("plan")
+    return plan
 
 
 def fps(measurements: Measurements, context: Context) -> Found:
@@ -56,7 +52,8 @@ def fps_bound(measurements: Measurements, context: Context) -> Found:
 
 
 def fps_predicted(measurements: Measurements, context: Context) -> Found:
-    bottleneck_s = plan_of(context).get("bottleneck_s")
+    plan = plan_of(context)
+    bottleneck_s = plan.estimate.bottleneck_s if plan else 0.0
     return Found(1.0 / bottleneck_s, method="modelled") if bottleneck_s else Found(None, "no plan with an estimate")
 
 
@@ -129,17 +126,16 @@ def utilisation(measurements: Measurements, context: Context) -> Found:
 
 
 def partition_time(measurements: Measurements, context: Context) -> Found:
-    seconds = context.get("partition_s", plan_of(context).get("solve_s"))
+    plan = plan_of(context)
+    seconds = context.get("partition_s", plan.solve_s if plan else None)
     return Found(float(seconds)) if seconds is not None else Found(None, "no plan was made")
 
 
 def plan_gap(measurements: Measurements, context: Context) -> Found:
     plan = plan_of(context)
-    value, bound = plan.get("value"), plan.get("lower_bound")
-    if value is None or bound is None:
+    if plan is None or plan.gap is None:
         return Found(None, "the plan proves no bound" if plan else "no plan was made")
-    scope = str(plan.get("bound_scope") or "")
-    return Found(max(0.0, (value - bound) / value) if value > 0 else 0.0, f"over {scope}" if scope else "", "modelled")
+    return Found(plan.gap, f"over {plan.bound_scope}" if plan.bound_scope else "", "modelled")
 
 
 def items(measurements: Measurements, context: Context) -> Found:

@@ -53,7 +53,7 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 def compute(measurements: Measurements, names: Iterable[str] | None = None, **context: Any) -> dict[str, MetricValue]:
     """The named figures of a run (all of them by default), in the order asked for.
 
-    `context` may hold `plan` (a Plan, or the plan of plan.json) and `partition_s`. Raises ConfigError for a name
+    `context` may hold `plan` (a Plan) and `partition_s`. Raises ConfigError for a name
     that no metric has.
     """
     wanted = list(METRICS) if names is None else list(names)

@@ -16,6 +16,7 @@ from typing import Any
 import xxhash
 
 from multiedge.errors import ModelError, PlanError
+from multiedge.formats.plan import plan_from_json, plan_to_json
 from multiedge.onnx_io.weights import resolve_inside
 from multiedge.plan import Manifest, Part, Transfer
 
@@ -47,7 +48,7 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
             {"source": move.source, "target": move.target, "tensors": list(move.tensors), "nbytes": move.nbytes}
             for move in manifest.transfers
         ],
-        "plan": dict(manifest.plan),
+        "plan": plan_to_json(manifest.plan) if manifest.plan else None,
     }
 
 
@@ -105,7 +106,7 @@ def _parse(data: Any, folder: Path) -> Manifest:
             transfers=tuple(_transfer(entry) for entry in data["transfers"]),
             weights=str(data["weights"]),
             directory=str(folder),
-            plan=dict(data.get("plan", {})),
+            plan=plan_from_json(data["plan"], f"{folder / FILE_NAME}: plan") if data.get("plan") else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlanError(f"{folder / FILE_NAME}: damaged at {error}; write the parts again") from error

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ModelError, PlanError
-from multiedge.formats.plan import plan_to_json
 from multiedge.graph import Graph
 from multiedge.onnx_io.extract import Extractor
 from multiedge.onnx_io.manifest import FILE_NAME, digest_of, fingerprint, named, new_digest, write_manifest
@@ -55,7 +54,7 @@ def write_parts(graph: Graph, plan: Plan, directory: str | os.PathLike[str], *, 
             transfers=(*plan.transfers, *_initialiser_results(graph)),
             weights=store.kind,
             directory=str(folder),
-            plan=plan_to_json(plan, graph),
+            plan=plan.with_names(graph),
         )
         write_manifest(manifest)
     except OSError as error:

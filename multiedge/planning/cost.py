@@ -221,7 +221,7 @@ def make_plan(
     """The Plan for a placement, estimated; `proof` holds Plan's further fields (lower_bound, solve_s, left_out, ...)."""
     expected = estimate(profile, fleet, stages, transfers)
     value = objective_value(objective, expected)
-    return Plan(
+    plan = Plan(
         strategy,
         objective,
         tuple(stages),
@@ -231,6 +231,7 @@ def make_plan(
         model_hash=profile.graph.model_hash,
         **proof,  # type: ignore[arg-type]
     )
+    return plan.with_names(profile.graph)
 
 
 def objective_value(objective: str, expected: Estimate) -> float:

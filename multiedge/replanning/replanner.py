@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from types import TracebackType
 
+from multiedge.errors import PlanError
 from multiedge.fleet import Fleet
-from multiedge.formats.plan import plan_from_json
 from multiedge.onnx_io import read_graph, write_parts
 from multiedge.plan import Manifest
 from multiedge.profile import Profile
@@ -28,7 +28,9 @@ class Replanner:
     def __init__(self, manifest: Manifest, fleet: Fleet, profile: Profile | None = None) -> None:
         self._folder = Path(manifest.directory)
         self._fleet = fleet
-        self._plan = plan_from_json(manifest.plan, f"{manifest.directory}: plan")
+        if manifest.plan is None:
+            raise PlanError(f"{manifest.directory}/plan.json: expected a plan to start from, got none; write the parts again")
+        self._plan = manifest.plan
         self._current = manifest
         self._graph = read_graph(manifest.model)
         self._profile = profile or self._scaled_to_plan(profile_model(self._graph, fleet))

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ConfigError, PlanError
+from multiedge.plan import Plan
 
 FIRST_IR_WITH_STAGES = 11
 CONFIGURATION = "multiedge"
 
 
-def annotate(model_path: str | os.PathLike[str], plan: Mapping[str, Any], out: str | os.PathLike[str]) -> Path:
-    """Writes the model of `model_path` with `plan` (as plan.json holds it) in it to `out`, and returns that path.
+def annotate(model_path: str | os.PathLike[str], plan: Plan, out: str | os.PathLike[str]) -> Path:
+    """Writes the model of `model_path` with `plan` in it to `out`, and returns that path.
 
     Beside the model, `out` refers to the model's own files and takes a few KB. In another folder it gets copies of them:
     the format allows no path out of a model's folder, and ONNX's checker refuses links. Raises PlanError if the plan is
@@ -35,8 +36,8 @@ def annotate(model_path: str | os.PathLike[str], plan: Mapping[str, Any], out: s
     if target.exists() and target.samefile(source):
         raise ConfigError(f"{out}: is the model itself, whose weights are still needed; write to another file")
     model = open_model(source)
-    if plan.get("model_hash") not in (None, "", model.model_hash):
-        raise PlanError(f"{source}: the plan was made for another model ({plan.get('model')}); plan this one first")
+    if plan.model_hash not in ("", model.model_hash):
+        raise PlanError(f"{source}: the plan was made for another model ({plan.model}); plan this one first")
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)  # the opened model is shared
     _label(proto, plan, str(source))
@@ -46,21 +47,20 @@ def annotate(model_path: str | os.PathLike[str], plan: Mapping[str, Any], out: s
     return target
 
 
-def _label(proto: Any, plan: Mapping[str, Any], place: str) -> None:
+def _label(proto: Any, plan: Plan, place: str) -> None:
     """Adds stage and device to every node, and the plan to the model."""
-    stages = plan["stages"]
-    home = {node: stage for stage, entry in enumerate(stages) for start, stop in entry["nodes"] for node in range(start, stop)}
+    home = {node: number for number, stage in enumerate(plan.stages) for node in stage.nodes}
     if sorted(home) != list(range(len(proto.graph.node))):
         raise PlanError(f"{place}: the plan places {len(home)} nodes, the model has {len(proto.graph.node)}")
     for index, node in enumerate(proto.graph.node):
         _add(node, "multiedge.stage", str(home[index] + 1))
-        _add(node, "multiedge.device", stages[home[index]]["device"])
-    _add(proto, "multiedge.strategy", str(plan.get("strategy", "")))
-    for number, stage in enumerate(stages, start=1):
-        ranges = ", ".join(f"[{start}, {stop})" for start, stop in stage["nodes"])
-        _add(proto, f"multiedge.stage_{number}", f"{stage['device']}: nodes {ranges}")
+        _add(node, "multiedge.device", plan.stages[home[index]].device)
+    _add(proto, "multiedge.strategy", plan.strategy)
+    for number, stage in enumerate(plan.stages, start=1):
+        ranges = ", ".join(f"[{start}, {stop})" for start, stop in stage.ranges)
+        _add(proto, f"multiedge.stage_{number}", f"{stage.device}: nodes {ranges}")
     if proto.ir_version >= FIRST_IR_WITH_STAGES and hasattr(proto, "configuration"):
-        _configure(proto, [entry["device"] for entry in stages], home)
+        _configure(proto, [stage.device for stage in plan.stages], home)
 
 
 def _add(entry: Any, key: str, value: str) -> None:

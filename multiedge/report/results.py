@@ -8,7 +8,7 @@ Schema 'multiedge-results/1':
     validity                               valid, reasons
     configuration                          whatever the run was asked to do
     versions, commit, machine              what it ran on
-    plan                                   the plan, as in plan.json
+    plan                                   the plan, as in plan.json (null: none)
     graph                                  nodes and who reads what, for the drawing (null: not kept)
     measurements                           raw items and events (bounded; `left_out` counts the rest)
     repeats                                figure by name -> its values in repeated runs
@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ConfigError, no_such
+from multiedge.formats.plan import plan_from_json, plan_to_json
 from multiedge.graph import Graph
 from multiedge.measurements import Measurements
 from multiedge.metrics import MetricValue, compute, describe
 from multiedge.metrics.validity import Validity, validity
+from multiedge.plan import Plan
 from multiedge.report import environment
 from multiedge.report.encode import graph_from_json, graph_to_json, measurements_from_json, measurements_to_json, plain_data
 
@@ -44,7 +46,7 @@ class RunResult:
     results: Mapping[str, MetricValue]
     validity: Validity = field(default_factory=lambda: Validity(True))
     configuration: Mapping[str, Any] = field(default_factory=dict)
-    plan: Mapping[str, Any] = field(default_factory=dict)
+    plan: Plan | None = None
     measurements: Measurements | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     graph: Graph | None = None
@@ -59,7 +61,7 @@ def make_result(
     name: str,
     measurements: Measurements,
     *,
-    plan: Mapping[str, Any] | None = None,
+    plan: Plan | None = None,
     configuration: Mapping[str, Any] | None = None,
     extra: Mapping[str, float | MetricValue | None] | None = None,
     repeats: Mapping[str, Sequence[float]] | None = None,
@@ -67,17 +69,16 @@ def make_result(
 ) -> RunResult:
     """The result of a run on this machine, now.
 
-    `plan` is a manifest's plan (plan.json); `extra` are figures from elsewhere, such as accuracy, by name; with `graph`
+    `plan` is the one that ran; `extra` are figures from elsewhere, such as accuracy, by name; with `graph`
     the page shows the model coloured by device.
     """
-    data = dict(plan or {})
-    figures = compute(measurements, plan=data) | {key: _figure(key, value) for key, value in (extra or {}).items()}
+    figures = compute(measurements, plan=plan) | {key: _figure(key, value) for key, value in (extra or {}).items()}
     return RunResult(
         name,
         figures,
         validity(measurements),
         dict(configuration or {}),
-        data,
+        plan,
         measurements,
         repeats=dict(repeats or {}),
         graph=graph,
@@ -107,7 +108,7 @@ def to_json(result: RunResult) -> dict[str, Any]:
         "versions": dict(result.versions),
         "commit": result.commit,
         "machine": plain_data(result.machine),
-        "plan": plain_data(result.plan),
+        "plan": plan_to_json(result.plan) if result.plan else None,
         "graph": graph_to_json(result.graph) if result.graph else None,
         "measurements": measurements_to_json(result.measurements) if result.measurements else None,
         "repeats": plain_data(result.repeats),
@@ -129,7 +130,7 @@ def from_json(data: Any, place: str = "results") -> RunResult:
             results={name: MetricValue(**entry) for name, entry in data["results"].items()},
             validity=Validity(bool(verdict.get("valid", True)), tuple(verdict.get("reasons", ()))),
             configuration=data.get("configuration", {}),
-            plan=data.get("plan") or {},
+            plan=plan_from_json(data["plan"], f"{place}: plan") if data.get("plan") else None,
             measurements=measurements_from_json(raw) if raw else None,
             left_out=(raw or {}).get("left_out", {}),
             repeats=data.get("repeats", {}),

@@ -46,7 +46,7 @@ class Group:
 
 def model_of(result: RunResult) -> str:
     """What identifies the run's model: its hash, else its name as the plan or the configuration says it, else ''."""
-    return str(result.plan.get("model_hash") or result.plan.get("model") or result.configuration.get("model") or "")
+    return (result.plan and (result.plan.model_hash or result.plan.model)) or str(result.configuration.get("model") or "")
 
 
 def groups(ranked: Sequence[RunResult]) -> list[Group]:
@@ -57,7 +57,7 @@ def groups(ranked: Sequence[RunResult]) -> list[Group]:
         columns, numbers, missing = board(results)
         shared, labels = _shared_words([result.name for result in results])
         # exporters call every graph 'main_graph': what people wrote themselves says more
-        name = results[0].configuration.get("model") or shared or results[0].plan.get("model") or ""
+        name = results[0].configuration.get("model") or shared or (results[0].plan and results[0].plan.model) or ""
         drawings = trade_offs(results, first), latency_overlay(results, first)
         found.append(Group(str(name), results, first, labels, columns, numbers, missing, *drawings))
         first += len(results)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from multiedge.measurements import Measurements
 from multiedge.metrics import METRICS
 from multiedge.metrics.run import latencies_s
-from multiedge.plan import CALLER, Stage, Transfer
+from multiedge.plan import CALLER, Plan
 from multiedge.report import curves, gantt
 from multiedge.report.graph_svg import draw_graph
 from multiedge.report.results import RunResult
@@ -98,7 +98,7 @@ class RunView:
 
     @property
     def strategy(self) -> str:
-        return str(self.result.plan.get("strategy", ""))
+        return self.result.plan.strategy if self.result.plan else ""
 
 
 def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:
@@ -111,8 +111,8 @@ def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:
         number,
         result,
         tiles=[tile for name in TILES if (tile := _tile(result, name))],
-        stages=_stage_cards(result.plan, colours),
-        entering=_bytes_between(result.plan, CALLER, 0),
+        stages=_stage_cards(result.plan, colours) if result.plan else [],
+        entering=_bytes_between(result.plan, CALLER, 0) if result.plan else "",
         lanes=lanes,
         gantts=_gantts(run, colours, runs) if run and number <= DRAWN_RUNS else [],
         throughput=curves.throughput(run) if run else Markup(""),
@@ -127,7 +127,7 @@ def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:
 
 def colours_of(result: RunResult) -> dict[str, int]:
     """A colour's number for each device, in the order of the plan's stages and then as the run names them."""
-    planned = [stage["device"] for stage in result.plan.get("stages", ())]
+    planned = [stage.device for stage in result.plan.stages] if result.plan else []
     seen = result.measurements.devices if result.measurements else ()
     return {name: number % gantt.COLOURS for number, name in enumerate(dict.fromkeys([*planned, *seen]))}
 
@@ -136,15 +136,9 @@ def graphs(results: Sequence[RunResult]) -> list[Markup]:
     """The model coloured by device for each run, '' where it has none or the page has no room for more."""
     drawn, room = [], GRAPH_CHARACTERS
     for result in results:
-        stages = [(entry["device"], entry["nodes"], entry.get("replicas", ())) for entry in result.plan.get("stages", ())]
         drawing = Markup("")
-        if result.graph and stages and room > 0:
-            placed = [
-                Stage(device, tuple(node for start, stop in spans for node in range(start, stop)), tuple(replicas))
-                for device, spans, replicas in stages
-            ]
-            moves = [Transfer(m["source"], m["target"], tuple(m["tensors"]), m["nbytes"]) for m in result.plan["transfers"]]
-            drawing = draw_graph(result.graph, placed, moves)
+        if result.graph and result.plan and room > 0:
+            drawing = draw_graph(result.graph, result.plan.stages, result.plan.transfers)
         if len(drawing) > room:
             drawing = Markup("")
         room -= len(drawing)
@@ -170,21 +164,23 @@ def _tile(result: RunResult, name: str) -> Tile | None:
     return Tile(label.removesuffix("_j").replace("_", " "), text, unit, note)
 
 
-def _stage_cards(plan: Mapping[str, Any], colours: Mapping[str, int]) -> list[StageCard]:
+def _stage_cards(plan: Plan, colours: Mapping[str, int]) -> list[StageCard]:
     cards = []
-    for index, stage in enumerate(plan.get("stages", ())):
-        count = sum(stop - start for start, stop in stage.get("nodes", ()))
-        following = CALLER if index + 1 == len(plan["stages"]) else index + 1
-        devices = [stage["device"], *stage.get("replicas", ())]
+    for index, (stage, expected) in enumerate(zip(plan.stages, plan.estimate.stages, strict=True)):
+        following = CALLER if index + 1 == len(plan.stages) else index + 1
         sends = [
-            human(move["nbytes"], "B") + ("" if move["target"] == following else f" to {_end_name(move['target'])}")
-            for move in plan.get("transfers", ())
-            if move["source"] == index
+            human(move.nbytes, "B") + ("" if move.target == following else f" to {_end_name(move.target)}")
+            for move in plan.transfers
+            if move.source == index
         ]
-        compute = human(stage.get("compute_s"), "s")
         cards.append(
             StageCard(
-                index + 1, ", ".join(devices), colours.get(devices[0], index % 8), f"{count} nodes", compute, tuple(sends)
+                number=index + 1,
+                devices=", ".join(stage.devices),
+                colour=colours.get(stage.device, index % 8),
+                nodes=f"{len(stage.nodes)} nodes",
+                compute=human(expected.compute_s, "s"),
+                sends=tuple(sends),
             )
         )
     return cards
@@ -194,9 +190,9 @@ def _end_name(stage: int) -> str:
     return "the caller" if stage == CALLER else f"stage {stage + 1}"
 
 
-def _bytes_between(plan: Mapping[str, Any], source: int, target: int) -> str:
-    found = [move["nbytes"] for move in plan.get("transfers", ()) if (move["source"], move["target"]) == (source, target)]
-    return human(sum(found), "B") if found else ""
+def _bytes_between(plan: Plan, source: int, target: int) -> str:
+    sizes = [move.nbytes for move in plan.transfers if (move.source, move.target) == (source, target)]
+    return human(sum(sizes), "B") if sizes else ""
 
 
 def _device_rows(run: Measurements, colours: Mapping[str, int]) -> list[DeviceRow]:
@@ -239,24 +235,25 @@ def _energy_note(method: str, source: str, peak_w: float | None, window_s: float
 def _predictions(result: RunResult) -> list[Prediction]:
     """The plan's expectations beside the run's figures, whole first and then stage by stage."""
     plan, figures = result.plan, result.results
-    if not plan:
+    if plan is None:
         return []
+    expected = plan.estimate
 
     def seen(name: str) -> float | None:
         figure = figures.get(name)
         return figure.value if figure else None
 
     whole = [
-        ("throughput", plan.get("fps_bound"), seen("fps"), "items/s"),
+        ("throughput", expected.fps_bound if expected.bottleneck_s > 0 else None, seen("fps"), "items/s"),
         # the plan's latency is one item alone; under any other scenario items wait for each other
-        *([("mean latency", plan.get("latency_s"), seen("latency_mean_s"), "s")] if _one_at_a_time(result) else []),
-        ("energy per item", plan.get("energy_j"), seen("energy_per_item_j"), "J"),
-        ("network per item", plan.get("network_bytes"), seen("network_bytes"), "B"),
+        *([("mean latency", expected.latency_s, seen("latency_mean_s"), "s")] if _one_at_a_time(result) else []),
+        ("energy per item", expected.energy_j, seen("energy_per_item_j"), "J"),
+        ("network per item", expected.network_bytes, seen("network_bytes"), "B"),
     ]
     means = gantt.stage_means(result.measurements) if result.measurements else []
-    for index, stage in enumerate(plan.get("stages", ())):
+    for index, (stage, costs) in enumerate(zip(plan.stages, expected.stages, strict=True)):
         mean = means[index] if index < len(means) else None
-        whole.append((f"stage {index + 1} on {stage['device']}", stage.get("compute_s"), mean, "s"))
+        whole.append((f"stage {index + 1} on {stage.device}", costs.compute_s, mean, "s"))
     if result.measurements:
         whole += [(f"memory of {m.device}", m.planned_bytes, m.peak_bytes, "B") for m in result.measurements.memory]
     return [_prediction(*row) for row in whole if row[1] is not None or row[2] is not None]

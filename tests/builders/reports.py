@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 from multiedge.fleet import Device, Fleet, Power
 from multiedge.graph import Graph, Node
 from multiedge.measurements import Event, Fault, Item, Measurements, Memory
 from multiedge.meters.modelled import with_energy
+from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer
 from multiedge.report.results import RunResult, make_result
 
 MIB = 1 << 20
@@ -62,50 +62,35 @@ def pipeline(compute_s: tuple[float, ...], items: int = 100, seed: int = 0, faul
     return with_energy(run, FLEET)
 
 
-def plan(strategy: str, compute_s: tuple[float, ...], gap: float | None = 0.0) -> dict[str, Any]:
-    """A plan as plan.json holds it, a little more hopeful than the pipeline."""
+def plan(strategy: str, compute_s: tuple[float, ...], gap: float | None = 0.0) -> Plan:
+    """A plan of 100 nodes per stage that expects a little less time than the pipeline takes."""
     worst = max(compute_s) * 0.96
-    return {
-        "version": 1,
-        "model": "vit_b_16",
-        "strategy": strategy,
-        "objective": "throughput",
-        "value": worst,
-        "lower_bound": None if gap is None else worst * (1 - gap),
-        "gap": gap,
-        "bound_scope": "contiguous plans",
-        "solve_s": 0.012,
-        "bottleneck_s": worst,
-        "bottleneck": f"device '{FLEET.names[compute_s.index(max(compute_s))]}'",
-        "fps_bound": 1 / worst,
-        "latency_s": sum(compute_s),
-        "energy_j": 3.1,
-        "network_bytes": 600_000 * (len(compute_s) - 1),
-        "stages": [
-            {
-                "device": name,
-                "replicas": [],
-                "nodes": [[100 * n, 100 * n + 100]],
-                "compute_s": seconds * 0.96,
-                "transfer_s": 0.002,
-                "memory_bytes": (290 + 60 * n) * MIB,
-                "memory_limit_bytes": FLEET.device(name).memory_bytes,
-                "utilisation": seconds * 0.96 / worst,
-            }
-            for n, (name, seconds) in enumerate(zip(FLEET.names, compute_s, strict=False))
-        ],
-        "transfers": [
-            {
-                "source": n - 1,
-                "target": -1 if n == len(compute_s) else n,
-                "tensors": [f"t{100 * n}"],
-                "nbytes": 600_000 if n else 602_112,
-            }
+    costs = [
+        StageEstimate(seconds * 0.96, 0.002, (290 + 60 * n) * MIB, FLEET.devices[n].memory_bytes, seconds * 0.96 / worst)
+        for n, seconds in enumerate(compute_s)
+    ]
+    return Plan(
+        strategy,
+        "throughput",
+        tuple(Stage.span(FLEET.names[n], 100 * n, 100 * n + 100) for n in range(len(compute_s))),
+        tuple(
+            Transfer(n - 1, CALLER if n == len(compute_s) else n, (f"t{100 * n}",), 600_000 if n else 602_112)
             for n in range(len(compute_s) + 1)
-        ],
-        "left_out": {},
-        "notes": [],
-    }
+        ),
+        Estimate(
+            tuple(costs),
+            worst,
+            f"device '{FLEET.names[compute_s.index(max(compute_s))]}'",
+            sum(compute_s),
+            3.1,
+            600_000 * (len(compute_s) - 1),
+        ),
+        worst,
+        None if gap is None else worst * (1 - gap),
+        "contiguous plans",
+        0.012,
+        model="vit_b_16",
+    )
 
 
 def model(count: int) -> Graph:

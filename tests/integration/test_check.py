@@ -111,7 +111,7 @@ def test_the_commands_tell_equal_from_different(manifest: Manifest, tmp_path: Pa
 def test_every_relay_of_a_manifest_survives_its_file(manifest: Manifest, tmp_path: Path) -> None:
     graph = read_graph(tmp_path / "model.onnx")
     written = write_parts(graph, plan_of(graph, [range(1), range(1, 5), range(5, 6)], relay=True), tmp_path / "parts")
-    assert replace(read_manifest(tmp_path / "parts"), plan={}) == replace(written, plan={})
+    assert read_manifest(tmp_path / "parts") == written
 
 
 def test_an_output_of_one_value_is_said_to_show_little(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -17,7 +18,7 @@ from multiedge.executors.flow.scenarios import Scenario
 from multiedge.fleet import Device, Fleet
 from multiedge.measurements import Measurements
 from multiedge.meters.devices import open_meters
-from multiedge.plan import Manifest
+from multiedge.plan import Manifest, Plan
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +27,12 @@ class Pipeline:
     """A running plan; a context manager. Warm-up items are run before the first `map` only."""
 
     def __init__(
-        self, executor: Executor, options: RunOptions, devices: Sequence[Device] = (), plan: Mapping[str, Any] | None = None
+        self, executor: Executor, options: RunOptions, devices: Sequence[Device] = (), plan: Plan | None = None
     ) -> None:
         self.executor = executor
         self.options = options
         self._devices = devices
-        self._planned_bytes = planned_bytes(plan or {})
+        self._planned_bytes = planned_bytes(plan) if plan else {}
         self._warm = False
 
     def map(
@@ -106,18 +107,17 @@ def providers(devices: Iterable[Device]) -> dict[str, str]:
     return found
 
 
-def planned_bytes(plan: Mapping[str, Any]) -> dict[str, int]:
-    """Bytes that a plan (plan.json's) expects each device to take; nothing for a plan without estimates."""
-    found: dict[str, int] = {}
-    for stage in plan.get("stages", ()):
-        for device in (stage["device"], *stage.get("replicas", ())):
-            found[device] = found.get(device, 0) + int(stage.get("memory_bytes", 0))
-    return {device: nbytes for device, nbytes in found.items() if nbytes}
+def planned_bytes(plan: Plan) -> dict[str, int]:
+    """Bytes that the plan expects each device to take; nothing for a plan without estimates."""
+    expected: Counter[str] = Counter()
+    for stage, costs in zip(plan.stages, plan.estimate.stages, strict=True):
+        expected.update(dict.fromkeys(stage.devices, costs.memory_bytes))
+    return {device: nbytes for device, nbytes in expected.items() if nbytes}
 
 
 def device_names(manifest: Manifest) -> tuple[str, ...]:
     """The devices that the plan uses, in order of first use."""
-    return tuple(dict.fromkeys(device for part in manifest.parts for device in (part.device, *part.replicas)))
+    return tuple(dict.fromkeys(device for part in manifest.parts for device in part.devices))
 
 
 def _read(directory: str | os.PathLike[str]) -> Manifest:

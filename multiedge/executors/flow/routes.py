@@ -51,16 +51,16 @@ class Routes:
     @property
     def devices(self) -> tuple[str, ...]:
         """Every device that holds a stage, in order of first use."""
-        return tuple(dict.fromkeys(device for part in self.parts for device in (part.device, *part.replicas)))
+        return tuple(dict.fromkeys(device for part in self.parts for device in part.devices))
 
     def home(self, stage: int, sequence: int) -> str:
         """The device on which `stage` runs the item of that sequence number; replicas take turns."""
         part = self.parts[stage]
-        devices = (part.device, *part.replicas)
+        devices = part.devices
         return devices[sequence % len(devices)]
 
     def stages_on(self, device: str) -> tuple[int, ...]:
-        return tuple(n for n, part in enumerate(self.parts) if device in (part.device, *part.replicas))
+        return tuple(n for n, part in enumerate(self.parts) if device in part.devices)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data for a worker."""
@@ -81,7 +81,7 @@ def move_stages(manifest: Manifest, gone: frozenset[str], pick: Callable[[int, P
     goes to `pick(place, part)`. PlanError if that is None."""
     parts = []
     for place, part in enumerate(manifest.parts):
-        left = [device for device in (part.device, *part.replicas) if device not in gone]
+        left = [device for device in part.devices if device not in gone]
         if not left:
             chosen = pick(place, part)
             if chosen is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,11 +56,7 @@ class StageClock:
 
 def expected_seconds(manifest: Manifest) -> dict[int, float]:
     """Seconds per stage as the plan expects them; empty if it does not say."""
-    found: dict[int, float] = {}
-    with contextlib.suppress(AttributeError, KeyError, TypeError):
-        for number, stage in enumerate(manifest.plan.get("estimate", manifest.plan)["stages"]):
-            found[number] = float(stage["compute_s"])
-    return found
+    return {number: costs.compute_s for number, costs in enumerate(manifest.plan.estimate.stages)} if manifest.plan else {}
 
 
 @dataclass

@@ -107,7 +107,7 @@ class ThreadsExecutor(Closing):
     def start(self) -> None:
         try:
             for stage, part in enumerate(self.routes.parts):
-                for device in (part.device, *part.replicas):
+                for device in part.devices:
                     self._open_lane(stage, device)
         except BaseException:
             self.close()

@@ -13,7 +13,6 @@ from rich.console import Console
 from multiedge.cli import build_parser
 from multiedge.commands import simulate as command
 from multiedge.errors import ConfigError
-from multiedge.formats.plan import plan_to_json
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
 from multiedge.run import plan_model
 
@@ -74,7 +73,7 @@ def test_a_folder_brings_its_own_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hand_made = plan_model(PROFILE, FLEET, "equal_flops")
-    manifest = SimpleNamespace(model="model.onnx", plan=plan_to_json(hand_made, GRAPH))
+    manifest = SimpleNamespace(model="model.onnx", plan=hand_made)
     monkeypatch.setattr(command, "read_manifest", lambda path: manifest)
     simulate(str(tmp_path), "--json", "--items", "3")
     assert json.loads(capsys.readouterr().out)["strategy"] == "equal_flops"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from multiedge.errors import ConfigError, PlanError
 from multiedge.onnx_io.model_file import open_model
+from multiedge.plan import Estimate, Plan, Stage
 from multiedge.report.annotate import CONFIGURATION, annotate
 
 WEIGHTS = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
@@ -29,12 +32,9 @@ def write_model(path, ir_version, external=False):
 
 
 def plan_for(path, cut=1):
-    return {
-        "model": "small",
-        "model_hash": open_model(path).model_hash,
-        "strategy": "exact",
-        "stages": [{"device": "nano", "nodes": [[0, cut]]}, {"device": "tx2", "nodes": [[cut, 3]]}],
-    }
+    stages = (Stage.span("nano", 0, cut), Stage.span("tx2", cut, 3))
+    nothing = Estimate((), 0.0, "", 0.0, None, 0)
+    return Plan("exact", "throughput", stages, (), nothing, 0.0, model_hash=open_model(path).model_hash, model="small")
 
 
 def run_model(path):
@@ -81,7 +81,7 @@ def test_ir_11_says_it_in_onnx_words(tmp_path):
 def test_new_plan_replaces_the_old_one(tmp_path):
     source = write_model(tmp_path / "model.onnx", 11)
     once = annotate(source, plan_for(source), tmp_path / "once.onnx")
-    twice = annotate(once, {**plan_for(source, cut=2), "model_hash": ""}, tmp_path / "twice.onnx")
+    twice = annotate(once, replace(plan_for(source, cut=2), model_hash=""), tmp_path / "twice.onnx")
     model = onnx.load(twice, load_external_data=False)
     assert len(model.configuration) == 1
     assert [len(node.device_configurations) for node in model.graph.node] == [1, 1, 1]
@@ -96,9 +96,9 @@ def test_weights_are_not_copied_within_a_folder(tmp_path):
 def test_plan_of_another_model_is_refused(tmp_path):
     source = write_model(tmp_path / "model.onnx", 8)
     with pytest.raises(PlanError, match="made for another model"):
-        annotate(source, {**plan_for(source), "model_hash": "other"}, tmp_path / "annotated.onnx")
+        annotate(source, replace(plan_for(source), model_hash="other"), tmp_path / "annotated.onnx")
     with pytest.raises(PlanError, match="places 2 nodes, the model has 3"):
-        annotate(source, {**plan_for(source), "stages": [{"device": "nano", "nodes": [[0, 2]]}]}, tmp_path / "annotated.onnx")
+        annotate(source, replace(plan_for(source), stages=(Stage.span("nano", 0, 2),)), tmp_path / "annotated.onnx")
     assert not (tmp_path / "annotated.onnx").exists()
 
 

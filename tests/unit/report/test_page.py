@@ -172,7 +172,7 @@ def test_rank_is_by_speed_and_unknown_last():
 
 def test_models_are_ranked_apart_and_numbered_through():
     small = sample("small", (0.01, 0.02))
-    other = replace(small, plan={**small.plan, "model": "mobilenet"}, configuration={"model": "mobilenet"})
+    other = replace(small, plan=replace(small.plan, model="mobilenet"), configuration={"model": "mobilenet"})
     found = groups(rank([*samples(), other]))
     assert [(group.model, group.first, len(group.results)) for group in found] == [("mobilenet", 1, 1), ("vit_b_16", 2, 5)]
     text = render_page([*samples(), other])
@@ -192,7 +192,7 @@ def test_what_all_names_share_names_the_group():
 
 
 def test_models_of_one_name_are_told_apart_by_their_hash():
-    runs = [replace(samples()[0], plan={**samples()[0].plan, "model_hash": digest}) for digest in ("aa", "bb", "aa")]
+    runs = [replace(samples()[0], plan=replace(samples()[0].plan, model_hash=digest)) for digest in ("aa", "bb", "aa")]
     assert [len(group.results) for group in groups(rank(runs))] == [2, 1]
 
 

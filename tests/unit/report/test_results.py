@@ -16,6 +16,7 @@ from multiedge.report.compare import compare
 from multiedge.report.encode import measurements_from_json, measurements_to_json, plain_data
 from multiedge.report.environment import commit, machine, versions
 from multiedge.report.results import SCHEMA, from_json, load_results, make_result, save_results, to_json
+from tests.builders.reports import plan
 
 
 def steady_run(count=100, seconds=0.1, seed=0, spread=0.02):
@@ -37,13 +38,14 @@ def steady_run(count=100, seconds=0.1, seed=0, spread=0.02):
 
 
 def test_file_gives_back_what_was_saved(tmp_path):
-    result = make_result("one", steady_run(), plan={"value": 2.0, "lower_bound": 2.0}, configuration={"threads": 1})
+    planned = plan("exact", (0.1, 0.2))
+    result = make_result("one", steady_run(), plan=planned, configuration={"threads": 1})
     loaded = load_results(save_results(result, tmp_path / "new" / "one.json"))
     assert loaded.results == result.results
     assert loaded.measurements.items[5].done_s == pytest.approx(result.measurements.items[5].done_s, abs=1e-6)
     assert loaded.measurements.memory == result.measurements.memory
     assert loaded.measurements.faults == result.measurements.faults
-    assert (loaded.name, loaded.configuration, loaded.plan) == ("one", {"threads": 1}, {"value": 2.0, "lower_bound": 2.0})
+    assert (loaded.name, loaded.configuration, loaded.plan) == ("one", {"threads": 1}, planned)
     assert loaded.validity == result.validity
 
 

@@ -4,6 +4,7 @@ from multiedge.executors.flow import pipeline
 from multiedge.executors.flow.contract import Closing, Emulation, Record, RunOptions
 from multiedge.executors.flow.pipeline import Pipeline, planned_bytes
 from multiedge.fleet import Device
+from multiedge.plan import Estimate, Plan, Stage, StageEstimate
 
 
 class Nothing(Closing):
@@ -29,10 +30,7 @@ def test_this_machines_meters_speak_of_devices_on_this_machine_only(monkeypatch,
 
 
 def test_what_a_plan_expects_is_added_up_by_device():
-    stages = [
-        {"device": "a", "memory_bytes": 10},
-        {"device": "b", "replicas": ["c"], "memory_bytes": 5},
-        {"device": "a", "memory_bytes": 2},
-    ]
-    assert planned_bytes({"stages": stages}) == {"a": 12, "b": 5, "c": 5}
-    assert planned_bytes({}) == {}
+    stages = (Stage("a", (0,)), Stage("b", (1,), ("c",)), Stage("a", (2,)))
+    costs = tuple(StageEstimate(1.0, 0.0, nbytes, 100, 1.0) for nbytes in (10, 5, 2))
+    plan = Plan("manual", "throughput", stages, (), Estimate(costs, 1.0, "", 3.0, None, 0), 1.0)
+    assert planned_bytes(plan) == {"a": 12, "b": 5, "c": 5}

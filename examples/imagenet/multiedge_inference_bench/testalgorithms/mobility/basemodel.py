@@ -18,7 +18,6 @@ from multiedge.executors import open_pipeline
 from multiedge.executors.flow.contract import Result, RunOptions, Tensors
 from multiedge.executors.flow.scenarios import scenario
 from multiedge.fleet import Fleet
-from multiedge.formats.plan import plan_from_json
 from multiedge.formats.trace import read_trace
 from multiedge.measurements import Measurements
 from multiedge.onnx_io import read_graph
@@ -88,4 +87,4 @@ class Journey(PipelineModel):
         trace = read_trace(TRACES / f"{self.trace}.yaml", fleet)
         load = Load(items=self.count, interval_s=1.0 / self.rate_per_s)
         answer = replan if self.adaptive else None
-        return simulate(plan_from_json(manifest.plan), profile, fleet, trace, load, replanner=answer, detect_s=self.detect_s)
+        return simulate(manifest.plan, profile, fleet, trace, load, replanner=answer, detect_s=self.detect_s)
