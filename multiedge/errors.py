@@ -14,10 +14,15 @@ MultiedgeError
 
 from __future__ import annotations
 
+import datetime
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+
+_LONG = 60
+"""Characters of a text that an error shows."""
 
 
 class MultiedgeError(Exception):
@@ -106,3 +111,34 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
     near = get_close_matches(word, known, n=1)
     return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known) or 'none'}"
+
+
+def lower_first(text: str) -> str:
+    """`text` as it stands inside a sentence: the operating system and the standard library begin theirs with a capital."""
+    return text[:1].lower() + text[1:]
+
+
+def describe(value: object) -> str:
+    """How an error shows a value that it did not expect: on one line, short, and in no programming language's words.
+
+    >>> describe(None), describe(True), describe("lots"), describe([1, 2]), describe({"a": 1})
+    ('nothing', 'true', "'lots'", 'a list of 2', 'a mapping of a')
+    """
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value) if abs(value) < 2**63 else "a whole number of more than 64 bits"
+    if isinstance(value, float):
+        return str(value)
+    if isinstance(value, str):
+        return repr(value if len(value) <= _LONG else f"{value[:_LONG]}...")
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}" if value else "an empty list"
+    if isinstance(value, Mapping):
+        keys = [key if isinstance(key, str) and key.isidentifier() else describe(key) for key in itertools.islice(value, 5)]
+        return f"a mapping of {', '.join(keys)}{', ...' if len(value) > 5 else ''}" if keys else "an empty mapping"
+    if isinstance(value, datetime.date):
+        return f"the date {value}"
+    return "binary data" if isinstance(value, bytes) else f"a {type(value).__name__}"

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from multiedge.errors import describe
+
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
 _SI = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
@@ -51,14 +53,21 @@ def parse(value: object, quantity: Quantity) -> float:
 
     Units are matched without regard to case where that leaves no doubt ('gib', 'MBPS'), so 'MB/s' and 'Mb/s' differ.
     """
-    match = _NUMBER.fullmatch(str(value)) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
+    match = _NUMBER.fullmatch(_digits(value))
     worth = _worth(match.group(2), quantity) if match else None
     if match is None or worth is None:
-        raise ValueError(f"expected {quantity.example}, got {value!r}")
+        raise ValueError(f"expected {quantity.example}, got {describe(value)}")
     number = float(match.group(1)) * worth
     if not math.isfinite(number) or number < quantity.least:
-        raise ValueError(f"expected {quantity.example}, not negative and finite, got {value!r}")
+        raise ValueError(f"expected {quantity.example}, not negative and finite, got {describe(value)}")
     return number
+
+
+def _digits(value: object) -> str:
+    """The text of a number or of a number with its unit; '' for anything else."""
+    if isinstance(value, int) and (isinstance(value, bool) or abs(value) >= 2**63):
+        return ""
+    return str(value) if isinstance(value, int | float | str) else ""
 
 
 def _worth(unit: str, quantity: Quantity) -> float | None:
