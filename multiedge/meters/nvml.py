@@ -86,6 +86,7 @@ class NvmlEnergy:
         elif self.nvml.power_w(self.gpu) is not None:
             self.source = "NVML power"
         else:
+            self.nvml.close()
             raise Unavailable(f"NVML: GPU {self.gpu} reports neither energy nor power")
         self.domain = f"GPU {self.gpu}: {self.nvml.name(self.gpu)}"
 
