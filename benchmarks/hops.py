@@ -28,8 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from multiedge.errors import MultiedgeError
 from multiedge.executors import open_pipeline
-from multiedge.executors.flow.contract import Emulation, Executor, RunOptions
+from multiedge.executors.flow.contract import Executor
 from multiedge.executors.flow.scenarios import scenario
+from multiedge.executors.workers.options import Emulation
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import CALLER, Manifest, Part, Transfer
 
@@ -37,6 +38,7 @@ NULL_STAGES = 4
 SIZES = (16, 600_000)
 LIMIT_US = 100.0
 EXECUTORS = ("processes", "remote", "ray")
+OWN_OPTIONS: dict[str, dict[str, Any]] = {"processes": {"emulation": Emulation.none()}, "ray": {}}
 REPEATS = 3
 STARTS_WITHIN_S = 60.0
 CACHE_BYTES = 64_000_000
@@ -97,18 +99,17 @@ def hop_us(executor: str, nbytes: int, items: int) -> dict[str, float] | str:
         with tempfile.TemporaryDirectory() as directory:
             manifest = null_pipeline(directory, nbytes)
             if executor != "remote":
-                return _measure(executor, manifest, nbytes, items, {})
+                return _measure(executor, manifest, nbytes, items, OWN_OPTIONS[executor])
             with null_servers(manifest) as places:
                 return _measure(executor, manifest, nbytes, items, {"endpoints": places})
     except MultiedgeError as error:
         return f"not run: {error}"
 
 
-def _measure(executor: str, manifest: Manifest, nbytes: int, items: int, session: dict[str, Any]) -> dict[str, float]:
-    options = RunOptions(warmup_items=20, record_events=False, emulation=Emulation.none(), session=session)
+def _measure(executor: str, manifest: Manifest, nbytes: int, items: int, options: Mapping[str, Any]) -> dict[str, float]:
     fleet = Fleet(tuple(Device(f"d{number}", backend="synthetic") for number in range(NULL_STAGES)))
     feed = {"t0": np.zeros(nbytes, dtype=np.uint8)}
-    with open_pipeline(manifest, fleet, executor, options=options) as pipeline:
+    with open_pipeline(manifest, fleet, executor, warmup_items=20, record_events=False, **options) as pipeline:
         singles, _ = pipeline.map([feed] * items, scenario("singlestream"))
         for result in singles:
             result.require()

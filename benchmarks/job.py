@@ -24,7 +24,7 @@ from rich.table import Table
 import multiedge as me
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.executors import open_pipeline
-from multiedge.executors.flow.contract import Emulation
+from multiedge.executors.workers.options import Emulation
 from multiedge.onnx_io import random_inputs
 
 REPOSITORY = Path(__file__).resolve().parent.parent

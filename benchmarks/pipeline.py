@@ -33,7 +33,7 @@ import multiedge as me
 from benchmarks import hops
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
 from multiedge.executors import Pipeline, open_pipeline
-from multiedge.executors.flow.contract import Emulation, RunOptions
+from multiedge.executors.workers.options import Emulation, ProcessesOptions
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import CALLER, Manifest, Part, Plan, Transfer
 from partitioners import PARTITIONERS
@@ -114,7 +114,7 @@ def single_stage(manifest: Manifest, part: Part) -> Manifest:
 @contextmanager
 def contenders(model: Path, plan: Plan, manifest: Manifest, feed: Feed) -> Iterator[Contenders]:
     """All of them, loaded and warm; they end with the context."""
-    options = RunOptions(warmup_items=4, emulation=OWN_CORES)
+    options = ProcessesOptions(warmup_items=4, emulation=OWN_CORES)
     items = max(LEAST_ITEMS, round(TURN_S / plan.estimate.bottleneck_s))
     with ExitStack() as running:
         held, alone = dict(feed), []

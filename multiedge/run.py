@@ -6,14 +6,11 @@ notebook share. Strategies and profilers are chosen by name.
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args
+from typing import Any
 
-from multiedge.errors import ConfigError, did_you_mean
 from multiedge.executors import open_pipeline
 from multiedge.executors.flow.contract import Result, Tensors
 from multiedge.executors.flow.drive import Progress
@@ -24,10 +21,10 @@ from multiedge.formats.devices import read_fleet
 from multiedge.graph import Graph
 from multiedge.meters.modelled import with_energy
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
+from multiedge.options import build
 from multiedge.plan import Manifest, Plan, Stage, direct_transfers, require, structural_violations
 from multiedge.planning import cost
 from multiedge.profile import Profile
-from multiedge.registry import Registry
 from multiedge.report.results import RunResult, make_result
 from partitioners import PARTITIONERS
 from profilers import PROFILERS
@@ -35,8 +32,6 @@ from profilers import PROFILERS
 PathLike = str | os.PathLike[str]
 DEFAULT_STRATEGY = "throughput"
 DEFAULT_PROFILER = "static"
-IN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", NoneType: ""}
-"""Types of options that are checked."""
 
 
 def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, **options: Any) -> Profile:
@@ -112,8 +107,8 @@ def run_plan(
     """Runs a plan folder as a pipeline: the answers, in the order of `items`, and the run in figures, for `write_report`.
 
     Each item maps input names to arrays. Without a fleet, every device is this machine and links are free. `options` are
-    those of RunOptions; `progress` is called with the number of items newly answered. An item that failed has `tensors` None
-    and an `error`. Raises PipelineError if a stage cannot start.
+    those of the executor (see `open_pipeline`); `progress` is called with the number of items newly answered. An item that
+    failed has `tensors` None and an `error`. Raises PipelineError if a stage cannot start.
     """
     manifest = plan if isinstance(plan, Manifest) else read_manifest(plan)
     fleet = fleet or bare_fleet(manifest)
@@ -127,30 +122,3 @@ def run_plan(
         configuration={"executor": executor, "scenario": scenario} if configuration is None else configuration,
     )
     return answers, found
-
-
-def build(registry: Registry, name: str, options: Mapping[str, Any]) -> Any:
-    """An instance of what is registered under `name`; ConfigError for an option that it does not have or of another type."""
-    factory: Callable[..., Any] = registry.load(name)
-    known = inspect.signature(factory, eval_str=True).parameters
-    for key, value in options.items():
-        if key not in known:
-            raise ConfigError(f"{registry.kind} '{name}' has no option '{key}'{did_you_mean(key, known)}")
-        wanted = _kinds(known[key].annotation)
-        if wanted and not any(_is_a(value, kind) for kind in wanted):
-            expected = " or ".join(IN_WORDS[kind] for kind in wanted if kind is not NoneType)
-            raise ConfigError(f"{registry.kind} '{name}', option '{key}': expected {expected}, got {value!r}")
-    return factory(**options)
-
-
-def _kinds(annotation: Any) -> tuple[type, ...]:
-    """The simple types that an option may have; empty if others may be meant, too."""
-    kinds = get_args(annotation) or (annotation,)
-    return kinds if all(kind in IN_WORDS for kind in kinds) else ()
-
-
-def _is_a(value: Any, kind: type) -> bool:
-    """Whether the value is of the type, as users see it: whole numbers are numbers, true and false are not."""
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)

@@ -17,17 +17,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from multiedge.commands.plan import parse_options
 from multiedge.errors import ConfigError, PlanError, did_you_mean
 from multiedge.executors import EXECUTORS
-from multiedge.executors.flow.contract import Emulation, Result, RunOptions, Tensors
+from multiedge.executors.flow.contract import Result, Tensors
 from multiedge.executors.flow.drive import Progress as Tell
 from multiedge.executors.flow.pipeline import bare_fleet
 from multiedge.executors.flow.scenarios import SCENARIOS, scenario
+from multiedge.executors.workers.options import Emulation
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
+from multiedge.formats.trace import read_trace
 from multiedge.graph import Tensor
 from multiedge.metrics.percentiles import percentile
 from multiedge.onnx_io import read_manifest
+from multiedge.options import build_options, option_names, require_options
 from multiedge.plan import Manifest
 from multiedge.replanning.replanner import Replanner
 from multiedge.report.encode import plain_data
@@ -39,6 +43,20 @@ DISTINCT = 16
 """Random items that are made; longer runs repeat them, so that making them costs no time of the run."""
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 FAILED = 1
+FLAGS = {
+    "depth": "depth",
+    "micro_batch": "micro_batch",
+    "transport": "transport",
+    "seed": "seed",
+    "warmup": "warmup_items",
+    "emulate": "emulation",
+    "namespaces": "emulation",
+    "endpoint": "endpoints",
+    "trace": "trace",
+    "replan": "replan",
+    "keep_prepacked": "session",
+}
+"""Which option of an executor each flag gives."""
 PREPACKED = ".prepacked"
 """Where packed weights are kept in the plan's folder."""
 
@@ -53,42 +71,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, metavar="PER_S", help="items per second, for --scenario server")
     parser.add_argument("--executor", default="processes", help="processes, inline, ray or remote (default: processes)")
     parser.add_argument(
-        "--endpoint", action="append", default=[], metavar="DEVICE=HOST:PORT[/MODEL]", help="for --executor remote; repeatable"
+        "--endpoint", action="append", metavar="DEVICE=HOST:PORT[/MODEL]", help="for --executor remote; repeatable"
     )
-    parser.add_argument("--transport", default="auto", help="auto, shared-memory, pipe or tcp (default: auto)")
+    parser.add_argument("--transport", help="auto, shared-memory, pipe or tcp (default: auto)")
     parser.add_argument("--depth", type=int, metavar="N", help="items under way at once (default: enough for every stage)")
-    parser.add_argument("--micro-batch", type=int, default=1, metavar="N", help="join up to N waiting items (default: 1)")
-    parser.add_argument("--warmup", type=int, default=2, metavar="N", help="items before the clock starts (default: 2)")
+    parser.add_argument("--micro-batch", type=int, metavar="N", help="join up to N waiting items (default: 1)")
+    parser.add_argument("--warmup", type=int, metavar="N", help="items before the clock starts (default: 2)")
     parser.add_argument(
-        "--emulate", action=argparse.BooleanOptionalAction, default=True, help="slow down to the devices and links of the fleet"
+        "--emulate",
+        action=argparse.BooleanOptionalAction,
+        help="slow down to the devices and links of the fleet (default)",
     )
     parser.add_argument(
-        "--namespaces", action="store_true", help="links by the kernel: TCP between network namespaces; as root, with iproute2"
+        "--namespaces",
+        action="store_true",
+        default=None,
+        help="links by the kernel: TCP between network namespaces; as root, with iproute2",
     )
     parser.add_argument("--trace", metavar="FILE", help="what happens to the fleet while it runs, yaml or JSON")
     parser.add_argument(
-        "--replan", action=argparse.BooleanOptionalAction, default=True, help="plan anew when the fleet of --devices changes"
+        "--replan",
+        action=argparse.BooleanOptionalAction,
+        help="plan anew when the fleet of --devices changes (default: if the executor can, and the model is there)",
     )
     parser.add_argument(
         "--keep-prepacked",
         action="store_true",
+        default=None,
         help="keep packed weights in the plan's folder: less anonymous memory",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of inputs, arrivals and links (default: 0)")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="another option of the executor")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of inputs, arrivals and links (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, not as a table")
     parser.add_argument("-o", "--output", metavar="FILE", help="write results and raw events for `multiedge report`, JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit status 0 if every item was answered well, else 1."""
-    if args.executor not in EXECUTORS.names():
-        EXECUTORS.load(args.executor)
+    EXECUTORS.load(args.executor)
     manifest = read_manifest(args.plan_dir)
     fleet = read_fleet(args.devices) if args.devices else bare_fleet(manifest)
     scenario(args.scenario, rate_per_s=args.rate)  # refused before anything is read
+    options = run_options(args, fleet)
+    chosen = build_options(EXECUTORS, args.executor, options)
     items, count = read_items(args, manifest)
     with replanner(args, manifest, fleet) as replan, progress_bar(count) as tell:
-        options = run_options(args, fleet, replan)
         answers, result = run_plan(
             manifest,
             fleet,
@@ -99,10 +126,11 @@ def run(args: argparse.Namespace) -> int:
             name=Path(args.plan_dir).name,
             configuration=configuration(args),
             progress=tell,
-            options=options,
+            options=chosen,
+            **({"replan": replan} if replan else {}),
         )
     found = summary(answers, result)
-    found["trace"] = options.trace.story(found["wall_s"]) if options.trace else []
+    found["trace"] = options["trace"].story(found["wall_s"]) if "trace" in options else []
     if args.output:
         write_text(args.output, json.dumps({**found, **to_json(result)}, allow_nan=False) + "\n")
     if args.json:
@@ -121,41 +149,35 @@ def configuration(args: argparse.Namespace) -> dict[str, Any]:
 
 @contextmanager
 def replanner(args: argparse.Namespace, manifest: Manifest, fleet: Fleet) -> Iterator[Replanner | None]:
-    """What plans anew, where it is wanted and the model to cut is at hand."""
-    if not (args.replan and args.devices and Path(manifest.model).is_file()):
+    """What plans anew, where it is wanted, the executor can use it and the model to cut is there."""
+    can = "replan" in option_names(EXECUTORS, args.executor) and args.devices and Path(manifest.model).is_file()
+    if args.replan is False or (args.replan is None and not can):
         yield None
         return
+    if not args.devices:
+        raise ConfigError("--replan: expected --devices with it, the fleet that changes; give it, or leave --replan out")
     with Replanner(manifest, fleet) as replan:
         yield replan
 
 
-def run_options(args: argparse.Namespace, fleet: Fleet, replan: Replanner | None = None) -> RunOptions:
-    trace = None
+def run_options(args: argparse.Namespace, fleet: Fleet) -> dict[str, Any]:
+    """The executor's options that were given, `replan` aside; ConfigError for one that it does not have."""
+    own, given = parse_options(args.option), {flag: option for flag, option in FLAGS.items() if vars(args)[flag] is not None}
+    for option in own:
+        if option in given.values():
+            raise ConfigError(f"--option {option}: another flag gives it, too; leave one of them out")
+    require_options(EXECUTORS, args.executor, [*given.values(), *own])
+    values = {option: vars(args)[flag] for flag, option in given.items() if flag != "replan"} | own
+    if "emulation" in given.values():
+        base = Emulation.none() if args.emulate is False else Emulation()
+        values["emulation"] = replace(base, namespaces=bool(args.namespaces))
     if args.trace:
-        from multiedge.formats.trace import read_trace
-
-        trace = read_trace(args.trace, fleet)
-    return RunOptions(
-        depth=args.depth,
-        micro_batch=args.micro_batch,
-        transport=args.transport,
-        seed=args.seed,
-        warmup_items=args.warmup,
-        emulation=replace(Emulation() if args.emulate else Emulation.none(), namespaces=args.namespaces),
-        trace=trace,
-        replan=replan,
-        session=session_options(args),
-    )
-
-
-def session_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What is passed on to the backend."""
-    if args.endpoint and args.executor != "remote":
-        raise ConfigError(f"--endpoint: expected --executor remote with it, got --executor {args.executor}")
-    found: dict[str, Any] = {"endpoints": parse_endpoints(args.endpoint)} if args.endpoint else {}
+        values["trace"] = read_trace(args.trace, fleet)
+    if args.endpoint:
+        values["endpoints"] = parse_endpoints(args.endpoint)
     if args.keep_prepacked:
-        found["prepacked"] = str(Path(args.plan_dir) / PREPACKED)
-    return found
+        values["session"] = {"prepacked": str(Path(args.plan_dir) / PREPACKED)}
+    return values
 
 
 def parse_endpoints(texts: Iterable[str]) -> dict[str, list[str]]:
@@ -174,7 +196,7 @@ def read_items(args: argparse.Namespace, manifest: Manifest) -> tuple[Iterable[T
     if args.random is not None:
         if args.random < 1:
             raise ConfigError(f"--random: expected 1 or more, got {args.random}")
-        made = random_items(manifest, min(args.random, DISTINCT), args.seed)
+        made = random_items(manifest, min(args.random, DISTINCT), args.seed or 0)
         return (made[number % len(made)] for number in range(args.random)), args.random
     paths = [path for given in args.inputs for path in npz_files(Path(given))]
     wanted = input_tensors(manifest)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,6 @@ from multiedge.executors.flow.contract import (
     Result,
     RunOptions,
     Tensors,
-    refuse_namespaces,
     require_inputs,
 )
 from multiedge.executors.flow.routes import Routes
@@ -26,11 +27,21 @@ from multiedge.measurements import Event
 from multiedge.plan import CALLER, Manifest
 
 
-class InlineExecutor(Closing):
-    """Runs each item to its end in `submit`. Emulates no device and no link, and says so in its settings."""
+@dataclass(frozen=True)
+class InlineOptions(RunOptions):
+    """Options of the executor `inline`: `record_events` keeps what each stage did with each item, `session` holds options
+    of the backend's `open`."""
 
-    def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None:
-        refuse_namespaces(options, "inline")
+    record_events: bool = True
+    session: Mapping[str, Any] = field(default_factory=dict)
+
+
+class InlineExecutor(Closing):
+    """Runs each item to its end in `submit`. Emulates no device and no link, which its settings state."""
+
+    options_type = InlineOptions
+
+    def __init__(self, manifest: Manifest, fleet: Fleet, options: InlineOptions) -> None:
         self.manifest, self.fleet, self.options = manifest, fleet, options
         self.routes = Routes.of(manifest)
         self._sessions: list[Session] = []
@@ -94,15 +105,15 @@ class InlineExecutor(Closing):
         return {name: made[name] for name in self.manifest.outputs if name in made}
 
     def poll(self, timeout_s: float) -> list[Result]:
-        found = list(self._ready)
+        results = list(self._ready)
         self._ready.clear()
-        return found
+        return results
 
     def mark(self) -> None:
         self._events = [event for event in self._events if event.kind == "load"]
 
     def record(self) -> Record:
-        settings: dict[str, Any] = {"executor": "inline", "transport": "none", "emulation": "none"}
+        settings = {**self.options.as_settings(), "executor": "inline", "transport": "none", "emulation": "none"}
         return Record(events=tuple(self._events), settings=settings)
 
     def close(self) -> None:

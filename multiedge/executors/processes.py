@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ConfigError, PipelineError
-from multiedge.executors.flow.contract import Closing, Record, Result, RunOptions, Tensors, require_inputs
+from multiedge.executors.flow.contract import Closing, Record, Result, Tensors, require_inputs
 from multiedge.executors.flow.ledger import Ledger, Pending, joined, merged_log
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_loop import CALLER_NAME
 from multiedge.executors.workers.crew import Crew
 from multiedge.executors.workers.health import StageClock, expected_seconds
+from multiedge.executors.workers.options import ProcessesOptions
 from multiedge.executors.workers.recovery import Recovery
 from multiedge.fleet import Fleet, Link
 from multiedge.measurements import Event
@@ -38,8 +39,11 @@ MOST_DEPTH = 64
 class ProcessesExecutor(Closing):
     """Runs a manifest's parts in spawned workers on this machine, emulating the fleet as far as the options ask."""
 
-    def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None:
+    options_type = ProcessesOptions
+
+    def __init__(self, manifest: Manifest, fleet: Fleet, options: ProcessesOptions) -> None:
         self.manifest, self.fleet, self.options = manifest, fleet, options
+        self.slows_down = options.emulation.speed or options.emulation.quota
         self.routes = Routes.of(manifest)
         for name in self.routes.devices:
             fleet.device(name)
@@ -217,7 +221,7 @@ class ProcessesExecutor(Closing):
             self.recovery.look(now)
 
 
-def pick_transport(options: RunOptions) -> str:
+def pick_transport(options: ProcessesOptions) -> str:
     """The transport to use where the options leave it open; ConfigError for one that cannot cross network namespaces."""
     if options.emulation.namespaces:
         if options.transport not in ("auto", "tcp"):

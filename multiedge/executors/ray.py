@@ -11,14 +11,15 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from multiedge.backends import BACKENDS
-from multiedge.errors import ConfigError, MissingDependencyError, PipelineError, StageError
-from multiedge.executors.flow.contract import Array, RunOptions, Tensors
+from multiedge.errors import MissingDependencyError, PipelineError, StageError
+from multiedge.executors.flow.contract import Array, Tensors
 from multiedge.executors.workers.health import StageClock, expected_seconds
-from multiedge.executors.workers.threads import TICK_S, ThreadsExecutor
+from multiedge.executors.workers.threads import TICK_S, ThreadsExecutor, ThreadsOptions
 from multiedge.fleet import Device, Fleet
 from multiedge.measurements import Fault, Memory
 from multiedge.meters.memory import MemoryReading, read_memory
@@ -68,16 +69,25 @@ class DeviceActor:
         return read_memory()
 
 
+@dataclass(frozen=True)
+class RayOptions(ThreadsOptions):
+    """Options of the executor `ray`: `load_s` is how long an actor may take to start and load its stages, `session` holds
+    options of the backend's `open`."""
+
+    load_s: float = 300.0
+    session: Mapping[str, Any] = field(default_factory=dict)
+
+
 class RayExecutor(ThreadsExecutor):
     """Sends each stage's tensors to the actor of its device. Memory is the actors' own reading."""
 
+    options_type = RayOptions
     name = "ray"
     transport = "ray"
 
-    def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None:
-        if options.fallbacks:
-            raise ConfigError("the ray executor takes no fallbacks: Ray restarts an actor where the cluster has its device")
+    def __init__(self, manifest: Manifest, fleet: Fleet, options: RayOptions) -> None:
         super().__init__(manifest, fleet, options)
+        self._load_s, self._session = options.load_s, dict(options.session)
         self._expected_s = expected_seconds(manifest)
         self._actors: dict[str, Any] = {}
         self._pids: dict[str, int] = {}
@@ -154,15 +164,14 @@ class RayExecutor(ThreadsExecutor):
         needs = {RESOURCE + device: 1} if self._pinned else {}
         # No CPUs are asked for: how busy a device may be is the plan's business, and Ray would wait for free ones.
         kind = self._ray.remote(num_cpus=0, resources=needs, max_restarts=-1, max_task_retries=TASK_RETRIES)(DeviceActor)
-        return kind.remote(files, self.fleet.device(device), dict(self.options.session))
+        return kind.remote(files, self.fleet.device(device), self._session)
 
     def _first_sign(self, device: str) -> int:
         errors = self._ray.exceptions
         try:
-            return int(self._ray.get(self._actors[device].pid.remote(), timeout=self.options.deadlines.load_s))
+            return int(self._ray.get(self._actors[device].pid.remote(), timeout=self._load_s))
         except errors.GetTimeoutError as error:
-            seconds = self.options.deadlines.load_s
-            raise PipelineError(f"the actor of device '{device}' did not start within {seconds:g} s") from error
+            raise PipelineError(f"the actor of device '{device}' did not start within {self._load_s:g} s") from error
         except errors.RayError as error:
             raise PipelineError(f"the actor of device '{device}' could not start: {_last_line(error)}") from error
 

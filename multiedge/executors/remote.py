@@ -1,6 +1,6 @@
 """Stages behind servers that speak the Open Inference Protocol v2 over gRPC: `multiedge serve`, Triton, MLServer, ...
 
-    open_pipeline("parts", fleet, "remote", session={"endpoints": {"laptop": "127.0.0.1:8081", "1": ["a:8001/x", "b:8001/x"]}})
+    open_pipeline("parts", fleet, "remote", endpoints={"laptop": "127.0.0.1:8081", "1": ["a:8001/x", "b:8001/x"]})
 
 An endpoint is `host:port` or `host:port/model`; without a model it is `stage_N`, as `multiedge serve` names it. Keys are
 device names or stage numbers (from 0, and these take precedence). Of several endpoints the first that works is used.
@@ -12,13 +12,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from multiedge.errors import ConfigError, PipelineError, StageError, did_you_mean
-from multiedge.executors.flow.contract import Array, RunOptions, Tensors
+from multiedge.executors.flow.contract import Array, Tensors
 from multiedge.executors.workers.health import StageClock, expected_seconds
-from multiedge.executors.workers.threads import ThreadsExecutor
+from multiedge.executors.workers.threads import ThreadsExecutor, ThreadsOptions
 from multiedge.fleet import Fleet
 from multiedge.measurements import Fault
 from multiedge.plan import Manifest, Part
@@ -31,22 +31,35 @@ SHARE_OF_WAITING = 4.0
 """A server that let a request run into its deadline is left alone for so many times that long, if there are others."""
 TRANSIENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED", "RESOURCE_EXHAUSTED", "NOT_FOUND")
 """Answers of a server that is away, starting or busy. NOT_FOUND is one: the model was there when the pipeline started."""
-OPTIONS = ("endpoints", "connect_s", "patience_s")
+
+
+@dataclass(frozen=True)
+class RemoteOptions(ThreadsOptions):
+    """Options of the executor `remote`.
+
+    `endpoints` holds one `host:port[/model]` or several by device name or stage number. The start waits for the servers up to
+    `connect_s`; an item is sent again for up to `patience_s` (None: `deadlines.first_s`). `fallbacks` lists, by stage
+    number, devices whose endpoints are tried after the stage's own.
+    """
+
+    endpoints: Mapping[str | int, str | Sequence[str]] = field(default_factory=dict)
+    connect_s: float = 10.0
+    patience_s: float | None = None
+    fallbacks: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 class RemoteExecutor(ThreadsExecutor):
-    """Sends each stage's tensors to its server. `session` holds `endpoints`, `connect_s` (how long to wait for the servers
-    at the start, 10 s) and `patience_s` (how long an item is sent again before it fails, `deadlines.first_s`)."""
+    """Sends each stage's tensors to its server."""
 
+    options_type = RemoteOptions
     name = "remote"
     transport = "grpc"
 
-    def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None:
-        for key in options.session:
-            if key not in OPTIONS:
-                raise ConfigError(f"unknown option '{key}' of the remote executor{did_you_mean(key, OPTIONS)}")
+    def __init__(self, manifest: Manifest, fleet: Fleet, options: RemoteOptions) -> None:
         super().__init__(manifest, fleet, options)
-        self._given = checked_endpoints(options.session.get("endpoints", {}), manifest, fleet)
+        self._connect_s, self._fallbacks = options.connect_s, options.fallbacks
+        self._patience_s = options.deadlines.first_s if options.patience_s is None else options.patience_s
+        self._given = checked_endpoints(options.endpoints, manifest, fleet)
         self._expected_s = expected_seconds(manifest)
 
     def settings(self) -> dict[str, Any]:
@@ -55,41 +68,40 @@ class RemoteExecutor(ThreadsExecutor):
     def connect(self, stage: int, device: str) -> RemoteStage:
         places = self._places(stage, device)
         clock = StageClock(self.options.deadlines, self._expected_s)
-        patience_s = float(self.options.session.get("patience_s", self.options.deadlines.first_s))
-        runner = RemoteStage(stage, device, self.routes.parts[stage], places, clock, patience_s, self.note_fault)
+        runner = RemoteStage(stage, device, self.routes.parts[stage], places, clock, self._patience_s, self.note_fault)
         try:
-            runner.wait_ready(float(self.options.session.get("connect_s", 10.0)))
+            runner.wait_ready(self._connect_s)
         except BaseException:
             runner.close()
             raise
         return runner
 
     def _places(self, stage: int, device: str) -> tuple[str, ...]:
-        spare = [place for name in self.options.fallbacks.get(stage, ()) for place in self._given.get(name, ())]
+        spare = [place for name in self._fallbacks.get(stage, ()) for place in self._given.get(name, ())]
         own = self._given.get(str(stage), ()) or self._given.get(device, ())
         if not own and not spare:
             raise ConfigError(
                 f"it has no endpoint; give one, --endpoint '{device}=host:port' or in Python"
-                f" session={{'endpoints': {{'{device}': 'host:port'}}}}"
+                f" endpoints={{'{device}': 'host:port'}}"
             )
         return tuple(dict.fromkeys([*own, *spare]))
 
 
-def checked_endpoints(given: Any, manifest: Manifest, fleet: Fleet) -> dict[str, tuple[str, ...]]:
+def checked_endpoints(
+    given: Mapping[str | int, str | Sequence[str]], manifest: Manifest, fleet: Fleet
+) -> dict[str, tuple[str, ...]]:
     """Endpoints by device name or stage number; ConfigError for a key that is neither and for a place without a port."""
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"endpoints: expected a mapping of devices or stages to host:port, got {type(given).__name__}")
     known = [*fleet.names, *(str(stage) for stage in range(len(manifest.parts)))]
-    found = {}
+    places: dict[str, tuple[str, ...]] = {}
     for key, value in given.items():
         if str(key) not in known:
             raise ConfigError(f"endpoints: '{key}' is no device and no stage{did_you_mean(str(key), known)}")
-        found[str(key)] = (value,) if isinstance(value, str) else tuple(value)
-        for place in found[str(key)]:
-            host, _, port = str(place).partition("/")[0].rpartition(":")
+        places[str(key)] = (value,) if isinstance(value, str) else tuple(value)
+        for place in places[str(key)]:
+            host, _, port = place.partition("/")[0].rpartition(":")
             if not host or not port.isdigit():
                 raise ConfigError(f"endpoints: {key}: expected host:port or host:port/model, got '{place}'")
-    return found
+    return places
 
 
 @dataclass

@@ -6,19 +6,17 @@ line, results files) is written against this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from multiedge.errors import ConfigError, StageError, did_you_mean
-from multiedge.fleet import Fleet
+from multiedge.errors import StageError, did_you_mean, require_least
 from multiedge.measurements import Event, Fault, Memory
 from multiedge.plan import Manifest
-from multiedge.trace import Trace
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
@@ -33,98 +31,21 @@ class StageRunner(Protocol):
 
 
 @dataclass(frozen=True)
-class Emulation:
-    """How far this machine pretends to be the fleet. What was acted on is recorded in the results.
-
-    `speed` stretches compute to the device's `speed` by waiting; with `quota` it is held down by the kernel's CPU
-    bandwidth control instead, where cgroups are writable. `links` delays messages, `memory` fails a device that
-    takes more than it has, `affinity` pins each device to cores of its own while there are enough. With `namespaces` the
-    links are real sockets between network namespaces, and the kernel holds them to their bandwidth; as root.
-    """
-
-    speed: bool = True
-    links: bool = True
-    memory: bool = True
-    affinity: bool = True
-    quota: bool = False
-    namespaces: bool = False
-
-    def __post_init__(self) -> None:
-        if self.namespaces and not self.links:
-            raise ConfigError(
-                "namespaces: expected links to be emulated, got links=False; emulate them, or leave namespaces off"
-            )
-
-    @classmethod
-    def none(cls) -> Emulation:
-        """The machine as it is."""
-        return cls(speed=False, links=False, memory=False, affinity=False)
-
-
-@dataclass(frozen=True)
-class Deadlines:
-    """When something counts as failed.
-
-    A stage may take `factor` times its 99th percentile, at least `floor_s`; until one is known, `first_s`. A worker
-    that shows no sign of life for `heartbeat_s` hangs. Messages that nobody takes for `link_s` mean that a link is
-    down. A model may take `load_s` to load. A device that failed may come back after `cooldown_s`, twice as long after
-    each further failure, unless `rejoin` is off.
-    """
-
-    factor: float = 10.0
-    floor_s: float = 2.0
-    first_s: float = 60.0
-    heartbeat_s: float = 2.0
-    link_s: float = 1.0
-    load_s: float = 300.0
-    cooldown_s: float = 2.0
-    rejoin: bool = True
-
-
-@dataclass(frozen=True)
 class RunOptions:
-    """How to run a pipeline; the defaults suit most.
+    """What the pipeline itself acts on, for every executor; an executor's `options_type` adds its own fields to these.
 
-    `depth` is how many items may be under way at once (None: enough to keep every stage busy). `micro_batch` joins up
-    to that many waiting items along their first axis, where the model leaves it free. `fallbacks` lists, by stage
-    number, devices to use in turn if the stage's own is lost. `replan` is asked for a plan whenever the fleet has changed
-    (`multiedge.replanning.replanner.Replanner`); without it the stages stay as they were cut. `session` holds options for the
-    backend's `open`.
+    `seed` is of the arrivals of items, `warmup_items` are run before the first timed item.
     """
 
-    depth: int | None = None
-    micro_batch: int = 1
-    transport: str = "auto"
     seed: int = 0
     warmup_items: int = 2
-    record_events: bool = True
-    emulation: Emulation = field(default_factory=Emulation)
-    deadlines: Deadlines = field(default_factory=Deadlines)
-    trace: Trace | None = None
-    fallbacks: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    replan: Callable[[Fleet], Manifest] | None = None
-    session: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, least in (("depth", 1), ("micro_batch", 1), ("warmup_items", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name}: expected {least} or more, got {value}")
-
-    def with_values(self, **values: Any) -> RunOptions:
-        """These options with some changed; ConfigError for an option that does not exist."""
-        known = self.__dataclass_fields__
-        for name in values:
-            if name not in known:
-                raise ConfigError(f"unknown option '{name}' of a run{did_you_mean(name, known)}")
-        return replace(self, **values)
+        require_least("warmup_items", self.warmup_items, 0)
 
     def as_settings(self) -> dict[str, Any]:
         """The options as JSON data for the results."""
-        settings = {**asdict(replace(self, trace=None, replan=None)), "trace": self.trace.name if self.trace else None}
-        settings["replan"] = self.replan is not None
-        settings["fallbacks"] = {str(stage): list(names) for stage, names in self.fallbacks.items()}
-        return settings
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -164,12 +85,18 @@ class Executor(Protocol):
 
     `submit` takes an item under a number of the caller's choice and waits while the pipeline is full; `poll` gives the
     results that are ready, in the order of submission, and waits up to `timeout_s` for the first. Every submitted item
-    is answered exactly once. Unless its devices are `on_this_machine`, this machine's power meters say nothing of them.
+    is answered exactly once. Unless its devices are `on_this_machine`, this machine's power meters say nothing of them;
+    while an executor `slows_down` to the speed of a device, they say nothing of that device.
+
+    The constructor takes `(manifest, fleet, options)`, the last one an instance of `options_type`: a frozen dataclass,
+    a subclass of RunOptions, with a field for each option that the executor acts on.
     """
 
+    options_type: ClassVar[type[RunOptions]]
     on_this_machine: bool
 
-    def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None: ...
+    @property
+    def slows_down(self) -> bool: ...
 
     def start(self) -> None:
         """Loads every stage. Raises PipelineError that names what could not start; nothing is left running then."""
@@ -204,6 +131,7 @@ class Closing:
     """`with executor:` starts on entry and closes on the way out."""
 
     on_this_machine = True
+    slows_down = False
 
     def start(self) -> None:
         raise NotImplementedError
@@ -217,14 +145,6 @@ class Closing:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def refuse_namespaces(options: RunOptions, executor: str) -> None:
-    """ConfigError if the options ask for network namespaces, which this executor has no use for."""
-    if options.emulation.namespaces:
-        raise ConfigError(
-            f"the {executor} executor has no links to put into network namespaces; use 'processes', or leave them off"
-        )
 
 
 def require_inputs(manifest: Manifest, item: int, tensors: Tensors) -> dict[str, Array]:

@@ -18,6 +18,7 @@ from multiedge.executors.flow.scenarios import Scenario
 from multiedge.fleet import Device, Fleet
 from multiedge.measurements import Measurements
 from multiedge.meters.devices import open_meters
+from multiedge.options import build_options
 from multiedge.plan import Manifest, Plan
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Pipeline:
             warmup_items=warmup,
             seed=self.options.seed,
             progress=progress,
-            meters=open_meters(metered, is_emulated=self.options.emulation.speed),
+            meters=open_meters(metered, is_emulated=self.executor.slows_down),
         )
         memory = tuple(replace(found, planned_bytes=self._planned_bytes.get(found.device)) for found in measurements.memory)
         settings = {**measurements.settings, "providers": providers(self._devices)}
@@ -70,20 +71,26 @@ class Pipeline:
 
 
 def open_pipeline(
-    plan: str | os.PathLike[str] | Manifest, fleet: Fleet | None = None, executor: str = "processes", **options: Any
+    plan: str | os.PathLike[str] | Manifest,
+    fleet: Fleet | None = None,
+    executor: str = "processes",
+    *,
+    options: RunOptions | None = None,
+    **values: Any,
 ) -> Pipeline:
     """A running pipeline for a plan folder or its manifest.
 
-    `fleet` says what the devices are like; without it every device is this machine, one thread each, with free links.
-    `options` are those of RunOptions, or `options=RunOptions(...)`. Raises PipelineError if a stage cannot start.
+    `fleet` describes the devices; without it every device is this machine, one thread each, with free links. `values` are
+    the executor's own options, fields of its `options_type` such as ProcessesOptions; an instance may be given as
+    `options`, which `values` then change. Raises ConfigError for an option that the executor does not have, PipelineError
+    if a stage cannot start.
     """
+    chosen: RunOptions = build_options(EXECUTORS, executor, values, options)
     manifest = plan if isinstance(plan, Manifest) else _read(plan)
-    settings: RunOptions = options.pop("options", None) or RunOptions()
-    settings = settings.with_values(**options)
     fleet = fleet or bare_fleet(manifest)
-    running: Executor = EXECUTORS.load(executor)(manifest, fleet, settings)
+    running: Executor = EXECUTORS.load(executor)(manifest, fleet, chosen)
     running.start()
-    return Pipeline(running, settings, [fleet.device(name) for name in device_names(manifest)], manifest.plan)
+    return Pipeline(running, chosen, [fleet.device(name) for name in device_names(manifest)], manifest.plan)
 
 
 def bare_fleet(manifest: Manifest) -> Fleet:

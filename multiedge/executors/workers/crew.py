@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import PipelineError
-from multiedge.executors.flow.contract import RunOptions
 from multiedge.executors.flow.stage_loop import CALLER_NAME
 from multiedge.executors.workers.emulation import Quota, assign_cores
+from multiedge.executors.workers.options import ProcessesOptions
 from multiedge.executors.workers.process import WorkerProcess
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.measurements import Memory
@@ -30,7 +30,7 @@ class Crew:
         self,
         directory: Path,
         fleet: Fleet,
-        options: RunOptions,
+        options: ProcessesOptions,
         transport: str,
         planned: Iterable[str],
         network: Network | None = None,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from multiedge.executors.flow.contract import Deadlines
 from multiedge.executors.workers.board import BUSY_SINCE_S, BUSY_STAGE, RESIDENT, Board
+from multiedge.executors.workers.options import Deadlines, StageDeadlines
 from multiedge.fleet import Device
 from multiedge.plan import Manifest
 
@@ -25,7 +25,7 @@ class StageClock:
     time counts per device, because a stage that moves to a slower one takes longer without fault.
     """
 
-    def __init__(self, deadlines: Deadlines, expected_s: Mapping[int, float]) -> None:
+    def __init__(self, deadlines: StageDeadlines, expected_s: Mapping[int, float]) -> None:
         self._deadlines = deadlines
         self._expected_s = expected_s
         self._seen: dict[tuple[int, str], deque[float]] = {}

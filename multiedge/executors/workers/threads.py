@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from multiedge.errors import ConfigError, MissingDependencyError, MultiedgeError, PipelineError
+from multiedge.errors import MissingDependencyError, MultiedgeError, PipelineError, require_least
 from multiedge.executors.flow.contract import (
     Array,
     Closing,
@@ -25,12 +25,12 @@ from multiedge.executors.flow.contract import (
     RunOptions,
     StageRunner,
     Tensors,
-    refuse_namespaces,
     require_inputs,
 )
 from multiedge.executors.flow.ledger import Ledger, Pending
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.processes import default_depth
+from multiedge.executors.workers.options import StageDeadlines
 from multiedge.fleet import Fleet
 from multiedge.measurements import Event, Fault, Memory
 from multiedge.plan import CALLER, Manifest
@@ -69,6 +69,24 @@ class Lane:
     thread: threading.Thread | None = None
 
 
+@dataclass(frozen=True)
+class ThreadsOptions(RunOptions):
+    """What every executor with a thread per stage takes.
+
+    `depth` is how many items may be under way (None: enough to keep every stage busy). `record_events` keeps what each
+    stage did with each item. `deadlines` say how long a stage may take for an item before it is sent again.
+    """
+
+    depth: int | None = None
+    record_events: bool = True
+    deadlines: StageDeadlines = field(default_factory=StageDeadlines)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depth is not None:
+            require_least("depth", self.depth, 1)
+
+
 class ThreadsExecutor(Closing):
     """Runs stages through the handles that `connect` gives. Devices are real here: nothing is emulated."""
 
@@ -76,9 +94,8 @@ class ThreadsExecutor(Closing):
     on_this_machine = False
     transport = "none"
 
-    def __init__(self, manifest: Manifest, fleet: Fleet, options: RunOptions) -> None:
+    def __init__(self, manifest: Manifest, fleet: Fleet, options: ThreadsOptions) -> None:
         self.manifest, self.fleet, self.options = manifest, fleet, options
-        self._refuse_emulation()
         self.routes = Routes.of(manifest)
         for device in self.routes.devices:
             fleet.device(device)
@@ -162,7 +179,6 @@ class ThreadsExecutor(Closing):
             "transport": self.transport,
             "depth": self.ledger.depth,
             "emulation": "none",
-            "replan": False,
             "compute_times": "as seen from the caller: sending, waiting and receiving included",
             **self.settings(),
         }
@@ -184,13 +200,6 @@ class ThreadsExecutor(Closing):
         """Adds to the record; for runners, from any thread."""
         with self._lock:
             self._faults.append(fault)
-
-    def _refuse_emulation(self) -> None:
-        refuse_namespaces(self.options, self.name)
-        if self.options.trace is not None:
-            raise ConfigError(f"the {self.name} executor runs on real devices and cannot play a trace; use 'processes'")
-        if self.options.micro_batch > 1:
-            raise ConfigError(f"the {self.name} executor takes items one by one; leave micro_batch at 1 or use 'processes'")
 
     def _serve(self, lane: Lane) -> None:
         while not self._closing.is_set():

@@ -15,8 +15,8 @@ import pytest
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.errors import PipelineError
 from multiedge.executors import open_pipeline
-from multiedge.executors.flow.contract import Deadlines
 from multiedge.executors.processes import ProcessesExecutor
+from multiedge.executors.workers.options import Deadlines
 from multiedge.fleet import Link
 from multiedge.measurements import Fault
 from multiedge.trace import DeviceEvent, Trace

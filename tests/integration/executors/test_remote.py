@@ -13,7 +13,7 @@ pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.errors import ConfigError, MissingDependencyError, ModelError, PipelineError
 from multiedge.executors import open_pipeline
-from multiedge.executors.flow.contract import Deadlines
+from multiedge.executors.workers.options import StageDeadlines
 from multiedge.serving.server import StageServer
 from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
 from tests.builders.stage_hosts import free_port, serve
@@ -66,7 +66,7 @@ def test_outputs_equal_the_inline_ones_and_what_is_not_measured_says_so(tmp_path
     sessions = {f"stage_{p.stage + 1}": OnnxRuntimeBackend.open(tmp_path / "parts" / p.file) for p in manifest.parts}
     with StageServer(sessions) as running:
         places = {"endpoints": dict.fromkeys(fleet.names[:3], running.address)}
-        with open_pipeline(manifest, fleet, "remote", session=places) as pipeline:
+        with open_pipeline(manifest, fleet, "remote", **places) as pipeline:
             results, measured = pipeline.map(items)
     assert [result.item for result in results] == list(range(30))
     for result, wanted in zip(results, expected, strict=True):
@@ -81,7 +81,7 @@ def test_outputs_equal_the_inline_ones_and_what_is_not_measured_says_so(tmp_path
 def test_stages_work_on_different_items_at_once(chain):
     with (
         StageServer({"stage_1": Adder(0, 0.05), "stage_2": Adder(1, 0.05)}) as slow,
-        open_pipeline(*chain, "remote", session={"endpoints": endpoints(slow.address, slow.address)}) as pipeline,
+        open_pipeline(*chain, "remote", endpoints=endpoints(slow.address, slow.address)) as pipeline,
     ):
         results, measured = pipeline.map([item(100 + n) for n in range(20)])
     assert values(results) == [102.0 + n for n in range(20)]
@@ -89,7 +89,7 @@ def test_stages_work_on_different_items_at_once(chain):
 
 
 def test_a_refused_item_fails_alone(chain, server):
-    with open_pipeline(*chain, "remote", session={"endpoints": endpoints(server.address, server.address)}) as pipeline:
+    with open_pipeline(*chain, "remote", endpoints=endpoints(server.address, server.address)) as pipeline:
         results, measured = pipeline.map([item(n) for n in (5, BAD, 6, 8)], None)
     assert [bool(result.error) for result in results] == [False, True, True, False]
     assert "stage 0 on 'd0' failed" in results[1].error
@@ -122,7 +122,7 @@ def test_a_server_that_is_killed_and_comes_back_loses_nothing(tmp_path):
     second = serve(manifest.directory, "--port", port)
     with (
         serve(manifest.directory, "--port", port) as (first, _),
-        open_pipeline(manifest, fleet, "remote", session=places, depth=5) as pipeline,
+        open_pipeline(manifest, fleet, "remote", **places, depth=5) as pipeline,
     ):
         killer = threading.Thread(target=restart, args=(first,))
         killer.start()
@@ -144,8 +144,8 @@ def test_the_next_endpoint_takes_over_from_one_that_hangs(chain, server):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         mute_place = f"127.0.0.1:{mute.getsockname()[1]}"
         places = endpoints([mute_place, server.address], server.address)
-        deadlines = Deadlines(first_s=3.0)
-        with open_pipeline(*chain, "remote", session={"endpoints": places}, deadlines=deadlines, warmup_items=0) as pipeline:
+        deadlines = StageDeadlines(first_s=3.0)
+        with open_pipeline(*chain, "remote", endpoints=places, deadlines=deadlines, warmup_items=0) as pipeline:
             results, measured = pipeline.map([item(100 + n) for n in range(10)])
     assert values(results) == [102.0 + n for n in range(10)]
     assert server.address in measured.faults[0].detail
@@ -153,7 +153,7 @@ def test_the_next_endpoint_takes_over_from_one_that_hangs(chain, server):
 
 def test_fallback_devices_lend_their_endpoints(chain, server):
     places = {"d0": server.address, "d1": f"127.0.0.1:{free_port()}"}
-    with open_pipeline(*chain, "remote", session={"endpoints": places}, fallbacks={1: ("d0",)}) as pipeline:
+    with open_pipeline(*chain, "remote", endpoints=places, fallbacks={1: ("d0",)}) as pipeline:
         results, _ = pipeline.map([item(1)])
     assert values(results) == [3.0]
 
@@ -162,19 +162,19 @@ def test_nobody_there_fails_the_start_in_time_and_names_the_place(chain):
     place = f"127.0.0.1:{free_port()}"
     begin = time.monotonic()
     with pytest.raises(PipelineError, match=f"stage 0 on 'd0' could not start: {place}/stage_1: UNAVAILABLE"):
-        open_pipeline(*chain, "remote", session={"endpoints": endpoints(place, place), "connect_s": 0.3})
+        open_pipeline(*chain, "remote", endpoints=endpoints(place, place), connect_s=0.3)
     assert time.monotonic() - begin < 3.0
 
 
 def test_a_server_without_the_model_is_named(chain, server):
     with pytest.raises(PipelineError, match="has no model 'absent' that is ready"):
-        open_pipeline(*chain, "remote", session={"endpoints": endpoints(f"{server.address}/absent"), "connect_s": 0.2})
+        open_pipeline(*chain, "remote", endpoints=endpoints(f"{server.address}/absent"), connect_s=0.2)
 
 
 def test_a_server_that_stays_away_fails_items_by_name_and_closes_in_time(chain):
     running = StageServer({"stage_1": Adder(0), "stage_2": Adder(1)}).start()
-    session = {"endpoints": endpoints(running.address, running.address), "patience_s": 0.5}
-    with open_pipeline(*chain, "remote", session=session) as pipeline:
+    options = {"endpoints": endpoints(running.address, running.address), "patience_s": 0.5}
+    with open_pipeline(*chain, "remote", **options) as pipeline:
         pipeline.map([item(1)])
         running.close()
         results, measured = pipeline.map([item(2)])
@@ -184,8 +184,8 @@ def test_a_server_that_stays_away_fails_items_by_name_and_closes_in_time(chain):
 
 def test_close_ends_a_request_that_is_under_way(chain):
     with StageServer({"stage_1": Adder(0, 5.0), "stage_2": Adder(1)}, threads=1) as slow:
-        session = {"endpoints": endpoints(slow.address, slow.address)}
-        with open_pipeline(*chain, "remote", session=session) as pipeline:
+        options = {"endpoints": endpoints(slow.address, slow.address)}
+        with open_pipeline(*chain, "remote", **options) as pipeline:
             pipeline.executor.submit(0, item(1))
             time.sleep(0.2)
             begin = time.monotonic()
@@ -196,25 +196,25 @@ def test_close_ends_a_request_that_is_under_way(chain):
 
 
 @pytest.mark.parametrize(
-    ("session", "message"),
+    ("options", "message"),
     [
-        ({"endpoint": {}}, "unknown option 'endpoint' of the remote executor; did you mean 'endpoints'"),
+        ({"endpoint": {}}, "executor 'remote' has no option 'endpoint'; did you mean 'endpoints'"),
         ({"endpoints": {"d7": "h:1"}}, "'d7' is no device and no stage"),
         ({"endpoints": {"d0": "localhost"}}, "expected host:port or host:port/model, got 'localhost'"),
-        ({"endpoints": ["h:1"]}, "expected a mapping of devices or stages to host:port, got list"),
+        ({"endpoints": ["h:1"]}, r"executor 'remote', option 'endpoints': expected a mapping, got \['h:1'\]"),
     ],
 )
-def test_wrong_options_are_one_line(chain, session, message):
+def test_wrong_options_are_one_line(chain, options, message):
     with pytest.raises(ConfigError, match=message):
-        open_pipeline(*chain, "remote", session=session)
+        open_pipeline(*chain, "remote", **options)
 
 
 def test_options_that_cannot_be_kept_are_refused(chain):
-    with pytest.raises(ConfigError, match="takes items one by one"):
+    with pytest.raises(ConfigError, match="executor 'remote' has no option 'micro_batch'; executors that have it: processes"):
         open_pipeline(*chain, "remote", micro_batch=4)
 
 
 def test_a_missing_package_names_the_extra(chain, monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'multi-edge-bench\[remote\]'"):
-        open_pipeline(*chain, "remote", session={"endpoints": endpoints("127.0.0.1:1", "127.0.0.1:1")})
+        open_pipeline(*chain, "remote", endpoints=endpoints("127.0.0.1:1", "127.0.0.1:1"))

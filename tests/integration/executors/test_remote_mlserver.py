@@ -113,8 +113,8 @@ def test_mlserver_hosts_a_stage_and_may_be_killed(hosted):
         first = running.enter_context(mlserver(folder, address))
         assert listens_beyond_loopback(first.pid) == []
         _, lines = running.enter_context(serve(manifest.directory, "--device", "d1"))
-        session = {"endpoints": {"d0": f"{address}/cls", "1": lines[0].split()[0]}, "patience_s": STARTS_WITHIN_S}
-        pipeline = running.enter_context(open_pipeline(manifest, fleet, "remote", session=session, depth=4))
+        options = {"endpoints": {"d0": f"{address}/cls", "1": lines[0].split()[0]}, "patience_s": STARTS_WITHIN_S}
+        pipeline = running.enter_context(open_pipeline(manifest, fleet, "remote", **options, depth=4))
 
         def restart():
             assert enough.wait(60)

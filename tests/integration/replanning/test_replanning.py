@@ -10,7 +10,6 @@ from onnx import TensorProto, helper
 
 import multiedge as me
 from multiedge.executors import open_pipeline
-from multiedge.executors.flow.contract import RunOptions
 from multiedge.fleet import Link
 from multiedge.replanning.replanner import Replanner
 from multiedge.trace import DeviceEvent, LinkEvent, Trace
@@ -65,7 +64,7 @@ def run(manifest, weights, trace):
 
     with (
         Replanner(manifest, FLEET) as replan,
-        open_pipeline(manifest, FLEET, options=RunOptions(trace=trace, replan=replan)) as pipeline,
+        open_pipeline(manifest, FLEET, trace=trace, replan=replan) as pipeline,
     ):
         results, measurements = pipeline.map(slowly())
     assert [result.item for result in results] == list(range(ITEMS))

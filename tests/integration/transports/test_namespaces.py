@@ -20,9 +20,9 @@ import pytest
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.errors import MultiedgeError, PipelineError
 from multiedge.executors import open_pipeline
-from multiedge.executors.flow.contract import Deadlines, Emulation
 from multiedge.executors.flow.scenarios import scenario
 from multiedge.executors.processes import ProcessesExecutor
+from multiedge.executors.workers.options import Deadlines, Emulation
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.trace import LinkEvent, Trace
 from multiedge.transports import namespaces
@@ -222,7 +222,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.builders.pipelines import item, synthetic_chain, synthetic_fleet
 from multiedge.executors import open_pipeline
-from multiedge.executors.flow.contract import Emulation
+from multiedge.executors.workers.options import Emulation
 manifest = synthetic_chain(Path(sys.argv[1]), seconds=0.01)
 with open_pipeline(manifest, synthetic_fleet(3), emulation=Emulation(namespaces=True)) as pipeline:
     print("running", flush=True)

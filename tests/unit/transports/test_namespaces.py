@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 import os
 from argparse import ArgumentParser
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from multiedge.commands import run as run_command
 from multiedge.errors import ConfigError, PipelineError
-from multiedge.executors.flow.contract import Emulation, RunOptions
-from multiedge.executors.inline import InlineExecutor
 from multiedge.executors.processes import pick_transport
-from multiedge.executors.workers.threads import ThreadsExecutor
+from multiedge.executors.workers.options import Emulation, ProcessesOptions
 from multiedge.fleet import Device, Fleet, Link
-from multiedge.plan import Manifest
 from multiedge.transports import namespaces
 from multiedge.transports.namespaces import RANGE, Network, Subnet, addressing, free_subnet, making, plan_ends, shaping
 
@@ -135,26 +132,20 @@ def test_networks_of_dead_runs_are_swept_up_and_no_others(tmp_path: Path, monkey
     assert told.read_text().splitlines() == ["ip -force -batch -", f"netns del multiedge-{dead}-1"]
 
 
-NAMESPACES_ON = RunOptions(emulation=Emulation(namespaces=True))
-
-
-@pytest.mark.parametrize("executor", [InlineExecutor, ThreadsExecutor])
-def test_executors_without_emulated_links_refuse(executor: Any) -> None:
-    with pytest.raises(ConfigError, match="executor has no links to put into network namespaces; use 'processes'"):
-        executor(Manifest("m", "", (), (), (), (), "none", ""), FLEET, NAMESPACES_ON)
+NAMESPACES_ON = ProcessesOptions(emulation=Emulation(namespaces=True))
 
 
 def test_only_tcp_crosses_namespaces() -> None:
     assert pick_transport(NAMESPACES_ON) == "tcp"
     with pytest.raises(ConfigError, match="transport: expected 'tcp' between network namespaces, got 'pipe'"):
-        pick_transport(NAMESPACES_ON.with_values(transport="pipe"))
+        pick_transport(replace(NAMESPACES_ON, transport="pipe"))
 
 
 def test_the_command_line_asks_for_namespaces() -> None:
     parser = ArgumentParser()
     run_command.add_arguments(parser)
     asked = ["plan", "--random", "1", "--namespaces"]
-    assert run_command.run_options(parser.parse_args(asked), FLEET).emulation == Emulation(namespaces=True)
-    assert run_command.run_options(parser.parse_args(asked[:-1]), FLEET).emulation == Emulation()
+    assert run_command.run_options(parser.parse_args(asked), FLEET)["emulation"] == Emulation(namespaces=True)
+    assert "emulation" not in run_command.run_options(parser.parse_args(asked[:-1]), FLEET)
     with pytest.raises(ConfigError, match="namespaces: expected links to be emulated"):
         run_command.run_options(parser.parse_args([*asked, "--no-emulate"]), FLEET)

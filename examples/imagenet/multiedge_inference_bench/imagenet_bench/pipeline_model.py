@@ -78,7 +78,9 @@ class PipelineModel:
 
     def run_parts(self, manifest: Manifest, fleet: Fleet, source: Iterator[Tensors]) -> tuple[list[Result], Measurements]:
         """Answers in order, and what was measured meanwhile."""
-        with open_pipeline(manifest, fleet, self.configuration["executor"], depth=self.configuration["depth"]) as pipeline:
+        depth = self.configuration["depth"]
+        options = {} if depth is None else {"depth": depth}
+        with open_pipeline(manifest, fleet, self.configuration["executor"], **options) as pipeline:
             return pipeline.map(source)
 
     def measured(self, measurements: Measurements, manifest: Manifest, fleet: Fleet) -> Measurements:

@@ -1,7 +1,7 @@
 import pytest
 
 from multiedge.executors.flow import pipeline
-from multiedge.executors.flow.contract import Closing, Emulation, Record, RunOptions
+from multiedge.executors.flow.contract import Closing, Record, RunOptions
 from multiedge.executors.flow.pipeline import Pipeline, planned_bytes
 from multiedge.fleet import Device
 from multiedge.plan import Estimate, Plan, Stage, StageEstimate
@@ -25,7 +25,7 @@ def test_this_machines_meters_speak_of_devices_on_this_machine_only(monkeypatch,
     monkeypatch.setattr(pipeline, "open_meters", lambda devices, *, is_emulated: asked.extend(devices) or [])
     executor = Nothing()
     executor.on_this_machine = here
-    Pipeline(executor, RunOptions(emulation=Emulation.none()), [Device("a")]).map([])
+    Pipeline(executor, RunOptions(), [Device("a")]).map([])
     assert [device.name for device in asked] == (["a"] if here else [])
 
 

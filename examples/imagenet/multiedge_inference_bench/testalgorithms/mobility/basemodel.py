@@ -15,7 +15,7 @@ from imagenet_bench.pipeline_model import PipelineModel
 
 from multiedge import run
 from multiedge.executors import open_pipeline
-from multiedge.executors.flow.contract import Result, RunOptions, Tensors
+from multiedge.executors.flow.contract import Result, Tensors
 from multiedge.executors.flow.scenarios import scenario
 from multiedge.fleet import Fleet
 from multiedge.formats.trace import read_trace
@@ -75,8 +75,8 @@ class Journey(PipelineModel):
         trace = read_trace(TRACES / f"{self.trace}.yaml", fleet)
         due = scenario("server", rate_per_s=self.rate_per_s)
         with Replanner(manifest, fleet) as replanner:
-            options = RunOptions(trace=trace, replan=replanner if self.adaptive else None)
-            with open_pipeline(manifest, fleet, "processes", options=options) as pipeline:
+            answer = replanner if self.adaptive else None
+            with open_pipeline(manifest, fleet, "processes", trace=trace, replan=answer) as pipeline:
                 return pipeline.map(source, due)
 
     def measured(self, measurements: Measurements, manifest: Manifest, fleet: Fleet) -> Measurements:
