@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
+
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that no XML document may hold, not even escaped; names of devices and nodes may."""
 
 
 def element(tag: str, *children: str | Markup, **attributes: object) -> Markup:
@@ -16,12 +20,16 @@ def element(tag: str, *children: str | Markup, **attributes: object) -> Markup:
     Markup('<text x="1.5" class="axis">a &lt; b</text>')
     """
     words = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
+        f' {name.rstrip("_").replace("_", "-")}="{_escaped(_short(value))}"'
         for name, value in attributes.items()
         if value is not None
     )
-    inside = Markup("").join(escape(child) for child in children)
+    inside = Markup("").join(_escaped(child) for child in children)
     return Markup(f"<{tag}{words}>{inside}</{tag}>") if children else Markup(f"<{tag}{words}/>")
+
+
+def _escaped(value: object) -> Markup:
+    return value if isinstance(value, Markup) else escape(_NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", str(value)))
 
 
 def _short(value: object) -> object:

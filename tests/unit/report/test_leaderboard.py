@@ -10,7 +10,6 @@ import pytest
 
 from multiedge.metrics import MetricValue
 from multiedge.report.leaderboard import make_column, make_columns, markdown, order_columns, render
-from multiedge.report.units import Scale, human, scale_for
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report"
 
@@ -132,27 +131,5 @@ def test_bars_in_words_do_not_break_markdown():
     assert "a\\|b" in markdown(None, [{"algorithm": "a|b", "fps": 1.0}])
 
 
-@pytest.mark.parametrize(
-    ("values", "unit", "scale"),
-    [
-        ([0.0031, 0.0044], "s", Scale(1e-3, "ms", 2)),
-        ([613 << 20, 413 << 20], "B", Scale(2.0**20, "MiB", 0)),
-        ([0.002, 0.003], "J/item", Scale(1e-3, "mJ/item", 2)),
-        ([3, 4], "items", Scale(1.0, "items", 0)),
-        ([0.25], "1", Scale(1.0, "", 3)),
-        ([None, "x"], "s", Scale(1.0, "s", 0)),
-    ],
-)
-def test_scale_of_a_column(values, unit, scale):
-    assert scale_for(values, unit) == scale
-
-
 def test_small_figures_are_not_rounded_away():
     assert make_column("plan_gap", [0.5, 0.002, 0.0]).cells == ("0.5000", "0.0020", "0.0000")
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"), [(0.0123, "s", "12.3 ms"), (None, "W", "not measured"), (5, "items", "5 items")]
-)
-def test_one_figure_for_people(value, unit, text):
-    assert human(value, unit) == text

@@ -11,16 +11,13 @@ from html.parser import HTMLParser
 import pytest
 
 from multiedge.errors import ConfigError
-from multiedge.measurements import Fault, Item, Measurements
+from multiedge.measurements import Item
 from multiedge.metrics import MetricValue
 from multiedge.report import views
 from multiedge.report.encode import graph_from_json, graph_to_json
-from multiedge.report.gantt import Window, draw, lanes, stage_means, windows
 from multiedge.report.page import find_results, render_page, site, write_report
-from multiedge.report.pareto import Point, front
 from multiedge.report.results import RunResult, save_results, to_json
 from multiedge.report.standings import board, groups, rank
-from multiedge.report.svg import Axis, element, nice_ticks, tick_text
 from multiedge.report.views import graphs, view
 from tests.builders.reports import FLEET, pipeline, sample, samples
 
@@ -203,45 +200,11 @@ def test_board_leaves_out_what_nobody_measured_and_names_it():
     assert len(columns) == len(numbers)
 
 
-def test_front_by_hand():
-    points = [Point(1, "a", 3, 3), Point(2, "b", 2, 1), Point(3, "c", 2, 2), Point(4, "d", 1, 1), Point(5, "e", 1, 0.5)]
-    assert [point.name for point in front(points)] == ["e", "b", "a"]
-
-
-def test_lanes_by_hand():
-    lane = lanes(pipeline((0.1, 0.2), items=3), COLOURS)[1]
-    assert (lane.device, lane.computed) == ("raspberry-pi", 3)
-    assert lane.mean_s == pytest.approx(0.2, rel=0.1)
-    assert 0.0 <= lane.longest_bubble_s < 0.1
-
-
-def test_gantt_of_an_empty_window_is_nothing():
-    assert draw(pipeline((0.1,)), Window("later", 99.0, 100.0), COLOURS) == ""
-    assert windows(Measurements((), (), 0.0, 0.0)) == []
-
-
-def test_gantt_keeps_to_its_number_of_bars():
-    run = pipeline((0.01, 0.01))
-    assert draw(run, Window("all", run.start_s, run.stop_s), COLOURS, max_bars=30).count("<title>item") == 30
-
-
-def test_window_around_a_fault_that_never_ended():
-    run = replace(pipeline((0.1, 0.2)), faults=(Fault("link", "jetson-orin", 5.0),))
-    assert [window.title for window in windows(run)] == ["The first 24 items", "Around the link fault of jetson-orin"]
-    assert draw(run, windows(run)[1], COLOURS).count('class="fault"') == 1
-
-
 def test_predictions_meet_what_was_seen():
     rows = {row.what: row for row in view(1, sample("exact", (0.04, 0.05), seed=1), 1).predictions}
     assert rows["stage 2 on raspberry-pi"].expected == "48.0 ms"
     assert rows["stage 2 on raspberry-pi"].error == pytest.approx(0.04, abs=0.02)
     assert "mean latency" not in rows  # all at once: items wait for each other, which the plan's latency leaves out
-
-
-def test_stage_means_have_a_place_for_a_stage_that_never_ran():
-    run = pipeline((0.1, 0.2), items=2)
-    run = replace(run, events=tuple(event for event in run.events if event.stage == 1))
-    assert stage_means(run)[0] is None
 
 
 def test_model_is_drawn_and_there_is_room_for_some(monkeypatch):
@@ -262,16 +225,3 @@ def test_unanswered_items_do_not_stop_the_page():
     run = replace(pipeline((0.1,), items=12), items=(Item(0, 0.0, 0.0, float("inf")),))
     result = replace(sample("lost", (0.1,)), measurements=run)
     assert "lost" in render_page([result])
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"), [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]), (0, 0, [0]), (0.13, 0.17, [0.13, 0.14, 0.15, 0.16, 0.17])]
-)
-def test_ticks_are_round(low, high, ticks):
-    assert nice_ticks(low, high) == pytest.approx(ticks)
-
-
-def test_svg_pieces():
-    assert element("rect", x=1.0, y=None, class_="a b", stroke_width=2) == '<rect x="1" class="a b" stroke-width="2"/>'
-    assert tick_text(0.5) == "0.5"
-    assert Axis(0, 10, 100, 200)(5) == 150
