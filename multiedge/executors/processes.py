@@ -15,11 +15,12 @@ from typing import Any
 
 from multiedge.errors import ConfigError, PipelineError
 from multiedge.executors.flow.contract import Closing, Record, Result, Tensors, require_inputs
+from multiedge.executors.flow.expected import default_depth, expected_seconds, most_depth
 from multiedge.executors.flow.ledger import Ledger, Pending, joined, merged_log
 from multiedge.executors.flow.routes import Routes
+from multiedge.executors.flow.stage_clock import StageClock
 from multiedge.executors.flow.stage_loop import CALLER_NAME
 from multiedge.executors.workers.crew import Crew
-from multiedge.executors.workers.health import StageClock, expected_seconds
 from multiedge.executors.workers.options import ProcessesOptions
 from multiedge.executors.workers.recovery import Recovery
 from multiedge.fleet import Fleet, Link
@@ -33,7 +34,6 @@ from multiedge.transports.tcp import set_hosts
 
 TICK_S = 0.02
 """How often workers are looked at."""
-MOST_DEPTH = 64
 
 
 class ProcessesExecutor(Closing):
@@ -205,10 +205,10 @@ class ProcessesExecutor(Closing):
     def _complete(self, entry: Pending) -> None:
         now = time.monotonic()
         tensors, error = joined(entry, self._tensors_of, self.manifest.outputs)
-        for kind, stage, device, start, stop, nbytes, peer in merged_log(entry):
-            if kind == "compute":
-                self.clock.saw(stage, device, stop - start)
-            self.note(Event(kind, entry.item, stage, device, start, stop, nbytes, peer))
+        for event in merged_log(entry):
+            if event.kind == "compute":
+                self.clock.saw(event.stage, event.device, event.seconds)
+            self.note(event)
         self.ledger.answer(entry, None if error else tensors, error, now)
         for message in entry.got.values():
             self.endpoint.release(message.address)
@@ -232,18 +232,3 @@ def pick_transport(options: ProcessesOptions) -> str:
     if options.transport == "auto":
         return "shared-memory" if rundir.has_shared_memory() else "pipe"
     return options.transport
-
-
-def most_depth(routes: Routes) -> int:
-    """Items that may be under way without more messages for one process than have room."""
-    homes = {device: sum(len(routes.entering(stage)) for stage in routes.stages_on(device)) for device in routes.devices}
-    return max(1, rundir.MOST_WAITING // max(1, len(routes.sinks), *homes.values()))
-
-
-def default_depth(manifest: Manifest, routes: Routes) -> int:
-    """Items under way that keep every stage busy: two for each replica of each stage, one for the way, and as many
-    more as the plan's latency over its bottleneck says where links take long."""
-    busy = sum(1 + len(part.replicas) for part in routes.parts)
-    estimate = manifest.plan.estimate if manifest.plan else None
-    on_the_way = int(estimate.latency_s / estimate.bottleneck_s) + 2 if estimate and estimate.bottleneck_s > 0 else 0
-    return min(MOST_DEPTH, max(2 * busy + 1, on_the_way + busy))

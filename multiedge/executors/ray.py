@@ -18,7 +18,8 @@ from typing import Any
 from multiedge.backends import BACKENDS
 from multiedge.errors import MissingDependencyError, PipelineError, StageError
 from multiedge.executors.flow.contract import Array, Tensors
-from multiedge.executors.workers.health import StageClock, expected_seconds
+from multiedge.executors.flow.expected import expected_seconds
+from multiedge.executors.flow.stage_clock import StageClock
 from multiedge.executors.workers.threads import TICK_S, ThreadsExecutor, ThreadsOptions
 from multiedge.fleet import Device, Fleet
 from multiedge.measurements import Fault, Memory

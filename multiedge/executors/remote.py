@@ -17,7 +17,8 @@ from typing import Any
 
 from multiedge.errors import ConfigError, PipelineError, StageError, did_you_mean
 from multiedge.executors.flow.contract import Array, Tensors
-from multiedge.executors.workers.health import StageClock, expected_seconds
+from multiedge.executors.flow.expected import expected_seconds
+from multiedge.executors.flow.stage_clock import StageClock
 from multiedge.executors.workers.threads import ThreadsExecutor, ThreadsOptions
 from multiedge.fleet import Fleet
 from multiedge.measurements import Fault

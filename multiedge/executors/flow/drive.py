@@ -1,4 +1,4 @@
-"""Feeds an executor by a scenario and notes when each item was due, issued and done."""
+"""Feeds an executor by a scenario and records when each item was due, issued and done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from multiedge.measurements import Event, Fault, Item, Measurements
 from multiedge.meters.power import PowerMeter
 
 WAIT_S = 0.5
-"""How long one look for results may last; results end it at once."""
+"""How long one poll may wait; it returns as soon as there are results."""
 
 Progress = Callable[[int], None]
 
@@ -24,6 +24,8 @@ Progress = Callable[[int], None]
 class _Log:
     """Results in the order in which they came, with the moment each item was due."""
 
+    start_s: float
+    now: Callable[[], float]
     progress: Progress | None = None
     results: list[Result] = field(default_factory=list)
     due: dict[int, float] = field(default_factory=dict)
@@ -43,28 +45,29 @@ def run_scenario(
     seed: int = 0,
     progress: Progress | None = None,
     meters: Sequence[PowerMeter] = (),
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[list[Result], Measurements]:
     """Runs every item of `source` and returns the results in order with all that was recorded.
 
     The first `warmup_items` are run beforehand as well and left out of everything but the count. `progress` is
-    called with the number of items newly answered. `meters` are started and stopped with the timed window.
+    called with the number of items newly answered. `meters` are started and stopped with the timed window. `clock` must be
+    the executor's.
     """
     stream = iter(source)
     first = list(islice(stream, max(warmup_items, 0)))
     _warm_up(executor, first)
     executor.mark()
-    log = _Log(progress)
     with ExitStack() as running:
         for meter in meters:
             running.enter_context(meter)
-        start = time.monotonic()
+        log = _Log(clock(), clock, progress)
         issue = _issue_at_due_times if scenario.rate_per_s else _issue_when_answered
-        issue(executor, chain(first, stream), scenario, seed, start, log)
+        issue(executor, chain(first, stream), scenario, seed, log)
         while executor.unanswered:
             log.take(executor.poll(WAIT_S))
-    stop = max((result.done_s for result in log.results), default=time.monotonic())
+    stop = max((result.done_s for result in log.results), default=clock())
     settings = {"scenario": scenario.name, "rate_per_s": scenario.rate_per_s, "seed": seed}
-    measured = to_measurements(log.results, log.due, executor.record(), start, stop, len(first), settings)
+    measured = to_measurements(log.results, log.due, executor.record(), log.start_s, stop, len(first), settings)
     return log.results, replace(measured, energy=tuple(meter.energy() for meter in meters))
 
 
@@ -75,28 +78,24 @@ def _warm_up(executor: Executor, items: list[Tensors]) -> None:
         executor.poll(WAIT_S)
 
 
-def _issue_when_answered(
-    executor: Executor, items: Iterator[Tensors], scenario: Scenario, seed: int, start: float, log: _Log
-) -> None:
+def _issue_when_answered(executor: Executor, items: Iterator[Tensors], scenario: Scenario, seed: int, log: _Log) -> None:
     """Offline: everything is due at the start. Streams: a group is due when the group before it is answered."""
     for number, tensors in enumerate(items):
         if scenario.at_once and number % scenario.at_once == 0:
             while executor.unanswered:
                 log.take(executor.poll(WAIT_S))
-            group_due = time.monotonic()
+            group_due = log.now()
         while not executor.has_room:
             log.take(executor.poll(WAIT_S))
-        log.due[number] = group_due if scenario.at_once else start
+        log.due[number] = group_due if scenario.at_once else log.start_s
         executor.submit(number, tensors)
         log.take(executor.poll(0.0))
 
 
-def _issue_at_due_times(
-    executor: Executor, items: Iterator[Tensors], scenario: Scenario, seed: int, start: float, log: _Log
-) -> None:
+def _issue_at_due_times(executor: Executor, items: Iterator[Tensors], scenario: Scenario, seed: int, log: _Log) -> None:
     for number, (tensors, due) in enumerate(zip(items, scenario.due_times(seed), strict=False)):
-        log.due[number] = start + due
-        while (left := start + due - time.monotonic()) > 0 or not executor.has_room:
+        log.due[number] = log.start_s + due
+        while (left := log.due[number] - log.now()) > 0 or not executor.has_room:
             log.take(executor.poll(min(left, WAIT_S) if left > 0 else WAIT_S))
         executor.submit(number, tensors)
 

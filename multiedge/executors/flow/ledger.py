@@ -10,11 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from multiedge.executors.flow.contract import Array, Result
+from multiedge.measurements import Event
 from multiedge.transports.message import Message, log_rows
 
 REORDER = 4
@@ -38,8 +38,9 @@ class Pending:
 class Ledger:
     """Items by sequence number, at most `depth` at a time."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.depth = depth
+        self._now = clock
         self.open: dict[int, Pending] = {}
         self.duplicates_dropped = 0
         self._tickets = deque(range(depth))
@@ -85,21 +86,21 @@ class Ledger:
     def wait(self, pump: Callable[[float], None], timeout_s: float, tick_s: float) -> list[Result]:
         """Results that are ready, in the order of submission. Until there are some, or `timeout_s` have passed, `pump` is
         called to take what arrives, waiting up to `tick_s` each time."""
-        until = time.monotonic() + timeout_s
+        until = self._now() + timeout_s
         pump(0.0)
-        while not self._ready and (left := until - time.monotonic()) > 0:
+        while not self._ready and (left := until - self._now()) > 0:
             pump(min(left, tick_s))
-        found = list(self._ready)
+        results = list(self._ready)
         self._ready.clear()
-        return found
+        return results
 
     def start_over(self) -> list[Pending]:
         """Every unanswered item, oldest first, as if nothing of it had arrived."""
-        found = [self.open[sequence] for sequence in sorted(self.open)]
-        for entry in found:
+        unanswered = [self.open[sequence] for sequence in sorted(self.open)]
+        for entry in unanswered:
             entry.got.clear()
             entry.attempts += 1
-        return found
+        return unanswered
 
 
 def joined(entry: Pending, tensors_of: Mapping[int, tuple[str, ...]], outputs: Iterable[str]) -> tuple[dict[str, Array], str]:
@@ -115,7 +116,7 @@ def joined(entry: Pending, tensors_of: Mapping[int, tuple[str, ...]], outputs: I
     return {name: np.array(made[name]) for name in outputs if name in made}, ""
 
 
-def merged_log(entry: Pending) -> list[list[Any]]:
+def merged_log(entry: Pending) -> list[Event]:
     """Everything that happened to the item, each event once, in the order of time."""
     rows = {tuple(row) for message in entry.got.values() for row in log_rows(message.log)}
-    return [list(row) for row in sorted(rows, key=lambda row: row[3])]
+    return [Event(kind, entry.item, *rest) for kind, *rest in sorted(rows, key=lambda row: row[3])]

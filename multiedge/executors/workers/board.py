@@ -2,40 +2,92 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import NamedTuple
 
 from multiedge.errors import PlanError
+from multiedge.meters.memory import MemoryReading
 from multiedge.transports.rundir import file_of
 
 MOST_TRANSFERS = 2048
 _FIXED = 8
-HEARTBEAT_S, BUSY_SINCE_S, BUSY_STAGE, BUSY_SEQUENCE, RESIDENT, PEAK, ANONYMOUS, FILE = range(_FIXED)
+_HEARTBEAT_S, _BUSY_SINCE_S, _BUSY_STAGE, _BUSY_SEQUENCE, _RESIDENT, _PEAK, _ANONYMOUS, _FILE = range(_FIXED)
+_SENT, _TAKEN = _FIXED, _FIXED + MOST_TRANSFERS
+_CELLS = _FIXED + 2 * MOST_TRANSFERS
+
+
+class BusyWith(NamedTuple):
+    """What the worker computes, and since when (CLOCK_MONOTONIC)."""
+
+    stage: int
+    sequence: int
+    since_s: float
 
 
 class Board:
-    """A worker's numbers. `sent` and `taken` count the messages of this epoch by transfer; the worker is their only writer."""
+    """A worker's numbers, of which it is the only writer. Messages are counted by transfer, from 0 in each epoch."""
 
     def __init__(self, directory: Path, device: str) -> None:
-        size = (_FIXED + 2 * MOST_TRANSFERS) * 8
         path = file_of(directory, "board", device)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.ftruncate(fd, size)
-        os.close(fd)
-        # A plain view: a memmap runs Python code for every single number.
-        self.cells: npt.NDArray[np.float64] = np.asarray(np.memmap(path, dtype=np.float64, mode="r+", shape=(size // 8,)))
-        self.sent = self.cells[_FIXED : _FIXED + MOST_TRANSFERS]
-        self.taken = self.cells[_FIXED + MOST_TRANSFERS :]
+        try:
+            os.ftruncate(fd, 8 * _CELLS)
+            # A view of the bytes: an array of numpy takes longer for every single number.
+            self._cells: memoryview[float] = memoryview(mmap.mmap(fd, 8 * _CELLS)).cast("d")
+        finally:
+            os.close(fd)
 
     def clear(self) -> None:
-        self.cells[:] = 0.0
+        self._cells[:] = memoryview(bytes(8 * _CELLS)).cast("d")
 
-    def clear_counts(self, transfers: int) -> None:
-        """Starts counting for an epoch; PlanError for a plan with more transfers than there is room for."""
+    # -- by the worker ----------------------------------------------------------------------------------------------
+
+    def begin_epoch(self, transfers: int) -> None:
+        """Counts messages from 0 again; PlanError for a plan with more transfers than there is room for."""
         if transfers > MOST_TRANSFERS:
             raise PlanError(f"the plan has {transfers} transfers; the processes executor takes up to {MOST_TRANSFERS}")
-        self.sent[:] = 0.0
-        self.taken[:] = 0.0
+        self._cells[_SENT:] = memoryview(bytes(8 * 2 * MOST_TRANSFERS)).cast("d")
+
+    def count_sent(self, transfer: int) -> None:
+        self._cells[_SENT + transfer] += 1.0
+
+    def count_taken(self, transfer: int) -> None:
+        self._cells[_TAKEN + transfer] += 1.0
+
+    def show_busy(self, stage: int, sequence: int, since_s: float) -> None:
+        cells = self._cells
+        cells[_BUSY_STAGE], cells[_BUSY_SEQUENCE], cells[_BUSY_SINCE_S] = stage, sequence, since_s
+
+    def show_idle(self) -> None:
+        self._cells[_BUSY_SINCE_S] = 0.0
+
+    def beat(self, now_s: float, memory: MemoryReading) -> None:
+        """A sign of life."""
+        cells = self._cells
+        cells[_RESIDENT], cells[_PEAK] = memory.resident_bytes or 0, memory.peak_bytes or 0
+        cells[_ANONYMOUS], cells[_FILE] = memory.anonymous_bytes or 0, memory.file_bytes or 0
+        cells[_HEARTBEAT_S] = now_s
+
+    # -- by the supervisor ------------------------------------------------------------------------------------------
+
+    @property
+    def heartbeat_s(self) -> float | None:
+        """The last sign of life (CLOCK_MONOTONIC); None before the first."""
+        return self._cells[_HEARTBEAT_S] or None
+
+    @property
+    def busy(self) -> BusyWith | None:
+        since_s = self._cells[_BUSY_SINCE_S]
+        return BusyWith(int(self._cells[_BUSY_STAGE]), int(self._cells[_BUSY_SEQUENCE]), since_s) if since_s else None
+
+    @property
+    def memory(self) -> MemoryReading:
+        """As of the last sign of life."""
+        peak, resident, anonymous, mapped = (int(self._cells[cell]) or None for cell in (_PEAK, _RESIDENT, _ANONYMOUS, _FILE))
+        return MemoryReading(peak, resident, anonymous, mapped, "VmHWM shortly before its end" if peak else "not measured")
+
+    def counts(self, transfers: int) -> tuple[list[float], list[float]]:
+        """Messages sent and taken, of the first so many transfers."""
+        return list(self._cells[_SENT : _SENT + transfers]), list(self._cells[_TAKEN : _TAKEN + transfers])

@@ -8,6 +8,7 @@ from typing import Any
 
 from multiedge.errors import ConfigError, require_least
 from multiedge.executors.flow.contract import RunOptions
+from multiedge.executors.flow.stage_clock import StageDeadlines
 from multiedge.fleet import Fleet
 from multiedge.plan import Manifest
 from multiedge.trace import Trace
@@ -40,16 +41,6 @@ class Emulation:
     def none(cls) -> Emulation:
         """The machine as it is."""
         return cls(speed=False, links=False, memory=False, affinity=False)
-
-
-@dataclass(frozen=True)
-class StageDeadlines:
-    """How long a stage may take for an item: `factor` times its 99th percentile, at least `floor_s`; until that percentile
-    is known, `first_s`."""
-
-    factor: float = 10.0
-    floor_s: float = 2.0
-    first_s: float = 60.0
 
 
 @dataclass(frozen=True)

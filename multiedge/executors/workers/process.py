@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import PipelineError
-from multiedge.executors.workers.board import ANONYMOUS, FILE, HEARTBEAT_S, PEAK, Board
+from multiedge.executors.workers.board import Board
 from multiedge.fleet import Device
 from multiedge.measurements import Memory
 from multiedge.meters.memory import read_memory
@@ -100,8 +100,8 @@ class WorkerProcess:
 
     def silent_s(self) -> float:
         """Seconds since the last sign of life; 0 while it is still starting."""
-        beat = float(self.board.cells[HEARTBEAT_S])
-        return time.monotonic() - beat if beat else 0.0
+        beat_s = self.board.heartbeat_s
+        return 0.0 if beat_s is None else time.monotonic() - beat_s
 
     def memory_now(self) -> int:
         """Resident bytes; 0 where the system does not say."""
@@ -110,13 +110,11 @@ class WorkerProcess:
     def memory(self) -> Memory:
         """What the process takes and has taken at most; what it last showed of itself if it has ended."""
         reading = read_memory(self.pid)
+        if reading.peak_bytes is None:
+            reading = self.board.memory
         limit = self.device.memory_bytes if self.device.memory_bytes < 1 << 62 else None
-        if reading.peak_bytes is not None:
-            parts = (reading.peak_bytes, reading.anonymous_bytes, reading.file_bytes)
-            return Memory(self.device.name, *parts, limit_bytes=limit, method=reading.method)
-        peak, anonymous, mapped = (int(self.board.cells[cell]) or None for cell in (PEAK, ANONYMOUS, FILE))
-        method = "VmHWM shortly before its end" if peak else "not measured"
-        return Memory(self.device.name, peak, anonymous, mapped, limit_bytes=limit, method=method)
+        parts = (reading.peak_bytes, reading.anonymous_bytes, reading.file_bytes)
+        return Memory(self.device.name, *parts, limit_bytes=limit, method=reading.method)
 
     def stop(self) -> None:
         """Asks the process to end."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from multiedge.errors import ConfigError, InfeasibleError, PipelineError, PlanError
+from multiedge.executors.flow.expected import expected_seconds
 from multiedge.executors.flow.routes import Routes, move_stages
-from multiedge.executors.workers.board import BUSY_SEQUENCE, BUSY_SINCE_S, BUSY_STAGE, HEARTBEAT_S
-from multiedge.executors.workers.health import Breaker, StageClock, complaint, expected_seconds, over_memory
+from multiedge.executors.flow.stage_clock import StageClock
+from multiedge.executors.workers.health import Breaker, complaint, over_memory
 from multiedge.executors.workers.process import WorkerProcess
 from multiedge.executors.workers.trace_player import TracePlayer
 from multiedge.measurements import Event, Fault
@@ -137,13 +138,13 @@ class Recovery:
         if stage == CALLER:
             return True
         workers = [self._crew.workers[name] for name in _homes(routes.parts[stage]) if name in self._crew.workers]
-        return all(not worker.board.cells[BUSY_SINCE_S] and worker.silent_s() < QUIET_S for worker in workers)
+        return all(worker.board.busy is None and worker.silent_s() < QUIET_S for worker in workers)
 
     def _count(self, routes: Routes, number: int, stage: int, what: str) -> float:
         if stage == CALLER:
             return float(getattr(self._executor, what)[number])
         boards = [self._crew.workers[name].board for name in _homes(routes.parts[stage]) if name in self._crew.workers]
-        return sum(float(getattr(board, what)[number]) for board in boards)
+        return sum(board.counts(number + 1)[what == "taken"][number] for board in boards)
 
     def _slack_s(self, source: int, target: int, nbytes: int) -> float:
         """What the link, as it is now, may rightly take for one message; nothing excuses one that is down."""
@@ -191,11 +192,11 @@ class Recovery:
 
     def _blame(self, worker: WorkerProcess) -> None:
         """Counts the loss against the item that was being computed, and gives the item up after a few."""
-        cells = worker.board.cells
-        if not cells[BUSY_SINCE_S]:
+        busy = worker.board.busy
+        if busy is None:
             return
-        self._executor.clock.was_slow(int(cells[BUSY_STAGE]))
-        entry = self._executor.ledger.open.get(int(cells[BUSY_SEQUENCE]))
+        self._executor.clock.was_slow(busy.stage)
+        entry = self._executor.ledger.open.get(busy.sequence)
         if entry is None:
             return
         entry.crashes += 1
@@ -310,7 +311,7 @@ class Recovery:
         elif (
             now > until_s
             or worker.silent_s() > max(self._deadlines.heartbeat_s, self._deadlines.floor_s)
-            or (not worker.board.cells[HEARTBEAT_S] and now - worker.started_s > STARTUP_S)
+            or (worker.board.heartbeat_s is None and now - worker.started_s > STARTUP_S)
         ):
             self._lose(name, "hang", f"worker of '{name}' does not answer", now)
         else:

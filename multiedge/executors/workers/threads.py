@@ -27,10 +27,10 @@ from multiedge.executors.flow.contract import (
     Tensors,
     require_inputs,
 )
+from multiedge.executors.flow.expected import default_depth
 from multiedge.executors.flow.ledger import Ledger, Pending
 from multiedge.executors.flow.routes import Routes
-from multiedge.executors.processes import default_depth
-from multiedge.executors.workers.options import StageDeadlines
+from multiedge.executors.flow.stage_clock import StageDeadlines
 from multiedge.fleet import Fleet
 from multiedge.measurements import Event, Fault, Memory
 from multiedge.plan import CALLER, Manifest

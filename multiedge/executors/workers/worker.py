@@ -24,8 +24,8 @@ from multiedge.backends.contract import Session
 from multiedge.errors import MultiedgeError
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_loop import StageLoop
-from multiedge.executors.workers.board import ANONYMOUS, FILE, HEARTBEAT_S, PEAK, RESIDENT, Board
-from multiedge.executors.workers.emulation import pin
+from multiedge.executors.workers.board import Board
+from multiedge.executors.workers.emulation import Pace, pin
 from multiedge.fleet import Device, Link
 from multiedge.meters.memory import read_memory
 from multiedge.transports import TRANSPORTS, rundir
@@ -59,7 +59,7 @@ class Control:
 
     def _watch(self, board: Board, wake: Any) -> None:
         while True:
-            _beat(board)
+            board.beat(time.monotonic(), read_memory())
             if select.select([self._socket], [], [], BEAT_S)[0]:
                 self._read()
                 wake()
@@ -80,19 +80,6 @@ class Control:
             self.commands.put(command)
 
 
-def _beat(board: Board) -> None:
-    memory = read_memory()
-    cells = board.cells
-    for cell, value in (
-        (RESIDENT, memory.resident_bytes),
-        (PEAK, memory.peak_bytes),
-        (ANONYMOUS, memory.anonymous_bytes),
-        (FILE, memory.file_bytes),
-    ):
-        cells[cell] = value or 0
-    cells[HEARTBEAT_S] = time.monotonic()
-
-
 class Worker:
     """Carries out commands between the steps of the stage loop."""
 
@@ -104,6 +91,7 @@ class Worker:
         self._speed = float(hello["speed"])
         pin(hello["cores"])
         board = Board(directory, self._device.name)
+        self._pace = Pace(self._speed * float(hello["factor"]))
         endpoint = TRANSPORTS.load(hello["transport"])(directory, self._device.name)
         shaper = LinkShaper(self._device.name, {peer: Link(**link) for peer, link in hello["links"].items()}, hello["seed"])
         self._loop = StageLoop(
@@ -111,11 +99,11 @@ class Worker:
             endpoint,
             shaper,
             board,
+            self._pace,
             caller=hello["caller"],
             micro_batch=hello["micro_batch"],
             record=hello["record"],
         )
-        self._loop.pace.speed = self._speed * float(hello["factor"])
         self._sessions: dict[str, Session] = {}
         control.watch(board, endpoint.wake)
 
@@ -162,7 +150,7 @@ class Worker:
         return loads
 
     def _do_speed(self, command: Mapping[str, Any]) -> None:
-        self._loop.pace.speed = self._speed * float(command["factor"])
+        self._pace.speed = self._speed * float(command["factor"])
 
     def _do_link(self, command: Mapping[str, Any]) -> None:
         link = Link(**command["link"])

@@ -13,7 +13,7 @@ pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.errors import ConfigError, MissingDependencyError, ModelError, PipelineError
 from multiedge.executors import open_pipeline
-from multiedge.executors.workers.options import StageDeadlines
+from multiedge.executors.flow.stage_clock import StageDeadlines
 from multiedge.serving.server import StageServer
 from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
 from tests.builders.stage_hosts import free_port, serve

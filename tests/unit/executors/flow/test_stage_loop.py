@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+
+from multiedge.executors.flow.stage_loop import CALLER_NAME, StageLoop, run_joined
+from multiedge.fleet import Link
+from multiedge.transports.links import LinkShaper
+from multiedge.transports.message import log_rows
+from tests.builders.flow import (
+    FakeClock,
+    FakeEndpoint,
+    FakeMonitor,
+    FakePace,
+    FakeSession,
+    chain_routes,
+    message,
+    vector,
+)
+
+ROUTES = chain_routes("d0", "d1", "d0")
+
+
+def adding(stage, **fields):
+    """A session that adds 1."""
+    return FakeSession(
+        lambda tensors: {f"t{stage + 1}": tensors[f"t{stage}"] + 1.0}, (f"t{stage}",), (f"t{stage + 1}",), **fields
+    )
+
+
+class Device:
+    """The loop of device d0, which holds the first and the last of three stages."""
+
+    def __init__(self, sessions=None, routes=ROUTES, *, links=(), caller=CALLER_NAME, micro_batch=1, record=False):
+        self.clock = FakeClock()
+        self.endpoint, self.monitor, self.pace = FakeEndpoint(self.clock), FakeMonitor(), FakePace(self.clock)
+        self.loop = StageLoop(
+            "d0",
+            self.endpoint,
+            LinkShaper("d0", dict(links)),
+            self.monitor,
+            self.pace,
+            caller=caller,
+            micro_batch=micro_batch,
+            record=record,
+            clock=self.clock,
+        )
+        self.loop.configure(1, routes, sessions or {0: adding(0), 2: adding(2)})
+
+    def steps(self, *messages):
+        """Takes the messages and works until nothing is left; what was sent, as (peer, transfer, sequence, value or error)."""
+        self.endpoint.inbox += messages
+        while self.loop.step(0.0):
+            pass
+        return [
+            (peer, sent.address.transfer, sent.address.sequence, sent.error or float(sent.arrays[0][0]))
+            for peer, sent in self.endpoint.sent
+        ]
+
+
+def test_a_stage_hands_on_what_it_made():
+    device = Device()
+    assert device.steps(message(0, 5.0)) == [("d1", 1, 0, 6.0)]
+    assert (device.monitor.taken, device.monitor.sent, device.monitor.busy) == ({0: 1}, {1: 1}, None)
+    assert [address.transfer for address in device.endpoint.released] == [0]
+
+
+def test_the_oldest_item_runs_first_and_its_latest_stage_before_its_others():
+    device = Device()
+    device.steps(message(0, 1.0, sequence=5), message(2, 2.0, sequence=4, source="d1"), message(0, 3.0, sequence=4))
+    assert device.monitor.was_busy == [(2, 4), (0, 4), (0, 5)]
+
+
+def test_a_stage_with_two_inputs_waits_for_both():
+    session = FakeSession(lambda tensors: {"y": tensors["t0"] + tensors["t1"]}, ("t0", "t1"))
+    routes = chain_routes("d0")
+    moves = (
+        routes.transfers[0],
+        routes.transfers[0].__class__(-1, 0, ("t1",), 16),
+        routes.transfers[1].__class__(0, -1, ("y",), 16),
+    )
+    device = Device({0: session}, routes.__class__(routes.parts, moves))
+    assert device.steps(message(0, 1.0)) == []
+    assert device.steps(message(1, 2.0)) == [(CALLER_NAME, 2, 0, 3.0)]
+
+
+def test_what_a_stage_raises_is_the_items_error_and_others_go_on():
+    def compute(tensors):
+        if tensors["t0"][0] == 1.0:
+            raise ValueError("bad\n  item")
+        return {"t1": tensors["t0"]}
+
+    device = Device({0: FakeSession(compute, ("t0",), ("t1",))})
+    text = "stage 0 on 'd0' failed: ValueError: bad item"
+    assert device.steps(message(0, 1.0), message(0, 2.0, sequence=1)) == [("d1", 1, 0, text), ("d1", 1, 1, 2.0)]
+
+
+def test_an_error_passes_through_later_stages_without_compute():
+    device = Device()
+    assert device.steps(message(2, None, error="stage 0 failed", source="d1")) == [(CALLER_NAME, 3, 0, "stage 0 failed")]
+    assert device.pace.stretched == 0
+
+
+def test_an_output_that_was_not_made_is_named():
+    device = Device({0: FakeSession(lambda tensors: {}, ("t0",), ("t1",))})
+    assert device.steps(message(0, 1.0)) == [("d1", 1, 0, "stage 0 on 'd0' did not make 't1', which stage 1 needs")]
+
+
+def test_messages_of_other_epochs_are_dropped():
+    assert Device().steps(message(0, 1.0, epoch=0), message(0, 1.0, epoch=2)) == []
+
+
+def test_a_new_epoch_drops_what_waits():
+    device = Device()
+    device.endpoint.inbox.append(message(2, 1.0, source="d1", due_s=1e9))
+    device.loop.step(0.0)
+    device.loop.configure(2, ROUTES, {0: adding(0), 2: adding(2)})
+    device.clock.now_s = 2e9
+    assert device.steps() == []
+    assert device.endpoint.forgotten == [1, 2]
+    assert device.monitor.taken == {}
+
+
+def test_a_message_is_not_taken_before_it_is_due():
+    device = Device()
+    device.endpoint.inbox.append(message(0, 1.0, due_s=100.5))
+    device.loop.step(0.0)
+    assert not device.loop.step(0.25)
+    assert (device.clock.now_s, device.monitor.taken) == (100.25, {})
+    assert device.loop.step(1.0)
+    assert device.clock.now_s == 100.5
+
+
+@pytest.mark.parametrize(("caller", "due_s"), [(CALLER_NAME, 100.0), ("d1", 100.5), ("d0", 100.0)])
+def test_links_delay_messages_also_to_a_caller_who_is_at_a_device(caller, due_s):
+    device = Device(links=[("d1", Link(latency_s=0.5))], caller=caller)
+    device.steps(message(2, 1.0, source="d1"), message(0, 1.0, sequence=1))
+    due = {peer: sent.due_s for peer, sent in device.endpoint.sent}
+    assert due == {CALLER_NAME: due_s, "d1": 100.5}
+
+
+def counting_session(sizes, **fields):
+    def compute(tensors):
+        sizes.append(len(tensors["t0"]) // 4)
+        if (tensors["t0"] == 99.0).any():
+            raise ValueError("refused")
+        return {"t1": tensors["t0"] + 1.0}
+
+    return FakeSession(compute, ("t0",), ("t1",), **fields)
+
+
+def test_items_that_wait_are_joined_up_to_the_micro_batch():
+    sizes = []
+    device = Device({0: counting_session(sizes, batch_is_free=True)}, micro_batch=3)
+    made = device.steps(*(message(0, float(number), sequence=number) for number in range(5)))
+    assert sizes == [3, 2]
+    assert [(sequence, value) for _, _, sequence, value in made] == [(number, number + 1.0) for number in range(5)]
+
+
+def test_a_stage_with_a_fixed_batch_takes_items_one_by_one():
+    sizes = []
+    Device({0: counting_session(sizes)}, micro_batch=3).steps(*(message(0, 0.0, sequence=number) for number in range(3)))
+    assert sizes == [1, 1, 1]
+
+
+def test_a_bad_item_in_a_micro_batch_fails_alone():
+    sizes = []
+    device = Device({0: counting_session(sizes, batch_is_free=True)}, micro_batch=3)
+    made = device.steps(*(message(0, value, sequence=number) for number, value in enumerate((1.0, 99.0, 3.0))))
+    assert [value for _, _, _, value in made] == [2.0, "stage 0 on 'd0' failed: ValueError: refused", 4.0]
+
+
+def test_the_device_is_shown_as_busy_until_its_outputs_are_sent():
+    device = Device()
+
+    class Broken(FakeEndpoint):
+        def send(self, peer, message):
+            raise MemoryError
+
+    device.loop.endpoint = Broken(device.clock)
+    device.loop.endpoint.inbox.append(message(0, 1.0, sequence=3))
+    with pytest.raises(MemoryError):
+        device.loop.step(0.0)
+    assert device.monitor.busy == (0, 3, 100.0)
+
+
+def test_the_log_travels_with_the_item():
+    device = Device(record=True)
+    device.steps(message(0, 1.0, sent_s=99.0, due_s=99.5))
+    rows = log_rows(device.endpoint.sent[0][1].log)
+    assert [row[:3] for row in rows] == [["transfer", 0, "caller"], ["compute", 0, "d0"]]
+    assert rows[0][3:] == [99.0, 99.5, 16, "d0"]
+
+
+def test_a_joined_run_is_taken_apart_by_the_sizes_of_its_items():
+    session = FakeSession(lambda tensors: {"y": tensors["x"] * 2.0})
+    made = run_joined(session, [{"x": vector(1.0)}, {"x": np.ones(2, dtype=np.float32)}])
+    assert [each["y"].tolist() for each in made] == [[2.0] * 4, [2.0] * 2]
