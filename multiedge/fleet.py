@@ -6,7 +6,7 @@ All values are SI or bytes with the unit in the name. `multiedge.formats.devices
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -30,12 +30,12 @@ class Device:
     `memory_bytes_per_s` are absolute capabilities and, if given, used in place of `speed` by profilers that scale
     with a roofline. `bandwidth_bytes_per_s` and `latency_s` describe its network interface; a declared Link between a
     pair takes precedence. `joules_per_byte` is the energy to send one byte. `runtime_bytes` is what the runtime takes of
-    `memory_bytes` before any model is loaded. None means not stated.
+    `memory_bytes` before any model is loaded. None means not stated; a memory that is not stated has no limit.
     """
 
     name: str
     type: str = "cpu"
-    memory_bytes: int = 1 << 62
+    memory_bytes: int | None = None
     speed: float | None = None
     flops_per_s: float | None = None
     memory_bytes_per_s: float | None = None
@@ -48,6 +48,16 @@ class Device:
     backend: str = "onnxruntime"
     runtime_bytes: int = 0
     battery_j: float | None = None
+
+    @property
+    def available_bytes(self) -> float:
+        """What the runtime leaves of the memory for stages; inf without a limit."""
+        return math.inf if self.memory_bytes is None else self.memory_bytes - self.runtime_bytes
+
+    def with_memory_of(self, available_bytes: float) -> Device:
+        """The device with so much memory for stages; inf lifts the limit."""
+        limited = math.isfinite(available_bytes)
+        return replace(self, memory_bytes=int(available_bytes) + self.runtime_bytes if limited else None)
 
     @property
     def gpu(self) -> int | None:
@@ -132,6 +142,17 @@ class Fleet:
                 return self.links[pair]
         a, b = self.device(source), self.device(target)
         return Link(min(a.bandwidth_bytes_per_s, b.bandwidth_bytes_per_s), a.latency_s + b.latency_s)
+
+    def least_memory_bytes(self, names: Iterable[str]) -> int | None:
+        """The smallest memory of the devices of these names; None if none of them has a limit."""
+        limits = [self.device(name).memory_bytes for name in names]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def with_memory_cap(self, nbytes: int) -> Fleet:
+        """The fleet with at most `nbytes` of memory on every device."""
+        limits = [nbytes if device.memory_bytes is None else min(device.memory_bytes, nbytes) for device in self.devices]
+        devices = (replace(device, memory_bytes=limit) for device, limit in zip(self.devices, limits, strict=True))
+        return replace(self, devices=tuple(devices))
 
     def without(self, *names: str) -> Fleet:
         """The fleet after these devices have left."""

@@ -66,12 +66,13 @@ class Transfer:
 @dataclass(frozen=True)
 class StageEstimate:
     """Expected cost of one stage for one item. `transfer_s` is the time to send its results on, latency included.
-    `utilisation` is compute time over bottleneck time."""
+    `memory_limit_bytes` is the smallest memory of its devices, None if they have no limit. `utilisation` is compute time
+    over bottleneck time."""
 
     compute_s: float
     transfer_s: float
     memory_bytes: int
-    memory_limit_bytes: int
+    memory_limit_bytes: int | None
     utilisation: float
 
 

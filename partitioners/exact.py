@@ -145,7 +145,7 @@ class _Hunt:
             entering, leaving = _least_transfers(self.profile, stage)
             needed = cost.stage_memory_bytes(self.profile, stage, entering, leaving)
             device = self.fleet.device(stage.device)
-            if needed + device.runtime_bytes > device.memory_bytes:
+            if needed > device.available_bytes:
                 held = set(stage.nodes)
                 found.append([group for group, nodes in enumerate(self.dag.members) if held & set(nodes)])
         return found

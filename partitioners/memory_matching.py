@@ -12,6 +12,9 @@ from multiedge.profile import Floats, Ints, Profile
 from partitioners.engine.balance import even_split
 from partitioners.engine.contract import check_objective, contiguous_plan, unused
 
+UNLIMITED_BYTES = 1 << 62
+"""What a device without a limit counts as, so that several of them still get equal shares."""
+
 
 class MemoryMatching:
     """Fills every device, in the order declared, to the same share of its memory, or as near to it as cuts allow.
@@ -39,4 +42,5 @@ class MemoryMatching:
 
 
 def _share_used(_start: int, device: Device, memory: Ints) -> Floats:
-    return np.asarray((device.runtime_bytes + memory) / max(1, device.memory_bytes), dtype=np.float64)
+    limit = UNLIMITED_BYTES if device.memory_bytes is None else max(1, device.memory_bytes)
+    return np.asarray((device.runtime_bytes + memory) / limit, dtype=np.float64)

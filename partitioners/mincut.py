@@ -152,14 +152,13 @@ class _Network:
     def source_side(self) -> set[int]:
         """The vertices on the source's side of a minimum cut."""
         most = min(self._total(self.source, 0), self._total(self.sink, 1)) or 1.0
-        # No minimum cut holds an edge that outweighs putting everything on one side.
-        units = [
-            min(round(seconds / most * _SCALE) if seconds < np.inf else _SCALE + 1, _SCALE + 1) for *_, seconds in self._edges
-        ]
+        # No minimum cut holds an edge that outweighs putting everything on one side, rounding of each edge included.
+        ceiling = _SCALE + len(self._edges)
+        units = [min(round(seconds / most * _SCALE), ceiling) if seconds < np.inf else ceiling for *_, seconds in self._edges]
         rows, columns = [a for a, *_ in self._edges], [b for _, b, _ in self._edges]
         shape = (self._vertices, self._vertices)
         capacity = scipy.sparse.coo_matrix((np.array(units, dtype=np.int64), (rows, columns)), shape=shape).tocsr()
-        capacity.data = np.minimum(capacity.data, _SCALE + 1).astype(np.int32)
+        capacity.data = np.minimum(capacity.data, ceiling).astype(np.int32)
         capacity = capacity.astype(np.int32)
         flow = scipy.sparse.csgraph.maximum_flow(capacity, self.source, self.sink).flow
         residual = (capacity - flow).tocsr()

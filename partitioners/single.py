@@ -7,7 +7,7 @@ from time import perf_counter
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, relay_transfers
-from multiedge.planning.cost import memory_by_device
+from multiedge.planning.cost import stage_memory_bytes
 from multiedge.profile import Profile
 from partitioners.engine.contract import check_objective, contiguous_plan, unused
 
@@ -50,7 +50,7 @@ class Single:
     def _on(self, profile: Profile, fleet: Fleet, device: str) -> Plan:
         return contiguous_plan("single", self.objective, profile, fleet, [Stage.span(device, 0, len(profile))])
 
-    def _missing_bytes(self, profile: Profile, fleet: Fleet, device: str) -> int:
+    def _missing_bytes(self, profile: Profile, fleet: Fleet, device: str) -> float:
         stages = [Stage.span(device, 0, len(profile))]
-        transfers = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
-        return memory_by_device(profile, fleet, stages, transfers)[device] - fleet.device(device).memory_bytes
+        entering, *leaving = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
+        return stage_memory_bytes(profile, stages[0], [entering], leaving) - fleet.device(device).available_bytes

@@ -138,7 +138,7 @@ def _cells(graph: Graph, stage: Stage, expected: StageEstimate) -> list[str]:
         f"{expected.compute_s * 1e3:.3f}",
         f"{expected.transfer_s * 1e3:.3f}",
         human_bytes(expected.memory_bytes),
-        "no limit" if expected.memory_limit_bytes >= 1 << 62 else human_bytes(expected.memory_limit_bytes),
+        "no limit" if expected.memory_limit_bytes is None else human_bytes(expected.memory_limit_bytes),
         f"{expected.utilisation:.0%}",
     ]
 

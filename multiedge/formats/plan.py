@@ -14,6 +14,8 @@ from multiedge.errors import PlanError
 from multiedge.plan import Estimate, Plan, Stage, StageEstimate, Transfer
 
 VERSION = 1
+NO_LIMIT_BYTES = 1 << 62
+"""What files of earlier releases hold where there is no limit."""
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
@@ -143,6 +145,11 @@ def _read_stage(stage: _Fields) -> Stage:
     return Stage(stage.get("device", str), nodes, tuple(stage.get("replicas", list)))
 
 
+def read_limit(nbytes: float | None) -> int | None:
+    """A limit of memory as files hold it; None if there is none."""
+    return None if nbytes is None or nbytes >= NO_LIMIT_BYTES else int(nbytes)
+
+
 def _read_transfer(move: _Fields) -> Transfer:
     return Transfer(move.get("source", int), move.get("target", int), tuple(move.get("tensors", list)), move.get("nbytes", int))
 
@@ -154,7 +161,7 @@ def _read_estimate(fields: _Fields, stages: Sequence[_Fields]) -> Estimate:
                 compute_s=stage.number("compute_s"),
                 transfer_s=stage.number("transfer_s"),
                 memory_bytes=stage.get("memory_bytes", int),
-                memory_limit_bytes=stage.get("memory_limit_bytes", int),
+                memory_limit_bytes=read_limit(stage.optional("memory_limit_bytes")),
                 utilisation=stage.number("utilisation"),
             )
             for stage in stages

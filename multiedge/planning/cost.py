@@ -164,7 +164,7 @@ def _stage_estimates(
                 compute_s=compute_s[index],
                 transfer_s=sum(link_between(fleet, stages, move)[2].transfer_s(move.nbytes) for move in leaving),
                 memory_bytes=fleet.device(stage.device).runtime_bytes + stage_memory_bytes(profile, stage, entering, leaving),
-                memory_limit_bytes=min(fleet.device(device).memory_bytes for device in stage.devices),
+                memory_limit_bytes=fleet.least_memory_bytes(stage.devices),
                 utilisation=compute_s[index] / len(stage.devices) / bottleneck_s if bottleneck_s > 0 else 0.0,
             )
         )
@@ -203,7 +203,7 @@ def violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfer
         return wrong
     for device, nbytes in memory_by_device(profile, fleet, stages, transfers).items():
         limit = fleet.device(device).memory_bytes
-        if nbytes > limit:
+        if limit is not None and nbytes > limit:
             missing = human_bytes(nbytes - limit)
             wrong.append(f"device '{device}' needs {human_bytes(nbytes)} and has {human_bytes(limit)}; {missing} more would do")
     return wrong

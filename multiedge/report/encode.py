@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from multiedge.formats.plan import read_limit
 from multiedge.graph import Graph, Node
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
 
@@ -107,4 +108,6 @@ def _records(kind: type[Record], columns: Mapping[str, Sequence[Any]]) -> Iterab
         entry = dict(zip(known, values, strict=True))
         if kind is Item and entry["done_s"] is None:
             entry["done_s"] = math.inf
+        if kind is Memory and "limit_bytes" in entry:
+            entry["limit_bytes"] = read_limit(entry["limit_bytes"])
         yield kind(**entry)

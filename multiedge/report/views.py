@@ -203,7 +203,6 @@ def _device_rows(run: Measurements, colours: Mapping[str, int]) -> list[DeviceRo
     for name in run.devices:
         held, drawn = memory.get(name), energy.get(name)
         peak, planned, limit = (held.peak_bytes, held.planned_bytes, held.limit_bytes) if held else (None, None, None)
-        limit = limit if limit and limit < 1 << 60 else None  # no limit was declared
         full = limit or max(peak or 0, planned or 0) or None
         rows.append(
             DeviceRow(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -43,7 +44,7 @@ def find_even_split(profile: Profile, devices: Sequence[Device], load: Load) -> 
     for start, memory in enumerate(memory_rows(profile)):
         for index, device in enumerate(devices, start=1):
             _leave_idle(best, begin, index, start)
-            fits = (device.runtime_bytes + memory <= device.memory_bytes) & profile.open_boundaries[start + 1 :]
+            fits = (memory <= device.available_bytes) & profile.open_boundaries[start + 1 :]
             largest = np.maximum(best[index - 1, start], np.where(fits, load(start, device, memory), np.inf))
             better = largest < best[index, start + 1 :]
             best[index, start + 1 :][better] = largest[better]
@@ -73,12 +74,12 @@ def _stages(begin: Ints, devices: Sequence[Device]) -> tuple[Stage, ...]:
 
 def smallest_fit(profile: Profile, devices: Sequence[Device]) -> float:
     """The factor by which every memory must grow, or may shrink, so that the devices in this order just hold the model."""
-    limits = {device.name: max(1, device.memory_bytes) for device in devices}
+    limits = {device.name: math.inf if device.memory_bytes is None else max(1, device.memory_bytes) for device in devices}
 
     def used(_start: int, device: Device, memory: Ints) -> Floats:
         return np.asarray((device.runtime_bytes + memory) / limits[device.name], dtype=np.float64)
 
-    stages = find_even_split(profile, [replace(device, memory_bytes=1 << 62) for device in devices], used) or ()
+    stages = find_even_split(profile, [replace(device, memory_bytes=None) for device in devices], used) or ()
     by_name = {device.name: device for device in devices}
     at = {stage.nodes[0]: (by_name[stage.device], len(stage.nodes) - 1) for stage in stages}
     rows = enumerate(memory_rows(profile))

@@ -95,7 +95,7 @@ class Chain:
             overhead_s=np.array([profile.overhead_s.get(head.name, 0.0) for head in heads]),
             cut=profile.cut_bytes.astype(np.float64),
             results=result_bytes(profile).astype(np.float64),
-            windows=tuple(memory_windows(profile, [head.memory_bytes - head.runtime_bytes for head in heads])),
+            windows=tuple(memory_windows(profile, [head.available_bytes for head in heads])),
             per_byte_s=np.array([[pair[0] for pair in row] for row in between]),
             latency_s=np.array([[pair[1] for pair in row] for row in between]),
             enter_per_byte_s=np.array([pair[0] for pair in enter]),
@@ -152,7 +152,7 @@ def alike(profile: Profile, fleet: Fleet) -> tuple[tuple[str, ...], ...]:
     for device in fleet.devices:
         name = device.name
         nature = (
-            device.memory_bytes - device.runtime_bytes,
+            device.available_bytes,
             device.power,
             device.joules_per_byte,
             profile.overhead_s.get(name, 0.0),

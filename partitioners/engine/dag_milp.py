@@ -42,7 +42,7 @@ class Machine:
 
     overhead_s: tuple[float, ...]
     runtime_bytes: tuple[int, ...]
-    memory_bytes: tuple[int, ...]
+    memory_bytes: tuple[int | None, ...]
     per_byte_s: dict[tuple[int, int], float]
     source: int | None
     parameters: tuple[tuple[int, tuple[int, ...]], ...]
@@ -194,7 +194,7 @@ class OrderProgram:
                     self._rows.add([(self._used[stage], 1.0), *_negated(self._in(group, stage))], low=0.0)
 
     def _limited(self, stage: int) -> bool:
-        return self._machine.memory_bytes[self._order[stage]] < 1 << 60
+        return self._machine.memory_bytes[self._order[stage]] is not None
 
     def _add_flow_rows(self) -> None:
         """Links and memory, which share the columns that say which message goes where."""
@@ -215,9 +215,10 @@ class OrderProgram:
                     buffers[stage].append((column, float(message.nbytes)))
         for link in links.values():
             self._rows.add([*link, (self._bottleneck, -1.0)], high=0.0)
-        for stage in range(self._stages):
-            if self._limited(stage):
-                self._add_memory_row(stage, buffers[stage])
+        for stage, device in enumerate(self._order):
+            limit = self._machine.memory_bytes[device]
+            if limit is not None:
+                self._add_memory_row(stage, limit, buffers[stage])
 
     def _place(self, stage: int) -> int:
         """The device of a stage; the caller may sit on one."""
@@ -240,9 +241,8 @@ class OrderProgram:
         ]
         return found + ([(s, CALLER, [(self._in(source, s), 0.0)]) for s in stages] if returned else [])
 
-    def _add_memory_row(self, stage: int, buffers: list[Term]) -> None:
+    def _add_memory_row(self, stage: int, limit: int, buffers: list[Term]) -> None:
         device = self._order[stage]
-        limit = self._machine.memory_bytes[device]
         scale = 1.0 / max(limit, 1)
         peak = self._column()
         terms = [(self._used[stage], self._machine.runtime_bytes[device] * scale), (peak, 1.0)]

@@ -55,11 +55,11 @@ def _levelled(profile: Profile, fleet: Fleet, sets: Sequence[Sequence[str]], *, 
     for names in sets:
         members = [fleet.device(name) for name in names]
         time = fold([profile.seconds_on(name) for name in names])
-        room = room_of(member.memory_bytes - member.runtime_bytes for member in members)
+        room = room_of(member.available_bytes for member in members)
         for member in members:
             seconds[member.name] = np.asarray(time, dtype=np.float64)
             overhead[member.name] = time_of(profile.overhead_s.get(name, 0.0) for name in names)
-            devices[member.name] = Device(member.name, member.type, memory_bytes=room)
+            devices[member.name] = Device(member.name, member.type).with_memory_of(room)
     links = {
         (a, b): _link((fleet.link(x, y) for x, y in product(left, right) if x != y), time_of)
         for left, right in product(sets, repeat=2)

@@ -36,7 +36,7 @@ class Scheduler:
         self._delay = [[link.latency_s for link in row] for row in links]
         self._seconds: list[list[float]] = dag.whole_seconds.tolist()
         self._overhead_s = [profile.overhead_s.get(name, 0.0) for name in fleet.names]
-        self._room = [device.memory_bytes - device.runtime_bytes for device in fleet.devices]
+        self._room = [device.available_bytes for device in fleet.devices]
         self._weights = [int(sum(profile.parameter_bytes[list(nodes)])) for nodes in dag.members]
         self._arrivals: list[list[_Arrival]] = [[] for _ in dag.members]
         self._returned: list[int] = [0] * len(dag)

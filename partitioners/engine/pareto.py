@@ -59,8 +59,7 @@ def _candidates(profile: Profile, fleet: Fleet, steps: int, time_limit_s: float)
         for latency_s in _between(quickest.value, thriftiest.estimate.latency_s, steps):
             yield from _if_any(Energy(max_latency_s=latency_s, tolerance=0.01, time_limit_s=time_limit_s), profile, fleet)
     for nbytes in _between(least_memory_bytes(profile, fleet), respects(fastest)[3], steps):
-        capped = [replace(device, memory_bytes=min(device.memory_bytes, int(nbytes))) for device in fleet.devices]
-        for plan in _if_any(Throughput(), profile, replace(fleet, devices=tuple(capped))):
+        for plan in _if_any(Throughput(), profile, fleet.with_memory_cap(int(nbytes))):
             yield _with_real_limits(plan, fleet)
 
 
@@ -82,7 +81,7 @@ def _if_any(strategy: Latency | Energy | Throughput, profile: Profile, fleet: Fl
 def _with_real_limits(plan: Plan, fleet: Fleet) -> Plan:
     """The plan made under a cap on memory, its limits again those of the devices."""
     stages = tuple(
-        replace(expected, memory_limit_bytes=min(fleet.device(name).memory_bytes for name in stage.devices))
+        replace(expected, memory_limit_bytes=fleet.least_memory_bytes(stage.devices))
         for stage, expected in zip(plan.stages, plan.estimate.stages, strict=True)
     )
     most = max(expected.memory_bytes for expected in stages)

@@ -24,7 +24,7 @@ def infeasible(profile: Profile, fleet: Fleet) -> InfeasibleError:
     More memory never hurts, so a bisection finds the least; of equal devices the first is asked.
     """
     node, nbytes = largest_node(profile)
-    room = {device.name: device.memory_bytes - device.runtime_bytes for device in fleet.devices}
+    room = {device.name: device.available_bytes for device in fleet.devices}
     roomiest = max(room, key=lambda name: room[name])
     what = f"no contiguous plan of {profile.graph.name} fits the memory of {fleet.name}"
     if nbytes > room[roomiest]:
@@ -61,14 +61,16 @@ def least_extra_bytes(profile: Profile, fleet: Fleet, name: str, below: int | No
     None if it is not less than `below`.
     """
     device = fleet.device(name)
-    roomy = tuple(replace(other, memory_bytes=1 << 62) if other is device else other for other in fleet.devices)
+    if device.memory_bytes is None:
+        return 0
+    roomy = tuple(replace(other, memory_bytes=None) if other is device else other for other in fleet.devices)
     chain = Chain.of(profile, replace(fleet, devices=roomy))
     group = next(index for index, members in enumerate(chain.groups) if name in members)
     states = States(chain)
 
     def fits(extra: int) -> bool:
         windows = list(chain.windows)
-        windows[group] = memory_windows(profile, [device.memory_bytes - device.runtime_bytes + extra])[0]
+        windows[group] = memory_windows(profile, [device.available_bytes + extra])[0]
         return reachable(replace(chain, windows=tuple(windows)), states, np.inf) is not None
 
     whole = int(next(memory_rows(profile))[-1]) + device.runtime_bytes
@@ -89,16 +91,15 @@ def least_memory_bytes(profile: Profile, fleet: Fleet) -> int:
     InfeasibleError if none fits without a cap.
     """
 
-    def fits(most: int) -> bool:
-        devices = tuple(replace(device, memory_bytes=min(device.memory_bytes, most)) for device in fleet.devices)
-        chain = Chain.of(profile, replace(fleet, devices=devices))
+    def fits(fleet: Fleet) -> bool:
+        chain = Chain.of(profile, fleet)
         return reachable(chain, States(chain), np.inf) is not None
 
-    if not fits(max(device.memory_bytes for device in fleet.devices)):
+    if not fits(fleet):
         raise infeasible(profile, fleet)
     whole = int(next(memory_rows(profile))[-1]) + max(device.runtime_bytes for device in fleet.devices)
     low, high = 0, -(-whole // STEP_BYTES)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle * STEP_BYTES) else (middle, high)
+        low, high = (low, middle) if fits(fleet.with_memory_cap(middle * STEP_BYTES)) else (middle, high)
     return high * STEP_BYTES

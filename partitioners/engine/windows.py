@@ -52,7 +52,7 @@ class Windows:
         return Windows(starts, np.maximum(self.stops, starts))
 
 
-def memory_windows(profile: Profile, budgets: Sequence[int]) -> list[Windows]:
+def memory_windows(profile: Profile, budgets: Sequence[float]) -> list[Windows]:
     """Windows of stages that take at most budgets[i] bytes, the runtime not counted, and end inside no fused node.
 
     A stage starts where another one ends, so that starts inside a fused node need no further care."""

@@ -133,7 +133,7 @@ class Crew:
                 "speed": self._speed(device) if wish.speed or wish.quota else 1.0,
                 "speed_by": "CPU quota" if device.name in self._by_quota else how,
                 "speed_above_1_ignored": (device.speed or 1.0) > 1.0,
-                "memory_limit_bytes": device.memory_bytes if wish.memory and device.memory_bytes < 1 << 62 else None,
+                "memory_limit_bytes": device.memory_bytes if wish.memory else None,
             }
         by_whom = "network namespaces (tbf)" if self._network else "in process"
         return {"devices": found, "links": by_whom if wish.links else "none"}

@@ -37,8 +37,8 @@ def complaint(
     if silent_s > deadlines.heartbeat_s:
         return "hang", f"no sign of life for {silent_s:.1f} s"
     resident = board.memory.resident_bytes or 0
-    if watch_memory and resident > device.memory_bytes:
-        return "memory", over_memory(device, resident)
+    if watch_memory and device.memory_bytes is not None and resident > device.memory_bytes:
+        return "memory", over_memory(resident, device.memory_bytes)
     busy = board.busy
     if busy and now_s - busy.since_s > min(deadlines.floor_s, deadlines.first_s):
         limit_s = clock.limit_s(busy.stage, device.name)
@@ -47,5 +47,5 @@ def complaint(
     return None
 
 
-def over_memory(device: Device, resident: int) -> str:
-    return f"takes {resident / 2**20:.1f} MiB and has {device.memory_bytes / 2**20:.1f} MiB"
+def over_memory(resident_bytes: int, limit_bytes: int) -> str:
+    return f"takes {resident_bytes / 2**20:.1f} MiB and has {limit_bytes / 2**20:.1f} MiB"

@@ -112,9 +112,8 @@ class WorkerProcess:
         reading = read_memory(self.pid)
         if reading.peak_bytes is None:
             reading = self.board.memory
-        limit = self.device.memory_bytes if self.device.memory_bytes < 1 << 62 else None
         parts = (reading.peak_bytes, reading.anonymous_bytes, reading.file_bytes)
-        return Memory(self.device.name, *parts, limit_bytes=limit, method=reading.method)
+        return Memory(self.device.name, *parts, limit_bytes=self.device.memory_bytes, method=reading.method)
 
     def stop(self) -> None:
         """Asks the process to end."""

@@ -325,8 +325,9 @@ class Recovery:
         if answer["did"] != "configured" or answer["epoch"] != self._executor.epoch:
             return False
         resident = worker.memory_now()
-        if self._options.emulation.memory and resident > worker.device.memory_bytes:
-            detail = f"device '{name}' {over_memory(worker.device, resident)} once its stages are loaded"
+        limit = worker.device.memory_bytes
+        if self._options.emulation.memory and limit is not None and resident > limit:
+            detail = f"device '{name}' {over_memory(resident, limit)} once its stages are loaded"
             if not worker.device.runtime_bytes:
                 detail += "; state its runtime_memory, so that plans leave room for the runtime"
             self._lose(name, "memory", detail, now_s)
@@ -346,4 +347,4 @@ class Recovery:
 
 
 def _homes(part: Part) -> tuple[str, ...]:
-    return (part.device, *part.replicas)
+    return part.devices

@@ -44,6 +44,16 @@ def test_what_is_unknown_is_null_and_never_infinite(plan):
     assert plan_from_json(data) == unknown
 
 
+@pytest.mark.parametrize(("written", "limit_bytes"), [(None, None), (1 << 62, None), (1 << 20, 1 << 20)])
+def test_no_limit_of_memory_is_null_and_was_a_number_once(plan, written, limit_bytes):
+    first = replace(plan.estimate.stages[0], memory_limit_bytes=None)
+    unlimited = replace(plan, estimate=replace(plan.estimate, stages=(first, *plan.estimate.stages[1:])))
+    data = plan_to_json(unlimited)
+    assert data["stages"][0]["memory_limit_bytes"] is None
+    data["stages"][0]["memory_limit_bytes"] = written
+    assert plan_from_json(data).estimate.stages[0].memory_limit_bytes == limit_bytes
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [

@@ -5,7 +5,7 @@ from multiedge.fleet import Device, Fleet, Link
 from multiedge.profile import Profile
 from partitioners.mincut import MinCut
 from tests.builders.fleets import fleet_of
-from tests.builders.graphs import chain_graph
+from tests.builders.graphs import chain_graph, graph_of
 from tests.builders.profiles import profile_of
 
 
@@ -50,3 +50,12 @@ def test_a_plan_that_would_not_fit_is_refused() -> None:
 def test_a_single_device_holds_all() -> None:
     alone = Fleet((Device("cloud"),))
     assert MinCut().plan(PROFILE, alone).value == pytest.approx(0.9)
+
+
+def test_rounding_does_not_tie_the_best_placement_with_one_that_is_a_little_worse() -> None:
+    """All on the phone takes 1 + 1 + 7/8 s, all in the cloud 3 s: of the first, every term is rounded up."""
+    graph = graph_of("t: x", "y: x t", tensors={"x": 1, "t": 1, "y": 7})
+    links = {("phone", "cloud"): Link(8.0), ("cloud", "phone"): Link(1.0)}
+    profile = profile_of(graph, {"phone": [0, 1], "cloud": [0, 3]})
+    plan = MinCut().plan(profile, fleet_of("phone", "cloud", links=links, source="cloud"))
+    assert plan.value == pytest.approx(2.875)
