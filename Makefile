@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 BENCH  := examples/imagenet/multiedge_inference_bench
-SOURCES := core multiedge partitioners profilers examples tests setup.py $(wildcard benchmarks)
+SOURCES := core multiedge partitioners profilers examples tests benchmarks docs setup.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup prepare bench mobility test slow cover lint format types imports docs check clean

@@ -1,10 +1,10 @@
 """What a hop costs: between processes of one machine, over Ray and over gRPC, with stages that compute nothing.
 
-    python benchmarks/hops.py [--items 200] [--json]
+    python benchmarks/hops.py [--items 200] [--json FILE]
 
 Server and actors are processes of their own on loopback. A hop of these two goes to the caller and from there to the
-next stage, so it is a call there and back; one of `processes` goes straight from stage to stage. Beside it stands what
-copying the bytes alone takes where they are in no cache.
+next stage, so it is a call there and back; one of `processes` goes straight from stage to stage. The last row is the time to
+copy the bytes alone, to memory that is in no cache.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.page import Benchmark
+from benchmarks.record import Case, Figure, Measure, Record, Row, add_option
+from benchmarks.tables import MISSING, markdown
 from multiedge.errors import MultiedgeError
 from multiedge.executors import open_pipeline
 from multiedge.executors.flow.contract import Executor
@@ -39,10 +40,11 @@ SIZES = (16, 600_000)
 LIMIT_US = 100.0
 EXECUTORS = ("processes", "remote", "ray")
 OWN_OPTIONS: dict[str, dict[str, Any]] = {"processes": {"emulation": Emulation.none()}, "ray": {}}
+COPY = "copy alone"
 REPEATS = 3
 STARTS_WITHIN_S = 60.0
 CACHE_BYTES = 64_000_000
-"""More than processors have."""
+"""More than any processor's cache."""
 
 
 def null_pipeline(directory: str, nbytes: int) -> Manifest:
@@ -58,7 +60,7 @@ def null_pipeline(directory: str, nbytes: int) -> Manifest:
 
 
 def _serve(path: str, model: str, address: Any) -> None:
-    """The life of a server process: one synthetic stage."""
+    """What a server process runs: one synthetic stage."""
     from multiedge.backends.synthetic import SyntheticBackend
     from multiedge.serving.server import StageServer
 
@@ -92,35 +94,37 @@ def null_servers(manifest: Manifest) -> Iterator[dict[str, str]]:
             process.join(10)
 
 
-def hop_us(executor: str, nbytes: int, items: int) -> dict[str, float] | str:
-    """Microseconds per hop: of one item alone (`latency`, median) and of a full pipeline (`throughput`, median of
-    several runs); or why it was not run."""
+def hop(executor: str, nbytes: int, items: int) -> Row:
+    """The cost of a hop, or why it was not measured."""
+    case: Case = {"executor": executor, "nbytes": nbytes}
     try:
         with tempfile.TemporaryDirectory() as directory:
             manifest = null_pipeline(directory, nbytes)
             if executor != "remote":
-                return _measure(executor, manifest, nbytes, items, OWN_OPTIONS[executor])
+                return Row(case, _measure(executor, manifest, nbytes, items, OWN_OPTIONS[executor]))
             with null_servers(manifest) as places:
-                return _measure(executor, manifest, nbytes, items, {"endpoints": places})
+                return Row(case, _measure(executor, manifest, nbytes, items, {"endpoints": places}))
     except MultiedgeError as error:
-        return f"not run: {error}"
+        return Row(case, failure=str(error))
 
 
-def _measure(executor: str, manifest: Manifest, nbytes: int, items: int, options: Mapping[str, Any]) -> dict[str, float]:
+def _measure(executor: str, manifest: Manifest, nbytes: int, items: int, options: Mapping[str, Any]) -> dict[str, Figure]:
     fleet = Fleet(tuple(Device(f"d{number}", backend="synthetic") for number in range(NULL_STAGES)))
     feed = {"t0": np.zeros(nbytes, dtype=np.uint8)}
+    hops = NULL_STAGES + 1 if executor == "processes" else NULL_STAGES
     with open_pipeline(manifest, fleet, executor, warmup_items=20, record_events=False, **options) as pipeline:
         singles, _ = pipeline.map([feed] * items, scenario("singlestream"))
         for result in singles:
             result.require()
-        latency_s = statistics.median(result.done_s - result.issued_s for result in singles)
-        full_s = statistics.median(drain_s(pipeline.executor, feed, items) for _ in range(REPEATS))
-    hops = NULL_STAGES + 1 if executor == "processes" else NULL_STAGES
-    return {"latency": latency_s / hops * 1e6, "throughput": full_s / items / hops * 1e6}
+        full_s = [drain_s(pipeline.executor, feed, items) for _ in range(REPEATS)]
+    return {
+        "alone_s": Figure.of((result.done_s - result.issued_s) / hops for result in singles),
+        "full_s": Figure.of(seconds / items / hops for seconds in full_s),
+    }
 
 
 def drain_s(running: Executor, feed: Mapping[str, Any], items: int) -> float:
-    """Seconds for `items` through a full pipeline; answers are dropped, since keeping them costs the caller fresh memory."""
+    """Seconds for `items` through a full pipeline; answers are dropped, because to keep them costs the caller new memory."""
     begin = time.monotonic()
     for item in range(items):
         while not running.has_room:
@@ -131,43 +135,62 @@ def drain_s(running: Executor, feed: Mapping[str, Any], items: int) -> float:
     return time.monotonic() - begin
 
 
-def copy_us(nbytes: int) -> float:
-    """Microseconds, median, of copying an array to memory that is in no cache."""
+def copy(nbytes: int) -> Row:
+    """The time to copy an array to memory that is in no cache."""
     source, places = np.ones(nbytes, dtype=np.uint8), np.ones((CACHE_BYTES // max(nbytes, 4096), nbytes), dtype=np.uint8)
-    found = []
+    seconds = []
     for place in places:
         begin = time.perf_counter()
         place[...] = source
-        found.append(time.perf_counter() - begin)
-    return statistics.median(found) * 1e6
+        seconds.append(time.perf_counter() - begin)
+    return Row({"executor": COPY, "nbytes": nbytes}, {"alone_s": Figure.of(seconds)})
 
 
-def measure(items: int) -> dict[str, Any]:
-    """By executor and size, and for the bare copy."""
-    found: dict[str, Any] = {name: {str(size): hop_us(name, size, items) for size in SIZES} for name in EXECUTORS}
-    return {"copy": {str(size): copy_us(size) for size in SIZES}, **found}
+def measure(items: int) -> list[Row]:
+    """By executor and size, and for the copy alone."""
+    return [*(hop(name, size, items) for name in EXECUTORS for size in SIZES), *map(copy, SIZES)]
 
 
-def report(found: Mapping[str, Any]) -> None:
-    for name in EXECUTORS:
-        for size, cost in found[name].items():
-            said = cost if isinstance(cost, str) else f"{cost['throughput']:,.0f} us when full, {cost['latency']:,.0f} us alone"
-            print(f"hop over {name:<9} {int(size):>7,} B: {said}")
-    copies = ", ".join(f"{int(size):,} B {us:.0f} us" for size, us in found["copy"].items())
-    print(f"copying alone: {copies}; wanted of a hop between processes: at most {LIMIT_US:.0f} us")
+def section(record: Record) -> str:
+    """What the record says, and its table."""
+    small = record.row(executor="processes", nbytes=SIZES[0])
+    sizes = list(dict.fromkeys(int(row.case["nbytes"]) for row in record.rows))
+    heads = ["microseconds per hop", *(f"{size:,} B, {load}" for size in sizes for load in ("full", "alone"))]
+    names = dict.fromkeys(str(row.case["executor"]) for row in record.rows)
+    return (
+        f"Between processes, a hop of {SIZES[0]} bytes costs {_us(small, 'full_s')} microseconds in a full pipeline (the aim:"
+        f' at most {LIMIT_US:.0f}). "alone" is one item at a time.\n\n'
+        f"{markdown(heads, [_line(record, name, sizes) for name in names])}"
+    )
+
+
+def _line(record: Record, executor: str, sizes: Sequence[int]) -> list[str]:
+    rows = [record.row(executor=executor, nbytes=size) for size in sizes]
+    return [executor, *(_us(row, measure) for row in rows for measure in ("full_s", "alone_s"))]
+
+
+def _us(row: Row, measure: str) -> str:
+    median = row.median(measure)
+    return MISSING if median is None else f"{median * 1e6:,.0f}"
+
+
+BENCHMARK = Benchmark(
+    "hops",
+    "What a hop costs: processes, gRPC and Ray",
+    {
+        "alone_s": Measure("s", "per hop, one item under way at a time; of the copy: its time"),
+        "full_s": Measure("s", "per hop and item, in a full pipeline"),
+    },
+    section,
+)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=200)
-    parser.add_argument("--json", action="store_true")
+    add_option(parser)
     args = parser.parse_args()
-    found = measure(args.items)
-    if args.json:
-        print(json.dumps({"cores": os.cpu_count(), "items": args.items, **found}, indent=1))
-    else:
-        report(found)
-    return 0
+    return BENCHMARK.finish({"items": args.items}, lambda: measure(args.items), args.json)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
-"""How near a real pipeline comes to its limit and to its plan, and what a hop costs. See docs/pipeline.md.
+"""How near a real pipeline comes to its limit and to its plan. See docs/pipeline.md.
 
-    python benchmarks/pipeline.py [MODEL ...] [--plans 3] [--cycles 8] [--no-hops] [--json]
+    python benchmarks/pipeline.py [MODEL ...] [--plans 3] [--cycles 8] [--json FILE]
 
 Each model is planned as `multiedge plan --time-segments` does it, for two equal devices that are one core of this machine each,
 and run in two workers with one thread each. Each stage alone on its core, the pipeline, one session with two threads and
-again the stages take turns of a second or two, so that a slow spell of the machine meets all of them. Printed are medians
-over the turns, with half of them between the two figures in brackets. A prediction is compared with those turns in which
-the stages alone were within a tenth of what the plan was made with: "steady".
+again the stages take turns of a second or two, so that a slow phase of the machine affects all of them alike. Figures are
+medians over the turns, with quartiles. A prediction is compared only with the "steady" turns: those in which the stages alone
+were within a tenth of what the plan was made with.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -24,13 +23,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import multiedge as me
-from benchmarks import hops
+from benchmarks.models import path_of
+from benchmarks.page import Benchmark
+from benchmarks.record import Figure, Measure, Record, Row, add_option
+from benchmarks.tables import Column, between, case, figure, medians, spread, table
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
 from multiedge.executors import Pipeline, open_pipeline
 from multiedge.executors.workers.options import Emulation, ProcessesOptions
@@ -42,7 +41,7 @@ from profilers.segments import SegmentTimer, refine
 MODELS = ("vit_b16", "minilm", "efficientnet_lite0")
 FLEET = Fleet((Device("left", speed=1.0), Device("right", speed=1.0)), name="two cores")
 OWN_CORES = Emulation(speed=False, links=False, memory=False)
-"""The machine as it is, each worker on a core of its own."""
+"""No emulation, except that each worker has its own core."""
 RATIO_LIMIT = 0.98
 DRIFT_LIMIT = 0.1
 TURN_S, LEAST_ITEMS = 1.5, 8
@@ -51,7 +50,7 @@ Feed = Mapping[str, Any]
 
 
 def planned(graph: me.Graph, directory: str) -> tuple[Plan, Manifest]:
-    """The fastest plan on two devices that each take part, its segments timed, and its parts."""
+    """The fastest plan on the two devices, its segments timed, and its parts."""
     profile = me.profile_model(graph, FLEET, "measured")
     _, plan, _ = refine(profile, FLEET, PARTITIONERS.load("throughput")(), SegmentTimer())
     return plan, me.write_parts(graph, plan, directory)
@@ -80,11 +79,11 @@ class Contenders:
 
     def stages_alone_s(self) -> list[float]:
         """Median seconds of each stage with nothing beside it, in a worker on the core that it has in the pipeline."""
-        found = []
+        medians_s = []
         for pipeline, feed in self.alone:
             _, measured = pipeline.map([feed] * (self.items // 2))
-            found.append(statistics.median(event.seconds for event in measured.events if event.kind == "compute"))
-        return found
+            medians_s.append(statistics.median(event.seconds for event in measured.events if event.kind == "compute"))
+        return medians_s
 
     def pipeline_run(self) -> tuple[float, float]:
         """Items per second between the first and the last answer, while the pipeline is full, and the median seconds of
@@ -113,7 +112,7 @@ def single_stage(manifest: Manifest, part: Part) -> Manifest:
 
 @contextmanager
 def contenders(model: Path, plan: Plan, manifest: Manifest, feed: Feed) -> Iterator[Contenders]:
-    """All of them, loaded and warm; they end with the context."""
+    """All of them, loaded and warm; they are closed with the context."""
     options = ProcessesOptions(warmup_items=4, emulation=OWN_CORES)
     items = max(LEAST_ITEMS, round(TURN_S / plan.estimate.bottleneck_s))
     with ExitStack() as running:
@@ -130,20 +129,20 @@ def contenders(model: Path, plan: Plan, manifest: Manifest, feed: Feed) -> Itera
         whole = OnnxRuntimeBackend.open(model, threads=2)
         running.callback(whole.close)
         pipeline = running.enter_context(open_pipeline(manifest, FLEET, options=options))
-        found = Contenders(pipeline, feed, alone, whole, items)
-        found.stages_alone_s()
-        found.pipeline_run()
-        found.session_fps()
-        yield found
+        warm = Contenders(pipeline, feed, alone, whole, items)
+        warm.stages_alone_s()
+        warm.pipeline_run()
+        warm.session_fps()
+        yield warm
 
 
-def turns(found: Contenders, plan: Plan, count: int) -> Iterator[dict[str, float]]:
+def turns(running: Contenders, plan: Plan, count: int) -> Iterator[dict[str, float]]:
     """The figures of each turn; `drift` is how much slower the stages alone were than the plan's."""
-    before = found.stages_alone_s()
+    before = running.stages_alone_s()
     for _ in range(count):
-        fps, busiest_s = found.pipeline_run()
-        two_threads_fps = found.session_fps()
-        after = found.stages_alone_s()
+        fps, busiest_s = running.pipeline_run()
+        two_threads_fps = running.session_fps()
+        after = running.stages_alone_s()
         alone_s = statistics.mean((max(before), max(after)))
         yield {
             "fps": fps,
@@ -156,45 +155,56 @@ def turns(found: Contenders, plan: Plan, count: int) -> Iterator[dict[str, float
         before = after
 
 
-def measure_model(model: Path, plans: int, cycles: int) -> dict[str, Any]:
-    """Every turn of every plan, and medians over them; each plan is made anew, with the machine as it is then."""
-    graph = me.read_graph(model)
+def measure(model: str, plans: int, cycles: int) -> Row:
+    """Medians over every turn of every plan; each plan is made anew, with the machine as it is then."""
+    path = path_of(model)
+    graph = me.read_graph(path)
     feed = me.random_inputs(graph)
-    rows: list[dict[str, float]] = []
+    samples: list[dict[str, float]] = []
     for _ in range(plans):
         with tempfile.TemporaryDirectory() as directory:
             plan, manifest = planned(graph, directory)
-            with contenders(model, plan, manifest, feed) as found:
-                rows += turns(found, plan, cycles)
-    steady = [row for row in rows if abs(row["drift"]) <= DRIFT_LIMIT] or rows
-    return {
-        "model": model.stem.rpartition("-")[0],
-        **{name: statistics.median(row[name] for row in rows) for name in rows[0]},
-        "to_limit_quartiles": statistics.quantiles([row["to_limit"] for row in rows], n=4)[::2],
-        "prediction_error": statistics.median(abs(row["predicted_fps"] / row["fps"] - 1) for row in steady),
-        "steady": sum(abs(row["drift"]) <= DRIFT_LIMIT for row in rows),
-        "turns": rows,
-    }
+            with contenders(path, plan, manifest, feed) as running:
+                samples += turns(running, plan, cycles)
+    steady = [turn for turn in samples if abs(turn["drift"]) <= DRIFT_LIMIT]
+    figures = {name: Figure.of(turn[name] for turn in samples) for name in samples[0]}
+    figures["prediction_error"] = Figure.of(abs(turn["predicted_fps"] / turn["fps"] - 1) for turn in steady or samples)
+    return Row({"model": model, "turns": len(samples), "steady_turns": len(steady)}, figures)
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    found = Table(title="Two single-threaded stages on two cores, medians", title_justify="left")
-    heads = ("model", "items/s", "of 1 / slowest stage alone", "of 1 / slowest stage in the run", "x one session, 2 threads")
-    for head in (*heads, "predicted items/s", "error", "steady turns"):
-        found.add_column(head, justify="right")
-    for row in rows:
-        low, high = row["to_limit_quartiles"]
-        found.add_row(
-            row["model"],
-            f"{row['fps']:.2f}",
-            f"{row['to_limit']:.1%} ({low:.1%} - {high:.1%})",
-            f"{row['to_busiest']:.1%}",
-            f"{row['to_two_threads']:.2f}",
-            f"{row['predicted_fps']:.2f}",
-            f"{row['prediction_error']:.1%}",
-            f"{row['steady']} of {len(row['turns'])}",
-        )
-    return found
+def section(record: Record) -> str:
+    """What the record says, and its table."""
+    columns = [
+        case("model"),
+        figure("fps", "items/s", ".2f"),
+        spread("to_limit", "of the limit, %", ".1f", 100),
+        figure("to_two_threads", "x one session", ".2f"),
+        figure("predicted_fps", "predicted", ".2f"),
+        figure("prediction_error", "error, %", ".1f", 100),
+        Column("steady turns", lambda row: f"{row.case['steady_turns']} of {row.case['turns']}"),
+    ]
+    return (
+        "As a share of their limit, which is what the slower one does alone, two stages on two cores reach"
+        f" {between(medians(record, 'to_limit'), '.0%')} (the aim: {RATIO_LIMIT:.0%}). They are"
+        f" {between(medians(record, 'to_two_threads'), '.2f')} times as fast as one session with two threads.\n\n"
+        f"{table(columns, record.rows)}"
+    )
+
+
+BENCHMARK = Benchmark(
+    "pipeline",
+    "A running pipeline against its slowest stage, one session and its plan",
+    {
+        "fps": Measure("1/s", "items per second of the full pipeline"),
+        "to_limit": Measure("1", "fps times the seconds of the slower stage alone on its core"),
+        "to_busiest": Measure("1", "fps times the seconds of the slower stage in the same run"),
+        "to_two_threads": Measure("1", "fps over that of one session of the whole model with two threads"),
+        "predicted_fps": Measure("1/s", "one over the plan's bottleneck"),
+        "drift": Measure("1", "how much slower the stages alone were than when the plan was made"),
+        "prediction_error": Measure("1", "distance of predicted_fps from fps, in the steady turns"),
+    },
+    section,
+)
 
 
 def main() -> int:
@@ -202,31 +212,10 @@ def main() -> int:
     parser.add_argument("models", nargs="*", default=list(MODELS), help="functions of tests/builders/models.py, or ONNX files")
     parser.add_argument("--plans", type=int, default=3, help="plans that are made and run (default: 3)")
     parser.add_argument("--cycles", type=int, default=8, help="turns with each plan (default: 8)")
-    parser.add_argument("--no-hops", action="store_true", help="leave out the cost of a hop")
-    parser.add_argument("--json", action="store_true")
+    add_option(parser)
     args = parser.parse_args()
-    found: dict[str, Any] = {"cores": os.cpu_count(), "models": []}
-    for name in args.models:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        found["models"].append(measure_model(_model(name), args.plans, args.cycles))
-    if not args.no_hops:
-        found["hops"] = hops.measure(200)
-    if args.json:
-        print(json.dumps(found, indent=1))
-        return 0
-    Console(width=150).print(table(found["models"]))
-    print(f"wanted: {RATIO_LIMIT:.0%} of 1 / slowest stage alone, more than one session with 2 threads, error at most 10 %")
-    if "hops" in found:
-        hops.report(found["hops"])
-    return 0
-
-
-def _model(name: str) -> Path:
-    if Path(name).is_file():
-        return Path(name)
-    from tests import models
-
-    return Path(getattr(models, name)())
+    settings = {"plans": args.plans, "cycles": args.cycles}
+    return BENCHMARK.finish(settings, lambda: [measure(name, args.plans, args.cycles) for name in args.models], args.json)
 
 
 if __name__ == "__main__":

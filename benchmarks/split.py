@@ -1,53 +1,38 @@
 """Three parts of one model: ours, what others offer, and copying its bytes, side by side in one run.
 
-    python benchmarks/split.py [MODEL.onnx] [--parts 3] [--rounds 3] [--json]
+    python benchmarks/split.py [MODEL.onnx] [--parts 3] [--rounds 3] [--json FILE]
 
-Each contender runs in a process of its own that has imported what it needs and has cut a tiny model before (a warm
-interpreter); the clock and the peak of resident memory (VmHWM, reset before) then cover one call on the real model, whose
-bytes are in the page cache. Contenders take turns, round by round; figures are medians. Writing goes to the disk of
-the system's temporary folder. Without MODEL, ViT-B/16 with random weights is exported once and kept.
+Each contender runs in its own process, which has imported what it needs and has already cut a tiny model. The time and the
+peak of resident memory (VmHWM, reset before) cover one call on the real model, whose bytes are in the page cache.
+Contenders take turns, round by round; figures are medians. Files are written to the model's disk. Without MODEL,
+ViT-B/16 with random weights is exported once and kept.
 
-The command's row is its wall time from start to exit; `cp` copies the model file once, which is what self-contained parts have
-to write between them.
+The command's row is its wall time from start to exit. `cp` copies the model file once: self-contained parts together have
+to write as many bytes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.models import path_of
+from benchmarks.page import Benchmark
+from benchmarks.record import Figure, Measure, Record, Row, add_option
+from benchmarks.tables import case, figure, spread, table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
-PACKAGES = ("onnx", "onnx-ir", "onnxruntime", "protobuf", "numpy")
+LINKED, PEER = "multiedge, linked", "onnx.utils.extract_model"
 TIMEOUT_S = 600
-
-
-@dataclass(frozen=True)
-class Row:
-    """Medians of one contender. `times_cp` is its time over that of `cp`; None for memory is not measured."""
-
-    name: str
-    seconds: float
-    times_cp: float
-    peak_bytes: int | None
-    written_bytes: int
 
 
 def main() -> int:
@@ -55,52 +40,64 @@ def main() -> int:
     parser.add_argument("model", nargs="?", type=Path, help="ONNX file (default: ViT-B/16)")
     parser.add_argument("--parts", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    add_option(parser)
     args = parser.parse_args()
-    model = args.model or _default_model()
+    model = args.model or path_of("vit_b16")
     if args.contender:
         print(json.dumps(_measure(args.contender, model, args.parts, args.folder)))
         return 0
-    rows = compare(model, args.parts, args.rounds)
-    if args.json:
-        print(json.dumps({"setting": setting(model, args), "rows": [asdict(row) for row in rows]}, indent=1))
-    else:
-        _show(rows, setting(model, args))
-    return 0
+    settings = {"model": model.name, "model_bytes": model.stat().st_size, "parts": args.parts, "rounds": args.rounds}
+    return BENCHMARK.finish(settings, lambda: compare(model, args.parts, args.rounds), args.json)
 
 
-def _default_model() -> Path:
-    from tests import models
-
-    return models.vit_b16()
+def section(record: Record) -> str:
+    """What the record says, and its table."""
+    cp_s = record.row(contender="cp").figures["seconds"].median
+    columns = [
+        case("contender"),
+        spread("seconds", "seconds", ".3f"),
+        figure("seconds", "over `cp`", ".1f", 1 / cp_s),
+        figure("peak_bytes", "peak RSS, MB", ".0f", 1e-6),
+        figure("written_bytes", "written, MB", ".1f", 1e-6),
+    ]
+    ratios = {row.case["contender"]: f"{seconds / cp_s:.1f}" for row in record.rows if (seconds := row.median("seconds"))}
+    peer = f"; `{PEER}` takes {ratios[PEER]} times as long" if PEER in ratios else ""
+    return (
+        f"To cut {record.settings['model']} into {record.settings['parts']} linked parts takes {ratios[LINKED]} times as long"
+        f" as to copy the file{peer}.\n\n{table(columns, record.rows)}"
+    )
 
 
 def compare(model: Path, parts: int, rounds: int) -> list[Row]:
-    """One row per contender, in the order of CONTENDERS."""
+    """One row per contender, in the order of CONTENDERS. One that fails is left out of the rounds that follow."""
     model.read_bytes()  # into the page cache, for all alike
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    turns = [name for _ in range(rounds) for name in CONTENDERS]
-    for name in track(turns, description="cutting", console=Console(stderr=True), transient=True):
-        with tempfile.TemporaryDirectory(dir=model.parent, prefix=".benchmark-split-") as folder:
-            found[name].append(_in_a_process(name, model, parts, folder))
-    cp_s = statistics.median(run["seconds"] for run in found["cp"])
-    return [_row(name, runs, cp_s) for name, runs in found.items()]
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    failures: dict[str, str] = {}
+    for number in range(rounds):
+        for name in [name for name in runs if name not in failures]:
+            print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
+            try:
+                runs[name].append(_in_a_process(name, model, parts))
+            except subprocess.SubprocessError as error:
+                failures[name] = str(error)
+    return [Row({"contender": name}, _figures(samples), failures.get(name, "")) for name, samples in runs.items()]
 
 
-def _row(name: str, runs: list[dict[str, float]], cp_s: float) -> Row:
-    seconds = statistics.median(run["seconds"] for run in runs)
-    peaks = [run["peak_bytes"] for run in runs if run["peak_bytes"]]
-    peak = int(statistics.median(peaks)) if peaks else None
-    return Row(name, seconds, seconds / cp_s, peak, int(statistics.median(run["written_bytes"] for run in runs)))
+def _figures(runs: list[dict[str, float]]) -> dict[str, Figure]:
+    """By measure; without the peak where it was not measured (0)."""
+    samples = {name: [run[name] for run in runs if name != "peak_bytes" or run[name]] for name in BENCHMARK.measures}
+    return {name: Figure.of(values) for name, values in samples.items() if values}
 
 
-def _in_a_process(name: str, model: Path, parts: int, folder: str) -> dict[str, float]:
-    command = [sys.executable, __file__, str(model), "--parts", str(parts), "--contender", name, "--folder", folder]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+def _in_a_process(name: str, model: Path, parts: int) -> dict[str, float]:
+    """The samples of one call. Raises SubprocessError, with the last line that the process printed, if it fails."""
+    with tempfile.TemporaryDirectory(dir=model.parent, prefix=".benchmark-split-") as folder:
+        command = [sys.executable, __file__, str(model), "--parts", str(parts), "--contender", name, "--folder", folder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     if done.returncode != 0:
-        raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
+        raise subprocess.SubprocessError((done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1])
     measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return measured
 
@@ -119,7 +116,7 @@ def _measure(name: str, model: Path, parts: int, folder: Path) -> dict[str, floa
     seconds = time.perf_counter() - begin
     # Hard links are no bytes written.
     files = [path.stat() for path in target.rglob("*") if path.is_file()]
-    written = sum(found.st_size for found in files if found.st_nlink == 1)
+    written = sum(file.st_size for file in files if file.st_nlink == 1)
     return {"seconds": seconds, "peak_bytes": _peak_bytes() if warm_up else 0, "written_bytes": written}
 
 
@@ -211,47 +208,25 @@ def _cp(model: Path, points: list[list[str]], folder: Path) -> None:
 
 
 CONTENDERS: dict[str, tuple[Callable[[Path, list[list[str]], Path], None], bool]] = {
-    "multiedge, linked": (_linked, True),
+    LINKED: (_linked, True),
     "multiedge, self-contained": (_copied, True),
     "multiedge split (command, linked)": (_command, False),
-    "onnx.utils.extract_model": (_extract_model, True),
+    PEER: (_extract_model, True),
     "onnx_ir.convenience.extract": (_onnx_ir, True),
     "cp": (_cp, False),
 }
 """What to call, and whether it runs in the measured process, so that warming it and reading its peak makes sense."""
 
-
-def setting(model: Path, args: argparse.Namespace) -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "absent"
-    return {
-        "model": f"{model.name}, {model.stat().st_size / 1e6:.0f} MB",
-        "parts": str(args.parts),
-        "rounds": str(args.rounds),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        **versions,
-        "free": f"{shutil.disk_usage(model.parent).free / 1e9:.0f} GB on the disk written to",
-    }
-
-
-def _show(rows: list[Row], said: dict[str, str]) -> None:
-    console = Console()
-    table = Table(title=f"{said['parts']} parts of {said['model']}, medians of {said['rounds']} rounds", title_justify="left")
-    table.add_column("contender")
-    for name in ("seconds", "times cp", "peak RSS, MB", "written, MB"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        peak = "not measured" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}"
-        table.add_row(row.name, f"{row.seconds:.3f}", f"{row.times_cp:.2f}", peak, f"{row.written_bytes / 1e6:.1f}")
-    console.print(table)
-    rest = (f"{key} {value}" for key, value in said.items() if key not in ("model", "parts", "rounds"))
-    console.print(", ".join(rest), markup=False, highlight=False, soft_wrap=True)
-
+BENCHMARK = Benchmark(
+    "split",
+    "Cutting a model: ours, `onnx.utils.extract_model`, onnx_ir, and copying the bytes",
+    {
+        "seconds": Measure("s", "wall time of one call, or of the command"),
+        "peak_bytes": Measure("B", "largest resident memory (VmHWM) during the call"),
+        "written_bytes": Measure("B", "bytes of the files written, hard links left out"),
+    },
+    section,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,8 @@
-"""Writes docs/commands.md from the command line's own parsers, so that the page cannot disagree with the program.
+"""Writes the pages that are made from the project itself: docs/commands.md from the command line's own parsers, and
+docs/benchmarks.md from the records in benchmarks/results/.
 
-python docs/generate.py            # write it
-python docs/generate.py --check    # exit 1 if it is out of date
+python docs/generate.py            # write them
+python docs/generate.py --check    # exit 1 if one is out of date
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the host's package `core` lies in a checkout
+# The packages `core` and `benchmarks` are importable only from the root of a checkout.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import page
 from core.cmd.benchmarking import build_parser as build_ianvs_parser
 from multiedge.cli import COMMANDS, build_parser
 
-PAGE = Path(__file__).with_name("commands.md")
+FOLDER = Path(__file__).parent
 HEAD = """# Commands
 
 Made from the program by `python docs/generate.py`; every command prints the same with `--help`.
@@ -32,7 +36,8 @@ def section(title: str, parser: argparse.ArgumentParser) -> str:
     return f"\n## {title}\n\n```text\n{parser.format_help().strip()}\n```\n"
 
 
-def render() -> str:
+def commands() -> str:
+    """The help of every command, 100 columns wide."""
     os.environ["COLUMNS"] = "100"
     os.environ["NO_COLOR"] = "1"
     parser = build_parser(None)
@@ -42,14 +47,28 @@ def render() -> str:
     return HEAD + "".join(parts)
 
 
+PAGES: Mapping[str, Callable[[], str]] = {"commands.md": commands, "benchmarks.md": page.render}
+
+
+def outdated(folder: Path) -> list[str]:
+    """Names of the pages in the folder that differ from what the project says now."""
+    return [name for name, render in PAGES.items() if _text(folder / name) != render()]
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
 def main() -> int:
-    text = render()
-    if "--check" in sys.argv[1:]:
-        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-            print(f"{PAGE.name} is out of date; run: python docs/generate.py", file=sys.stderr)
-            return 1
-        return 0
-    PAGE.write_text(text, encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
+    if parser.parse_args().check:
+        old = outdated(FOLDER)
+        if old:
+            print(f"out of date: {', '.join(old)}; run: python docs/generate.py", file=sys.stderr)
+        return 1 if old else 0
+    for name, render in PAGES.items():
+        (FOLDER / name).write_text(render(), encoding="utf-8")
     return 0
 
 

@@ -1,0 +1,66 @@
+"""The sentences and tables of single benchmarks, on figures whose result is known."""
+
+from benchmarks import hops, job, pipeline, profiling, split
+from benchmarks.record import Figure, Row
+from tests.builders.records import record
+
+
+def test_split_compares_with_the_time_to_copy_the_file():
+    times = {"multiedge, linked": 0.2, "onnx.utils.extract_model": 3.0, "cp": 0.1}
+    rows = [Row({"contender": name}, {"seconds": Figure(seconds)}) for name, seconds in times.items()]
+    shown = split.section(record_of(split, rows, model="vit.onnx", parts=3))
+    assert shown.startswith("To cut vit.onnx into 3 linked parts takes 2.0 times as long as to copy the file")
+    assert "`onnx.utils.extract_model` takes 30.0 times as long" in shown
+
+
+def test_split_says_nothing_of_a_contender_that_failed():
+    rows = [
+        Row({"contender": "multiedge, linked"}, {"seconds": Figure(0.2)}),
+        Row({"contender": "onnx.utils.extract_model"}, failure="no room"),
+        Row({"contender": "cp"}, {"seconds": Figure(0.1)}),
+    ]
+    first = split.section(record_of(split, rows, model="vit.onnx", parts=3)).split("\n\n")[0]
+    assert first == "To cut vit.onnx into 3 linked parts takes 2.0 times as long as to copy the file."
+
+
+def test_job_gives_the_range_of_speed_ups():
+    rows = [Row({"model": name}, {"speed_up": Figure(ratio)}) for name, ratio in (("a", 1.5), ("b", 1.9))]
+    assert "answer 1.50 to 1.90 times as many items" in job.section(record_of(job, rows))
+
+
+def test_pipeline_gives_the_share_of_the_limit_with_its_spread():
+    figures = {"to_limit": Figure(0.99, 0.9, 1.0), "to_two_threads": Figure(1.1), "fps": Figure(3.5)}
+    shown = pipeline.section(record_of(pipeline, [Row({"model": "a", "turns": 24, "steady_turns": 11}, figures)]))
+    assert "two stages on two cores reach 99% (the aim: 98%)" in shown
+    assert "99.0 (90.0 to 100.0)" in shown
+    assert "11 of 24" in shown
+
+
+def test_profiling_gives_the_range_of_median_errors():
+    rows = [
+        Row({"model": name, "nodes": 9}, {"segment_error": Figure(error), "drift": Figure(0.0)})
+        for name, error in (("a", 0.013), ("b", 0.064))
+    ]
+    assert "median error of 1.3% to 6.4%, by model." in profiling.section(record_of(profiling, rows))
+
+
+def test_hops_have_a_line_for_each_executor_and_a_column_for_each_size():
+    rows = [
+        Row({"executor": name, "nbytes": size}, {"alone_s": Figure(2e-4), "full_s": Figure(5e-5)})
+        for name in ("processes", "ray")
+        for size in hops.SIZES
+    ]
+    shown = hops.section(record_of(hops, rows))
+    assert shown.startswith("Between processes, a hop of 16 bytes costs 50 microseconds")
+    assert [line.split()[1] for line in shown.splitlines()[-2:]] == ["processes", "ray"]
+    assert shown.splitlines()[-1].split("|")[2:-1] == [
+        "         50 ",
+        "         200 ",
+        "              50 ",
+        "              200 ",
+    ]
+
+
+def record_of(module, rows, **settings):
+    kept = record(rows, module.BENCHMARK.measures, module.BENCHMARK.name)
+    return type(kept)(**{**vars(kept), "settings": settings})
