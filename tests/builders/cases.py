@@ -56,7 +56,9 @@ def random_case(seed: int, options: Options | None = None) -> tuple[Profile, Fle
 def _graph(rng: random.Random, count: int, scale_bytes: int, *, early: bool) -> Graph:
     nodes, parameters, made = [], {}, ["x"]
     for index in range(count):
-        reads = list(dict.fromkeys([made[-1] if rng.random() < 0.7 else rng.choice(made), *rng.sample(made, rng.randint(0, 1))]))
+        reads = list(
+            dict.fromkeys([made[-1] if rng.random() < 0.7 else rng.choice(made), *rng.sample(made, rng.randint(0, 1))])
+        )
         if index and rng.random() < 0.08:
             reads = []
         if rng.random() < 0.5:

@@ -6,10 +6,12 @@ for clarity on models of few nodes and takes exponential time.
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise, permutations, product
+from math import isclose
 
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import Plan, Stage
@@ -42,9 +44,7 @@ class Cost:
         return {"throughput": self.bottleneck_s, "latency": self.latency_s, "energy": energy_j}[objective]
 
 
-def best(
-    costs: Iterable[Cost], objective: str, *, most_s: float = INFINITE, max_latency_s: float = INFINITE
-) -> float | None:
+def best(costs: Iterable[Cost], objective: str, *, most_s: float = INFINITE, max_latency_s: float = INFINITE) -> float | None:
     """The least value of the objective among the plans that keep the bounds, None if none does."""
     kept = [cost for cost in costs if cost.bottleneck_s <= most_s and cost.latency_s <= max_latency_s]
     return min((cost.value(objective) for cost in kept if cost.value(objective) < INFINITE), default=None)
@@ -193,6 +193,15 @@ class Oracle:
         buffers = sum(self._bytes(message.tensors) for message in messages if index in (message.source, message.target))
         return sum(self.graph.parameters[name].nbytes or 0 for name in parameters) + peak + buffers
 
+    def require_sound(self, plan: Plan) -> None:
+        """AssertionError unless the plan can run, fits every memory and is worth what it states."""
+        cost = self.cost_of(plan)
+        assert self.can_run(plan.stages), plan.stages
+        assert self.keeps_fused(plan.stages), plan.stages
+        assert self.fits(cost), cost.memory
+        assert isclose(plan.value, cost.value(plan.objective), rel_tol=1e-9)
+        assert plan.lower_bound is None or plan.lower_bound <= plan.value
+
     # Which plans there are.
 
     def fits(self, cost: Cost) -> bool:
@@ -241,6 +250,19 @@ class Oracle:
                     cost = self.cost(stages, self.direct_messages(stages))
                     if self.fits(cost):
                         yield stages, cost
+
+    def random_stages(self, rng: random.Random) -> list[Stage]:
+        """Stages that can run, any number of them on a device, some on several devices."""
+        homes: list[int] = []
+        for node in range(self.count):
+            makers = [self.maker[name] for name in self.reads[node] if name in self.maker]
+            homes.append(max([homes[maker] for maker in makers], default=0) + rng.choice([0, 0, 1]))
+        stages = []
+        for home in sorted(set(homes)):
+            team = rng.sample(self.fleet.names, rng.choice([1, 1, 1, min(2, len(self.fleet.names))]))
+            nodes = tuple(node for node, own in enumerate(homes) if own == home)
+            stages.append(Stage(team[0], nodes, tuple(team[1:])))
+        return stages
 
     def contiguous_costs(self, *, replicas: bool = False) -> list[Cost]:
         return [cost for _, cost in self.contiguous(replicas=replicas)]
