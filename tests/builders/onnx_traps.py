@@ -6,11 +6,12 @@ Most are written in ONNX's own text form (`onnx.parser`), a few nodes each; onnx
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.builders.onnx_models import noise, parsed
 
 TRAPS: dict[str, Callable[[], onnx.ModelProto]] = {}
 
@@ -18,17 +19,6 @@ TRAPS: dict[str, Callable[[], onnx.ModelProto]] = {}
 def trap(build: Callable[[], onnx.ModelProto]) -> Callable[[], onnx.ModelProto]:
     TRAPS[build.__name__] = build
     return build
-
-
-def parsed(body: str, *, ir: int = 8, opsets: str = '"" : 17', functions: str = "", **weights: Any) -> onnx.ModelProto:
-    """The model whose graph is `body`; `weights` become initialisers held as raw data."""
-    model = onnx.parser.parse_model(f"<ir_version: {ir}, opset_import: [{opsets}]>\n{body}\n{functions}")
-    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items())
-    return model
-
-
-def noise(*shape: int, seed: int = 0) -> Any:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 @trap

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper
 
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import CALLER, Manifest, Part, Transfer
+from tests.builders.onnx_models import layers, saved
 
 WIDTH = 16
 LAYERS = 6
@@ -39,18 +38,7 @@ def item(value: float) -> dict[str, np.ndarray]:
 
 def small_model(path: Path) -> Path:
     """An ONNX model of matrix products with a skip from the first layer to the last."""
-    rng = np.random.default_rng(7)
-    nodes, weights, name = [], [], "x"
-    for layer in range(LAYERS):
-        weights.append(helper.make_tensor(f"w{layer}", TensorProto.FLOAT, (WIDTH, WIDTH), rng.normal(0, 0.3, WIDTH**2)))
-        nodes.append(helper.make_node("MatMul", [name, f"w{layer}"], [f"m{layer}"], name=f"matmul_{layer}"))
-        nodes.append(helper.make_node("Tanh", [f"m{layer}"], [f"h{layer}"], name=f"tanh_{layer}"))
-        name = f"h{layer}"
-    nodes.append(helper.make_node("Add", [name, "h0"], ["y"], name="skip"))
-    signature = [helper.make_tensor_value_info(each, TensorProto.FLOAT, (1, WIDTH)) for each in ("x", "y")]
-    graph = helper.make_graph(nodes, "small", signature[:1], signature[1:], weights)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
+    return saved(layers(LAYERS, WIDTH, activation="Tanh", skip=True, name="small"), path)
 
 
 def small_plan(directory: Path, devices: int = 3, spare: int = 1) -> tuple[Manifest, Fleet]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+
+from tests.builders.onnx_models import layers, saved
 
 JOBS = Path(__file__).parent
 WIDTH = 4
@@ -17,19 +17,14 @@ WIDTH = 4
 def prepare(folder: Path) -> Path:
     """Puts all jobs, `model.onnx` and `dataset/` into `folder`, the folder to run `ianvs` from."""
     shutil.copytree(JOBS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.pyc", "__pycache__", "__init__.py"))
-    onnx.save(model(), folder / "model.onnx")
+    saved(model(), folder / "model.onnx")
     write_dataset(folder / "dataset")
     return folder
 
 
 def model() -> onnx.ModelProto:
     """x -> h1 -> h2 -> h3 -> y: four layers that hand on their input, so that the largest input is the class."""
-    names = ["x", "h1", "h2", "h3", "y"]
-    weight = numpy_helper.from_array(np.eye(WIDTH, dtype=np.float32), "eye")
-    nodes = [helper.make_node("MatMul", [a, "eye"], [b], name=f"layer_{b}") for a, b in pairwise(names)]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, WIDTH]) for name in ("x", "y")]
-    graph = helper.make_graph(nodes, "ladder", ends[:1], ends[1:], [weight])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return layers(4, WIDTH, weights=[np.eye(WIDTH, dtype=np.float32)] * 4, name="ladder", ir=9)
 
 
 def write_dataset(folder: Path) -> None:

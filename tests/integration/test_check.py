@@ -16,6 +16,7 @@ from multiedge.errors import PlanError
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
 from multiedge.onnx_io.manifest import digest_of, write_manifest
 from multiedge.plan import CALLER, Manifest
+from tests.builders.onnx_models import LIGHT
 from tests.builders.onnx_traps import TRAPS
 from tests.builders.parts import plan_of, split_at, with_random_weights
 
@@ -115,7 +116,7 @@ def test_every_relay_of_a_manifest_survives_its_file(manifest: Manifest, tmp_pat
 
 
 def test_an_output_of_one_value_is_said_to_show_little(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_squeezenet.onnx"
+    light = LIGHT / "light_squeezenet.onnx"
     varied = with_random_weights(light, tmp_path / "varied.onnx")
     for path, shows_little in ((light, True), (varied, False)):
         split_at(path, [50], tmp_path / path.stem)

@@ -10,8 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import onnx
 import pytest
+
+from tests.builders.onnx_models import LIGHT
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
@@ -27,7 +28,7 @@ def blocks(page):
 
 @pytest.fixture
 def folder(tmp_path):
-    light = Path(onnx.__file__).parent / "backend/test/data/light/light_squeezenet.onnx"
+    light = LIGHT / "light_squeezenet.onnx"
     shutil.copy(light, tmp_path / "model.onnx")
     shutil.copy(ROOT / "devices.yaml", tmp_path / "devices.yaml")
     return tmp_path

@@ -8,18 +8,18 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 import multiedge as me
 from multiedge import cli
 from multiedge.errors import ConfigError, PlanError
+from tests.builders.onnx_models import LIGHT
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
     path for room in ("multiedge", "core", "partitioners", "profilers", "examples") for path in (ROOT / room).rglob("*.py")
 ]
-SQUEEZENET = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_squeezenet.onnx"
+SQUEEZENET = LIGHT / "light_squeezenet.onnx"
 FLEET = "devices: [{name: a, memory: 1GiB}, {name: b, memory: 1GiB}]\n"
 
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import numpy_helper
 
 import multiedge as me
 from multiedge.errors import ConfigError
 from multiedge.executors import open_pipeline
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import Manifest, Stage
+from tests.builders.onnx_models import layers, saved
 from tests.builders.pipelines import WIDTH, item, small_plan, synthetic_chain, synthetic_fleet, vectors
 
 ITEMS = 60
@@ -36,16 +36,9 @@ def test_replicas_take_turns_and_order_is_kept(tmp_path: Path) -> None:
 
 def free_batch_plan(directory: Path) -> tuple[Manifest, Fleet, np.ndarray]:
     """Two products in two stages, the first axis free."""
-    rng = np.random.default_rng(3)
-    weights = [rng.normal(size=(WIDTH, WIDTH)).astype(np.float32) for _ in range(2)]
-    nodes = [helper.make_node("MatMul", [a, f"w{n}"], [b]) for n, (a, b) in enumerate((("x", "h"), ("h", "y")))]
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", WIDTH)) for name in ("x", "y")]
-    kept = [
-        helper.make_tensor(f"w{n}", TensorProto.FLOAT, weight.shape, weight.tobytes(), raw=True)
-        for n, weight in enumerate(weights)
-    ]
-    graph = helper.make_graph(nodes, "free", values[:1], values[1:], kept)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), directory / "free.onnx")
+    model = layers(2, WIDTH, rows="n")
+    weights = [numpy_helper.to_array(weight) for weight in model.graph.initializer]
+    saved(model, directory / "free.onnx")
     fleet = Fleet((Device("d0", speed=1.0), Device("d1", speed=1.0)))
     read = me.read_graph(directory / "free.onnx", {"x": [1, WIDTH]})
     plan = me.plan_by_hand(me.profile_model(read, fleet), fleet, [Stage.span("d0", 0, 1), Stage.span("d1", 1, 2)])

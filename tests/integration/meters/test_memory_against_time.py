@@ -7,15 +7,14 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import onnx
 import psutil
 import pytest
 
 import multiedge as me
 from multiedge.executors import open_pipeline
 from multiedge.meters.memory import read_memory, reset_peak
+from tests.builders.onnx_models import LIGHT
 
 TIME = "/usr/bin/time"
 
@@ -58,7 +57,7 @@ def test_reset_starts_a_phase_of_its_own():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is Linux's")
 def test_each_worker_of_a_pipeline_reports_what_gnu_time_sees(tmp_path, monkeypatch):
     """The pipeline's own workers, each started under `time -v`."""
-    light = Path(onnx.__file__).parent / "backend/test/data/light/light_squeezenet.onnx"
+    light = LIGHT / "light_squeezenet.onnx"
     fleet = me.Fleet((me.Device("a", speed=1.0), me.Device("b", speed=1.0)), name="two")
     graph = me.read_graph(light)
     half = len(graph.nodes) // 2

@@ -16,7 +16,8 @@ from onnx import TensorProto
 from multiedge.check import check
 from multiedge.errors import ConfigError, CutError, ModelError, MultiedgeError, PlanError
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
-from tests.builders.onnx_traps import TRAPS, noise, parsed
+from tests.builders.onnx_models import noise, parsed
+from tests.builders.onnx_traps import TRAPS
 from tests.builders.parts import plan_of, spans, split_at
 
 SEEDED = ("skip_connections", "branches_that_capture", "functions_of_the_model", "quantised_with_qdq", "sparse_weights")

@@ -16,7 +16,7 @@ from multiedge.check import check
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
 from multiedge.onnx_io.cuts import boundaries_for
 from tests.builders import models
-from tests.builders.onnx_traps import noise, parsed
+from tests.builders.onnx_models import noise, parsed
 from tests.builders.parts import plan_of, random_boundaries, spans
 
 ROOT = Path(__file__).parents[3]

@@ -1,8 +1,5 @@
 """`exact` on real graphs with branches: a proven gap of 1 % within its time limit, on four different devices."""
 
-from pathlib import Path
-
-import onnx
 import pytest
 
 from multiedge.fleet import Device, Fleet
@@ -10,8 +7,8 @@ from multiedge.onnx_io import read_graph
 from multiedge.planning import cost
 from multiedge.run import profile_model
 from partitioners.exact import Exact
+from tests.builders.onnx_models import LIGHT
 
-LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 SPEEDS = {"nano": 0.5, "pi": 0.25, "laptop": 1.0, "tablet": 0.8}
 
 

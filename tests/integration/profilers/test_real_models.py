@@ -25,24 +25,15 @@ from profilers.measured import MeasuredProfiler, host_name
 from profilers.segments import SegmentTimer, refine
 from profilers.static import StaticProfiler
 from tests.builders import models
+from tests.builders.onnx_models import layers, saved
 
 FLEET = Fleet((Device("phone", speed=0.25), Device("laptop", speed=1.0)), name="two")
 
 
-def build(path: Path, side: int = 64, layers: int = 4, tail: str = "Relu") -> Path:
+def build(path: Path, side: int = 64, count: int = 4, tail: str = "Relu") -> Path:
     """A chain of products and activations."""
-    helper = onnx.helper
-    weights = [onnx.numpy_helper.from_array(np.full((side, side), 1 / side, np.float32), f"w{i}") for i in range(layers)]
-    nodes = []
-    for i in range(layers):
-        nodes.append(helper.make_node("MatMul", [f"t{i}", f"w{i}"], [f"m{i}"], name=f"product_{i}"))
-        nodes.append(helper.make_node(tail, [f"m{i}"], [f"t{i + 1}"], name=f"act_{i}"))
-    value = helper.make_tensor_value_info
-    ends = [value("t0", 1, [32, side])], [value(f"t{layers}", 1, [32, side])]
-    graph = helper.make_graph(nodes, "chain", *ends, initializer=weights)
-    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
-    onnx.save(onnx.shape_inference.infer_shapes(model), str(path))
-    return path
+    weights = [np.full((side, side), 1 / side, np.float32)] * count
+    return saved(onnx.shape_inference.infer_shapes(layers(count, side, rows=32, activation=tail, weights=weights)), path)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +109,7 @@ def test_a_model_that_cannot_be_cut_is_profiled_all_the_same(
 
 
 def test_a_model_without_new_layouts_pays_nothing_for_a_cut(tmp_path: Path) -> None:
-    graph = read_graph(build(tmp_path / "chain.onnx", side=256, layers=6))
+    graph = read_graph(build(tmp_path / "chain.onnx", side=256, count=6))
     profile = MeasuredProfiler(budget_s=0.3).profile(graph, FLEET)
     assert profile.settings["host"]["1"]["cut_cost_s"] == 0.0
 
@@ -126,7 +117,7 @@ def test_a_model_without_new_layouts_pays_nothing_for_a_cut(tmp_path: Path) -> N
 def test_segments_of_a_real_file_are_timed_and_remembered(tmp_path: Path) -> None:
     from partitioners import PARTITIONERS
 
-    graph = read_graph(build(tmp_path / "chain.onnx", side=256, layers=6))
+    graph = read_graph(build(tmp_path / "chain.onnx", side=256, count=6))
     profile = MeasuredProfiler(budget_s=0.3).profile(graph, FLEET)
     timer = SegmentTimer(tmp_path / "cache", Accuracy(budget_s=0.2))
     refined, plan, history = refine(profile, FLEET, PARTITIONERS.load("throughput")(), timer, rounds=3)

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
 
 import multiedge as me
 from multiedge.executors import open_pipeline
 from multiedge.fleet import Link
 from multiedge.replanning.replanner import Replanner
 from multiedge.trace import DeviceEvent, LinkEvent, Trace
+from tests.builders.onnx_models import layers, saved
 
 WIDTH, LAYERS, ITEMS = 64, 8, 300
 FAST = Link(1e9, 0.0)
@@ -26,20 +26,9 @@ FLEET = me.Fleet(
 @pytest.fixture
 def parts(tmp_path):
     """A chain of equal layers in a folder, cut in three."""
-    rng = np.random.default_rng(0)
-    weights = [rng.standard_normal((WIDTH, WIDTH)).astype(np.float32) / WIDTH for _ in range(LAYERS)]
-    names = ["x", *(f"h{layer}" for layer in range(1, LAYERS)), "y"]
-    nodes = [helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]], name=f"layer{i}") for i in range(LAYERS)]
-    shape = [1, WIDTH]
-    graph = helper.make_graph(
-        nodes,
-        "chain",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-        [onnx.numpy_helper.from_array(weight, f"w{i}") for i, weight in enumerate(weights)],
-    )
-    path = tmp_path / "chain.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    model = layers(LAYERS, WIDTH)
+    weights = [onnx.numpy_helper.to_array(weight) for weight in model.graph.initializer]
+    path = saved(model, tmp_path / "chain.onnx")
     read = me.read_graph(path)
     profile = me.profile_model(read, FLEET)
     plan = me.plan_by_hand(profile, FLEET, [me.Stage.span("a", 0, 3), me.Stage.span("b", 3, 6), me.Stage.span("c", 6, LAYERS)])

@@ -10,14 +10,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from multiedge import cli
+from tests.builders.onnx_models import LIGHT, parsed, saved
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "mistakes.txt"
-SQUEEZENET = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_squeezenet.onnx"
+SQUEEZENET = LIGHT / "light_squeezenet.onnx"
 
 GOOD = """\
 devices:
@@ -72,9 +71,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a newcomer may have it: a model, one with an open shape, fleets, a plan."""
     folder = tmp_path_factory.mktemp("newcomer")
     shutil.copy(SQUEEZENET, folder / "model.onnx")
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", 4)) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], name="relu")], "dynamic", values[:1], values[1:])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "dynamic.onnx")
+    saved(parsed("dynamic (float[n,4] x) => (float[n,4] y) { y = Relu(x) }"), folder / "dynamic.onnx")
     for name, text in FLEETS.items():
         (folder / name).write_text(text)
     (folder / "empty").mkdir()

@@ -1,13 +1,9 @@
 """Shapes that are known stay known, however sizes are computed."""
 
-from pathlib import Path
-
-import onnx
 import pytest
 
 from multiedge.onnx_io import read_graph
-
-LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
+from tests.builders.onnx_models import LIGHT
 
 
 @pytest.mark.parametrize("path", sorted(LIGHT.glob("*.onnx")), ids=lambda path: path.stem)

@@ -7,26 +7,20 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from multiedge.errors import ConfigError, PlanError
 from multiedge.onnx_io.model_file import open_model
 from multiedge.plan import Estimate, Plan, Stage
 from multiedge.report.annotate import CONFIGURATION, annotate
+from tests.builders.onnx_models import parsed
 
 WEIGHTS = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
 
 
 def write_model(path, ir_version, external=False):
     """x @ w -> relu -> @ w, with 16 KiB of weights in the file or beside it."""
-    nodes = [
-        helper.make_node("MatMul", ["x", "w"], ["a"], name="first"),
-        helper.make_node("Relu", ["a"], ["b"], name="middle"),
-        helper.make_node("MatMul", ["b", "w"], ["y"], name="last"),
-    ]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64]) for name in ("x", "y")]
-    graph = helper.make_graph(nodes, "small", ends[:1], ends[1:], [numpy_helper.from_array(WEIGHTS, "w")])
-    model = helper.make_model(graph, ir_version=ir_version, opset_imports=[helper.make_opsetid("", 17)])
+    text = "small (float[1,64] x) => (float[1,64] y) { a = MatMul(x, w)  b = Relu(a)  y = MatMul(b, w) }"
+    model = parsed(text, ir=ir_version, w=WEIGHTS)
     onnx.save_model(model, path, save_as_external_data=external, location="weights.bin", size_threshold=0)
     return path
 
