@@ -7,13 +7,17 @@ All times are seconds, all sizes bytes. `nodes` are half-open ranges of indices 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from multiedge.errors import PlanError
-from multiedge.plan import Estimate, Plan, Stage, StageEstimate, Transfer
+from multiedge.errors import PlanError, describe
+from multiedge.formats.fields import Field, Kind
+from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer
 
 VERSION = 1
+PLAN = Kind("plan", PlanError, "write it anew with: multiedge plan")
+MOST_NODES = 1 << 24
+"""Larger indices of nodes are taken for damage."""
 NO_LIMIT_BYTES = 1 << 62
 """What files of earlier releases hold where there is no limit."""
 
@@ -72,103 +76,92 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def plan_from_json(data: Mapping[str, Any], place: str = "plan") -> Plan:
+def plan_from_json(data: object, place: str = "plan") -> Plan:
     """The plan that `plan_to_json` wrote; PlanError that names the field if something is missing or of another kind."""
-    version = data.get("version") if isinstance(data, Mapping) else None
-    if version != VERSION:
-        raise PlanError(f"{place}: expected a plan of version {VERSION}, got {version!r}; write it anew with: multiedge plan")
-    fields = _Fields(data, place)
-    stages = [_Fields(entry, f"{place}.stages[{index}]") for index, entry in enumerate(fields.get("stages", list))]
-    moves = [_Fields(entry, f"{place}.transfers[{index}]") for index, entry in enumerate(fields.get("transfers", list))]
-    objective = fields.get("objective", str)
+    return read_plan(Field(data, place, PLAN))
+
+
+def plan_or_none(data: Field) -> Plan | None:
+    """The plan in a field; None where it is missing, null or empty, as files of runs without a plan have it."""
+    return read_plan(data) if data.given and data.value != {} else None
+
+
+def read_plan(data: Field) -> Plan:
+    """The plan in a field of a file, whose kind of error it raises."""
+    if not isinstance(data.value, Mapping):
+        raise data.expected("a plan")
+    if data["version"].value != VERSION:
+        raise data.error(f"expected a plan of version {VERSION}, got {describe(data['version'].value)}")
+    value = data["value"].optional(Field.number)
+    stages = data["stages"].items()
+    ends = tuple((_name(stage["first_node_name"]), _name(stage["last_node_name"])) for stage in stages)
     return Plan(
-        strategy=fields.get("strategy", str),
-        objective=objective,
+        strategy=data["strategy"].text(),
+        objective=data["objective"].text(),
         stages=tuple(_read_stage(stage) for stage in stages),
-        transfers=tuple(_read_transfer(move) for move in moves),
-        estimate=_read_estimate(fields, stages),
-        value=math.inf if fields.optional("value") is None else fields.number("value"),
-        lower_bound=fields.optional("lower_bound"),
-        bound_scope=fields.get("bound_scope", str),
-        solve_s=fields.number("solve_s"),
-        left_out=fields.get("left_out", dict),
-        notes=tuple(fields.get("notes", list)),
-        model_hash=fields.get("model_hash", str),
-        model=fields.text("model"),
-        stage_ends=_read_ends(stages),
+        transfers=read_transfers(data["transfers"], len(stages)),
+        estimate=_read_estimate(data),
+        value=math.inf if value is None else value,
+        lower_bound=data["lower_bound"].optional(Field.number),
+        bound_scope=data["bound_scope"].text(),
+        solve_s=data["solve_s"].number(),
+        left_out=data["left_out"].mapping_of(Field.text),
+        notes=data["notes"].list_of(Field.text),
+        model_hash=data["model_hash"].text(),
+        model=_name(data["model"]),
+        stage_ends=ends if any(map(any, ends)) else (),
     )
 
 
-def _read_ends(stages: Sequence[_Fields]) -> tuple[tuple[str, str], ...]:
-    ends = tuple((stage.text("first_node_name"), stage.text("last_node_name")) for stage in stages)
-    return ends if any(map(any, ends)) else ()
+def _name(field: Field) -> str:
+    """A name for people, '' where there is none."""
+    return field.optional(Field.text, "")
 
 
-class _Fields:
-    """A JSON object whose fields are checked as they are read."""
-
-    def __init__(self, data: Any, place: str) -> None:
-        if not isinstance(data, Mapping):
-            raise PlanError(f"{place}: expected an object, got {type(data).__name__}")
-        self.data = data
-        self.place = place
-
-    def get(self, key: str, kind: type | tuple[type, ...]) -> Any:
-        if key not in self.data:
-            raise PlanError(f"{self.place}.{key}: missing")
-        if not isinstance(self.data[key], kind) or isinstance(self.data[key], bool):
-            raise PlanError(f"{self.place}.{key}: expected {_kind_name(kind)}, got {self.data[key]!r}")
-        return self.data[key]
-
-    def number(self, key: str) -> float:
-        return float(self.get(key, (int, float)))
-
-    def text(self, key: str) -> str:
-        """A text that may be missing: '' then."""
-        return "" if self.data.get(key) is None else str(self.get(key, str))
-
-    def optional(self, key: str) -> float | None:
-        return None if self.data.get(key) is None else self.number(key)
-
-
-def _kind_name(kind: type | tuple[type, ...]) -> str:
-    return (
-        "a number" if isinstance(kind, tuple) else {str: "a text", int: "a whole number", list: "a list"}.get(kind, "an object")
-    )
-
-
-def _read_stage(stage: _Fields) -> Stage:
-    ranges = stage.get("nodes", list)
-    if not all(isinstance(pair, Sequence) and len(pair) == 2 and all(isinstance(end, int) for end in pair) for pair in ranges):
-        raise PlanError(f"{stage.place}.nodes: expected pairs of indices such as [[0, 12]], got {ranges!r}")
+def _read_stage(stage: Field) -> Stage:
+    ranges = stage["nodes"].list_of(lambda pair: pair.pair_of(_index), least=1)
     nodes = tuple(node for start, stop in ranges for node in range(start, stop))
-    return Stage(stage.get("device", str), nodes, tuple(stage.get("replicas", list)))
+    return Stage(stage["device"].text(), nodes, stage["replicas"].list_of(Field.text))
 
 
-def read_limit(nbytes: float | None) -> int | None:
-    """A limit of memory as files hold it; None if there is none."""
-    return None if nbytes is None or nbytes >= NO_LIMIT_BYTES else int(nbytes)
+def _index(field: Field) -> int:
+    return field.integer(0, MOST_NODES)
 
 
-def _read_transfer(move: _Fields) -> Transfer:
-    return Transfer(move.get("source", int), move.get("target", int), tuple(move.get("tensors", list)), move.get("nbytes", int))
+def read_transfers(moves: Field, stages: int) -> tuple[Transfer, ...]:
+    """The messages between that many stages, as plans and manifests list them."""
+    return tuple(
+        Transfer(
+            move["source"].integer(CALLER, stages - 1),
+            move["target"].integer(CALLER, stages - 1),
+            move["tensors"].list_of(Field.text),
+            move["nbytes"].count(),
+        )
+        for move in moves.items()
+    )
 
 
-def _read_estimate(fields: _Fields, stages: Sequence[_Fields]) -> Estimate:
+def known_limit(nbytes: int | None) -> int | None:
+    """A limit of memory as files hold it; None for no limit, which earlier releases wrote as a number of bytes."""
+    return None if nbytes is None or nbytes >= NO_LIMIT_BYTES else nbytes
+
+
+def _read_estimate(data: Field) -> Estimate:
     return Estimate(
-        stages=tuple(
-            StageEstimate(
-                compute_s=stage.number("compute_s"),
-                transfer_s=stage.number("transfer_s"),
-                memory_bytes=stage.get("memory_bytes", int),
-                memory_limit_bytes=read_limit(stage.optional("memory_limit_bytes")),
-                utilisation=stage.number("utilisation"),
-            )
-            for stage in stages
-        ),
-        bottleneck_s=fields.number("bottleneck_s"),
-        bottleneck=fields.get("bottleneck", str),
-        latency_s=fields.number("latency_s"),
-        energy_j=fields.optional("energy_j"),
-        network_bytes=fields.get("network_bytes", int),
+        stages=data["stages"].list_of(_read_stage_estimate),
+        bottleneck_s=data["bottleneck_s"].number(),
+        bottleneck=data["bottleneck"].text(),
+        latency_s=data["latency_s"].number(),
+        energy_j=data["energy_j"].optional(Field.number),
+        network_bytes=data["network_bytes"].count(),
+    )
+
+
+def _read_stage_estimate(stage: Field) -> StageEstimate:
+    return StageEstimate(
+        compute_s=stage["compute_s"].number(),
+        transfer_s=stage["transfer_s"].number(),
+        memory_bytes=stage["memory_bytes"].count(),
+        memory_limit_bytes=known_limit(stage["memory_limit_bytes"].optional(Field.count)),
+        utilisation=stage["utilisation"].number(),
     )

@@ -15,13 +15,16 @@ from typing import Any
 
 import xxhash
 
-from multiedge.errors import ModelError, PlanError
-from multiedge.formats.plan import plan_from_json, plan_to_json
+from multiedge.errors import ModelError, PlanError, describe
+from multiedge.formats.documents import read_json
+from multiedge.formats.fields import Field, Kind
+from multiedge.formats.plan import plan_or_none, plan_to_json, read_transfers
 from multiedge.onnx_io.weights import resolve_inside
-from multiedge.plan import Manifest, Part, Transfer
+from multiedge.plan import Manifest, Part
 
 FILE_NAME = "plan.json"
 SCHEMA = "multiedge.plan/1"
+MANIFEST = Kind("plan.json", PlanError, "write the parts again")
 
 
 def to_json(manifest: Manifest) -> dict[str, Any]:
@@ -76,56 +79,44 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     return manifest
 
 
-def _load(folder: Path) -> Any:
-    path = folder / FILE_NAME
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except NotADirectoryError:
+def _load(folder: Path) -> Field:
+    if folder.is_file():
         raise PlanError(
             f"{folder}: is a file, expected the folder of a plan; make one with: multiedge plan MODEL --devices FILE -o FOLDER"
-        ) from None
-    except FileNotFoundError:
-        raise PlanError(
-            f"{folder}: holds no {FILE_NAME}; make one with: multiedge plan MODEL --devices FILE -o {folder}"
-        ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise PlanError(f"{path}: cannot be read: {error}") from error
-
-
-def _parse(data: Any, folder: Path) -> Manifest:
-    if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
-        found = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
-        raise PlanError(f"{folder / FILE_NAME}: expected schema '{SCHEMA}', got {found!r}; write the parts again")
-    try:
-        return Manifest(
-            model=str(data["model"]),
-            model_hash=str(data["model_hash"]),
-            inputs=tuple(map(str, data["inputs"])),
-            outputs=tuple(map(str, data["outputs"])),
-            parts=tuple(_part(entry) for entry in data["parts"]),
-            transfers=tuple(_transfer(entry) for entry in data["transfers"]),
-            weights=str(data["weights"]),
-            directory=str(folder),
-            plan=plan_from_json(data["plan"], f"{folder / FILE_NAME}: plan") if data.get("plan") else None,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PlanError(f"{folder / FILE_NAME}: damaged at {error}; write the parts again") from error
+    if not (folder / FILE_NAME).exists():
+        raise PlanError(f"{folder}: holds no {FILE_NAME}; make one with: multiedge plan MODEL --devices FILE -o {folder}")
+    return read_json(folder / FILE_NAME, MANIFEST)
 
 
-def _part(entry: Mapping[str, Any]) -> Part:
-    return Part(
-        stage=int(entry["stage"]),
-        file=str(entry["file"]),
-        device=str(entry["device"]),
-        inputs=tuple(map(str, entry["inputs"])),
-        outputs=tuple(map(str, entry["outputs"])),
-        files={str(name): str(known) for name, known in entry["files"].items()},
-        replicas=tuple(map(str, entry.get("replicas", ()))),
+def _parse(data: Field, folder: Path) -> Manifest:
+    schema = data["schema"].value if isinstance(data.value, Mapping) else data.value
+    if schema != SCHEMA:
+        raise data.error(f"expected schema '{SCHEMA}', got {describe(schema)}")
+    parts = data["parts"].list_of(_part)
+    return Manifest(
+        model=data["model"].text(),
+        model_hash=data["model_hash"].text(),
+        inputs=data["inputs"].list_of(Field.text),
+        outputs=data["outputs"].list_of(Field.text),
+        parts=parts,
+        transfers=read_transfers(data["transfers"], len(parts)),
+        weights=data["weights"].text(),
+        directory=str(folder),
+        plan=plan_or_none(data["plan"]),
     )
 
 
-def _transfer(entry: Mapping[str, Any]) -> Transfer:
-    return Transfer(int(entry["source"]), int(entry["target"]), tuple(map(str, entry["tensors"])), int(entry["nbytes"]))
+def _part(entry: Field) -> Part:
+    return Part(
+        stage=entry["stage"].count(),
+        file=entry["file"].text(),
+        device=entry["device"].text(),
+        inputs=entry["inputs"].list_of(Field.text),
+        outputs=entry["outputs"].list_of(Field.text),
+        files=entry["files"].mapping_of(Field.text),
+        replicas=entry["replicas"].optional(lambda names: names.list_of(Field.text), ()),
+    )
 
 
 def _stale(folder: Path, name: str, known: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from multiedge.formats.plan import read_limit
+from multiedge.formats.plan import known_limit
 from multiedge.graph import Graph, Node
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
 
@@ -109,5 +109,5 @@ def _records(kind: type[Record], columns: Mapping[str, Sequence[Any]]) -> Iterab
         if kind is Item and entry["done_s"] is None:
             entry["done_s"] = math.inf
         if kind is Memory and "limit_bytes" in entry:
-            entry["limit_bytes"] = read_limit(entry["limit_bytes"])
+            entry["limit_bytes"] = known_limit(entry["limit_bytes"])
         yield kind(**entry)

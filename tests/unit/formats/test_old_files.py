@@ -80,7 +80,7 @@ def edit(path, *keys, value):
     ("keys", "message"),
     [
         (("schema",), r"plan\.json: expected schema 'multiedge.plan/1', got 99; write the parts again"),
-        (("plan", "version"), r"plan\.json: plan: expected a plan of version 1, got 99; write it anew with: multiedge plan"),
+        (("plan", "version"), r"plan\.json: plan: expected a plan of version 1, got 99; write the parts again"),
     ],
 )
 def test_a_plan_of_another_version_is_refused_with_the_remedy(files, keys, message):

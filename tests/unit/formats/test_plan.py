@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from multiedge.errors import PlanError
-from multiedge.formats.plan import plan_from_json, plan_to_json
+from multiedge.formats.fields import Field
+from multiedge.formats.plan import plan_from_json, plan_or_none, plan_to_json
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
 from partitioners.throughput import Throughput
 
@@ -58,11 +59,13 @@ def test_no_limit_of_memory_is_null_and_was_a_number_once(plan, written, limit_b
     ("path", "value", "message"),
     [
         (("version",), 7, r"my.json: expected a plan of version 1, got 7"),
-        (("strategy",), 3, r"my.json.strategy: expected a text, got 3"),
-        (("bottleneck_s",), "fast", r"my.json.bottleneck_s: expected a number, got 'fast'"),
-        (("stages", 0, "nodes"), [[1]], r"my.json.stages\[0\].nodes: expected pairs of indices"),
-        (("transfers", 0), 1, r"my.json.transfers\[0\]: expected an object, got int"),
-        (("stages",), {}, r"my.json.stages: expected a list, got \{\}"),
+        (("strategy",), 3, r"my.json: strategy: expected a text, got 3"),
+        (("bottleneck_s",), "fast", r"my.json: bottleneck_s: expected a finite number, got 'fast'"),
+        (("stages", 0, "nodes"), [[1]], r"my.json: stages\[0\].nodes\[0\]: expected a list of two"),
+        (("transfers", 0), 1, r"my.json: transfers\[0\]: expected a mapping with 'source', got 1"),
+        (("stages",), {}, r"my.json: stages: expected a list, got an empty mapping"),
+        (("transfers", 0, "target"), 9, r"my.json: transfers\[0\].target: expected a whole number from -1 to"),
+        (("stages", 0, "nodes"), [], r"my.json: stages\[0\].nodes: expected a list of at least 1 entry"),
     ],
 )
 def test_a_damaged_plan_is_refused_by_field(plan, path, value, message):
@@ -80,3 +83,14 @@ def test_a_missing_field_is_named(plan):
     del data["stages"][0]["device"]
     with pytest.raises(PlanError, match=r"stages\[0\].device: missing"):
         plan_from_json(data)
+
+
+@pytest.mark.parametrize("nothing", [{}, {"plan": None}, {"plan": {}}])
+def test_a_file_without_a_plan_has_none(nothing):
+    assert plan_or_none(Field(nothing, "my.json")["plan"]) is None
+
+
+def test_names_that_a_plan_does_not_hold_are_null(plan):
+    data = plan_to_json(replace(plan, model="", stage_ends=()))
+    assert {stage["first_node_name"] for stage in data["stages"]} == {None}
+    assert plan_from_json(data).stage_ends == ()
