@@ -34,6 +34,7 @@ PACKAGES = [
     *(f"{HOST}.{name}" for name in HOST_PACKAGES),
     "multiedge",
     "multiedge.backends",
+    "multiedge.backends.onnxruntime",
     "multiedge.commands",
     "multiedge.executors",
     "multiedge.executors.flow",

@@ -40,7 +40,7 @@ def measure(model: str, items: int, rounds: int) -> Row:
     plan = me.plan_model(profile, FLEET, "throughput")
     with tempfile.TemporaryDirectory() as folder:
         manifest = me.write_parts(graph, plan, folder)
-        sessions = [OnnxRuntimeBackend.open(Path(folder) / part.file, FLEET.device(part.device)) for part in manifest.parts]
+        sessions = [OnnxRuntimeBackend().open(Path(folder) / part.file, FLEET.device(part.device)) for part in manifest.parts]
         with open_pipeline(manifest, FLEET, emulation=Emulation.none()) as pipeline:
             turns = [(_pipeline_fps(pipeline, inputs), *_in_turn_fps(sessions, inputs)) for _ in range(rounds)]
     figures = {

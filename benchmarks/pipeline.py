@@ -30,7 +30,8 @@ from benchmarks.models import path_of
 from benchmarks.page import Benchmark
 from benchmarks.record import Figure, Measure, Record, Row, add_option
 from benchmarks.tables import Column, between, case, figure, medians, spread, table
-from multiedge.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+from multiedge.backends.contract import Session
+from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.executors import Pipeline, open_pipeline
 from multiedge.executors.workers.options import Emulation, ProcessesOptions
 from multiedge.fleet import Device, Fleet
@@ -74,7 +75,7 @@ class Contenders:
     pipeline: Pipeline
     feed: Feed
     alone: Sequence[tuple[Pipeline, Feed]]
-    session: OnnxRuntimeSession
+    session: Session
     items: int
 
     def stages_alone_s(self) -> list[float]:
@@ -118,7 +119,7 @@ def contenders(model: Path, plan: Plan, manifest: Manifest, feed: Feed) -> Itera
     with ExitStack() as running:
         held, alone = dict(feed), []
         for core, part in enumerate(manifest.parts):
-            session = OnnxRuntimeBackend.open(Path(manifest.directory) / part.file, threads=1)
+            session = OnnxRuntimeBackend().open(Path(manifest.directory) / part.file)
             made = session.run(held)
             feeds = {name: held[name] for name in session.inputs}
             session.close()
@@ -126,7 +127,7 @@ def contenders(model: Path, plan: Plan, manifest: Manifest, feed: Feed) -> Itera
                 stage = open_pipeline(single_stage(manifest, part), FLEET, options=options)
             alone.append((running.enter_context(stage), feeds))
             held.update(made)
-        whole = OnnxRuntimeBackend.open(model, threads=2)
+        whole = OnnxRuntimeBackend().open(model, Device("whole", threads=2))
         running.callback(whole.close)
         pipeline = running.enter_context(open_pipeline(manifest, FLEET, options=options))
         warm = Contenders(pipeline, feed, alone, whole, items)

@@ -30,6 +30,8 @@ from benchmarks.page import Benchmark
 from benchmarks.record import Figure, Measure, Record, Row, add_option
 from benchmarks.tables import between, case, figure, medians, table
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
+from multiedge.backends.stages import Call
+from multiedge.backends.timing import Accuracy, time_in_turn
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph
 from multiedge.onnx_io import random_inputs, read_graph
@@ -37,9 +39,8 @@ from multiedge.plan import Stage
 from multiedge.profile import Profile
 from partitioners.engine.contract import contiguous_plan
 from profilers.engine.cutting import part_calls
-from profilers.engine.host import model_path, runner
+from profilers.engine.host import Host, model_path
 from profilers.engine.macs import count_work, product_macs
-from profilers.engine.stopwatch import Accuracy, time_in_turn
 from profilers.measured import MeasuredProfiler, host_name
 from profilers.segments import SegmentTimer
 from profilers.static import StaticProfiler
@@ -75,8 +76,8 @@ def segment_times(
     What is measured is corrected by how fast the machine is at the moment, from the whole model's latency then and when
     the profile was made."""
     path, feed = model_path(graph), random_inputs(graph, seed)
-    whole = OnnxRuntimeBackend.open(path, threads=1)
-    action = runner(whole, feed, path)
+    whole = OnnxRuntimeBackend().open(path)
+    action = Call(whole, feed, path)
     node_s, overhead_s = profile.seconds[host_name(1)], profile.overhead_s[host_name(1)]
     expected = profile.settings["host"]["1"]["latency_s"]
     pairs, latencies = [], []
@@ -85,7 +86,7 @@ def segment_times(
         stages = [Stage.span("host", a, b) for a, b in pairwise(bounds)]
         plan = contiguous_plan("benchmark", "throughput", profile, FLEET, stages)
         timer = ReferencedTimer(bounds.index(start), action)
-        timer.times(graph, plan, [1] * len(stages))
+        timer.times(graph, plan, [Host()] * len(stages))
         predicted = float(node_s[start:stop].sum()) + overhead_s
         latencies.append(timer.whole_s)
         pairs.append((predicted, timer.segment_s * expected / timer.whole_s))
@@ -102,8 +103,8 @@ class ReferencedTimer(SegmentTimer):
         self.whole = whole
         self.whole_s = self.segment_s = 0.0
 
-    def _time(self, graph: Graph, manifest: Any, threads: Sequence[int], wanted: set[int]) -> dict[int, float]:
-        segment = runner(*part_calls(graph, manifest, threads, {self.wanted})[self.wanted])
+    def _time(self, graph: Graph, manifest: Any, hosts: Sequence[Host], wanted: set[int]) -> dict[int, float]:
+        segment = part_calls(graph, manifest, hosts, {self.wanted})[self.wanted]
         timings = time_in_turn([self.whole, segment], SEGMENT_ACCURACY)
         self.whole_s, self.segment_s = (timing.cpu_median_s for timing in timings)
         return dict.fromkeys(wanted, self.segment_s)

@@ -12,6 +12,9 @@ from functools import cached_property
 
 from multiedge.errors import ConfigError, did_you_mean
 
+REFERENCE_BACKEND = "onnxruntime"
+"""The runtime of devices that name no other one, and the one that others are compared with."""
+
 
 @dataclass(frozen=True)
 class Power:
@@ -45,7 +48,7 @@ class Device:
     latency_s: float = 0.0
     power: Power | None = None
     joules_per_byte: float = 0.0
-    backend: str = "onnxruntime"
+    backend: str = REFERENCE_BACKEND
     runtime_bytes: int = 0
     battery_j: float | None = None
 

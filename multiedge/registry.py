@@ -48,10 +48,14 @@ class Registry:
     def names(self) -> tuple[str, ...]:
         return tuple(self.table())
 
-    def load(self, name: str) -> Any:
-        """The class or function registered under `name`; ConfigError that lists near names if there is none."""
+    def find(self, name: str, place: str = "") -> str:
+        """The 'module:attribute' of `name`; ConfigError that begins with `place` and lists near names if there is none."""
         table = self.table()
         if name not in table:
-            raise ConfigError(f"unknown {self.kind} '{name}'{did_you_mean(name, table)}")
-        module, _, attribute = table[name].partition(":")
+            raise ConfigError(f"{place}unknown {self.kind} '{name}'{did_you_mean(name, table)}")
+        return table[name]
+
+    def load(self, name: str) -> Any:
+        """The class or function registered under `name`; ConfigError that lists near names if there is none."""
+        module, _, attribute = self.find(name).partition(":")
         return getattr(import_module(module), attribute)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from multiedge.backends.stages import require_backends
 from multiedge.executors import open_pipeline
 from multiedge.executors.flow.contract import Result, Tensors
 from multiedge.executors.flow.drive import Progress
@@ -36,6 +37,7 @@ DEFAULT_PROFILER = "static"
 
 def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, **options: Any) -> Profile:
     """What every node of `graph` costs on every device of `fleet`, found by the profiler of that name."""
+    require_backends(fleet)
     profile: Profile = build(PROFILERS, profiler, options).profile(graph, fleet)
     return profile
 
@@ -45,6 +47,7 @@ def plan_model(profile: Profile, fleet: Fleet, strategy: str = DEFAULT_STRATEGY,
 
     Raises InfeasibleError if no plan fits, PlanError that lists everything wrong if the strategy's plan cannot run.
     """
+    require_backends(fleet)
     plan: Plan = build(PARTITIONERS, strategy, options).plan(profile, fleet)
     require(cost.violations(profile, fleet, plan.stages, plan.transfers), f"plan of strategy '{strategy}'")
     return plan

@@ -1,32 +1,30 @@
-"""Costs measured with onnxruntime on this machine, and carried over to each device by what it states about itself."""
+"""Costs measured on this machine with each device's backend, scaled to each device by what devices.yaml states about it."""
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from multiedge.backends.timing import Accuracy, Progress, silent
 from multiedge.errors import ConfigError
-from multiedge.fleet import Device, Fleet
+from multiedge.fleet import REFERENCE_BACKEND, Device, Fleet
 from multiedge.formats.profile import speed_data
 from multiedge.graph import Graph
 from multiedge.profile import Floats, Profile
 from profilers.engine.calibration import Calibration, calibrate
-from profilers.engine.contract import Progress, silent
 from profilers.engine.cutting import cut_cost_s
-from profilers.engine.host import HostTimes, measure_host, runtime_name
+from profilers.engine.host import Host, HostTimes, machine_name, measure_host, runtime_name
 from profilers.engine.macs import Work, count_work
 from profilers.engine.roofline import Capability, capability_of, require_speeds, scaled
-from profilers.engine.stopwatch import Accuracy
 
 
 class MeasuredProfiler:
-    """Times the model on this machine once per number of threads in the fleet.
+    """Times the model on this machine once per backend and number of threads in the fleet: single nodes where the backend
+    can measure them, otherwise the whole model, whose time is shared among its nodes by their work.
 
-    `budget_s` is for timing all of them together, `relative_error` is when a latency counts as known (half a 95 %
-    confidence interval over its median). Inputs are random with `seed`.
+    `budget_s` is for timing all of them together. A latency counts as known at `relative_error`, which is half a 95 %
+    confidence interval over the median. Inputs are random with `seed`.
     """
 
     def __init__(
@@ -46,11 +44,11 @@ class MeasuredProfiler:
 
     def profile(self, graph: Graph, fleet: Fleet) -> Profile:
         require_speeds(fleet)
-        counts = sorted({host_threads(device) for device in fleet.devices})
-        accuracy = replace(self.accuracy, budget_s=self.accuracy.budget_s / len(counts))
-        machine = {threads: calibrate(threads) for threads in counts}
-        measured = {threads: self._measure(graph, machine[threads], accuracy) for threads in counts}
-        seen = next(iter(measured.values())).graph
+        hosts = sorted({Host.of(device) for device in fleet.devices})
+        accuracy = replace(self.accuracy, budget_s=self.accuracy.budget_s / len(hosts))
+        machine = {host: calibrate(host.threads, host.backend) for host in hosts}
+        measured = {host: self._measure(graph, host, machine[host], accuracy) for host in hosts}
+        seen = next((times.graph for times in measured.values() if times.nodes), graph)
         work = count_work(seen)
         profile = Profile(
             graph=seen,
@@ -61,69 +59,66 @@ class MeasuredProfiler:
             settings={
                 "profiler": "measured",
                 "machine": machine_name(),
-                "runtime": runtime_name(),
+                "runtime": " and ".join(dict.fromkeys(map(runtime_name, hosts))),
                 "seed": self.seed,
                 "devices": speed_data(fleet),
-                "host": {str(threads): host_settings(times) for threads, times in measured.items()},
+                "host": {_key(host): host_settings(times) for host, times in measured.items()},
             },
         )
-        for threads, times in measured.items():
-            profile = _add(profile, host_name(threads), times.seconds, times.spread_s, times.stage_overhead_s, "measured")
+        for host, times in measured.items():
+            profile = _add(profile, host.name, times.seconds, times.spread_s, times.stage_overhead_s, "measured")
         for device in fleet.devices:
-            threads = host_threads(device)
-            profile = carry_over(profile, device, work, measured[threads], machine[threads].capability)
+            host = Host.of(device)
+            profile = carry_over(profile, device, work, measured[host], machine[host].capability)
         return profile
 
-    def _measure(self, graph: Graph, machine: Calibration, accuracy: Accuracy) -> HostTimes:
-        times = measure_host(graph, machine.threads, accuracy, machine.stage_overhead_s, seed=self.seed, progress=self.progress)
+    def _measure(self, graph: Graph, host: Host, machine: Calibration, accuracy: Accuracy) -> HostTimes:
+        times = measure_host(graph, host, machine, accuracy, seed=self.seed, progress=self.progress)
         return replace(times, cut_cost_s=cut_cost_s(times, seed=self.seed, progress=self.progress))
 
 
-def host_name(threads: int) -> str:
-    """Under which name of device a profile keeps what was measured here."""
-    return f"this machine, {threads} thread{'s' if threads > 1 else ''}"
+def host_name(threads: int, backend: str = REFERENCE_BACKEND) -> str:
+    """The name of a device under which a profile keeps what was measured here."""
+    return Host(threads, backend).name
 
 
-def host_threads(device: Device) -> int:
-    """With how many threads this machine stands in for the device."""
-    return max(1, min(device.threads, os.cpu_count() or 1))
-
-
-def machine_name() -> str:
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, {cpu_model()}"
-
-
-def cpu_model() -> str:
-    """The processor's name where the operating system tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "processor unknown"
+def _key(host: Host) -> str:
+    """The host's key in a profile's settings."""
+    return str(host.threads) if host.backend == REFERENCE_BACKEND else f"{host.threads} {host.backend}"
 
 
 def carry_over(profile: Profile, device: Device, work: Work, times: HostTimes, machine: Capability) -> Profile:
-    """The profile with the device's times, derived from what was measured here with as many threads."""
-    seconds, word = scaled(times.seconds, work, machine, device)
-    factor = machine.flops_per_s / capability_of(device, machine).flops_per_s
-    source = f"measured with {times.threads} thread{'s' if times.threads > 1 else ''}, scaled by {word}"
-    if word.startswith("no stated speed") or (device.speed == 1.0 and word == "speed 1"):
-        source = f"measured with {times.threads} thread{'s' if times.threads > 1 else ''}"
+    """The profile with the device's times, derived from those of this machine with the same backend and threads."""
+    target = capability_of(device, machine)
+    factor = machine.flops_per_s / target.flops_per_s
+    source = f"measured with {times.host.label}"
+    if times.nodes is None:
+        source += ", shared among nodes by their work"
+    if not target.equals(machine):
+        source += f", scaled by {target.source}"
+    seconds = scaled(times.seconds, work, machine, target)
     return _add(profile, device.name, seconds, times.spread_s * factor, times.stage_overhead_s * factor, source)
 
 
 def host_settings(times: HostTimes) -> Mapping[str, Any]:
-    """What a reader needs to judge the times: repeats, latencies, error, CPU time, coverage."""
-    return {
-        "repeats": len(times.plain.wall_s),
-        "latency_s": times.plain.median_s,
-        "latency_error": times.plain.relative_error,
-        "cpu_s": times.plain.cpu_median_s,
-        "profiled_latency_s": times.profiled.median_s,
-        "kernel_sum_s": times.kernel_sum_s,
+    """What a reader needs to judge the times: repeats, latencies, error, CPU time and, of single nodes, coverage."""
+    found = {
+        "threads": times.host.threads,
+        "backend": times.host.backend,
+        "repeats": len(times.latency.wall_s),
+        "latency_s": times.latency.median_s,
+        "latency_error": times.latency.relative_error,
+        "cpu_s": times.latency.cpu_median_s,
         "overhead_s": times.overhead_s,
         "cut_cost_s": times.cut_cost_s,
-        "coverage": asdict(times.coverage),
+    }
+    if times.nodes is None:
+        return found
+    return {
+        **found,
+        "profiled_latency_s": times.nodes.profiled.median_s,
+        "kernel_sum_s": times.nodes.kernel_sum_s,
+        "coverage": asdict(times.nodes.coverage),
     }
 
 

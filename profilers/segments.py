@@ -1,8 +1,8 @@
-"""Times of the real sub-models that a plan would use, fed back until the plan and the clock agree.
+"""Times of the real sub-models that a plan would use, fed back until the plan and the measured times agree.
 
-A segment's time is not the sum of its nodes' times: cutting undoes fusions, moves layout changes and warms caches anew. So
-every stage of a plan is cut out, run and timed; the times of its nodes are rescaled to add up to that; the strategy plans
-again. libcoral's profiling partitioner times only the last segment; here it is all of them.
+A segment's time is not the sum of its nodes' times: cutting undoes fusions, moves layout changes and changes what is in the
+caches. So every stage of a plan is cut out, run and timed; the times of its nodes are rescaled to that sum; the strategy
+plans again. libcoral's profiling partitioner times only the last segment; here all of them are timed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from multiedge.backends.timing import Accuracy, Progress, silent, time_in_turn
 from multiedge.errors import ConfigError, ProfileError
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
@@ -24,11 +25,9 @@ from multiedge.plan import Manifest, Plan, Stage
 from multiedge.planning import cost
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
-from profilers.engine.contract import Progress, silent
 from profilers.engine.cutting import part_calls
-from profilers.engine.host import runner, runtime_name
-from profilers.engine.stopwatch import Accuracy, time_in_turn
-from profilers.measured import MeasuredProfiler, host_name, host_threads, machine_name
+from profilers.engine.host import Host, machine_name, runtime_name
+from profilers.measured import MeasuredProfiler
 
 STAGE_ACCURACY = Accuracy(relative=0.02, budget_s=4.0, least=5, most=200, warmup=2)
 
@@ -40,10 +39,10 @@ class Strategy(Protocol):
 
 
 class Timer(Protocol):
-    """Something that can tell how long each stage of a plan takes on this machine."""
+    """What measures how long each stage of a plan takes on this machine."""
 
-    def times(self, graph: Graph, plan: Plan, threads: Sequence[int]) -> list[float]:
-        """Seconds of each stage, with as many threads as stated for each."""
+    def times(self, graph: Graph, plan: Plan, hosts: Sequence[Host]) -> list[float]:
+        """Seconds of each stage, with the backend and threads of its host."""
         ...
 
 
@@ -67,7 +66,7 @@ class Round:
 def refine(
     profile: Profile, fleet: Fleet, strategy: Strategy, timer: Timer, *, rounds: int = 6, tolerance: float = 0.03
 ) -> tuple[Profile, Plan, tuple[Round, ...]]:
-    """The profile with segment times, the best plan whose stages were all timed, and what happened on the way.
+    """The profile with segment times, the best plan whose stages were all timed, and the rounds.
 
     Ends when predicted and measured agree within `tolerance`, when planning again gives the same stages, or after
     `rounds`. ProfileError if the profile holds no measured times of this machine.
@@ -76,17 +75,17 @@ def refine(
     best: tuple[float, Profile, Plan] | None = None
     plan = strategy.plan(profile, fleet)
     for _ in range(rounds):
-        threads = [host_threads(fleet.device(stage.device)) for stage in plan.stages]
-        measured = timer.times(profile.graph, plan, threads)
-        predicted = [_host_seconds(profile, stage, count) for stage, count in zip(plan.stages, threads, strict=True)]
-        profile = rescale(profile, fleet, plan.stages, threads, measured)
+        hosts = [Host.of(fleet.device(stage.device)) for stage in plan.stages]
+        measured = timer.times(profile.graph, plan, hosts)
+        predicted = [_host_seconds(profile, stage, host) for stage, host in zip(plan.stages, hosts, strict=True)]
+        profile = rescale(profile, fleet, plan.stages, hosts, measured)
         timed = _timed_plan(profile, fleet, plan)
         history.append(Round(plan.stages, tuple(predicted), tuple(measured), timed.value))
         if best is None or timed.value < best[0]:
             best = timed.value, profile, timed
         again = strategy.plan(profile, fleet)
         if again.stages == plan.stages:
-            # Planned with the very times that were measured: whatever the strategy proves holds for them.
+            # Planned with the times that were measured, so that a bound which the strategy proves holds for them.
             best = (timed.value, profile, again) if timed.value <= best[0] else best
             break
         if history[-1].error <= tolerance:
@@ -97,32 +96,31 @@ def refine(
 
 
 def rescale(
-    profile: Profile, fleet: Fleet, stages: Sequence[Stage], threads: Sequence[int], measured_s: Sequence[float]
+    profile: Profile, fleet: Fleet, stages: Sequence[Stage], hosts: Sequence[Host], measured_s: Sequence[float]
 ) -> Profile:
     """The profile with the nodes of each stage rescaled so that they add up to what was measured.
 
-    Times of all devices that this machine stands in for with as many threads change by the same factor.
+    Times of all devices with the same backend and threads change by the same factor.
     """
     seconds = {name: values.copy() for name, values in profile.seconds.items()}
-    for stage, count, measured in zip(stages, threads, measured_s, strict=True):
+    for stage, host, measured in zip(stages, hosts, measured_s, strict=True):
         nodes = list(stage.nodes)
-        overhead = profile.overhead_s.get(host_name(count), 0.0)
-        known = _host_seconds(profile, stage, count) - overhead
+        overhead = profile.overhead_s.get(host.name, 0.0)
+        known = _host_seconds(profile, stage, host) - overhead
         factor = max(measured - overhead, measured * 1e-3) / known if known > 0 else 1.0
-        alike = [device.name for device in fleet.devices if host_threads(device) == count]
-        for name in (host_name(count), *alike):
+        alike = [device.name for device in fleet.devices if Host.of(device) == host]
+        for name in (host.name, *alike):
             seconds[name][nodes] *= factor
     return replace(profile, seconds=seconds)
 
 
-def _host_seconds(profile: Profile, stage: Stage, threads: int) -> float:
-    name = host_name(threads)
-    if name not in profile.seconds:
+def _host_seconds(profile: Profile, stage: Stage, host: Host) -> float:
+    if host.name not in profile.seconds:
         raise ProfileError(
-            f"profile of {profile.graph.name}: timing segments needs times measured on this machine with {threads}"
-            f" thread{'s' if threads > 1 else ''}; profile with --profiler measured"
+            f"profile of {profile.graph.name}: timing segments needs times measured on this machine with {host.label};"
+            " profile with --profiler measured"
         )
-    return float(profile.seconds[name][list(stage.nodes)].sum()) + profile.overhead_s.get(name, 0.0)
+    return float(profile.seconds[host.name][list(stage.nodes)].sum()) + profile.overhead_s.get(host.name, 0.0)
 
 
 def _timed_plan(profile: Profile, fleet: Fleet, plan: Plan) -> Plan:
@@ -157,22 +155,22 @@ class SegmentTimer:
         self.progress = progress
         self._known: dict[str, float] = {}
 
-    def times(self, graph: Graph, plan: Plan, threads: Sequence[int]) -> list[float]:
-        keys = [segment_key(graph, stage, count) for stage, count in zip(plan.stages, threads, strict=True)]
+    def times(self, graph: Graph, plan: Plan, hosts: Sequence[Host]) -> list[float]:
+        keys = [segment_key(graph, stage, host) for stage, host in zip(plan.stages, hosts, strict=True)]
         missing = {index for index, key in enumerate(keys) if self._recall(key) is None}
         if missing:
             with tempfile.TemporaryDirectory(prefix="multiedge-segments-") as directory:
                 manifest = write_parts(graph, plan, directory)
-                for index, seconds in self._time(graph, manifest, threads, missing).items():
+                for index, seconds in self._time(graph, manifest, hosts, missing).items():
                     self._remember(keys[index], seconds)
         return [self._known[key] for key in keys]
 
-    def _time(self, graph: Graph, manifest: Manifest, threads: Sequence[int], wanted: set[int]) -> dict[int, float]:
-        found = part_calls(graph, manifest, threads, wanted, self.seed)
-        timings = time_in_turn([runner(*call) for call in found.values()], self.accuracy, self.progress)
-        for session, _, _ in found.values():
-            session.close()
-        return {index: timing.median_s for index, timing in zip(found, timings, strict=True)}
+    def _time(self, graph: Graph, manifest: Manifest, hosts: Sequence[Host], wanted: set[int]) -> dict[int, float]:
+        calls = part_calls(graph, manifest, hosts, wanted, self.seed)
+        timings = time_in_turn(list(calls.values()), self.accuracy, self.progress)
+        for call in calls.values():
+            call.session.close()
+        return {index: timing.median_s for index, timing in zip(calls, timings, strict=True)}
 
     def _recall(self, key: str) -> float | None:
         if key not in self._known and self.cache is not None:
@@ -191,15 +189,15 @@ class SegmentTimer:
             os.replace(temporary, self.cache / f"{key}.json")
 
 
-def segment_key(graph: Graph, stage: Stage, threads: int) -> str:
+def segment_key(graph: Graph, stage: Stage, host: Host) -> str:
     """A hash of everything that a segment's time depends on; its device does not matter, the machine does."""
     shapes = {name: graph.tensors[name].shape for name in graph.inputs}
-    what = [graph.model_hash, shapes, stage.ranges, threads, runtime_name(), machine_name()]
+    what = [graph.model_hash, shapes, stage.ranges, host.threads, runtime_name(host), machine_name()]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class SegmentsProfiler:
-    """Measures nodes, plans with `strategy`, times the stages, and so on until they agree: see `refine`.
+    """Measures nodes, plans with `strategy`, times the stages and plans again until both agree: see `refine`.
 
     The last plan's times are in the profile, its history in `settings['segment_rounds']`.
     """
@@ -225,5 +223,5 @@ class SegmentsProfiler:
 
     def profile(self, graph: Graph, fleet: Fleet) -> Profile:
         measured = self.measured.profile(graph, fleet)
-        found, _, _ = refine(measured, fleet, self.strategy, self.timer, rounds=self.rounds, tolerance=self.tolerance)
-        return found
+        refined, _, _ = refine(measured, fleet, self.strategy, self.timer, rounds=self.rounds, tolerance=self.tolerance)
+        return refined

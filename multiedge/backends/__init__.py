@@ -1,6 +1,6 @@
-"""Runtimes that can hold a stage: one file each, imported only when asked for.
+"""Runtimes that can hold a stage: one file or package each, imported only when used.
 
-A backend is a class with `open(path, device=None, **options) -> Session`; see `multiedge.backends.contract`.
+A backend is a class as `multiedge.backends.contract.Backend` describes it.
 """
 
 from multiedge.registry import Registry

@@ -1,18 +1,47 @@
-"""What every runtime looks like to the rest: a model file goes in, a session that maps named tensors comes out."""
+"""What a runtime is to the rest of the library: a Backend, and the Sessions that it opens.
+
+A backend is a frozen dataclass. Its fields are its options, each with a default; its class attributes declare what it can do.
+A new one states its formats and version and opens a file; the rest has defaults:
+
+    @dataclass(frozen=True)
+    class MyBackend(Backend):
+        formats = (".onnx",)
+        fast: bool = True
+
+        @property
+        def version(self) -> str:
+            return "1.0"
+
+        def open(self, path, device=None):
+            return MySession(path, self.fast)
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
+from multiedge.backends.timing import Accuracy, Progress, Timing
+from multiedge.errors import ModelError
 from multiedge.fleet import Device
+from multiedge.graph import Graph
+from multiedge.profile import Floats
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Provider:
+    """What computes a session: `name` in the runtime's own words, `processor` as backends declare it ('cpu', 'gpu')."""
+
+    name: str
+    processor: str = "cpu"
 
 
 class Session(Protocol):
@@ -24,6 +53,16 @@ class Session(Protocol):
     @property
     def outputs(self) -> tuple[str, ...]: ...
 
+    @property
+    def batch_is_free(self) -> bool:
+        """Whether items may be joined along the first axis of every input, and every output split along its first."""
+        ...
+
+    @property
+    def provider(self) -> Provider:
+        """What really computes. Some runtimes fall back to another provider without an error."""
+        ...
+
     def run(self, tensors: Tensors) -> dict[str, Array]:
         """Every output by name. Inputs are only read, never kept: they may be views of memory that is used again."""
         ...
@@ -31,16 +70,103 @@ class Session(Protocol):
     def close(self) -> None: ...
 
 
-class Backend(Protocol):
-    """A runtime. Raises ModelError for a file that is missing, damaged or of another format."""
+@dataclass(frozen=True)
+class Coverage:
+    """How nodes got their times: numbers of nodes that were found by name, by an output tensor of a node that ran, as part of
+    a fused node, and folded into constants, which take no time. They add up to all nodes. `attributed` is the share of the
+    measured time that was assigned to particular nodes; the rest was spread over all of them."""
 
-    @staticmethod
-    def open(path: str | Path, device: Device | None = None, **options: Any) -> Session: ...
+    by_name: int
+    by_tensor: int
+    fused: int
+    folded: int
+    attributed: float = 1.0
+
+    @property
+    def total(self) -> int:
+        return self.by_name + self.by_tensor + self.fused + self.folded
 
 
-def contiguous(array: Any) -> Any:
-    """The array itself if its bytes lie in one piece in native order, else a copy that does; lists stay as they are."""
-    if not isinstance(array, np.ndarray) or array.dtype.hasobject:
-        return array
-    # Not ascontiguousarray, which makes a vector of a scalar.
-    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+@dataclass(frozen=True)
+class NodeTimes:
+    """What each node of a model takes, as measured by its runtime.
+
+    `seconds` and `spread_s` are (n,), the latter half a 95 % confidence interval. `overhead_s` is the call itself:
+    `seconds.sum() + overhead_s` is `plain.median_s`, the latency without the runtime's profiler; `profiled` is the latency
+    with it and `kernel_sum_s` the sum of the times that it gave. `graph` is the model with the shapes that were seen;
+    `fused` are the tensors that exist inside fused nodes only. `blocked_share` is the share of the time in nodes whose
+    tensors are laid out in blocks: cutting such a model costs changes of layout.
+    """
+
+    graph: Graph
+    seconds: Floats = field(repr=False)
+    spread_s: Floats = field(repr=False)
+    overhead_s: float
+    plain: Timing
+    profiled: Timing
+    kernel_sum_s: float
+    coverage: Coverage
+    fused: frozenset[str] = frozenset()
+    blocked_share: float = 0.0
+
+
+class NodeTimer(Protocol):
+    """The part of a runtime that knows how long single nodes take."""
+
+    def measure(
+        self, graph: Graph, path: Path, feed: Tensors, device: Device, accuracy: Accuracy, overhead_s: float, progress: Progress
+    ) -> NodeTimes:
+        """Times of `graph`'s nodes, whose model is at `path`, when it runs on `feed` with the device's threads.
+
+        `overhead_s` is what a call takes that does nothing. ProfileError or ModelError if the model cannot run here.
+        """
+        ...
+
+    def read(self, graph: Graph, path: Path) -> Floats:
+        """Seconds of each node, (n,), from the profile that the runtime wrote to `path` on another machine.
+
+        ProfileError if the file is no such profile, or is of another model.
+        """
+        ...
+
+
+class Backend(ABC):
+    """A runtime and its options. A subclass is a frozen dataclass; its fields, all with defaults, are the options."""
+
+    formats: ClassVar[tuple[str, ...]]
+    """Suffixes of the files that it opens, with the dot. Parts of models are '.onnx' files; `convert` writes the first."""
+    processors: ClassVar[tuple[str, ...]] = ("cpu",)
+    """Where it can compute: 'cpu', 'gpu'."""
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    """Types of numbers that it computes with."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """The version of the runtime, as its package states it."""
+
+    @abstractmethod
+    def open(self, path: Path, device: Device | None = None) -> Session:
+        """A session on the file, with the threads and the processor of `device`; without one, a single thread of the CPU.
+
+        Raises ModelError for a file that is missing, damaged or of another format.
+        """
+
+    def convert(self, source: Path, target: Path) -> None:
+        """Writes the model in `source` to `target`, whose suffix is the first of `formats`; files beside it may belong to it.
+
+        Raises ModelError if it cannot be converted.
+        """
+        raise ModelError(f"{source}: {type(self).__name__} opens {' and '.join(self.formats)} files and converts no others")
+
+    def exact(self) -> Backend:
+        """The same runtime without optimisations that round differently at a cut: parts then equal the whole to the bit."""
+        return self
+
+    def provider(self, device: Device) -> Provider:
+        """What sessions of the device are computed by on this machine."""
+        return Provider("CPU")
+
+    def node_timer(self) -> NodeTimer | None:
+        """What measures single nodes; None if this runtime cannot, and whole stages are timed."""
+        return None

@@ -1,9 +1,9 @@
-"""Stages of known cost and no meaning: they measure the harness itself and let faults be staged.
+"""Stages of known cost and no meaning, which measure the harness itself and cause faults for tests.
 
 The model file is JSON: `{"inputs": ["x"], "outputs": {"y": {"shape": [4], "dtype": "float32"}}, "seconds": 0.001}`.
-`seconds` are waited, `work_seconds` are worked, which takes a processor. An output that names an input (`{"y": "x"}`)
-hands that input on, with `add` added to it. `leak_bytes` are kept per item, `crash_at` is a value of the first input's
-first element at which the process ends without a word.
+`seconds` are spent waiting, `work_seconds` computing, which takes a processor. An output that names an input (`{"y": "x"}`)
+passes that input on, with `add` added to it. `leak_bytes` are kept per item; at the value `crash_at` of the first input's
+first element the process ends without an error message.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from multiedge.backends.contract import Array, Tensors
+from multiedge.backends.contract import Array, Backend, Provider, Tensors
 from multiedge.errors import ModelError, did_you_mean
 from multiedge.fleet import Device
 
@@ -24,7 +26,10 @@ KEYS = ("inputs", "outputs", "seconds", "work_seconds", "add", "leak_bytes", "cr
 
 
 class SyntheticSession:
-    """A stage that waits `seconds` per item and answers with constants or with its inputs."""
+    """A stage that takes a given time per item and returns constants or its inputs."""
+
+    batch_is_free = False
+    provider = Provider("synthetic")
 
     def __init__(self, description: dict[str, Any]) -> None:
         self.inputs: tuple[str, ...] = tuple(description.get("inputs", ()))
@@ -62,12 +67,19 @@ class SyntheticSession:
         self._kept.clear()
 
 
-class SyntheticBackend:
-    """Opens the JSON description of a synthetic stage."""
+@dataclass(frozen=True)
+class SyntheticBackend(Backend):
+    """Opens the JSON description of a synthetic stage. It has no options, and devices change nothing."""
 
-    @staticmethod
-    def open(path: str | Path, device: Device | None = None, **options: Any) -> SyntheticSession:
-        """A session as the file describes it; `device` and `options` change nothing."""
+    formats = (".json",)
+    processors = ("cpu", "gpu")
+
+    @property
+    def version(self) -> str:
+        return "1"
+
+    def open(self, path: Path, device: Device | None = None) -> SyntheticSession:
+        """A session as the file describes it."""
         try:
             description = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -78,5 +90,5 @@ class SyntheticBackend:
         return SyntheticSession(description)
 
 
-def _output(value: Any) -> Array | str:
+def _output(value: str | Mapping[str, Any]) -> Array | str:
     return value if isinstance(value, str) else np.zeros(value["shape"], dtype=value.get("dtype", "float32"))

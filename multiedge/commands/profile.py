@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shape", action="append", default=[], metavar="INPUT=1,3,224,224", help="size of a dynamic input")
     parser.add_argument("--merge", action="append", default=[], metavar="PROFILE", help="take devices from another profile")
     parser.add_argument(
-        "--trace", action="append", default=[], metavar="DEVICE=JSON", help="times from a profile that onnxruntime wrote there"
+        "--trace", action="append", default=[], metavar="DEVICE=JSON", help="times from a profile that the runtime wrote there"
     )
     parser.add_argument("--top", type=int, default=10, metavar="N", help="rows of each table (default: 10)")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, not as tables")
@@ -81,7 +81,7 @@ def make_profile(args: argparse.Namespace, graph: Graph, fleet: Fleet, progress:
     profile: Profile = factory(**options).profile(graph, fleet)
     others = [load_profile(path) for path in args.merge]
     for device, path in (_pair(text, "--trace", "DEVICE=JSON") for text in args.trace):
-        others.append(profile_of_trace(graph, path, fleet.device(device).name))
+        others.append(profile_of_trace(graph, path, fleet.device(device)))
     return merge([profile, *others])
 
 

@@ -8,8 +8,9 @@ import signal
 import sys
 from pathlib import Path
 
-from multiedge.backends import BACKENDS
+from multiedge.backends.stages import load_backend, open_part
 from multiedge.errors import ConfigError, did_you_mean
+from multiedge.fleet import REFERENCE_BACKEND, Device
 from multiedge.onnx_io import read_manifest
 from multiedge.plan import Manifest, Part
 from multiedge.serving.server import LOOPBACK, StageServer
@@ -22,22 +23,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="only the stages that the plan gives to this device (default: all)")
     parser.add_argument("--host", default=LOOPBACK, help=f"address to listen on (default {LOOPBACK}: this machine only)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port, 0 for a free one (default {DEFAULT_PORT})")
+    parser.add_argument(
+        "--backend", default=REFERENCE_BACKEND, metavar="NAME", help=f"runtime of all stages (default: {REFERENCE_BACKEND})"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of the runtime for each stage (default 1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM, which both end it with status 0; the address is printed once the stages are loaded."""
     manifest = read_manifest(args.plan_dir)
-    backend = BACKENDS.load("onnxruntime")
+    backend, device = load_backend(args.backend), Device("server", threads=args.threads, backend=args.backend)
     parts = {f"stage_{part.stage + 1}": part for part in chosen(manifest, args.device)}
-    sessions = {name: backend.open(Path(manifest.directory) / part.file, threads=args.threads) for name, part in parts.items()}
-    with StageServer(sessions, host=args.host, port=args.port) as server:
+    sessions = {name: open_part(backend, Path(manifest.directory) / part.file, device) for name, part in parts.items()}
+    # The signal may come as soon as the first line is printed.
+    with StageServer(sessions, host=args.host, port=args.port) as server, contextlib.suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         for name, part in parts.items():
             print(f"{server.address} {name} {part.file} (planned for '{part.device}')", flush=True)
         print("stop with Ctrl-C", file=sys.stderr, flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.wait()
+        server.wait()
     return 0
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Session
+from multiedge.backends.stages import load_backend, open_part
 from multiedge.errors import MultiedgeError, PipelineError
 from multiedge.executors.flow.contract import (
     Array,
@@ -54,7 +54,7 @@ class InlineExecutor(Closing):
                 device = self.fleet.device(part.device)
                 path = Path(self.manifest.directory) / part.file
                 begin = time.monotonic()
-                self._sessions.append(BACKENDS.load(device.backend).open(path, device, **self.options.session))
+                self._sessions.append(open_part(load_backend(device.backend, self.options.session), path, device))
                 self._events.append(Event("load", -1, len(self._sessions) - 1, device.name, begin, time.monotonic()))
         except MultiedgeError as error:
             self.close()

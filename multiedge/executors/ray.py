@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from multiedge.backends import BACKENDS
+from multiedge.backends.stages import load_backend, open_part
 from multiedge.errors import MissingDependencyError, PipelineError, StageError
 from multiedge.executors.flow.contract import Array, Tensors
 from multiedge.executors.flow.expected import expected_seconds
@@ -52,8 +52,8 @@ class DeviceActor:
     """All stages of one device, in a process of Ray's on that device."""
 
     def __init__(self, files: Mapping[int, str], device: Device, session: Mapping[str, Any]) -> None:
-        backend = BACKENDS.load(device.backend)
-        self._sessions = {stage: backend.open(path, device, **session) for stage, path in files.items()}
+        backend = load_backend(device.backend, session)
+        self._sessions = {stage: open_part(backend, Path(path), device) for stage, path in files.items()}
 
     def run(self, stage: int, tensors: Tensors) -> tuple[dict[str, Array], int]:
         """The stage's outputs, and the process that made them."""

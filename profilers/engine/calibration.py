@@ -1,7 +1,7 @@
 """What this machine sustains: arithmetic, memory traffic, the runtime's time per node and per stage, and a hop.
 
-Each figure is measured with the same runtime and the same number of threads that stages use, so that it can be put
-beside the work that `profilers.engine.macs` counts.
+Each figure is measured with the runtime and the number of threads that stages use, so that it can be compared with the
+work that `profilers.engine.macs` counts.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import psutil
 from onnx import TensorProto, helper
 
-from multiedge.backends.onnxruntime import OnnxRuntimeBackend
-from profilers.engine.contract import Progress, silent
+from multiedge.backends.stages import load_backend, open_part
+from multiedge.backends.timing import Accuracy, Progress, silent, time_in_turn
+from multiedge.fleet import REFERENCE_BACKEND, Device
 from profilers.engine.roofline import Capability
-from profilers.engine.stopwatch import Accuracy, time_in_turn
 
 SIDE = 768
 """Rows and columns of the matrix product: 0.9 GFLOP over 7 MB, far on the arithmetic side of any roofline."""
@@ -45,35 +45,37 @@ class Hop:
 
 @dataclass(frozen=True)
 class Calibration:
-    """This machine with `threads` threads. `stage_overhead_s` is one call of a session that does nothing."""
+    """This machine with `threads` threads of a backend. `stage_overhead_s` is one call of a session that does nothing."""
 
     threads: int
     capability: Capability
     stage_overhead_s: float
+    backend: str = REFERENCE_BACKEND
 
 
 @lru_cache
-def calibrate(threads: int = 1) -> Calibration:
-    """Measures this machine in about two seconds; asked again, it answers from memory."""
-    flops = 2 * SIDE**3 / _seconds(_product_model(), {"x": np.ones((SIDE, SIDE), np.float32)}, threads)
+def calibrate(threads: int = 1, backend: str = REFERENCE_BACKEND) -> Calibration:
+    """Measures this machine in about two seconds, once in a process."""
+    probe = _Probe(threads, backend)
+    flops = 2 * SIDE**3 / probe.seconds(_product_model(), {"x": np.ones((SIDE, SIDE), np.float32)})
     stream = np.ones(STREAM_ELEMENTS, np.float32)
-    memory = 3 * stream.nbytes / _seconds(_stream_model(), {"x": stream, "y": stream}, threads)
+    memory = 3 * stream.nbytes / probe.seconds(_stream_model(), {"x": stream, "y": stream})
     one = {"x": np.ones(16, np.float32)}
-    call_s = _seconds(_chain_model(1), one, threads)
-    node_s = max((_seconds(_chain_model(CHAIN), one, threads) - call_s) / (CHAIN - 1), 1e-8)
+    call_s = probe.seconds(_chain_model(1), one)
+    node_s = max((probe.seconds(_chain_model(CHAIN), one) - call_s) / (CHAIN - 1), 1e-8)
     able = Capability(flops, memory, node_s, clock_hz(), f"this machine, {threads} thread{'s' if threads > 1 else ''}")
-    return Calibration(threads, able, max(call_s - node_s, 0.0))
+    return Calibration(threads, able, max(call_s - node_s, 0.0), backend)
 
 
 def clock_hz() -> float:
-    """The processor's highest clock rate as the operating system states it, else the present one, else 1 GHz."""
+    """The processor's highest clock rate as the operating system states it; otherwise the present one, or 1 GHz."""
     clock = psutil.cpu_freq()
     mhz = (clock.max or clock.current) if clock else 0.0
     return mhz * 1e6 if mhz > 0 else 1e9
 
 
 def measure_hop(accuracy: Accuracy = QUICK) -> Hop:
-    """Time and rate from this process to another one and back, halved; the other process is started afresh."""
+    """Time and rate of messages between this process and another one, which is started for it."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_echo, args=(there,), daemon=True)
@@ -101,7 +103,7 @@ def devices_yaml(calibration: Calibration, hop: Hop | None, name: str) -> str:
         f"    flops: {able.flops_per_s / 1e9:.1f}GFLOPS",
         f"    memory_bandwidth: {able.memory_bytes_per_s / 1e9:.1f}GB/s",
         f"    freq: {able.freq_hz / 1e9:.2f}GHz",
-        f"    # onnxruntime takes {able.node_overhead_s * 1e6:.1f} us per node"
+        f"    # {calibration.backend} takes {able.node_overhead_s * 1e6:.1f} us per node"
         f" and {calibration.stage_overhead_s * 1e6:.0f} us per stage and item",
     ]
     if hop is not None:
@@ -111,10 +113,10 @@ def devices_yaml(calibration: Calibration, hop: Hop | None, name: str) -> str:
     return "\n".join(lines)
 
 
-def measure(threads: int, progress: Progress = silent) -> tuple[Calibration, Hop]:
-    """All figures of this machine, told step by step."""
+def measure(threads: int, backend: str = REFERENCE_BACKEND, progress: Progress = silent) -> tuple[Calibration, Hop]:
+    """All figures of this machine."""
     progress("arithmetic, memory and overheads", 0.0)
-    calibration = calibrate(threads)
+    calibration = calibrate(threads, backend)
     progress("a hop between processes", 0.7)
     hop = measure_hop()
     progress("done", 1.0)
@@ -137,35 +139,48 @@ def _round_trip(connection: Connection, message: bytes) -> Callable[[], object]:
     return go
 
 
-def _seconds(model: Any, feed: dict[str, Any], threads: int) -> float:
-    """Median seconds of one run."""
-    with tempfile.TemporaryDirectory(prefix="multiedge-calibrate-") as directory:
-        path = Path(directory) / "probe.onnx"
-        onnx.save(model, str(path))
-        session = OnnxRuntimeBackend.open(path, threads=threads)
-        seconds = time_in_turn([lambda: session.run(feed)], QUICK)[0].median_s
-        session.close()
-    return seconds
+@dataclass(frozen=True)
+class _Probe:
+    """Runs small models."""
+
+    threads: int
+    backend: str
+
+    def seconds(self, model: onnx.ModelProto, feed: dict[str, npt.NDArray[np.float32]]) -> float:
+        """Median seconds of one run."""
+        with tempfile.TemporaryDirectory(prefix="multiedge-calibrate-") as directory:
+            path = Path(directory) / "probe.onnx"
+            onnx.save(model, str(path))
+            session = open_part(load_backend(self.backend), path, Device("host", threads=self.threads, backend=self.backend))
+            seconds = time_in_turn([lambda: session.run(feed)], QUICK)[0].median_s
+            session.close()
+        return seconds
 
 
-def _model(nodes: list[Any], inputs: dict[str, list[int]], output: str, shape: list[int], weights: tuple[Any, ...] = ()) -> Any:
+def _model(
+    nodes: list[onnx.NodeProto],
+    inputs: dict[str, list[int]],
+    output: str,
+    shape: list[int],
+    weights: tuple[onnx.TensorProto, ...] = (),
+) -> onnx.ModelProto:
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in inputs.items()]
     result = helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)
     graph = helper.make_graph(nodes, "probe", values, [result], initializer=list(weights))
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
 
 
-def _product_model() -> Any:
+def _product_model() -> onnx.ModelProto:
     weight = onnx.numpy_helper.from_array(np.ones((SIDE, SIDE), np.float32), "w")
     shape = [SIDE, SIDE]
     return _model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": shape}, "y", shape, (weight,))
 
 
-def _stream_model() -> Any:
+def _stream_model() -> onnx.ModelProto:
     shape = [STREAM_ELEMENTS]
     return _model([helper.make_node("Add", ["x", "y"], ["z"])], {"x": shape, "y": shape}, "z", shape)
 
 
-def _chain_model(length: int) -> Any:
+def _chain_model(length: int) -> onnx.ModelProto:
     nodes = [helper.make_node("Sin", [f"t{i}" if i else "x"], [f"t{i + 1}"]) for i in range(length)]
     return _model(nodes, {"x": [16]}, f"t{length}", [16])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
+from multiedge.backends.timing import Progress, silent
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
 from multiedge.profile import Profile
 
-Progress = Callable[[str, float], None]
-"""Told now and then what is being done and which share of the work is behind, 0 to 1."""
+__all__ = ["Profiler", "Progress", "silent"]
 
 
 class Profiler(Protocol):
@@ -19,7 +18,3 @@ class Profiler(Protocol):
     def profile(self, graph: Graph, fleet: Fleet) -> Profile:
         """Costs of every node of `graph` on every device of `fleet`. ProfileError if they cannot be known."""
         ...
-
-
-def silent(step: str, share: float) -> None:
-    """A Progress that tells no one."""

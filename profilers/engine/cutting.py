@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from multiedge.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+from multiedge.backends.stages import Call, load_backend, open_part
+from multiedge.backends.timing import Accuracy, Progress, silent, time_in_turn
 from multiedge.errors import MultiedgeError
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph
@@ -19,9 +20,7 @@ from multiedge.onnx_io import random_inputs, write_parts
 from multiedge.plan import Manifest, Plan, Stage
 from multiedge.profile import Floats, Profile
 from partitioners.engine.contract import contiguous_plan
-from profilers.engine.contract import Progress, silent
-from profilers.engine.host import HostTimes, model_path, runner
-from profilers.engine.stopwatch import Accuracy, time_in_turn
+from profilers.engine.host import Host, HostTimes, model_path
 
 log = logging.getLogger(__name__)
 
@@ -29,25 +28,22 @@ PARTS = 4
 LEAST_BLOCKED_SHARE = 0.1
 CUT_ACCURACY = Accuracy(relative=0.01, budget_s=1.5, least=5, most=100, warmup=2)
 
-Call = tuple[OnnxRuntimeSession, dict[str, Any], Path]
-"""A session, what it is fed, and the file that errors name."""
 
-
-def part_calls(graph: Graph, manifest: Manifest, threads: Sequence[int], wanted: set[int], seed: int = 0) -> dict[int, Call]:
-    """An open session for each wanted part, and what reaches it when the model runs; only parts before the last wanted
-    one are run."""
+def part_calls(graph: Graph, manifest: Manifest, hosts: Sequence[Host], wanted: set[int], seed: int = 0) -> dict[int, Call]:
+    """For each wanted part an open session with what reaches it when the model runs; `hosts` are the parts'. Only parts
+    up to the last wanted one are run."""
     tensors: dict[str, Any] = dict(random_inputs(graph, seed))
-    found: dict[int, Call] = {}
+    calls: dict[int, Call] = {}
     for index, part in enumerate(manifest.parts[: max(wanted) + 1]):
         path = Path(manifest.directory) / part.file
-        session = OnnxRuntimeBackend.open(path, threads=threads[index])
-        feed = {name: tensors[name] for name in part.inputs}
-        tensors.update(runner(session, feed, path)())
+        session = open_part(load_backend(hosts[index].backend), path, hosts[index].device)
+        call = Call(session, {name: tensors[name] for name in part.inputs}, path)
+        tensors.update(call())
         if index in wanted:
-            found[index] = (session, feed, path)
+            calls[index] = call
         else:
             session.close()
-    return found
+    return calls
 
 
 def cut_cost_s(times: HostTimes, *, seed: int = 0, progress: Progress = silent) -> float:
@@ -60,39 +56,41 @@ def cut_cost_s(times: HostTimes, *, seed: int = 0, progress: Progress = silent) 
     nothing = np.zeros(len(graph.nodes))
     profile = Profile(graph, nothing.astype(np.int64), nothing, {device: times.seconds}, fused=times.fused)
     stages = [Stage.span(device, *span) for span in pairwise(equal_times(profile, times.seconds))]
-    if times.blocked_share < LEAST_BLOCKED_SHARE or len(stages) < 2:
+    is_plain = times.nodes is not None and times.nodes.blocked_share < LEAST_BLOCKED_SHARE
+    if is_plain or len(stages) < 2:
         return 0.0
     plan = contiguous_plan("cut cost", "throughput", profile, Fleet((Device(device),)), stages)
     try:
-        longer = longer_in_parts(graph, plan, times.threads, seed, progress)
+        longer = longer_in_parts(graph, plan, times.host, seed, progress)
     except MultiedgeError as error:
         log.warning("%s: what a cut costs is not known and counts as nothing: %s", graph.name, error)
         return 0.0
     more_calls_s = (len(stages) - 1) * times.overhead_s
-    return max(0.0, (longer * times.plain.median_s - more_calls_s) / len(stages))
+    return max(0.0, (longer * times.latency.median_s - more_calls_s) / len(stages))
 
 
-def longer_in_parts(graph: Graph, plan: Plan, threads: int, seed: int, progress: Progress) -> float:
+def longer_in_parts(graph: Graph, plan: Plan, host: Host, seed: int, progress: Progress) -> float:
     """By which share of the whole model's time its parts, timed in turn with it, take longer together."""
     path, count = model_path(graph), len(plan.stages)
     with tempfile.TemporaryDirectory(prefix="multiedge-cuts-") as directory:
-        parts = part_calls(graph, write_parts(graph, plan, directory), [threads] * count, set(range(count)), seed)
-        calls = [(OnnxRuntimeBackend.open(path, threads=threads), random_inputs(graph, seed), path), *parts.values()]
-        whole, *each = time_in_turn([runner(*call) for call in calls], CUT_ACCURACY, progress)
-        for session, _, _ in calls:
-            session.close()
-    return sum(timing.median_s for timing in each) / whole.median_s - 1.0
+        parts = part_calls(graph, write_parts(graph, plan, directory), [host] * count, set(range(count)), seed)
+        whole = open_part(load_backend(host.backend), path, host.device, Path(directory))
+        calls = [Call(whole, random_inputs(graph, seed), path), *parts.values()]
+        first, *each = time_in_turn(calls, CUT_ACCURACY, progress)
+        for call in calls:
+            call.session.close()
+    return sum(timing.median_s for timing in each) / first.median_s - 1.0
 
 
 def equal_times(profile: Profile, seconds: Floats) -> list[int]:
-    """The ends of up to PARTS parts of about equal `seconds`, (n,): of the boundaries near by where strategies may cut,
-    those that fewest tensors cross."""
+    """The ends of up to PARTS parts of about equal `seconds`, (n,), at boundaries where strategies may cut: of those near an
+    equal share, the one that fewest tensors cross."""
     passed = np.concatenate([[0.0], np.cumsum(seconds)]) / max(float(seconds.sum()), 1e-12)
     crossing = np.array([len(cut.tensors) for cut in profile.graph.cuts])
-    found = {0, len(profile)}
+    ends = {0, len(profile)}
     for number in range(1, PARTS):
         away = np.abs(passed - number / PARTS)
         near = np.nonzero(profile.open_boundaries & (away < 1 / (2 * PARTS)) & (crossing > 0))[0]
         if len(near):
-            found.add(int(min(near, key=lambda after: (crossing[after], away[after]))))
-    return sorted(found)
+            ends.add(int(min(near, key=lambda after: (crossing[after], away[after]))))
+    return sorted(ends)

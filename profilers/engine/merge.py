@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from multiedge.backends.stages import load_backend
 from multiedge.errors import ProfileError
+from multiedge.fleet import Device
 from multiedge.graph import Graph
 from multiedge.profile import Profile
 from profilers.engine.macs import count_work
-from profilers.engine.ort_trace import read_trace, times_by_name
 
 
 def merge(profiles: Sequence[Profile]) -> Profile:
@@ -52,15 +54,23 @@ def renamed(profile: Profile, device: str, name: str) -> Profile:
     )
 
 
-def profile_of_trace(graph: Graph, path: str | os.PathLike[str], device: str) -> Profile:
-    """A profile with one device, from the JSON file that onnxruntime's profiler wrote there with optimisation disabled."""
+def profile_of_trace(graph: Graph, path: str | os.PathLike[str], device: Device) -> Profile:
+    """A profile of the device alone, from the file that the profiler of its runtime wrote there.
+
+    For onnxruntime: a JSON file that was taken with optimisation disabled. ProfileError if its backend reads no such files.
+    """
+    timer = load_backend(device.backend).node_timer()
+    if timer is None:
+        raise ProfileError(
+            f"{os.fspath(path)}: backend '{device.backend}' of device '{device.name}' reads no profiles with times of nodes"
+        )
     work = count_work(graph)
     return Profile(
         graph=graph,
         macs=work.macs,
         flops=work.flops,
-        seconds={device: times_by_name(graph, read_trace(path))},
-        sources={device: f"onnxruntime's profile {os.fspath(path)}"},
+        seconds={device.name: timer.read(graph, Path(path))},
+        sources={device.name: f"{device.backend}'s profile {os.fspath(path)}"},
         uncounted=work.uncounted,
         settings={"profiler": "trace"},
     )

@@ -10,7 +10,7 @@ after S. Williams, A. Waterman, D. Patterson: Roofline (CACM 52(4), 2009).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,10 @@ class Capability:
         """Seconds of each node, (n,), by the equation at the top of this module."""
         seconds = np.maximum(work.flops / self.flops_per_s, work.moved_bytes / self.memory_bytes_per_s) + self.node_overhead_s
         return np.asarray(seconds, dtype=np.float64)
+
+    def equals(self, other: Capability) -> bool:
+        """Whether both sustain the same, wherever that is known from."""
+        return replace(self, source="") == replace(other, source="")
 
     def times(self, ratio: float, source: str) -> Capability:
         """A machine that does everything `ratio` times as fast."""
@@ -90,20 +94,19 @@ def capability_of(device: Device, base: Capability) -> Capability:
 
 
 def with_threads(base: Capability, threads: int) -> Capability:
-    """`base`, which is one thread, with several: arithmetic scales with their number, memory traffic and overhead do not."""
+    """`base`, which is one thread, with several: their number multiplies arithmetic, but not memory traffic and overhead."""
     if threads == 1:
         return base
     source = f"{base.source} x {threads}"
     return Capability(base.flops_per_s * threads, base.memory_bytes_per_s, base.node_overhead_s, base.freq_hz, source)
 
 
-def scaled(seconds: Floats, work: Work, base: Capability, device: Device) -> tuple[Floats, str]:
-    """Times known on `base` carried over to `device`, and by what: each node by the ratio of its rooflines.
+def scaled(seconds: Floats, work: Work, base: Capability, target: Capability) -> Floats:
+    """Times, (n,), known on `base` carried over to `target`: each node by the ratio of its rooflines.
 
-    With `speed` or `freq` alone that ratio is the same for every node; a stated memory bandwidth or flops makes it
-    differ between nodes that compute and nodes that move data.
+    Where the target does everything as much faster, that ratio is the same for every node; otherwise it differs between
+    nodes that compute and nodes that move data.
     """
-    target = capability_of(device, base)
     if math.isclose(target.flops_per_s * base.memory_bytes_per_s, target.memory_bytes_per_s * base.flops_per_s):
-        return seconds * (base.flops_per_s / target.flops_per_s), target.source
-    return seconds * target.node_seconds(work) / base.node_seconds(work), target.source
+        return seconds * (base.flops_per_s / target.flops_per_s)
+    return seconds * target.node_seconds(work) / base.node_seconds(work)

@@ -1,4 +1,4 @@
-"""A profile in few numbers: its costliest nodes and operators, and one line that says it all."""
+"""A profile in few numbers: its costliest nodes and operators, and one line for the whole model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
+from profilers.engine.host import Host
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,16 @@ BUSY = 1.25
 
 
 def warnings(profile: Profile) -> list[str]:
-    """What a reader should know before trusting the times: latencies that are much longer than the work that was done."""
-    found = []
-    for threads, host in profile.settings.get("host", {}).items():
+    """What a reader should know before trusting the times: latencies that are much longer than the processor time."""
+    lines = []
+    for key, host in profile.settings.get("host", {}).items():
         if host["latency_s"] > BUSY * host["cpu_s"]:
-            found.append(
-                f"with {threads} thread{'s' if threads != '1' else ''} the model took {host['latency_s'] * 1e3:.4g} ms but only"
-                f" {host['cpu_s'] * 1e3:.4g} ms of processor time: this machine was busy with other work, profile again"
+            used = Host(int(host.get("threads", key)), host.get("backend", REFERENCE_BACKEND))
+            lines.append(
+                f"with {used.label} the model took {host['latency_s'] * 1e3:.4g} ms but only {host['cpu_s'] * 1e3:.4g} ms of"
+                " processor time: this machine was busy with other work, profile again"
             )
-    return found
+    return lines
 
 
 def summary(profile: Profile, device: str, count: int = 10) -> dict[str, Any]:

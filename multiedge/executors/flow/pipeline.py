@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+from multiedge.backends.stages import load_backend, require_backends
 from multiedge.errors import ConfigError
 from multiedge.executors import EXECUTORS
 from multiedge.executors.flow.contract import Executor, Result, RunOptions, Tensors
@@ -88,6 +89,7 @@ def open_pipeline(
     chosen: RunOptions = build_options(EXECUTORS, executor, values, options)
     manifest = plan if isinstance(plan, Manifest) else _read(plan)
     fleet = fleet or bare_fleet(manifest)
+    require_backends(fleet)
     running: Executor = EXECUTORS.load(executor)(manifest, fleet, chosen)
     running.start()
     return Pipeline(running, chosen, [fleet.device(name) for name in device_names(manifest)], manifest.plan)
@@ -102,16 +104,20 @@ def bare_fleet(manifest: Manifest) -> Fleet:
 
 
 def providers(devices: Iterable[Device]) -> dict[str, str]:
-    """What computes for each device that declares a GPU; a warning where there is none to use."""
-    found = {}
+    """The provider of each device that declares a GPU; a warning where its backend has none for that GPU."""
+    names = {}
     for device in devices:
-        if device.gpu is not None and device.backend == "onnxruntime":
-            from multiedge.backends.onnxruntime import CUDA, providers_for
-
-            found[device.name] = providers_for(device)[0][0]
-            if found[device.name] != CUDA:
-                log.warning("device '%s' is a GPU, but onnxruntime has no CUDA here: its stages run on the CPU", device.name)
-    return found
+        if device.gpu is not None:
+            provider = load_backend(device.backend).provider(device)
+            names[device.name] = provider.name
+            if provider.processor != "gpu":
+                log.warning(
+                    "device '%s' is a GPU, but %s has none to use here: its stages run on the %s",
+                    device.name,
+                    device.backend,
+                    provider.processor.upper(),
+                )
+    return names
 
 
 def planned_bytes(plan: Plan) -> dict[str, int]:

@@ -127,7 +127,7 @@ class StageLoop:
     def _further_items(self, stage: int) -> list[int]:
         """Items that wait for the same stage, taken out of the queue to fill a micro-batch."""
         further: list[int] = []
-        if self._micro_batch > 1 and getattr(self._sessions[stage], "batch_is_free", False):
+        if self._micro_batch > 1 and self._sessions[stage].batch_is_free:
             ready = sorted(sequence for sequence, other in self._ready if other == -stage)
             further = ready[: self._micro_batch - 1]
             for sequence in further:

@@ -19,8 +19,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Session
+from multiedge.backends.stages import load_backend, open_part
 from multiedge.errors import MultiedgeError
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_loop import StageLoop
@@ -140,12 +140,12 @@ class Worker:
         self._control.say(did="prepared", loads=loads)
 
     def _open(self, directory: str, routes: Routes, stages: tuple[int, ...]) -> list[list[float]]:
-        backend, loads = BACKENDS.load(self._device.backend), []
+        backend, loads = load_backend(self._device.backend, self._options), []
         for stage in stages:
             path = os.path.join(directory, routes.parts[stage].file)
             if path not in self._sessions:
                 begin = time.monotonic()
-                self._sessions[path] = backend.open(path, self._device, **self._options)
+                self._sessions[path] = open_part(backend, Path(path), self._device)
                 loads.append([stage, begin, time.monotonic()])
         return loads
 

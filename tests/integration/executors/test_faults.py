@@ -56,7 +56,7 @@ def test_no_item_is_lost_or_answered_twice(
     rng = random.Random(seed)
     manifest, fleet = small_plan(tmp_path)
     inputs = vectors(ITEMS, seed)
-    whole = OnnxRuntimeBackend.open(tmp_path / "small.onnx")
+    whole = OnnxRuntimeBackend().open(tmp_path / "small.onnx")
     moments = sorted(rng.sample(range(100, ITEMS - 100), FAULTS))
     with open_pipeline(manifest, fleet, deadlines=PATIENCE) as pipeline:
         executor = pipeline.executor

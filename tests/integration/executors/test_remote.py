@@ -63,7 +63,7 @@ def test_outputs_equal_the_inline_ones_and_what_is_not_measured_says_so(tmp_path
     items = vectors(30)
     with open_pipeline(manifest, fleet, "inline") as pipeline:
         expected, _ = pipeline.map(items)
-    sessions = {f"stage_{p.stage + 1}": OnnxRuntimeBackend.open(tmp_path / "parts" / p.file) for p in manifest.parts}
+    sessions = {f"stage_{p.stage + 1}": OnnxRuntimeBackend().open(tmp_path / "parts" / p.file) for p in manifest.parts}
     with StageServer(sessions) as running:
         places = {"endpoints": dict.fromkeys(fleet.names[:3], running.address)}
         with open_pipeline(manifest, fleet, "remote", **places) as pipeline:

@@ -42,7 +42,7 @@ def inputs_of(path: Path, graph: Graph) -> dict[str, Any]:
 
 def runs(path: Path, inputs: dict[str, Any]) -> bool:
     try:
-        OnnxRuntimeBackend.open(path, optimisation="disabled").run(inputs)
+        OnnxRuntimeBackend(optimisation="disabled").open(path).run(inputs)
     except Exception:  # whatever keeps onnxruntime from running the whole model is no matter of cutting it
         return False
     return True

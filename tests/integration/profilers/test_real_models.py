@@ -13,14 +13,15 @@ import numpy as np
 import onnx
 import pytest
 
+from multiedge.backends.timing import Accuracy
 from multiedge.cli import main
 from multiedge.errors import ModelError, PlanError, ProfileError
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.profile import load_profile, require_fits
 from multiedge.onnx_io import read_graph
 from profilers.engine import cutting
+from profilers.engine.host import Host
 from profilers.engine.macs import count_work, product_macs
-from profilers.engine.stopwatch import Accuracy
 from profilers.measured import MeasuredProfiler, host_name
 from profilers.segments import SegmentTimer, refine
 from profilers.static import StaticProfiler
@@ -127,7 +128,7 @@ def test_segments_of_a_real_file_are_timed_and_remembered(tmp_path: Path) -> Non
     kept = sorted((tmp_path / "cache").glob("*.json"))
     assert kept
     again = SegmentTimer(tmp_path / "cache")
-    known = again.times(graph, plan, [1] * len(plan.stages))
+    known = again.times(graph, plan, [Host()] * len(plan.stages))
     assert len(sorted((tmp_path / "cache").glob("*.json"))) == len(kept)
     assert all(seconds > 0 for seconds in known)
 

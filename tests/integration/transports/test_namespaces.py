@@ -136,7 +136,7 @@ def test_no_item_is_lost_or_answered_twice(
 ) -> None:
     manifest, fleet = small_plan(tmp_path)
     inputs = vectors(400)
-    whole = OnnxRuntimeBackend.open(tmp_path / "small.onnx")
+    whole = OnnxRuntimeBackend().open(tmp_path / "small.onnx")
     with open_pipeline(manifest, fleet, deadlines=PATIENCE, emulation=BY_KERNEL) as pipeline:
         executor = pipeline.executor
         assert isinstance(executor, ProcessesExecutor)

@@ -14,6 +14,7 @@ from multiedge.graph import Graph, Tensor
 from multiedge.plan import Plan, Stage
 from multiedge.profile import Profile
 from partitioners.engine.contract import contiguous_plan
+from profilers.engine.host import Host
 from profilers.measured import host_name
 from profilers.segments import refine, rescale, segment_key
 from tests.builders.graphs import chain_graph
@@ -49,7 +50,7 @@ class Machine:
         self.extra = extra
         self.asked = 0
 
-    def times(self, graph: Graph, plan: Plan, threads: Sequence[int]) -> list[float]:
+    def times(self, graph: Graph, plan: Plan, hosts: Sequence[Host]) -> list[float]:
         self.asked += 1
         return [float(self.cost[list(stage.nodes)].sum()) + self.extra for stage in plan.stages]
 
@@ -76,7 +77,7 @@ def test_a_profile_that_was_wrong_is_put_right(profile: Profile) -> None:
 def test_the_value_of_the_plan_is_what_was_measured(profile: Profile) -> None:
     machine = Machine([2.0, 1.0, 1.0, 2.0, 1.0, 3.0, 1.0, 1.0], extra=0.5)
     _, plan, _ = refine(profile, FLEET, BestCut(), machine, rounds=5)
-    on_a, on_b = machine.times(profile.graph, plan, [1, 1])
+    on_a, on_b = machine.times(profile.graph, plan, [Host(), Host()])
     assert plan.value == pytest.approx(max(on_a, 2 * on_b))
 
 
@@ -88,7 +89,7 @@ def test_rounds_are_bounded(profile: Profile) -> None:
 
 def test_every_device_of_the_same_threads_is_rescaled(profile: Profile) -> None:
     fleet = Fleet((Device("a", speed=1.0), Device("b", speed=0.5)))
-    found = rescale(profile, fleet, [Stage.span("a", 0, 2)], [1], [6.0])
+    found = rescale(profile, fleet, [Stage.span("a", 0, 2)], [Host()], [6.0])
     np.testing.assert_allclose(found.seconds_on("a")[:3], [3.0, 3.0, 1.0])
     np.testing.assert_allclose(found.seconds_on("b")[:3], [6.0, 6.0, 2.0])
     np.testing.assert_allclose(profile.seconds_on("a"), 1.0)
@@ -102,13 +103,13 @@ def test_a_static_profile_is_refused(profile: Profile) -> None:
 
 def test_the_key_holds_all_that_matters() -> None:
     graph, stage = GRAPH, Stage.span("a", 0, 3)
-    key = segment_key(graph, stage, 1)
-    assert key == segment_key(graph, replace(stage, device="b"), 1)
+    key = segment_key(graph, stage, Host())
+    assert key == segment_key(graph, replace(stage, device="b"), Host())
     wider = {**graph.tensors, "t0": Tensor("t0", "float32", (8,), 32)}
     others = [
-        segment_key(graph, stage, 2),
-        segment_key(graph, Stage.span("a", 0, 4), 1),
-        segment_key(replace(graph, model_hash="other"), stage, 1),
-        segment_key(replace(graph, tensors=wider), stage, 1),
+        segment_key(graph, stage, Host(2)),
+        segment_key(graph, Stage.span("a", 0, 4), Host()),
+        segment_key(replace(graph, model_hash="other"), stage, Host()),
+        segment_key(replace(graph, tensors=wider), stage, Host()),
     ]
     assert len({key, *others}) == 5

@@ -81,8 +81,9 @@ def test_sources_say_what_was_used(graph: Graph) -> None:
 def test_known_times_are_carried_over_by_the_ratio_of_rooflines(graph: Graph) -> None:
     work, known = count_work(graph), np.array([1.0, 1.0])
     quick_memory = Device("m", speed=1.0, memory_bytes_per_s=2e9)
-    carried, source = scaled(known, work, BASE, quick_memory)
-    assert source == "speed 1, memory 2 GB/s"
+    target = capability_of(quick_memory, BASE)
+    carried = scaled(known, work, BASE, target)
+    assert target.source == "speed 1, memory 2 GB/s"
     assert carried[0] == pytest.approx(1.0, rel=1e-3)
     assert carried[1] == pytest.approx(0.5, rel=1e-3)
-    np.testing.assert_allclose(scaled(known, work, BASE, Device("s", speed=0.5))[0], [2.0, 2.0])
+    np.testing.assert_allclose(scaled(known, work, BASE, capability_of(Device("s", speed=0.5), BASE)), [2.0, 2.0])

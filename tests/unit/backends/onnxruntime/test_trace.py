@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from multiedge.backends.onnxruntime.fusion import OptimisedNode
+from multiedge.backends.onnxruntime.node_times import match_optimised, match_own_nodes, own_times, with_seen_shapes
+from multiedge.backends.onnxruntime.trace import KernelTimes, at_one_pace, read_trace
 from multiedge.errors import ProfileError
+from multiedge.fleet import Device
 from multiedge.graph import Node, Tensor
-from profilers.engine.fusion import OptimisedNode
-from profilers.engine.host import match_optimised, match_own_nodes, own_times, with_seen_shapes
 from profilers.engine.merge import profile_of_trace
-from profilers.engine.ort_trace import KernelTimes, at_one_pace, read_trace
 from tests.builders.graphs import graph_of
 
 
@@ -74,12 +75,12 @@ def test_nameless_nodes_are_found_by_their_place_among_their_kind(tmp_path: Path
 def test_a_trace_of_a_device_becomes_its_profile(tmp_path: Path) -> None:
     graph = graph_of(Node("a", "Relu", ("x",), ("h",)), Node("b", "Relu", ("h",), ("y",)))
     events = [kernel(name, "Relu", i, 10 * i + run * 100, 3 + run) for run in (0, 1, 2) for i, name in enumerate("ab")]
-    profile = profile_of_trace(graph, write(tmp_path / "t.json", events), "nano")
+    profile = profile_of_trace(graph, write(tmp_path / "t.json", events), Device("nano"))
     assert profile.seconds_on("nano").tolist() == pytest.approx([4.5e-6, 4.5e-6])
     assert "t.json" in profile.sources["nano"]
     other = graph_of(Node("z", "Relu", ("x",), ("y",)))
     with pytest.raises(ProfileError, match="no time for 1 of 1 nodes, first 'z'"):
-        profile_of_trace(other, tmp_path / "t.json", "nano")
+        profile_of_trace(other, tmp_path / "t.json", Device("nano"))
 
 
 def test_optimised_nodes_are_matched_by_name_where_the_order_differs(tmp_path: Path) -> None:

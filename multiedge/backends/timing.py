@@ -1,4 +1,4 @@
-"""Timing things in turn until the figures are good enough: wall and CPU time, warm-up left out."""
+"""Timing actions in turn until the medians are known well enough: wall and CPU time, warm-up left out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from multiedge.profile import Floats
-from profilers.engine.contract import Progress, silent
+
+Progress = Callable[[str, float], None]
+"""Called now and then with the present step and the share of the work that is done, 0 to 1."""
+
+
+def silent(step: str, share: float) -> None:
+    """A Progress that shows nothing."""
+
 
 Z_95 = 1.96
 BLOCK_S = 0.03
@@ -65,10 +72,10 @@ def median_error(samples: Sequence[float] | Floats) -> float:
 
 
 def time_in_turn(actions: Sequence[Callable[[], object]], accuracy: Accuracy, progress: Progress = silent) -> list[Timing]:
-    """Times the actions one after the other, round after round, so that a slow spell of the machine meets all of them.
+    """Times the actions one after the other, round after round, so that a slow phase of the machine affects all of them.
 
-    A stage finds its weights in the processor's caches, since it runs again and again; so short actions are run
-    several times in a row, and the first of these, which comes after another action, is not counted.
+    A stage finds its weights in the processor's caches, since it runs again and again. So short actions run several
+    times in a row, and the first of these, which follows another action, is not counted.
     """
     blocks = [_Block(action, accuracy.warmup) for action in actions]
     began = time.monotonic()

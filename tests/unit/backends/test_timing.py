@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from profilers.engine.host import without_probe
-from profilers.engine.stopwatch import BLOCK_S, MOST_IN_A_ROW, Accuracy, median_error, time_in_turn
+from multiedge.backends.onnxruntime.node_times import without_probe
+from multiedge.backends.timing import BLOCK_S, MOST_IN_A_ROW, Accuracy, median_error, time_in_turn
 
 
 def test_the_interval_covers_the_median_as_often_as_it_says() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from multiedge.backends.onnxruntime.fusion import NO_OWNER, OptimisedNode, depends_on_inputs, fused_tensors, owners, spread
 from multiedge.graph import Node
-from profilers.engine.fusion import NO_OWNER, OptimisedNode, depends_on_inputs, fused_tensors, owners, spread
 from tests.builders.graphs import graph_of
 
 CHAIN = graph_of(

@@ -1,0 +1,76 @@
+"""onnxruntime: the reference runtime, and the default one of a device.
+
+Three settings differ from its defaults, each for a measured reason: threads are explicit (onnxruntime sizes its pool
+by the machine's cores and so escapes an emulated device), threads do not spin while idle (two stages that share a
+core burn a third more CPU with spinning), and one session serves one stage.
+
+Nothing of the runtime is imported before it is used, so that options and declarations can be read without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from multiedge.backends.contract import Backend, NodeTimer, Provider
+from multiedge.errors import ConfigError, did_you_mean
+from multiedge.fleet import Device
+
+if TYPE_CHECKING:
+    from multiedge.backends.onnxruntime.session import OnnxRuntimeSession
+
+Optimisation = Literal["disabled", "basic", "extended", "all"]
+
+
+@dataclass(frozen=True)
+class OnnxRuntimeBackend(Backend):
+    """Opens `.onnx` and `.ort` files on a device's threads, and on its GPU where onnxruntime has CUDA.
+
+    `optimisation` is the level of graph optimisation. `memory_pattern` and `arena` are onnxruntime's allocator settings;
+    without `prepack`, weights stay in the file's layout (less memory, slower). `prepacked` is a folder that keeps packed
+    weights from one session to the next (`multiedge.backends.onnxruntime.prepacked`); on a GPU it does nothing. `config`
+    holds raw session config entries.
+    """
+
+    formats = (".onnx", ".ort")
+    processors = ("cpu", "gpu")
+    precisions = ("float32", "float16", "int8")
+
+    optimisation: Optimisation = "all"
+    memory_pattern: bool = True
+    arena: bool = True
+    prepack: bool = True
+    prepacked: str | None = None
+    config: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        levels = get_args(Optimisation)
+        if self.optimisation not in levels:
+            raise ConfigError(f"optimisation: unknown level '{self.optimisation}'{did_you_mean(self.optimisation, levels)}")
+
+    @property
+    def version(self) -> str:
+        from onnxruntime import __version__
+
+        return str(__version__)
+
+    def open(self, path: Path, device: Device | None = None) -> OnnxRuntimeSession:
+        from multiedge.backends.onnxruntime.session import open_session
+
+        return open_session(self, path, device)
+
+    def exact(self) -> OnnxRuntimeBackend:
+        """With optimisation disabled: some optimisations cross a cut."""
+        return replace(self, optimisation="disabled")
+
+    def provider(self, device: Device) -> Provider:
+        from multiedge.backends.onnxruntime.session import provider_of, providers_for
+
+        return provider_of(providers_for(device)[0][0])
+
+    def node_timer(self) -> NodeTimer:
+        from multiedge.backends.onnxruntime.node_times import OnnxRuntimeNodeTimer
+
+        return OnnxRuntimeNodeTimer(self)

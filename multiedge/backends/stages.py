@@ -1,0 +1,87 @@
+"""From a backend's name and the file of a part to an open session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multiedge.backends import BACKENDS
+from multiedge.backends.contract import Array, Backend, Session, Tensors
+from multiedge.backends.kept import key_of, made_once
+from multiedge.errors import ConfigError, MultiedgeError, ProfileError
+from multiedge.fleet import Device, Fleet
+from multiedge.options import build
+
+CONVERTED = ".converted"
+"""The folder beside a part that keeps what backends convert it into."""
+SESSION_MEMBERS = ("inputs", "outputs", "batch_is_free", "provider", "run", "close")
+
+
+def load_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
+    """The backend registered under `name`, with these options; ConfigError for an option that it does not have."""
+    backend = build(BACKENDS, name, options or {})
+    if not isinstance(backend, Backend):
+        raise ConfigError(f"backend '{name}': expected a subclass of {Backend.__module__}.Backend, got {backend!r}")
+    return backend
+
+
+def require_backends(fleet: Fleet) -> None:
+    """ConfigError that names the first device whose backend is not registered. No runtime is imported."""
+    for device in fleet.devices:
+        BACKENDS.find(device.backend, f"{fleet.name}: device '{device.name}': ")
+
+
+def open_part(backend: Backend, part: Path, device: Device | None = None, keep: Path | None = None) -> Session:
+    """A session on a part, which is converted first if the backend does not open such files; see `openable`.
+
+    ConfigError if the backend does not compute on the device's processor, ModelError if it cannot open or convert the part.
+    """
+    if device is not None and device.gpu is not None and "gpu" not in backend.processors:
+        raise ConfigError(
+            f"device '{device.name}': expected a type that backend '{device.backend}' computes on,"
+            f" {' or '.join(backend.processors)}, got '{device.type}'; change its type or its backend"
+        )
+    session = backend.open(openable(backend, part, keep), device)
+    absent = [name for name in SESSION_MEMBERS if not hasattr(session, name)]
+    if absent:
+        raise ConfigError(
+            f"{type(backend).__name__}.open: expected a session, got an object of {type(session).__name__} without"
+            f" {', '.join(absent)}"
+        )
+    return session
+
+
+def openable(backend: Backend, part: Path, keep: Path | None = None) -> Path:
+    """The part itself, or what the backend converted it into.
+
+    That is kept in the folder `keep`, by default one beside the part, until the part, the backend or its options change.
+    """
+    if part.suffix in backend.formats or not part.is_file():
+        return part
+    name = f"{part.stem}{backend.formats[0]}"
+    folder = (keep or part.parent / CONVERTED) / key_of(part, backend, backend.version)
+    return made_once(folder, lambda draft: backend.convert(part, draft / name), "converted parts") / name
+
+
+@dataclass(frozen=True)
+class Call:
+    """A session and what it is fed; calling it runs the session once. `path` is the file that errors name."""
+
+    session: Session
+    feed: Tensors
+    path: Path
+
+    def __call__(self) -> dict[str, Array]:
+        """The outputs. What the runtime raises becomes a ProfileError that names the file and the shapes."""
+        try:
+            return self.session.run(self.feed)
+        except MultiedgeError:
+            raise
+        except Exception as error:  # each runtime has its own classes of errors
+            text = " ".join(str(error).split())
+            shapes = ", ".join(f"{name} {list(np.shape(value))}" for name, value in self.feed.items())
+            raise ProfileError(f"{self.path}: cannot be run with {shapes}: {text}") from error
