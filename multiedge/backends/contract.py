@@ -130,6 +130,7 @@ class NodeTimer(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class Backend(ABC):
     """A runtime and its options. A subclass is a frozen dataclass; its fields, all with defaults, are the options."""
 

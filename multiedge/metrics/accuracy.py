@@ -1,4 +1,4 @@
-"""How right the answers are: against labels, and against the model before it was cut."""
+"""How correct the answers are: against labels, and against the model before it was cut."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiedge.errors import ConfigError
+from multiedge.metrics.difference import Array, largest_difference
 
 
 def top_k_accuracy(labels: npt.ArrayLike, scores: npt.ArrayLike, k: int = 1) -> float | None:
@@ -37,7 +38,7 @@ class Fidelity:
     max_relative_error: float
 
 
-def fidelity(reference: Sequence[Mapping[str, npt.NDArray]], outputs: Sequence[Mapping[str, npt.NDArray]]) -> Fidelity:  # type: ignore[type-arg]
+def fidelity(reference: Sequence[Mapping[str, Array]], outputs: Sequence[Mapping[str, Array]]) -> Fidelity:
     """Compares outputs item by item, tensors by name. Raises ConfigError if items, names or shapes differ.
 
     A NaN where the reference has none counts as an infinite error.
@@ -51,24 +52,12 @@ def fidelity(reference: Sequence[Mapping[str, npt.NDArray]], outputs: Sequence[M
             raise ConfigError(f"fidelity: item {number} has outputs {sorted(parts)}, expected {sorted(whole)}")
         for position, name in enumerate(whole):
             wanted, got = np.asarray(whole[name]), np.asarray(parts[name])
-            error, scale = _largest_error(wanted, got, f"item {number}, output '{name}'")
+            if wanted.shape != got.shape:
+                place = f"item {number}, output '{name}'"
+                raise ConfigError(f"fidelity: {place} has shape {got.shape}, expected {wanted.shape}")
+            error, scale = largest_difference(wanted, got)
             absolute, relative = max(absolute, error), max(relative, error / scale if scale else error)
             if position == 0 and wanted.size and wanted.size == wanted.shape[-1]:
                 same.append(bool(wanted.argmax() == got.argmax()))
     agreement = sum(same) / len(same) if same and len(same) == len(reference) else None
     return Fidelity(len(reference), agreement, absolute, relative)
-
-
-def _largest_error(wanted: npt.NDArray, got: npt.NDArray, place: str) -> tuple[float, float]:  # type: ignore[type-arg]
-    """The largest absolute difference, and the largest magnitude of what was wanted."""
-    if wanted.shape != got.shape:
-        raise ConfigError(f"fidelity: {place} has shape {got.shape}, expected {wanted.shape}")
-    if not wanted.size:
-        return 0.0, 0.0
-    if wanted.dtype.kind not in "fiub":
-        return (0.0 if np.array_equal(wanted, got) else float("inf")), 1.0
-    a, b = wanted.astype(np.float64), got.astype(np.float64)
-    same = (np.isnan(a) & np.isnan(b)) | (a == b)  # equal infinities differ by nothing
-    error = np.abs(np.subtract(a, b, out=np.zeros_like(a), where=~same))
-    finite = np.abs(a[np.isfinite(a)])
-    return float(np.where(np.isnan(error), np.inf, error).max()), float(finite.max()) if finite.size else 0.0

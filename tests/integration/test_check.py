@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import pytest
 
-from multiedge.check import check, compare, violations, whole_graph
+from multiedge.check import check, compare
 from multiedge.cli import main
 from multiedge.errors import PlanError
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
 from multiedge.onnx_io.manifest import digest_of, write_manifest
+from multiedge.onnx_io.verify import part_violations, whole_graph
 from multiedge.plan import CALLER, Manifest
 from tests.builders.onnx_models import LIGHT
 from tests.builders.onnx_traps import TRAPS
@@ -28,7 +29,7 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 def found(manifest: Manifest) -> list[str]:
-    return violations(manifest, whole_graph(manifest))
+    return part_violations(manifest, whole_graph(manifest))
 
 
 def test_sound_parts_have_no_violation(manifest: Manifest) -> None:
@@ -47,7 +48,7 @@ def test_everything_wrong_is_listed_at_once(manifest: Manifest) -> None:
     assert "node 'Add_2' is in no part" in said
     assert "node 'Relu_0' is in 2 parts" in said
     assert "sub_model_3.onnx needs 'd', which no transfer brings" in said
-    assert "output 'y' reaches nobody" in said
+    assert "output 'y' does not reach the caller" in said
 
 
 def test_an_order_that_is_broken_and_a_tensor_that_is_not_there(manifest: Manifest) -> None:
@@ -59,7 +60,7 @@ def test_an_order_that_is_broken_and_a_tensor_that_is_not_there(manifest: Manife
 
 def test_check_raises_what_is_wrong_instead_of_running(manifest: Manifest) -> None:
     write_manifest(replace(manifest, transfers=manifest.transfers[:-1]))
-    with pytest.raises(PlanError, match="output 'y' reaches nobody") as caught:
+    with pytest.raises(PlanError, match="output 'y' does not reach the caller") as caught:
         check(manifest.directory)
     assert len(caught.value.violations) == 1
 

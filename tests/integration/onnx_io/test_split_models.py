@@ -34,7 +34,7 @@ def test_real_models(export: Callable[[], Path], tmp_path: Path) -> None:
     even = plan_of(graph, spans(count, boundaries_for(graph, 3)), relay=True)
     write_parts(graph, even, tmp_path / "parts")
     assert check(tmp_path / "parts").bitwise
-    assert check(tmp_path / "parts", optimisation="all").passes()
+    assert check(tmp_path / "parts", options={}).passes()
     random = plan_of(graph, spans(count, random_boundaries(count, 5, np.random.default_rng(0))))
     write_parts(graph, random, tmp_path / "parts", copy_weights=True)
     assert check(tmp_path / "parts", seed=1).bitwise
@@ -88,7 +88,7 @@ def test_quantised_model(tmp_path: Path) -> None:
         write_parts(graph, plan_of(graph, spans(len(graph.nodes), [place])), tmp_path / "parts")
         assert check(tmp_path / "parts").bitwise
     # With optimisations on, integer kernels replace groups that a cut can part: some values are one step off.
-    assert check(tmp_path / "parts", optimisation="all").passes(0.05)
+    assert check(tmp_path / "parts", options={}).passes(0.05)
 
 
 def _small_network() -> onnx.ModelProto:

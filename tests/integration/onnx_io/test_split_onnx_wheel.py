@@ -72,8 +72,8 @@ def try_model(path: Path, seed: int, folder: Path) -> Counter[str]:
 def split_once(path: Path, boundaries: list[int], inputs: dict[str, Any], folder: Path) -> str:
     try:
         split_at(path, boundaries, folder / "parts")
-        exact = check(folder / "parts", inputs=inputs, optimisation="disabled")
-        used = check(folder / "parts", inputs=inputs, optimisation="all")
+        exact = check(folder / "parts", inputs=inputs)
+        used = check(folder / "parts", inputs=inputs, options={})
     except MultiedgeError as error:
         return f"refused: {error}"
     if path.parent.name == "light" and any(output.says_little for output in exact.outputs):

@@ -40,9 +40,9 @@ def test_parts_equal_the_whole_wherever_the_cut(
     levels, tolerance = LOOSER.get(name, ("", CLOSE))
     for boundaries in [*([place] for place in range(1, count)), list(range(1, count))]:
         split_at(path, boundaries, tmp_path / "parts", copy_weights=copy_weights, relay=relay)
-        exact = check(tmp_path / "parts", optimisation="disabled")
+        exact = check(tmp_path / "parts")
         assert exact.bitwise or ("disabled" in levels and exact.passes(tolerance)), (boundaries, exact.outputs)
-        used = check(tmp_path / "parts", optimisation="all")
+        used = check(tmp_path / "parts", options={})
         assert used.passes(tolerance if "all" in levels else CLOSE), (boundaries, used.outputs)
 
 
