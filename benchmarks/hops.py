@@ -64,7 +64,7 @@ def _serve(path: str, model: str, address: Any) -> None:
     from multiedge.backends.synthetic import SyntheticBackend
     from multiedge.serving.server import StageServer
 
-    with StageServer({model: SyntheticBackend.open(path)}) as server:
+    with StageServer({model: SyntheticBackend().open(Path(path))}) as server:
         address.send(server.address)
         server.wait()
 

@@ -23,7 +23,8 @@ from benchmarks.models import path_of
 from benchmarks.page import Benchmark
 from benchmarks.record import Figure, Measure, Record, Row, add_option
 from benchmarks.tables import between, case, medians, spread, table
-from multiedge.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+from multiedge.backends.contract import Session
+from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.executors import Pipeline, open_pipeline
 from multiedge.executors.flow.contract import Tensors
 from multiedge.executors.workers.options import Emulation
@@ -61,7 +62,7 @@ def _pipeline_fps(pipeline: Pipeline, inputs: Sequence[Tensors]) -> float:
     return len(results) / seconds
 
 
-def _in_turn_fps(sessions: Sequence[OnnxRuntimeSession], inputs: Sequence[Tensors]) -> tuple[float, float]:
+def _in_turn_fps(sessions: Sequence[Session], inputs: Sequence[Tensors]) -> tuple[float, float]:
     """The rate that was reached, and items over the busy time of the slowest part."""
     busy_s = [0.0] * len(sessions)
     begin = time.monotonic()
