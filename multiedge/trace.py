@@ -66,16 +66,16 @@ class FleetState:
         return replace(self, absent=self.absent | changed if event.event == "leave" else self.absent - changed)
 
     def _changed_links(self, event: LinkEvent, fleet: Fleet) -> dict[tuple[str, str], Link]:
-        found = {}
+        changed = {}
         for pair in (event.link, event.link[::-1]):
             old = self.links.get(pair, fleet.link(*pair))
             bandwidth, latency = event.bandwidth_bytes_per_s, event.latency_s
-            found[pair] = replace(
+            changed[pair] = replace(
                 old,
                 bandwidth_bytes_per_s=old.bandwidth_bytes_per_s if bandwidth is None else max(bandwidth, DOWN_BYTES_PER_S),
                 latency_s=old.latency_s if latency is None else latency,
             )
-        return found
+        return changed
 
     def is_down(self, source: str, target: str) -> bool:
         """Whether the trace has taken this link down."""
@@ -149,7 +149,7 @@ class Trace:
         return [
             f"{self.name}: events[{number}]: {wrong}"
             for number, event in enumerate(self.events)
-            for wrong in (*_wrong_names(event, fleet), *_wrong_values(event))
+            for wrong in event_violations(event, fleet)
         ]
 
 
@@ -159,12 +159,17 @@ def _names(event: TraceEvent) -> tuple[str, ...]:
 
 def _in_words(event: TraceEvent) -> str:
     if isinstance(event, LinkEvent):
-        found = f"link {event.link[0]} - {event.link[1]}"
+        words = f"link {event.link[0]} - {event.link[1]}"
         if event.bandwidth_bytes_per_s is not None:
-            found += f", {human_bytes(event.bandwidth_bytes_per_s)}/s" if event.bandwidth_bytes_per_s > 0 else ", down"
-        return found + (f", latency {event.latency_s * 1e3:g} ms" if event.latency_s is not None else "")
+            words += f", {human_bytes(event.bandwidth_bytes_per_s)}/s" if event.bandwidth_bytes_per_s > 0 else ", down"
+        return words + (f", latency {event.latency_s * 1e3:g} ms" if event.latency_s is not None else "")
     value = "" if event.value is None else f" {event.value:g}"
     return f"{event.device}: {event.event}{value}"
+
+
+def event_violations(event: TraceEvent, fleet: Fleet) -> list[str]:
+    """Everything that keeps one event from happening to `fleet`, in words."""
+    return [*_wrong_names(event, fleet), *_wrong_values(event)]
 
 
 def _wrong_names(event: TraceEvent, fleet: Fleet) -> list[str]:

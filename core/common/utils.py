@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from multiedge.errors import ConfigError
-from multiedge.formats.devices import read_yaml
+from multiedge.formats.documents import read_yaml
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
@@ -28,7 +28,7 @@ def yaml2dict(url: str) -> Any:
     """What a yaml file holds, by the safe loader; ConfigError if it is none."""
     if get_file_format(url) not in ("yaml", "yml"):
         raise ConfigError(f"{url}: expected a file that ends in .yaml or .yml")
-    return read_yaml(url)
+    return read_yaml(url).value
 
 
 def load_module(url: str) -> None:

@@ -1,22 +1,22 @@
 """devices.yaml: read once, checked whole, turned into a Fleet.
 
-Ianvs's field names and spellings hold (`bandwith`, numbers in quotes, name and type swapped); every other unknown key
-is an error. docs/devices-yaml.md describes each field.
+Ianvs's field names and spellings are accepted (`bandwith`, numbers in quotes, name and type exchanged); every other
+unknown key is an error. docs/devices-yaml.md describes each field.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import yaml
-
 from multiedge import quantity
-from multiedge.errors import ConfigError, did_you_mean, no_such
+from multiedge.errors import did_you_mean
 from multiedge.fleet import Device, Fleet, Link, PartitionPoint, Power
+from multiedge.formats.documents import read_yaml
+from multiedge.formats.fields import Field
 from multiedge.quantity import Quantity
 
 LOGGER = logging.getLogger("multiedge")
@@ -27,51 +27,43 @@ _POWER_KEYS = ("idle", "busy", "source")
 _LINK_ENDS = ("between", "from", "to")
 _POINT_KEYS = ("input_names", "output_names", "device_name")
 
-_Parser = Callable[[object], Any]
+_Read = Callable[[Field], Any]
 
 
-def _quantity(kind: Quantity) -> _Parser:
-    return lambda value: quantity.parse(value, kind)
+def _quantity(kind: Quantity) -> Callable[[Field], float]:
+    return lambda field: field.quantity(kind)
 
 
-def _positive(kind: Quantity) -> _Parser:
-    def parse(value: object) -> float:
-        number = quantity.parse(value, kind)
-        if number <= 0:
-            raise ValueError(f"expected {kind.example}, more than zero, got {value!r}")
-        return number
-
-    return parse
+def _positive(kind: Quantity) -> Callable[[Field], float]:
+    return lambda field: field.quantity(kind, positive=True)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str | int) or isinstance(value, bool) or str(value).strip() == "":
-        raise ValueError(f"expected a word, got {value!r}")
-    return str(value)
-
-
-def _count(value: object) -> int:
-    number = quantity.parse(value, quantity.FACTOR)
+def _count(field: Field) -> int:
+    number = field.quantity(quantity.FACTOR)
     if number < 1 or number != int(number):
-        raise ValueError(f"expected a whole number from 1, got {value!r}")
+        raise field.expected("a whole number from 1")
     return int(number)
 
 
-def _bytes(value: object) -> int:
-    return int(_positive(quantity.BYTES)(value))
+def _memory(field: Field) -> int:
+    return int(field.quantity(quantity.BYTES, positive=True))
 
 
-def _share(value: object) -> float:
-    number = quantity.parse(value, quantity.FACTOR)
+def _bytes(field: Field) -> int:
+    return int(field.quantity(quantity.BYTES))
+
+
+def _loss(field: Field) -> float:
+    number = field.quantity(quantity.FACTOR)
     if number >= 1:
-        raise ValueError(f"expected a share from 0 to below 1, got {value!r}")
+        raise field.expected("a share from 0 to below 1")
     return number
 
 
-_DEVICE_FIELDS: dict[str, tuple[str, _Parser]] = {
-    "name": ("name", _text),
-    "type": ("type", _text),
-    "memory": ("memory_bytes", _bytes),
+_DEVICE_FIELDS: dict[str, tuple[str, _Read]] = {
+    "name": ("name", Field.name),
+    "type": ("type", Field.name),
+    "memory": ("memory_bytes", _memory),
     "speed": ("speed", _positive(quantity.FACTOR)),
     "flops": ("flops_per_s", _positive(quantity.FLOPS)),
     "memory_bandwidth": ("memory_bytes_per_s", _positive(quantity.MEMORY_BANDWIDTH)),
@@ -79,16 +71,17 @@ _DEVICE_FIELDS: dict[str, tuple[str, _Parser]] = {
     "threads": ("threads", _count),
     "bandwidth": ("bandwidth_bytes_per_s", _positive(quantity.BANDWIDTH)),
     "latency": ("latency_s", _quantity(quantity.SECONDS)),
+    "power": ("power", lambda field: _power(field)),
     "energy_per_byte": ("joules_per_byte", _quantity(quantity.JOULES_PER_BYTE)),
-    "backend": ("backend", _text),
-    "runtime_memory": ("runtime_bytes", lambda value: int(quantity.parse(value, quantity.BYTES))),
+    "backend": ("backend", Field.name),
+    "runtime_memory": ("runtime_bytes", _bytes),
     "battery": ("battery_j", _positive(quantity.JOULES)),
 }
-_LINK_FIELDS: dict[str, tuple[str, _Parser]] = {
+_LINK_FIELDS: dict[str, tuple[str, _Read]] = {
     "bandwidth": ("bandwidth_bytes_per_s", _positive(quantity.BANDWIDTH)),
     "latency": ("latency_s", _quantity(quantity.SECONDS)),
     "jitter": ("jitter_s", _quantity(quantity.SECONDS)),
-    "loss": ("loss", _share),
+    "loss": ("loss", _loss),
 }
 
 
@@ -97,154 +90,101 @@ def read_fleet(path: str | os.PathLike[str]) -> Fleet:
 
     Raises ConfigError, one line with file, place, expectation and finding, for anything that cannot be used.
     """
-    return parse_fleet(read_yaml(path), str(path))
-
-
-def read_yaml(path: str | os.PathLike[str]) -> object:
-    """The content of a yaml file, by the safe loader; ConfigError if it cannot be read."""
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(no_such(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{path}{where}: not valid yaml: {problem}") from error
+    return _fleet(read_yaml(path))
 
 
 def parse_fleet(data: object, place: str = "devices.yaml") -> Fleet:
-    """The fleet in `data`, as a yaml or JSON parser left it; `place` begins every error."""
-    content = _mapping(data, place, _FLEET_KEYS)
-    devices = [
-        _device(item, f"{place}: devices[{i}]") for i, item in enumerate(_list(content.get("devices"), f"{place}: devices"))
-    ]
-    if not devices:
-        raise ConfigError(f"{place}: devices: expected a list of at least one device, got none")
-    points = [
-        _point(item, f"{place}: partition_points[{i}]")
-        for i, item in enumerate(_list(content.get("partition_points"), f"{place}: partition_points"))
-    ]
-    devices = _unswapped(devices, [point.device_name for point in points], place)
+    """The fleet in `data`, as a YAML or JSON parser left it; `place` begins every error."""
+    return _fleet(Field(data, place))
+
+
+def _fleet(document: Field) -> Fleet:
+    content = document.record(_FLEET_KEYS, _SYNONYMS)
+    points = tuple(_point(field) for field in _entries(content["partition_points"]))
+    devices = _with_names_and_types_exchanged(
+        content["devices"].list_of(_device, least=1), [point.device_name for point in points], document.place
+    )
     names = [device.name for device in devices]
     links: dict[tuple[str, str], Link] = {}
-    for index, item in enumerate(_list(content.get("links"), f"{place}: links")):
-        links.update(_links(item, f"{place}: links[{index}]", names))
-    for index, point in enumerate(points):
-        _known(point.device_name, names, f"{place}: partition_points[{index}].device_name")
-    source = content.get("source")
-    if source is not None:
-        source = _known(source, names, f"{place}: source")
-    name = str(content.get("name", place))
-    return Fleet(tuple(devices), links, tuple(points), name=name, source=source)
-
-
-def _device(data: object, place: str) -> Device:
-    content = _mapping(data, place, (*_DEVICE_FIELDS, "power"))
-    if "name" not in content:
-        raise ConfigError(f"{place}: expected a 'name', got only {', '.join(content) or 'nothing'}")
-    power = _power(content.pop("power"), f"{place}.power") if content.get("power") is not None else None
-    return Device(**_fields(content, _DEVICE_FIELDS, place), power=power)
-
-
-def _power(data: object, place: str) -> Power:
-    content = _mapping(data, place, _POWER_KEYS)
-    missing = [key for key in ("idle", "busy") if content.get(key) is None]
-    if missing:
-        raise ConfigError(f"{place}: expected 'idle' and 'busy' watts, {' and '.join(missing)} missing")
-    watts = {key: _parsed(_quantity(quantity.WATTS), content[key], f"{place}.{key}") for key in ("idle", "busy")}
-    if watts["busy"] < watts["idle"]:
-        raise ConfigError(f"{place}: expected busy watts not below idle watts, got {watts['busy']} and {watts['idle']}")
-    return Power(watts["idle"], watts["busy"], str(content.get("source", "declared")))
-
-
-def _links(data: object, place: str, names: list[str]) -> dict[tuple[str, str], Link]:
-    content = _mapping(data, place, (*_LINK_ENDS, *_LINK_FIELDS))
-    both_ways = "between" in content
-    ends = content.pop("between", None) if both_ways else [content.pop("from", None), content.pop("to", None)]
-    if not isinstance(ends, list) or len(ends) != 2 or None in ends or set(_LINK_ENDS) & set(content):
-        raise ConfigError(f"{place}: expected 'between: [device, device]' or 'from' and 'to', got {data!r}")
-    a, b = (_known(end, names, place) for end in ends)
-    if a == b:
-        raise ConfigError(f"{place}: expected two different devices, got '{a}' twice")
-    link = Link(**_fields(content, _LINK_FIELDS, place))
-    return {(a, b): link, (b, a): link} if both_ways else {(a, b): link}
-
-
-def _point(data: object, place: str) -> PartitionPoint:
-    content = _mapping(data, place, _POINT_KEYS)
-    missing = [key for key in _POINT_KEYS if key not in content]
-    if missing:
-        raise ConfigError(f"{place}: expected {', '.join(_POINT_KEYS)}; {', '.join(missing)} missing")
-    names = {key: _names(content[key], f"{place}.{key}") for key in ("input_names", "output_names")}
-    return PartitionPoint(
-        names["input_names"], names["output_names"], _parsed(_text, content["device_name"], f"{place}.device_name")
+    for link in _entries(content["links"]):
+        links.update(_links(link, names))
+    for field in _entries(content["partition_points"]):
+        _device_name(field["device_name"], names)
+    return Fleet(
+        devices,
+        links,
+        points,
+        name=content["name"].optional(Field.name, document.place),
+        source=content["source"].optional(lambda field: _device_name(field, names)),
     )
 
 
-def _names(value: object, place: str) -> tuple[str, ...]:
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
-        raise ConfigError(f"{place}: expected a list of tensor names, got {value!r}")
-    return tuple(str(name) for name in names)
+def _entries(field: Field) -> list[Field]:
+    return field.items() if field.given else []
 
 
-def _unswapped(devices: list[Device], wanted: Iterable[str], place: str) -> list[Device]:
-    """Devices with name and type exchanged where a partition point calls a device by its type, as in a file of Ianvs's."""
-    names = {device.name for device in devices}
-    swapped = set(wanted) - names
-    found = []
-    for device in devices:
-        if device.type in swapped and device.name not in wanted:
-            LOGGER.warning("%s: device '%s' of type '%s': name and type read as swapped", place, device.name, device.type)
-            device = Device(**{**vars(device), "name": device.type, "type": device.name})
-        found.append(device)
-    return found
+def _device(field: Field) -> Device:
+    content = field.record(_DEVICE_FIELDS, _SYNONYMS)
+    content["name"].name()
+    return Device(**_values(content, _DEVICE_FIELDS))
 
 
-def _mapping(data: object, place: str, known: Iterable[str]) -> dict[str, Any]:
-    """`data` as a mapping with Ianvs's spellings put right; ConfigError if it is none or has unknown keys."""
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{place}: expected a mapping of {', '.join(known)}, got {_kind(data)}")
-    content: dict[str, Any] = {}
-    for key, value in data.items():
-        name = _SYNONYMS.get(str(key), str(key))
-        if name not in known:
-            raise ConfigError(f"{place}: unknown key '{key}'{did_you_mean(str(key), known)}")
-        if name in content:
-            raise ConfigError(f"{place}: '{name}' is given twice, once as '{key}'; keep one")
-        content[name] = value
-    return content
+def _power(field: Field) -> Power:
+    content = field.record(_POWER_KEYS)
+    idle_w, busy_w = content["idle"].quantity(quantity.WATTS), content["busy"].quantity(quantity.WATTS)
+    if busy_w < idle_w:
+        raise field.error(f"expected busy watts not below idle watts, got {busy_w} and {idle_w}")
+    return Power(idle_w, busy_w, content["source"].optional(Field.text, "declared"))
 
 
-def _list(data: object, place: str) -> list[Any]:
-    if data is None:
-        return []
-    if not isinstance(data, list):
-        raise ConfigError(f"{place}: expected a list, got {_kind(data)}")
-    return data
+def _links(field: Field, names: Sequence[str]) -> dict[tuple[str, str], Link]:
+    """The link by (from, to): both ways if it is declared 'between' two devices."""
+    content = field.record((*_LINK_ENDS, *_LINK_FIELDS), _SYNONYMS)
+    keys = [key for key in _LINK_ENDS if key in content]
+    if keys not in (["between"], ["from", "to"]):
+        raise field.error(f"expected 'between: [device, device]' or 'from' and 'to', got {' and '.join(keys) or 'neither'}")
+    if keys == ["between"]:
+        a, b = content["between"].pair_of(lambda end: _device_name(end, names))
+    else:
+        a, b = (_device_name(content[key], names) for key in keys)
+    if a == b:
+        raise field.error(f"expected two different devices, got '{a}' twice")
+    link = Link(**_values(content, _LINK_FIELDS))
+    return {(a, b): link, (b, a): link} if keys == ["between"] else {(a, b): link}
 
 
-def _fields(content: Mapping[str, object], table: Mapping[str, tuple[str, _Parser]], place: str) -> dict[str, Any]:
-    return {
-        table[key][0]: _parsed(table[key][1], value, f"{place}.{key}") for key, value in content.items() if value is not None
-    }
+def _point(field: Field) -> PartitionPoint:
+    content = field.record(_POINT_KEYS, _SYNONYMS)
+    return PartitionPoint(
+        _tensor_names(content["input_names"]), _tensor_names(content["output_names"]), content["device_name"].name()
+    )
 
 
-def _parsed(parser: _Parser, value: object, place: str) -> Any:
-    try:
-        return parser(value)
-    except ValueError as error:
-        raise ConfigError(f"{place}: {error}") from None
+def _tensor_names(field: Field) -> tuple[str, ...]:
+    """A list of names; Ianvs's files also write a single name without the list."""
+    return (field.name(),) if isinstance(field.value, str) else field.list_of(Field.name, least=1)
 
 
-def _known(value: object, names: list[str], place: str) -> str:
-    if str(value) not in names:
-        raise ConfigError(f"{place}: device '{value}' is not among the devices{did_you_mean(str(value), names)}")
-    return str(value)
+def _with_names_and_types_exchanged(devices: Sequence[Device], wanted: Collection[str], place: str) -> tuple[Device, ...]:
+    """Devices with name and type exchanged where a partition point refers to a device by its type, as Ianvs's files do."""
+    types = set(wanted) - {device.name for device in devices}
+
+    def corrected(device: Device) -> Device:
+        if device.type not in types or device.name in wanted:
+            return device
+        LOGGER.warning("%s: device '%s' of type '%s': name and type read as exchanged", place, device.name, device.type)
+        return replace(device, name=device.type, type=device.name)
+
+    return tuple(corrected(device) for device in devices)
 
 
-def _kind(data: object) -> str:
-    return "nothing" if data is None else f"{type(data).__name__} {str(data)[:40]!r}"
+def _values(content: Field, table: Mapping[str, tuple[str, _Read]]) -> dict[str, Any]:
+    """The values that are given, by the name of their attribute."""
+    return {attribute: read(content[key]) for key, (attribute, read) in table.items() if content[key].given}
+
+
+def _device_name(field: Field, names: Sequence[str]) -> str:
+    name = field.name()
+    if name not in names:
+        raise field.error(f"device '{name}' is not among the devices{did_you_mean(name, names)}")
+    return name

@@ -128,7 +128,7 @@ def _read_text(path: PathLike, kind: Kind, most_bytes: int) -> str:
             raise _error(kind, str(path), f"expected at most {human_bytes(most_bytes)}, got {human_bytes(status.st_size)}")
         return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise kind.error(no_such(path, kind.name)) from None
+        raise kind.error(no_such(path, kind.name) + (f"; {kind.source}" if kind.source else "")) from None
     except OSError as error:
         raise kind.error(f"{path}: cannot be read: {lower_first(error.strerror or 'unknown reason')}") from None
     except UnicodeDecodeError as error:

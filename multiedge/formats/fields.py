@@ -22,6 +22,7 @@ from multiedge.errors import ConfigError, MultiedgeError, describe, did_you_mean
 from multiedge.quantity import Quantity
 
 T = TypeVar("T")
+Default = TypeVar("Default")
 Choice = TypeVar("Choice", bound=Enum)
 
 MAX_INTEGER = 2**63 - 1
@@ -34,6 +35,10 @@ _NEAR_MISS = 0.8
 """How similar (difflib's ratio) an unknown key of a mapping of free keys is to a known one to be taken for a misspelling."""
 
 
+_MAPPINGS = (dict, Mapping)
+"""`dict` first: the check of an abstract class takes several times as long."""
+
+
 class _Missing:
     """The value of a key that is not there, in contrast to null."""
 
@@ -43,11 +48,13 @@ _MISSING = _Missing()
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file or message: what to call it, the class of its errors, and what to do about a damaged one."""
+    """A kind of file or message: what to call it, the class of its errors, and what to do about a damaged one (`remedy`)
+    or a missing one (`source`)."""
 
     name: str = "file"
     error: type[MultiedgeError] = ConfigError
     remedy: str = ""
+    source: str = ""
 
 
 ANY_FILE = Kind()
@@ -70,12 +77,12 @@ class Field:
 
     def __getitem__(self, key: str) -> Field:
         """The field under `key` of a mapping, given or not."""
-        if not isinstance(self.value, Mapping):
+        if not isinstance(self.value, _MAPPINGS):
             raise self.expected(f"a mapping with '{key}'")
         return Field(self.value.get(key, _MISSING), key, self.kind, self)
 
     def __contains__(self, key: str) -> bool:
-        return isinstance(self.value, Mapping) and key in self.value
+        return isinstance(self.value, _MAPPINGS) and key in self.value
 
     @property
     def given(self) -> bool:
@@ -88,10 +95,11 @@ class Field:
         if self._parent is None:
             return str(self._key)
         above = self._parent.place
+        is_first = self._parent._parent is None
         if isinstance(self._key, int):
-            return f"{above}[{self._key}]"
+            return f"{above}: [{self._key}]" if is_first else f"{above}[{self._key}]"
         key = self._key if self._key.isprintable() and len(self._key) <= 60 else describe(self._key)
-        return f"{above}: {key}" if self._parent._parent is None else f"{above}.{key}"
+        return f"{above}: {key}" if is_first else f"{above}.{key}"
 
     def error(self, message: str) -> MultiedgeError:
         """The error to raise for this value: its place, the message, and the remedy of its kind of file."""
@@ -108,9 +116,9 @@ class Field:
     def optional(self, read: _Read[T]) -> T | None: ...
 
     @overload
-    def optional(self, read: _Read[T], default: T) -> T: ...
+    def optional(self, read: _Read[T], default: Default) -> T | Default: ...
 
-    def optional(self, read: _Read[T], default: T | None = None) -> T | None:
+    def optional(self, read: _Read[T], default: Default | None = None) -> T | Default | None:
         """What `read` makes of the value; the default where it is missing or null."""
         return read(self) if self.given else default
 
@@ -123,10 +131,10 @@ class Field:
         return self.value
 
     def name(self) -> str:
-        """A text that is not blank. A whole number counts as its digits: YAML reads `name: 1` as one."""
+        """A text of one line that is not blank. A whole number counts as its digits: YAML reads `name: 1` as one."""
         if isinstance(self.value, int) and not isinstance(self.value, bool):
             return str(self.integer())
-        if not isinstance(self.value, str) or not self.value.strip():
+        if not isinstance(self.value, str) or not self.value.strip() or len(self.value.splitlines()) > 1:
             raise self.expected("a name")
         return self.text()
 
@@ -149,7 +157,7 @@ class Field:
 
     def number(self, least: float = -math.inf, most: float = math.inf, *, finite: bool = True) -> float:
         """A number from `least` to `most`, as a float. Infinite and undefined numbers only where `finite` is false."""
-        value = _float_of(self.value)
+        value = self.value if type(self.value) is float else _float_of(self.value)
         if value is None or (finite and not math.isfinite(value)) or not (least <= value <= most or math.isnan(value)):
             raise self.expected(f"a {'finite ' if finite else ''}number{_bounds(least, most)}")
         return value
@@ -233,7 +241,7 @@ class Field:
 
     def _by_name(self, expectation: str) -> dict[str, Any]:
         """The mapping with texts as keys. YAML reads the keys 1, yes and 2024-01-01 as other types."""
-        if not isinstance(self.value, Mapping):
+        if not isinstance(self.value, _MAPPINGS):
             raise self.expected(expectation)
         content: dict[str, Any] = {}
         for key, value in self.value.items():
@@ -260,7 +268,7 @@ def _plain(field: Field, depth: int) -> Any:
         return field.integer()
     if isinstance(value, float):
         return field.number()
-    if isinstance(value, Mapping):
+    if isinstance(value, _MAPPINGS):
         return {key: _plain(entry, depth - 1) for key, entry in field.mapping().items()}
     if isinstance(value, list):
         return [_plain(entry, depth - 1) for entry in field.items()]

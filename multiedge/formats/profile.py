@@ -9,20 +9,23 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from multiedge.errors import ProfileError
+from multiedge.errors import ProfileError, describe
 from multiedge.fleet import Device, Fleet
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.formats.documents import read_json
+from multiedge.formats.fields import Field, Kind
+from multiedge.graph import Dim, Graph, Node, Tensor
 from multiedge.profile import Floats, Profile
 
 SCHEMA = "multiedge-profile"
 VERSION = 1
+KIND = Kind("profile", ProfileError, "profile the model again", "make one with: multiedge profile MODEL -o PROFILE")
 SPEED_FIELDS = ("speed", "flops_per_s", "memory_bytes_per_s", "freq_hz", "threads")
 """What of a device its times depend on. Profilers keep these in `settings['devices']`."""
 
@@ -55,14 +58,8 @@ def save_profile(profile: Profile, path: PathLike) -> None:
 
 
 def load_profile(path: PathLike) -> Profile:
-    """The profile in a file; ProfileError that names file and place if it is missing, damaged or of a later version."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProfileError(f"{path}: no such profile; make one with: multiedge profile MODEL -o {path}") from None
-    except (OSError, ValueError) as error:
-        raise ProfileError(f"{path}: expected a profile in JSON: {error}") from error
-    return profile_from_json(data, str(path))
+    """The profile in a file; ProfileError that names file and place if it is missing, damaged or of another version."""
+    return _profile(read_json(path, KIND))
 
 
 def profile_to_json(profile: Profile) -> dict[str, Any]:
@@ -96,16 +93,13 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
 
 def _node_to_json(profile: Profile, index: int) -> dict[str, Any]:
     node = profile.graph.nodes[index]
-    found: dict[str, Any] = {"name": node.name, "op_type": node.op_type, "inputs": list(node.inputs)}
-    found["outputs"] = list(node.outputs)
-    if node.domain:
-        found["domain"] = node.domain
-    if node.captures:
-        found["captures"] = list(node.captures)
-    if node.attributes:
-        found["attributes"] = _plain(node.attributes)
+    optional = {"domain": node.domain, "captures": list(node.captures), "attributes": _plain(node.attributes)}
     return {
-        **found,
+        "name": node.name,
+        "op_type": node.op_type,
+        "inputs": list(node.inputs),
+        "outputs": list(node.outputs),
+        **{key: value for key, value in optional.items() if value},
         "macs": int(profile.macs[index]),
         "flops": float(profile.flops[index]),
         "parameter_bytes": int(profile.parameter_bytes[index]),
@@ -134,81 +128,100 @@ def _plain(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _attribute(value: Any) -> Any:
-    """An attribute's value from JSON: tuples for lists."""
-    if isinstance(value, list):
-        return tuple(_attribute(item) for item in value)
-    return float(value["float"]) if isinstance(value, dict) and set(value) == {"float"} else value
+def _attribute(field: Field) -> Any:
+    """A node's attribute: tuples for lists."""
+    if isinstance(field.value, list):
+        return field.list_of(_attribute)
+    if isinstance(field.value, Mapping) and set(field.value) == {"float"}:
+        return float(field["float"].choice(("inf", "-inf", "nan")))
+    return field.data()
 
 
-def profile_from_json(data: Any, place: str = "profile") -> Profile:
+def profile_from_json(data: object, place: str = "profile") -> Profile:
     """The profile that `profile_to_json` described; ProfileError that names `place` if the data is not one."""
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise ProfileError(f'{place}: not a profile (expected "schema": "{SCHEMA}")')
-    if data.get("version") != VERSION:
-        raise ProfileError(f"{place}: version {data.get('version')} of the format; this program reads {VERSION}: profile again")
-    try:
-        return _profile(data)
-    except KeyError as error:
-        raise ProfileError(f"{place}: damaged profile, {error} is missing; profile the model again") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ProfileError(f"{place}: damaged profile, {error}; profile the model again") from error
+    return _profile(Field(data, place, KIND))
 
 
-def _profile(data: Mapping[str, Any]) -> Profile:
-    nodes, devices = data["nodes"], data["devices"]
-
-    def column(values: Sequence[Any]) -> Floats:
-        found = np.array(values, dtype=np.float64)
-        if not np.isfinite(found).all() or (found < 0).any():
-            raise ValueError("a cost is negative or not a number")
-        return found
-
+def _profile(document: Field) -> Profile:
+    if "schema" not in document or document["schema"].value != SCHEMA:
+        raise ProfileError(f'{document.place}: not a profile (expected "schema": "{SCHEMA}")')
+    version = document["version"].value
+    if version != VERSION:
+        raise document.error(f"version {describe(version)} of the format; this program reads {VERSION}")
+    nodes, devices = document["nodes"].items(), document["devices"].mapping()
+    spreads = nodes[0]["spread_s"].mapping() if nodes else {}
     return Profile(
-        graph=_graph(data),
-        macs=np.array([node["macs"] for node in nodes], dtype=np.int64),
-        flops=column([node["flops"] for node in nodes]),
-        seconds={name: column([node["seconds"][name] for node in nodes]) for name in devices},
-        sources={name: device["source"] for name, device in devices.items()},
-        spread_s={name: column([node["spread_s"][name] for node in nodes]) for name in (nodes[0]["spread_s"] if nodes else ())},
-        overhead_s={name: float(device["overhead_s"]) for name, device in devices.items()},
-        uncounted=tuple(data["uncounted"]),
-        fused=frozenset(data.get("fused_tensors", ())),
-        settings=data["settings"],
+        graph=_graph(document),
+        macs=np.array([node["macs"].integer() for node in nodes], dtype=np.int64),
+        flops=_costs(node["flops"] for node in nodes),
+        seconds=_columns([node["seconds"] for node in nodes], devices),
+        sources={name: device["source"].text() for name, device in devices.items()},
+        spread_s=_columns([node["spread_s"] for node in nodes], spreads),
+        overhead_s={name: device["overhead_s"].number(least=0) for name, device in devices.items()},
+        uncounted=document["uncounted"].list_of(Field.text),
+        fused=frozenset(document["fused_tensors"].optional(_texts, ())),
+        settings=document["settings"].mapping_of(Field.data),
     )
 
 
-def _graph(data: Mapping[str, Any]) -> Graph:
-    model = data["model"]
+def _costs(fields: Iterable[Field]) -> Floats:
+    return np.array([field.number(least=0) for field in fields], dtype=np.float64)
+
+
+def _columns(rows: Sequence[Field], names: Iterable[str]) -> dict[str, Floats]:
+    return {name: _costs(row[name] for row in rows) for name in names}
+
+
+def _texts(field: Field) -> tuple[str, ...]:
+    return field.list_of(Field.text)
+
+
+def _graph(document: Field) -> Graph:
+    model = document["model"]
     return Graph(
-        name=model["name"],
-        nodes=tuple(_node(node) for node in data["nodes"]),
-        inputs=tuple(model["inputs"]),
-        outputs=tuple(model["outputs"]),
-        tensors={tensor["name"]: _tensor(tensor) for tensor in data["tensors"]},
-        parameters={tensor["name"]: _tensor(tensor) for tensor in data["parameters"]},
-        opsets={str(domain): int(version) for domain, version in model["opsets"].items()},
-        ir_version=int(model["ir_version"]),
-        model_hash=model["hash"],
-        path=model["path"],
+        name=model["name"].text(),
+        nodes=document["nodes"].list_of(_node),
+        inputs=_texts(model["inputs"]),
+        outputs=_texts(model["outputs"]),
+        tensors=_tensors(document["tensors"]),
+        parameters=_tensors(document["parameters"]),
+        opsets=model["opsets"].mapping_of(Field.integer),
+        ir_version=model["ir_version"].integer(),
+        model_hash=model["hash"].text(),
+        path=model["path"].text(),
     )
 
 
-def _node(data: Mapping[str, Any]) -> Node:
+def _node(field: Field) -> Node:
     return Node(
-        name=data["name"],
-        op_type=data["op_type"],
-        inputs=tuple(data["inputs"]),
-        outputs=tuple(data["outputs"]),
-        domain=data.get("domain", ""),
-        captures=tuple(data.get("captures", ())),
-        attributes={key: _attribute(value) for key, value in data.get("attributes", {}).items()},
+        name=field["name"].text(),
+        op_type=field["op_type"].text(),
+        inputs=_texts(field["inputs"]),
+        outputs=_texts(field["outputs"]),
+        domain=field["domain"].optional(Field.text, ""),
+        captures=field["captures"].optional(_texts, ()),
+        attributes=field["attributes"].optional(lambda attributes: attributes.mapping_of(_attribute), {}),
     )
 
 
-def _tensor(data: Mapping[str, Any]) -> Tensor:
-    shape = None if data["shape"] is None else tuple(data["shape"])
-    return Tensor(data["name"], data["dtype"], shape, data["bytes"])
+def _tensors(field: Field) -> dict[str, Tensor]:
+    tensors = field.list_of(_tensor)
+    return {tensor.name: tensor for tensor in tensors}
+
+
+def _tensor(field: Field) -> Tensor:
+    return Tensor(
+        field["name"].text(),
+        field["dtype"].optional(Field.text),
+        field["shape"].optional(lambda shape: shape.list_of(_dimension)),
+        field["bytes"].optional(Field.count),
+    )
+
+
+def _dimension(field: Field) -> Dim:
+    if not field.given:
+        return None
+    return field.text() if isinstance(field.value, str) else field.count()
 
 
 def require_fits(profile: Profile, graph: Graph, fleet: Fleet) -> None:
@@ -223,11 +236,13 @@ def require_fits(profile: Profile, graph: Graph, fleet: Fleet) -> None:
     wrong = _size_that_differs(profile.graph, graph)
     if wrong:
         raise ProfileError(wrong)
-    stated = profile.settings.get("devices", {})
+    stated = Field(profile.settings.get("devices", {}), "profile: settings.devices", KIND)
     for device in fleet.devices:
         profile.seconds_on(device.name)
-        now, then = _speed_of(device), stated.get(device.name)
-        changed = [] if then is None else [key for key in SPEED_FIELDS if now.get(key) != then.get(key)]
+        if not stated[device.name].given:
+            continue
+        now, then = _speed_of(device), stated[device.name].mapping_of(Field.data)
+        changed = [key for key in SPEED_FIELDS if now.get(key) != then.get(key)]
         if changed:
             raise ProfileError(
                 f"device '{device.name}': the profile was made for {changed[0]} {then.get(changed[0], 'not stated')},"
@@ -265,10 +280,10 @@ def diff(before: Profile, after: Profile) -> tuple[Change, ...]:
     names = [node.name for node in before.graph.nodes]
     if names != [node.name for node in after.graph.nodes]:
         raise ProfileError(f"cannot compare: {before.graph.name} and {after.graph.name} have different nodes")
-    found = []
+    changes = []
     for device in (name for name in before.seconds if name in after.seconds):
         old, new = before.seconds[device], after.seconds[device]
-        found.append(Change(device, "", float(old.sum()), float(new.sum())))
+        changes.append(Change(device, "", float(old.sum()), float(new.sum())))
         order = np.argsort(-np.abs(new - old), kind="stable")
-        found += [Change(device, names[i], float(old[i]), float(new[i])) for i in order.tolist() if old[i] != new[i]]
-    return tuple(found)
+        changes += [Change(device, names[i], float(old[i]), float(new[i])) for i in order.tolist() if old[i] != new[i]]
+    return tuple(changes)

@@ -12,14 +12,12 @@ Bandwidth and latency are written as in devices.yaml; a bandwidth of 0 is a link
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from multiedge import quantity
-from multiedge.errors import ConfigError, did_you_mean
 from multiedge.fleet import Fleet
-from multiedge.formats.devices import read_yaml
-from multiedge.trace import DeviceEvent, LinkEvent, Trace, TraceEvent
+from multiedge.formats.documents import read_yaml
+from multiedge.formats.fields import Field
+from multiedge.trace import DEVICE_EVENTS, DeviceEvent, LinkEvent, Trace, TraceEvent, event_violations
 
 _DEVICE_KEYS = ("at_s", "device", "event", "value")
 _LINK_KEYS = ("at_s", "link", "bandwidth", "latency")
@@ -30,65 +28,46 @@ def read_trace(path: str | os.PathLike[str], fleet: Fleet) -> Trace:
 
     Raises ConfigError, one line with file, place, expectation and finding, for anything that cannot be played.
     """
-    return parse_trace(read_yaml(path), fleet, str(path))
+    return _trace(read_yaml(path), fleet)
 
 
 def parse_trace(data: object, fleet: Fleet, place: str = "trace") -> Trace:
-    """The trace in `data`, as a yaml or JSON parser left it: a list of events, or {name, events}."""
-    name, items = place, data
-    if isinstance(data, Mapping):
-        _only(data, ("name", "events"), place)
-        name, items = str(data.get("name", place)), data.get("events")
-    if not isinstance(items, list):
-        raise ConfigError(f"{place}: expected a list of events, got {type(items).__name__}")
-    events = tuple(_event(item, f"{place}: events[{number}]") for number, item in enumerate(items))
-    # Checked in the order of the file, which numbers the findings; a Trace sorts its events by time.
-    for number, event in enumerate(events):
-        for wrong in Trace((event,)).violations(fleet):
-            raise ConfigError(f"{place}: events[{number}]: {wrong.split(': ', 2)[2]}")
-    return Trace(events, name)
+    """The trace in `data`, as a YAML or JSON parser left it: a list of events, or {name, events}."""
+    return _trace(Field(data, place), fleet)
 
 
-def _event(item: object, place: str) -> TraceEvent:
-    if not isinstance(item, Mapping) or ("device" in item) == ("link" in item):
-        raise ConfigError(f"{place}: expected a mapping with either 'device' or 'link', got {item!r}")
-    if "link" in item:
-        _only(item, _LINK_KEYS, place)
-        return _link_event(item, place)
-    _only(item, _DEVICE_KEYS, place)
-    value = item.get("value")
+def _trace(document: Field, fleet: Fleet) -> Trace:
+    if isinstance(document.value, list):
+        document = Field({"events": document.value}, document.place)
+    content = document.record(("name", "events"))
+    events = content["events"].list_of(lambda field: _event(field, fleet))
+    return Trace(events, content["name"].optional(Field.name, document.place))
+
+
+def _event(field: Field, fleet: Fleet) -> TraceEvent:
+    if ("device" in field) == ("link" in field):
+        raise field.expected("a mapping with either 'device' or 'link'")
+    event = _link_event(field.record(_LINK_KEYS)) if "link" in field else _device_event(field.record(_DEVICE_KEYS))
+    for problem in event_violations(event, fleet):
+        raise field.error(problem)
+    return event
+
+
+def _device_event(content: Field) -> DeviceEvent:
     return DeviceEvent(
-        _number(item, "at_s", quantity.FACTOR, place),
-        str(item["device"]),
-        str(item.get("event")),
-        None if value is None else _number(item, "value", quantity.FACTOR, place),
+        content["at_s"].quantity(quantity.FACTOR),
+        content["device"].name(),
+        content["event"].choice(DEVICE_EVENTS),
+        content["value"].optional(lambda field: field.quantity(quantity.FACTOR)),
     )
 
 
-def _link_event(item: Mapping[str, Any], place: str) -> LinkEvent:
-    ends = item["link"]
-    if not isinstance(ends, list) or len(ends) != 2:
-        raise ConfigError(f"{place}: link: expected two device names, got {ends!r}")
-    if "bandwidth" not in item and "latency" not in item:
-        raise ConfigError(f"{place}: expected 'bandwidth' or 'latency' for the link, got neither")
+def _link_event(content: Field) -> LinkEvent:
+    if not content["bandwidth"].given and not content["latency"].given:
+        raise content.error("expected 'bandwidth' or 'latency' for the link, got neither")
     return LinkEvent(
-        _number(item, "at_s", quantity.FACTOR, place),
-        (str(ends[0]), str(ends[1])),
-        _number(item, "bandwidth", quantity.BANDWIDTH, place) if "bandwidth" in item else None,
-        _number(item, "latency", quantity.SECONDS, place) if "latency" in item else None,
+        content["at_s"].quantity(quantity.FACTOR),
+        content["link"].pair_of(Field.name),
+        content["bandwidth"].optional(lambda field: field.quantity(quantity.BANDWIDTH)),
+        content["latency"].optional(lambda field: field.quantity(quantity.SECONDS)),
     )
-
-
-def _number(item: Mapping[str, Any], key: str, kind: quantity.Quantity, place: str) -> float:
-    if key not in item:
-        raise ConfigError(f"{place}: '{key}' is missing")
-    try:
-        return quantity.parse(item[key], kind)
-    except ValueError as error:
-        raise ConfigError(f"{place}: {key}: {error}") from None
-
-
-def _only(item: Mapping[Any, Any], known: tuple[str, ...], place: str) -> None:
-    for key in item:
-        if key not in known:
-            raise ConfigError(f"{place}: unknown key '{key}'{did_you_mean(str(key), known)}")

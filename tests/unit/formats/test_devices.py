@@ -3,10 +3,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from multiedge.errors import ConfigError
 from multiedge.fleet import Link, PartitionPoint, Power
 from multiedge.formats.devices import parse_fleet, read_fleet
+from tests.builders.refusals import JSON_VALUES, refusal
 
 ROOT = Path(__file__).parents[3]
 
@@ -89,11 +92,11 @@ def test_a_link_may_differ_by_direction():
 
 
 ERRORS = {
-    "- 1": "devices.yaml: expected a mapping of devices, links, partition_points, source, name, got list '[1]'",
+    "- 1": "devices.yaml: expected a mapping of devices, links, partition_points, source, name, got a list of 1",
     "": "devices.yaml: expected a mapping of devices, links, partition_points, source, name, got nothing",
-    "devices: []": "devices.yaml: devices: expected a list of at least one device, got none",
-    "devices: 3": "devices.yaml: devices: expected a list, got int '3'",
-    "devices: [{memory: 1}]": "devices.yaml: devices[0]: expected a 'name', got only memory",
+    "devices: []": "devices.yaml: devices: expected a list of at least 1 entry, got an empty list",
+    "devices: 3": "devices.yaml: devices: expected a list, got 3",
+    "devices: [{memory: 1}]": "devices.yaml: devices[0].name: missing; expected a name",
     "devices: [{name: a, memry: 1}]": "devices.yaml: devices[0]: unknown key 'memry'; did you mean 'memory'?",
     "devices: [{name: a, memory: lots}]": (
         "devices.yaml: devices[0].memory: expected a size such as '2GiB', '512MB' or 1024 (MiB), got 'lots'"
@@ -105,7 +108,7 @@ ERRORS = {
     ),
     "devices: [{name: a}, {name: a}]": "devices.yaml: device names must be unique, got a more than once",
     "devices: [{name: a, power: {idle: 1}}]": (
-        "devices.yaml: devices[0].power: expected 'idle' and 'busy' watts, busy missing"
+        "devices.yaml: devices[0].power.busy: missing; expected a power such as '7.5W' or 7.5 (W)"
     ),
     "devices: [{name: a, power: {idle: 3, busy: 2}}]": (
         "devices.yaml: devices[0].power: expected busy watts not below idle watts, got 2.0 and 3.0"
@@ -115,13 +118,16 @@ ERRORS = {
         "devices.yaml: links[0]: expected two different devices, got 'a' twice"
     ),
     "{devices: [{name: a}], links: [{between: [a]}]}": (
-        "devices.yaml: links[0]: expected 'between: [device, device]' or 'from' and 'to', got {'between': ['a']}"
+        "devices.yaml: links[0].between: expected a list of two, got a list of 1"
+    ),
+    "{devices: [{name: a}, {name: b}], links: [{from: a}]}": (
+        "devices.yaml: links[0]: expected 'between: [device, device]' or 'from' and 'to', got from"
     ),
     "{devices: [{name: nano}], partition_points: [{input_names: [x], output_names: [y], device_name: nan0}]}": (
         "devices.yaml: partition_points[0].device_name: device 'nan0' is not among the devices; did you mean 'nano'?"
     ),
     "{devices: [{name: a}], partition_points: [{input_names: [x], device_name: a}]}": (
-        "devices.yaml: partition_points[0]: expected input_names, output_names, device_name; output_names missing"
+        "devices.yaml: partition_points[0].output_names: missing; expected a list"
     ),
 }
 
@@ -148,3 +154,18 @@ def test_yaml_is_read_by_the_safe_loader(tmp_path):
     path.write_text("!!python/object/apply:os.system ['true']")
     with pytest.raises(ConfigError, match="not valid yaml"):
         read_fleet(path)
+
+
+KEYS = ["devices", "links", "partition_points", "source", "name", "power", "memory", "between", "from", "to", "loss"]
+
+
+@given(st.recursive(JSON_VALUES, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(KEYS), inner), max_leaves=20))
+def test_any_content_is_read_or_refused_in_one_line(data):
+    message = refusal(lambda: parse_fleet(data), ConfigError)
+    assert message is None or (message.startswith("devices.yaml") and "\n" not in message)
+
+
+@given(st.sampled_from(["name", "type", *KEYS[5:7], "threads", "battery", "backend"]), JSON_VALUES)
+def test_any_value_of_a_devices_field_is_read_or_refused_in_one_line(key, value):
+    message = refusal(lambda: parse_fleet({"devices": [{"name": "a", key: value}]}), ConfigError)
+    assert message is None or (message.startswith("devices.yaml: devices[0]") and "\n" not in message)

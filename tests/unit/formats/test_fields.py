@@ -6,12 +6,11 @@ from enum import Enum
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from multiedge.errors import ConfigError, PlanError
 from multiedge.formats.fields import MAX_DEPTH, Field, Kind
 from multiedge.quantity import BYTES, FACTOR
-from tests.builders.refusals import refusal
+from tests.builders.refusals import JSON_VALUES, refusal
 
 PLAN = Kind("plan", PlanError, "write it again")
 
@@ -128,6 +127,7 @@ def test_a_place_grows_with_each_key_and_index():
     root = Field({"devices": [{}, {"power": {"idle": "x"}}]}, "devices.yaml")
     idle = root["devices"].items()[1].record(("power",))["power"].mapping()["idle"]
     assert idle.place == "devices.yaml: devices[1].power.idle"
+    assert Field([1], "f").items()[0].place == "f: [0]"
     assert Field({"a\nb": 1}, "f")["a\nb"].place == r"f: 'a\nb'"
 
 
@@ -159,12 +159,6 @@ def test_free_form_data_is_bounded_in_depth():
     with pytest.raises(ConfigError, match="expected at most 100 levels"):
         Field(nested, "f").data()
 
-
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates() | st.binary(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.integers() | st.none(), inner, max_size=4),
-    max_leaves=12,
-)
 
 GETTERS = {
     "text": Field.text,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
 
 from multiedge.errors import ProfileError
 from multiedge.fleet import Device, Fleet
@@ -16,6 +17,7 @@ from multiedge.formats.profile import diff, load_profile, profile_from_json, pro
 from multiedge.graph import Graph, Node, Tensor
 from multiedge.profile import Profile
 from profilers.static import StaticProfiler
+from tests.builders.refusals import refusal, with_one_value_changed
 
 FLEET = Fleet((Device("phone", speed=0.25), Device("laptop", speed=1.0)), name="two")
 
@@ -47,9 +49,9 @@ def graph() -> Graph:
 
 @pytest.fixture
 def profile(graph: Graph) -> Profile:
-    found = StaticProfiler().profile(graph, FLEET)
+    static = StaticProfiler().profile(graph, FLEET)
     return replace(
-        found, spread_s={"phone": np.array([0.1, 0.2, 0.3])}, overhead_s={"phone": 1e-5, "laptop": 0.0}, fused=frozenset({"h"})
+        static, spread_s={"phone": np.array([0.1, 0.2, 0.3])}, overhead_s={"phone": 1e-5, "laptop": 0.0}, fused=frozenset({"h"})
     )
 
 
@@ -88,7 +90,7 @@ def test_a_failed_write_leaves_the_old_file(profile: Profile, tmp_path: Path) ->
     with pytest.raises(TypeError):
         save_profile(replace(profile, settings={"odd": object()}), path)
     assert path.read_text() == before
-    assert [found.name for found in tmp_path.iterdir()] == ["profile.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["profile.json"]
 
 
 @pytest.mark.parametrize(
@@ -96,9 +98,12 @@ def test_a_failed_write_leaves_the_old_file(profile: Profile, tmp_path: Path) ->
     [
         ({"schema": "other"}, "not a profile"),
         ({"version": 9}, "version 9 of the format; this program reads 1"),
-        ({"nodes": [{"name": "up"}]}, "damaged profile, 'op_type' is missing"),
-        ({"devices": {"ghost": {"source": "", "overhead_s": 0}}}, "'ghost' is missing"),
-        ({"tensors": [3]}, "damaged profile"),
+        ({"nodes": [{"name": "up"}]}, r"p\.json: nodes\[0\]\.spread_s: missing; expected a mapping; profile the model again"),
+        (
+            {"devices": {"ghost": {"source": "", "overhead_s": 0}}},
+            r"p\.json: nodes\[0\]\.seconds\.ghost: missing; expected a finite number",
+        ),
+        ({"tensors": [3]}, r"p\.json: tensors\[0\]: expected a mapping with 'name', got 3"),
     ],
 )
 def test_damage_is_named(profile: Profile, change: dict, message: str) -> None:
@@ -110,15 +115,26 @@ def test_damage_is_named(profile: Profile, change: dict, message: str) -> None:
 def test_impossible_costs_are_refused(profile: Profile, cost: float) -> None:
     data = profile_to_json(profile)
     data["nodes"][1]["seconds"]["phone"] = cost
-    with pytest.raises(ProfileError, match=r"p\.json: damaged profile, a cost is negative or not a number"):
+    with pytest.raises(ProfileError, match=r"p\.json: nodes\[1\]\.seconds\.phone: expected a finite number from 0, got"):
         profile_from_json(data, "p.json")
 
 
+def test_any_damaged_value_is_read_or_refused_in_one_line(profile: Profile) -> None:
+    data = json.loads(json.dumps(profile_to_json(profile)))
+
+    @given(with_one_value_changed(data))
+    def check(damaged: object) -> None:
+        message = refusal(lambda: profile_from_json(damaged, "p.json"), ProfileError)
+        assert message is None or (message.startswith(("p.json: ", "profile of tiny: ")) and "\n" not in message)
+
+    check()
+
+
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
-    with pytest.raises(ProfileError, match="no such profile; make one with"):
+    with pytest.raises(ProfileError, match=r"no such profile .*; make one with: multiedge profile MODEL"):
         load_profile(tmp_path / "none.json")
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(ProfileError, match="expected a profile in JSON"):
+    with pytest.raises(ProfileError, match=r"bad\.json:1: not valid JSON"):
         load_profile(tmp_path / "bad.json")
 
 
@@ -155,12 +171,12 @@ def test_another_fleet_is_refused(profile: Profile, graph: Graph) -> None:
 
 def test_differences_are_listed_by_size(profile: Profile) -> None:
     changed = profile.with_seconds("phone", profile.seconds["phone"] + np.array([0.0, 1.0, -0.0]), "test")
-    found = diff(profile, changed)
-    phone = [change for change in found if change.device == "phone"]
+    changes = diff(profile, changed)
+    phone = [change for change in changes if change.device == "phone"]
     assert [change.node for change in phone] == ["", "bound"]
     assert phone[0].after_s - phone[0].before_s == pytest.approx(1.0)
     assert phone[1].ratio > 1
-    assert [change.node for change in found if change.device == "laptop"] == [""]
+    assert [change.node for change in changes if change.device == "laptop"] == [""]
 
 
 def test_profiles_of_different_models_are_not_compared(profile: Profile, graph: Graph) -> None:
