@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from core.common import fields
+from core.common.config import existing_file, read_section
 from core.common.constant import TestObjectType
-from core.common.utils import yaml2dict
 from core.storymanager.rank.rank import Rank, parse_rank
 from core.storymanager.rank.table import NO_ROWS
 from core.testcasecontroller.algorithm.algorithm import Algorithm, parse_algorithms
 from core.testcasecontroller.testcase.testcase import Failure, TestCase
 from core.testcasecontroller.testcasecontroller import run_testcases
 from core.testenvmanager.testenv.testenv import TestEnv, read_testenv
-from multiedge.errors import ConfigError
+from multiedge.formats.fields import Field
 
 _KEYS = ("name", "workspace", "testenv", "test_object", "rank", "simulation")
 
@@ -54,25 +53,22 @@ def read_job(url: str) -> BenchmarkingJob:
 
     Raises ConfigError, one line, for anything in the job's own files that cannot be used.
     """
-    place = f"{url}: benchmarkingjob"
-    content = fields.mapping(fields.section(yaml2dict(url), url, "benchmarkingjob"), place, _KEYS)
-    if content.get("simulation"):
-        raise ConfigError(
-            f"{place}.simulation: this host starts no cluster; leave the key out, or run the job in KubeEdge Ianvs"
+    content = read_section(url, "benchmarkingjob").record(_KEYS)
+    if content["simulation"].value:
+        raise content["simulation"].error(
+            "this host starts no cluster; leave the key out, or run the job in KubeEdge Ianvs"
             " (https://github.com/kubeedge/ianvs)"
         )
-    name = fields.text(content, "name", place)
+    name = content["name"].name()
     return BenchmarkingJob(
         name,
-        os.path.join(fields.text(content, "workspace", place, default="./workspace"), name),
-        read_testenv(fields.existing_file(content, "testenv", place)),
-        _algorithms(content.get("test_object"), f"{place}.test_object"),
-        parse_rank(content.get("rank") or {}, f"{place}.rank"),
+        os.path.join(content["workspace"].optional(Field.name, "./workspace"), name),
+        read_testenv(existing_file(content["testenv"])),
+        _algorithms(content["test_object"]),
+        content["rank"].optional(parse_rank, Rank()),
     )
 
 
-def _algorithms(data: object, place: str) -> tuple[Algorithm, ...]:
-    known = [kind.value for kind in TestObjectType]
-    content = fields.mapping(data, place, ("type", *known))
-    kind = fields.choice(content.get("type"), f"{place}.type", known)
-    return parse_algorithms(content.get(kind), f"{place}.{kind}")
+def _algorithms(field: Field) -> tuple[Algorithm, ...]:
+    content = field.record(("type", *(kind.value for kind in TestObjectType)))
+    return parse_algorithms(content[content["type"].enum(TestObjectType).value])

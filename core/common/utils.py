@@ -6,10 +6,8 @@ import importlib
 import os
 import sys
 import time
-from typing import Any
 
-from multiedge.errors import ConfigError
-from multiedge.formats.documents import read_yaml
+from multiedge.errors import ConfigError, MultiedgeError
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
@@ -22,13 +20,6 @@ def get_file_format(url: str) -> str:
 def get_local_time() -> str:
     """Now, as the `time` column shows it."""
     return time.strftime(TIME_FORMAT, time.localtime())
-
-
-def yaml2dict(url: str) -> Any:
-    """What a yaml file holds, by the safe loader; ConfigError if it is none."""
-    if get_file_format(url) not in ("yaml", "yml"):
-        raise ConfigError(f"{url}: expected a file that ends in .yaml or .yml")
-    return read_yaml(url).value
 
 
 def load_module(url: str) -> None:
@@ -44,9 +35,9 @@ def load_module(url: str) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """`error` with its kind, on one line; errors that are meant for a person speak for themselves."""
+    """`error` on one line, after the name of its class unless its text was written to be read by a user."""
     words = " ".join(str(error).split())
     kind = type(error).__name__
-    if type(error).__module__.startswith("multiedge.") or (isinstance(error, RuntimeError) and error.__cause__ is not None):
+    if isinstance(error, MultiedgeError) or (isinstance(error, RuntimeError) and error.__cause__ is not None):
         return words
     return f"{kind}: {words}" if words else kind

@@ -22,14 +22,34 @@ MAX_YAML_NODES = 1_000_000
 PathLike = str | os.PathLike[str]
 
 
+def read_text(path: PathLike, kind: Kind = ANY_FILE, most_bytes: int = MAX_JSON_BYTES) -> str:
+    """The content of a text file in UTF-8, with '\\n' for every line end; the kind's error, one line, if it has none."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise _error(kind, str(path), f"is {what}; expected a {kind.name}")
+        if status.st_size > most_bytes:
+            raise _error(kind, str(path), f"expected at most {human_bytes(most_bytes)}, got {human_bytes(status.st_size)}")
+        return Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise kind.error(no_such(path, kind.name) + (f"; {kind.source}" if kind.source else "")) from None
+    except OSError as error:
+        raise kind.error(f"{path}: cannot be read: {lower_first(error.strerror or 'unknown reason')}") from None
+    except UnicodeDecodeError as error:
+        raise _error(kind, str(path), f"expected text in UTF-8; byte {error.start} is not") from None
+    except ValueError:
+        raise kind.error(f"{str(path)!r}: a path cannot hold a null character") from None
+
+
 def read_json(path: PathLike, kind: Kind = ANY_FILE) -> Field:
     """The content of a JSON file; the kind's error, one line, if it cannot be read."""
-    return parse_json(_read_text(path, kind, MAX_JSON_BYTES), str(path), kind)
+    return parse_json(read_text(path, kind, MAX_JSON_BYTES), str(path), kind)
 
 
 def read_yaml(path: PathLike, kind: Kind = ANY_FILE) -> Field:
     """The content of a YAML file, by the safe loader; the kind's error, one line, if it cannot be read."""
-    return parse_yaml(_read_text(path, kind, MAX_YAML_BYTES), str(path), kind)
+    return parse_yaml(read_text(path, kind, MAX_YAML_BYTES), str(path), kind)
 
 
 def parse_json(text: str | bytes, place: str, kind: Kind = ANY_FILE) -> Field:
@@ -37,9 +57,8 @@ def parse_json(text: str | bytes, place: str, kind: Kind = ANY_FILE) -> Field:
     try:
         return Field(json.loads(text), place, kind)
     except json.JSONDecodeError as error:
-        raise _error(
-            kind, f"{place}:{error.lineno}", f"not valid JSON: {lower_first(error.msg)} at column {error.colno}"
-        ) from None
+        where = f"{place}:{error.lineno}" if "\n" in error.doc.strip() else place
+        raise _error(kind, where, f"not valid JSON: {lower_first(error.msg)} at column {error.colno}") from None
     except UnicodeDecodeError as error:
         raise _error(kind, place, f"not valid JSON: byte {error.start} is not UTF-8") from None
     except RecursionError:
@@ -116,25 +135,6 @@ def _problem_of(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.reader.ReaderError):
         return f"the character {chr(error.character)!r} is not allowed"
     return str(getattr(error, "problem", None) or "the text has no YAML structure")
-
-
-def _read_text(path: PathLike, kind: Kind, most_bytes: int) -> str:
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise _error(kind, str(path), f"is {what}; expected a {kind.name}")
-        if status.st_size > most_bytes:
-            raise _error(kind, str(path), f"expected at most {human_bytes(most_bytes)}, got {human_bytes(status.st_size)}")
-        return Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise kind.error(no_such(path, kind.name) + (f"; {kind.source}" if kind.source else "")) from None
-    except OSError as error:
-        raise kind.error(f"{path}: cannot be read: {lower_first(error.strerror or 'unknown reason')}") from None
-    except UnicodeDecodeError as error:
-        raise _error(kind, str(path), f"expected text in UTF-8; byte {error.start} is not") from None
-    except ValueError:
-        raise kind.error(f"{str(path)!r}: a path cannot hold a null character") from None
 
 
 def _error(kind: Kind, place: str, message: str) -> MultiedgeError:

@@ -39,13 +39,6 @@ _MAPPINGS = (dict, Mapping)
 """`dict` first: the check of an abstract class takes several times as long."""
 
 
-class _Missing:
-    """The value of a key that is not there, in contrast to null."""
-
-
-_MISSING = _Missing()
-
-
 @dataclass(frozen=True)
 class Kind:
     """A kind of file or message: what to call it, the class of its errors, and what to do about a damaged one (`remedy`)
@@ -67,19 +60,23 @@ class Field:
     """
 
     # A profile has some hundred thousand fields: places are put into words only where an error needs them.
-    __slots__ = ("_key", "_parent", "kind", "value")
+    __slots__ = ("_is_missing", "_key", "_parent", "kind", "value")
 
-    def __init__(self, value: object, place: str | int, kind: Kind = ANY_FILE, parent: Field | None = None) -> None:
+    def __init__(
+        self, value: object, place: str | int, kind: Kind = ANY_FILE, parent: Field | None = None, is_missing: bool = False
+    ) -> None:
         self.value = value
         self.kind = kind
         self._key = place
         self._parent = parent
+        self._is_missing = is_missing
 
     def __getitem__(self, key: str) -> Field:
         """The field under `key` of a mapping, given or not."""
         if not isinstance(self.value, _MAPPINGS):
             raise self.expected(f"a mapping with '{key}'")
-        return Field(self.value.get(key, _MISSING), key, self.kind, self)
+        value = self.value.get(key)
+        return Field(value, key, self.kind, self, value is None and key not in self.value)
 
     def __contains__(self, key: str) -> bool:
         return isinstance(self.value, _MAPPINGS) and key in self.value
@@ -87,7 +84,7 @@ class Field:
     @property
     def given(self) -> bool:
         """Whether there is a value: false for a key that is missing or null."""
-        return self.value is not None and self.value is not _MISSING
+        return self.value is not None
 
     @property
     def place(self) -> str:
@@ -108,7 +105,7 @@ class Field:
 
     def expected(self, expectation: str) -> MultiedgeError:
         """The error to raise where the value is not what `expectation` says."""
-        if self.value is _MISSING:
+        if self._is_missing:
             return self.error(f"missing; expected {expectation}")
         return self.error(f"expected {expectation}, got {describe(self.value)}")
 
@@ -164,7 +161,7 @@ class Field:
 
     def quantity(self, kind: Quantity, *, positive: bool = False) -> float:
         """A number with or without a unit, such as '2GiB', in the kind's base unit; more than 0 if `positive`."""
-        if self.value is _MISSING:
+        if self._is_missing:
             raise self.expected(kind.example)
         try:
             number = quantities.parse(self.value, kind)

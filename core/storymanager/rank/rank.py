@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.common import fields
+from core.common.config import single_entry
 from core.common.log import LOGGER
 from core.storymanager.rank.table import Table, read_table, table_of, write_table
 from core.storymanager.visualization.picture import draw
 from core.storymanager.visualization.visualization import METHODS, get_visualization_func
 from core.testcasecontroller.testcase.testcase import Failure, Outcome
-from multiedge.errors import ConfigError
+from multiedge.formats.fields import Field
 
 _ALL = ("all",)
 _MODES = ("selected_only",)
@@ -79,29 +79,29 @@ class Rank:
         get_visualization_func(self.method)(selected, reasons)
 
 
-def parse_rank(data: object, place: str) -> Rank:
+def parse_rank(field: Field) -> Rank:
     """The rank section of a job file."""
-    content = fields.mapping(data, place, ("sort_by", "visualization", "selected_dataitem", "save_mode"))
-    look = fields.mapping(content.get("visualization") or {}, f"{place}.visualization", ("mode", "method"))
-    fields.choice(look.get("mode", "selected_only"), f"{place}.visualization.mode", _MODES)
+    content = field.record(("sort_by", "visualization", "selected_dataitem", "save_mode"))
     return Rank(
-        _sort_by(content.get("sort_by"), f"{place}.sort_by"),
-        fields.choice(look.get("method", "print_table"), f"{place}.visualization.method", METHODS),
-        _selection(content.get("selected_dataitem") or {}, f"{place}.selected_dataitem"),
-        fields.choice(content.get("save_mode", "selected_and_all"), f"{place}.save_mode", _SAVE_MODES),
+        content["sort_by"].optional(lambda entries: entries.list_of(_sort_key), ()),
+        content["visualization"].optional(_method, METHODS[0]),
+        content["selected_dataitem"].optional(_selection, Selection()),
+        content["save_mode"].optional(lambda mode: mode.choice(_SAVE_MODES), _SAVE_MODES[0]),
     )
 
 
-def _sort_by(data: object, place: str) -> tuple[tuple[str, bool], ...]:
-    found = []
-    for index, entry in enumerate(fields.entries(data, place) if data else []):
-        if not isinstance(entry, dict) or len(entry) != 1:
-            raise ConfigError(f"{place}[{index}]: expected 'metric: ascend' or 'metric: descend', got {fields.found(entry)}")
-        ((metric, direction),) = entry.items()
-        found.append((str(metric), direction == "ascend"))
-    return tuple(found)
+def _method(field: Field) -> str:
+    content = field.record(("mode", "method"))
+    content["mode"].optional(lambda mode: mode.choice(_MODES))
+    return content["method"].optional(lambda method: method.choice(METHODS), METHODS[0])
 
 
-def _selection(data: object, place: str) -> Selection:
-    content = fields.mapping(data, place, ("paradigms", "modules", "hyperparameters", "metrics"))
-    return Selection(**{key: tuple(map(str, fields.entries(value, f"{place}.{key}"))) for key, value in content.items()})
+def _sort_key(field: Field) -> tuple[str, bool]:
+    """A metric, and whether small values come first: any other word than 'ascend' descends, as in Ianvs."""
+    metric, direction = single_entry(field, "'metric: ascend' or 'metric: descend'")
+    return metric, direction.name() == "ascend"
+
+
+def _selection(field: Field) -> Selection:
+    content = field.record(("paradigms", "modules", "hyperparameters", "metrics"))
+    return Selection(**content.mapping_of(lambda names: names.list_of(Field.name, least=1)))

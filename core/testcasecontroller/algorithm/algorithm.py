@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from core.common import fields
+from core.common.config import existing_file, read_section
 from core.common.constant import ModuleType, ParadigmType
-from core.common.utils import load_module, yaml2dict
+from core.common.utils import load_module
 from core.testcasecontroller.algorithm.module.module import Module, parse_module
 from core.testcasecontroller.algorithm.paradigm.base import ParadigmBase
 from core.testcasecontroller.algorithm.paradigm.multiedge_inference import MultiedgeInference
-from multiedge.errors import ConfigError, did_you_mean
+from multiedge.formats.fields import Field
 
 _OWN_KEYS = ("paradigm_type", "modules", "initial_model_url", "third_party_packages")
 _PARADIGM_KEYS = ("devices", "partition_strategy", "partition_options", "profiler", "input_shapes")
@@ -57,57 +57,44 @@ class Algorithm:
         return MultiedgeInference(workspace, **{**kwargs, **self.settings, **own})
 
 
-def parse_algorithms(data: object, place: str) -> tuple[Algorithm, ...]:
+def parse_algorithms(field: Field) -> tuple[Algorithm, ...]:
     """Every algorithm that a job lists, once for each combination of hyperparameters."""
-    found: list[Algorithm] = []
-    for index, entry in enumerate(fields.entries(data, place)):
-        here = f"{place}[{index}]"
-        content = fields.mapping(entry, here, ("name", "url"))
-        found += read_algorithm(fields.text(content, "name", here), fields.existing_file(content, "url", here))
-    return tuple(found)
+    contents = [entry.record(("name", "url")) for entry in field.items(least=1)]
+    return tuple(
+        algorithm for content in contents for algorithm in read_algorithm(content["name"].name(), existing_file(content["url"]))
+    )
 
 
 def read_algorithm(name: str, url: str) -> list[Algorithm]:
     """The algorithm in the yaml file `url`, once for each combination of its modules' hyperparameters."""
-    place = f"{url}: algorithm"
-    data = fields.section(yaml2dict(url), url, "algorithm")
-    content = fields.open_mapping(data, place, (*_OWN_KEYS, *_PARADIGM_KEYS, *_IANVS_KEYS))
-    paradigm = _paradigm_type(content.get("paradigm_type"), f"{place}.paradigm_type")
-    model = fields.text(content, "initial_model_url", place, default="")
-    _import_packages(content.get("third_party_packages"), f"{place}.third_party_packages")
-    settings = {key: value for key, value in content.items() if key not in _OWN_KEYS}
-    modules = _modules(content.get("modules"), f"{place}.modules")
+    content = read_section(url, "algorithm").open_record((*_OWN_KEYS, *_PARADIGM_KEYS, *_IANVS_KEYS))
+    paradigm = _paradigm_type(content["paradigm_type"])
+    model = content["initial_model_url"].optional(Field.name, "")
+    for package in content["third_party_packages"].optional(Field.items) or ():
+        load_module(existing_file(package.record(("name", "url"))["url"]))
+    settings = {key: field.value for key, field in content.mapping().items() if key not in _OWN_KEYS}
+    modules = _modules(content["modules"])
     return [
         Algorithm(name, paradigm, model, dict(zip(modules, chosen, strict=True)), settings)
         for chosen in product(*modules.values())
     ]
 
 
-def _paradigm_type(value: object, place: str) -> str:
-    own = ParadigmType.MULTIEDGE_INFERENCE.value
-    if value == own:
-        return own
-    if value in [kind.value for kind in ParadigmType]:
-        raise ConfigError(f"{place}: '{value}' runs in KubeEdge Ianvs ({_UPSTREAM}), not here; this host runs '{own}'")
-    known = [kind.value for kind in ParadigmType]
-    raise ConfigError(f"{place}: unknown paradigm '{value}'{did_you_mean(str(value), known)}")
+def _paradigm_type(field: Field) -> str:
+    paradigm, own = field.enum(ParadigmType), ParadigmType.MULTIEDGE_INFERENCE
+    if paradigm is not own:
+        raise field.error(f"'{paradigm.value}' runs in KubeEdge Ianvs ({_UPSTREAM}), not here; this host runs '{own.value}'")
+    return own.value
 
 
-def _modules(data: object, place: str) -> dict[str, tuple[Module, ...]]:
-    found: dict[str, tuple[Module, ...]] = {}
-    for index, entry in enumerate(fields.entries(data, place)):
-        choices = parse_module(entry, f"{place}[{index}]")
-        if choices[0].type in found:
-            raise ConfigError(f"{place}[{index}]: a second {choices[0].type}; list it as an algorithm of its own")
-        found[choices[0].type] = choices
-    if ModuleType.BASEMODEL.value not in found:
-        raise ConfigError(f"{place}: expected a module of type '{ModuleType.BASEMODEL.value}'")
-    return found
-
-
-def _import_packages(data: object, place: str) -> None:
-    for index, entry in enumerate(data if isinstance(data, list) else []):
-        here = f"{place}[{index}]"
-        load_module(fields.existing_file(fields.mapping(entry, here, ("name", "url")), "url", here))
-    if data is not None and not isinstance(data, list):
-        raise ConfigError(f"{place}: expected a list of packages, got {fields.found(data)}")
+def _modules(field: Field) -> dict[str, tuple[Module, ...]]:
+    """Each module's combinations of hyperparameters, by the module's type."""
+    modules: dict[str, tuple[Module, ...]] = {}
+    for entry in field.items(least=1):
+        combinations = parse_module(entry)
+        if combinations[0].type in modules:
+            raise entry.error(f"a second {combinations[0].type}; list it as an algorithm of its own")
+        modules[combinations[0].type] = combinations
+    if ModuleType.BASEMODEL.value not in modules:
+        raise field.error(f"expected a module of type '{ModuleType.BASEMODEL.value}'")
+    return modules

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from core.common import fields
+from core.common.config import existing_file
 from core.common.user_module import UserModule
 from core.common.utils import one_line
-from multiedge.errors import ConfigError
+from multiedge.formats.fields import Field
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,15 @@ class Metric:
         return value.item() if getattr(value, "size", 0) == 1 and hasattr(value, "item") else value
 
 
-def parse_metrics(data: object, place: str) -> tuple[Metric, ...]:
+def parse_metrics(field: Field) -> tuple[Metric, ...]:
     """The metrics of a test environment, in the order of the file."""
-    found: dict[str, Metric] = {}
-    for index, entry in enumerate(fields.entries(data, place)):
-        here = f"{place}[{index}]"
-        content = fields.mapping(entry, here, ("name", "url"))
-        name = fields.text(content, "name", here)
-        if name in found:
-            raise ConfigError(f"{here}: metric '{name}' is listed twice")
-        if content.get("url") is None:
-            raise ConfigError(f"{here}.url: expected the file of metric '{name}'; only other paradigms have built-in ones")
-        found[name] = Metric(name, UserModule(fields.existing_file(content, "url", here), name))
-    return tuple(found.values())
+    metrics: dict[str, Metric] = {}
+    for entry in field.items(least=1):
+        content = entry.record(("name", "url"))
+        name, url = content["name"].name(), content["url"]
+        if name in metrics:
+            raise entry.error(f"metric '{name}' is listed twice")
+        if not url.given:
+            raise url.error(f"expected the file of metric '{name}'; only other paradigms have built-in ones")
+        metrics[name] = Metric(name, UserModule(existing_file(url), name))
+    return tuple(metrics.values())

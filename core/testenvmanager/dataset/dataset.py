@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from core.common import fields
+from core.common.config import existing_file
 from core.common.utils import get_file_format
 from core.testenvmanager.dataset.index import FORMATS, Row, read_rows
 from multiedge.errors import ConfigError
+from multiedge.formats.fields import Field
 
 _SPELLINGS = ("index", "data", "data_info", "url")
 _NO_LABEL = 0
@@ -68,26 +67,24 @@ class Dataset:
             raise ConfigError(f"{self.test_url}: the test dataset is empty; expected one item a line")
 
 
-def parse_dataset(data: object, place: str) -> Dataset:
+def parse_dataset(field: Field) -> Dataset:
     """The dataset that a test environment describes, in any of the spellings that Ianvs's files use."""
     spellings = [f"{part}_{spelling}" for part in ("train", "test") for spelling in _SPELLINGS]
-    content = fields.mapping(data, place, (*spellings, "label"))
-    test_url = _index(content, "test", place)
+    content = field.record((*spellings, "label"))
+    test_url = _index(content, "test")
     if test_url is None:
-        raise ConfigError(f"{place}: expected one of {', '.join(spellings[len(_SPELLINGS) :])}, got none of them")
-    return Dataset(_index(content, "train", place), test_url, content.get("label") or None)
+        raise field.error(f"expected one of {', '.join(spellings[len(_SPELLINGS) :])}, got none of them")
+    return Dataset(_index(content, "train"), test_url, content["label"].optional(Field.text) or None)
 
 
-def _index(content: dict[str, Any], part: str, place: str) -> str | None:
-    """The path under the one spelling that is used."""
-    given = [key for key in (f"{part}_{spelling}" for spelling in _SPELLINGS) if content.get(key)]
-    if not given:
+def _index(content: Field, part: str) -> str | None:
+    """The path under the one spelling that is used. An empty text counts as not given, as in Ianvs."""
+    keys = [key for key in (f"{part}_{spelling}" for spelling in _SPELLINGS) if content[key].given and content[key].value != ""]
+    if not keys:
         return None
-    if len(given) > 1:
-        raise ConfigError(f"{place}: {' and '.join(given)} mean the same; keep one")
-    url = fields.text(content, given[0], place)
-    if get_file_format(url) not in FORMATS:
-        raise ConfigError(f"{place}.{given[0]}: expected a file that ends in .{', .'.join(FORMATS)}, got '{url}'")
-    if not os.path.isfile(url):
-        raise ConfigError(f"{place}.{given[0]}: no such file '{url}' (looked from {os.getcwd()})")
-    return url
+    if len(keys) > 1:
+        raise content.error(f"{' and '.join(keys)} mean the same; keep one")
+    field = content[keys[0]]
+    if get_file_format(field.name()) not in FORMATS:
+        raise field.expected(f"a file that ends in .{', .'.join(FORMATS)}")
+    return existing_file(field)

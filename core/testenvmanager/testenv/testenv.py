@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.common import fields
-from core.common.utils import yaml2dict
+from core.common.config import read_section
 from core.testcasecontroller.metrics.metrics import Metric, parse_metrics
 from core.testenvmanager.dataset.dataset import Dataset, parse_dataset
 
+_OWN_KEYS = ("metrics", "dataset")
 _IANVS_KEYS = ("incremental_rounds", "round", "client_number", "use_gpu", "model_eval")
 
 
@@ -27,11 +27,6 @@ class TestEnv:
 
 def read_testenv(url: str) -> TestEnv:
     """The test environment in the yaml file `url`."""
-    place = f"{url}: testenv"
-    data = fields.section(yaml2dict(url), url, "testenv")
-    content = fields.open_mapping(data, place, ("metrics", "dataset", *_IANVS_KEYS))
-    return TestEnv(
-        parse_metrics(content.pop("metrics", None), f"{place}.metrics"),
-        parse_dataset(content.pop("dataset", None), f"{place}.dataset"),
-        content,
-    )
+    content = read_section(url, "testenv").open_record((*_OWN_KEYS, *_IANVS_KEYS))
+    settings = {key: field.value for key, field in content.mapping().items() if key not in _OWN_KEYS}
+    return TestEnv(parse_metrics(content["metrics"]), parse_dataset(content["dataset"]), settings)

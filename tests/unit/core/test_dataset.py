@@ -3,6 +3,7 @@ import pytest
 
 from core.testenvmanager.dataset.dataset import Dataset, parse_dataset
 from multiedge.errors import ConfigError
+from multiedge.formats.fields import Field
 
 
 @pytest.fixture
@@ -81,10 +82,24 @@ def test_the_label_column_can_be_named(load):
 @pytest.mark.parametrize(
     ("name", "text", "label", "error"),
     [
-        ("i.csv", "image,lable\na,1\n", "label", r"i.csv: a record has no field 'label'; did you mean 'lable'\?"),
-        ("i.json", '{"image": "a"}', None, r"i.json: expected a list of records with named fields"),
-        ("i.json", "[{]", None, r"i.json: the dataset index cannot be read: Expecting"),
-        ("i.jsonl", '{"label": 1}', None, r"i.jsonl: a record holds nothing but its label 'label'"),
+        ("i.csv", "image,lable\na,1\n", "label", r"i.csv:2: no field 'label'; did you mean 'lable'\?"),
+        ("i.json", '{"image": "a"}', None, r"i.json: expected a list, got a mapping of image"),
+        ("i.json", "[{]", None, r"i.json: not valid JSON: expecting property name"),
+        (
+            "i.json",
+            '[{"image": "a"}, {}]',
+            None,
+            r"i.json: \[1\]: expected a record with a value .*, got an empty mapping$",
+        ),
+        ("i.json", '[{"image": "a"}, 3]', None, r"i.json: \[1\]: expected a mapping, got 3$"),
+        ("i.csv", "image,label\na,1\n\nb\n", None, r"i.csv:4: expected 2 values as the header names, got 1$"),
+        ("i.jsonl", '{"image": "a"}\n{', None, r"i.jsonl:2: not valid JSON: expecting property name"),
+        (
+            "i.jsonl",
+            '{"label": 1}',
+            None,
+            r"i.jsonl:1: expected a record with a value beside the label, got a mapping of label",
+        ),
     ],
 )
 def test_damaged_indexes_are_named(load, name, text, label, error):
@@ -102,7 +117,8 @@ def test_an_empty_test_index_is_refused(tmp_path):
 def test_all_spellings_of_ianvs_are_read(tmp_path, spelling):
     (tmp_path / "i.txt").touch()
     url = str(tmp_path / "i.txt")
-    assert parse_dataset({f"train_{spelling}": url, f"test_{spelling}": url, "label": "q"}, "t") == Dataset(url, url, "q")
+    field = Field({f"train_{spelling}": url, f"test_{spelling}": url, "label": "q"}, "t")
+    assert parse_dataset(field) == Dataset(url, url, "q")
 
 
 @pytest.mark.parametrize(
@@ -110,12 +126,12 @@ def test_all_spellings_of_ianvs_are_read(tmp_path, spelling):
     [
         ({"test_irl": "i.txt"}, r"t: unknown key 'test_irl'; did you mean 'test_url'\?"),
         ({"train_url": None}, "t: expected one of test_index, test_data, test_data_info, test_url, got none of them"),
-        ({"test_url": "no.txt"}, r"t.test_url: no such file 'no.txt' \(looked from "),
-        ({"test_url": "no.parquet"}, "t.test_url: expected a file that ends in .txt, .csv, .json, .jsonl, got 'no.parquet'"),
+        ({"test_url": "no.txt"}, r"t: test_url: no such file 'no.txt' \(looked from "),
+        ({"test_url": "no.parquet"}, "t: test_url: expected a file that ends in .txt, .csv, .json, .jsonl, got 'no.parquet'"),
         ({"test_url": "a.txt", "test_index": "b.txt"}, "t: test_index and test_url mean the same; keep one"),
-        ([], "t: expected a mapping of train_index, .* got list"),
+        ([], "t: expected a mapping of train_index, .* got an empty list"),
     ],
 )
 def test_what_cannot_be_used_is_one_clear_line(content, error):
     with pytest.raises(ConfigError, match=error):
-        parse_dataset(content, "t")
+        parse_dataset(Field(content, "t"))

@@ -10,6 +10,7 @@ from core.storymanager.visualization.picture import draw
 from core.testcasecontroller.algorithm.algorithm import Algorithm
 from core.testcasecontroller.testcase.testcase import Outcome
 from multiedge.errors import ConfigError
+from multiedge.formats.fields import Field
 
 
 def outcome(name="a", time="2026-01-01 00:00:00", url="w/a/1", hyperparameters=None, **metrics):
@@ -39,7 +40,7 @@ def test_what_a_row_does_not_have_is_nan():
 
 @pytest.mark.parametrize(("direction", "order"), [("ascend", "bacd"), ("descend", "cabd"), ("anything", "cabd")])
 def test_any_word_but_ascend_descends_and_nan_is_last(tmp_path, direction, order):
-    rank = parse_rank({"sort_by": [{"unknown": "ascend"}, {"fps": direction}]}, "rank")
+    rank = parse_rank(Field({"sort_by": [{"unknown": "ascend"}, {"fps": direction}]}, "rank"))
     done = [outcome("d", fps=math.nan), outcome("a", fps=9.5), outcome("b", fps=2), outcome("c", fps=10)]
     assert "".join(row["algorithm"] for row in rank.save(done, str(tmp_path)).rows) == order
 
@@ -141,17 +142,17 @@ def test_a_file_that_is_no_rank_file_is_not_overwritten(tmp_path, text):
     ("data", "error"),
     [
         ({"sortby": []}, r"r: unknown key 'sortby'; did you mean 'sort_by'\?"),
-        ({"sort_by": "fps"}, r"r.sort_by: expected a list"),
-        ({"sort_by": ["fps"]}, r"r.sort_by\[0\]: expected 'metric: ascend' or 'metric: descend', got str 'fps'"),
-        ({"save_mode": "all"}, r"r.save_mode: unknown value 'all'"),
-        ({"visualization": {"method": "print_tabel"}}, r"r.visualization.method: .*did you mean 'print_table'\?"),
-        ({"visualization": {"mode": "everything"}}, r"r.visualization.mode: unknown value 'everything'; known: selected_only"),
-        ({"selected_dataitem": {"metrics": []}}, r"r.selected_dataitem.metrics: expected a list of at least one entry"),
+        ({"sort_by": "fps"}, r"r: sort_by: expected a list"),
+        ({"sort_by": ["fps"]}, r"r: sort_by\[0\]: expected 'metric: ascend' or 'metric: descend', got 'fps'"),
+        ({"save_mode": "all"}, r"r: save_mode: unknown value 'all'"),
+        ({"visualization": {"method": "print_tabel"}}, r"r: visualization.method: .*did you mean 'print_table'\?"),
+        ({"visualization": {"mode": "everything"}}, r"r: visualization.mode: unknown value 'everything'; known: selected_only"),
+        ({"selected_dataitem": {"metrics": []}}, r"r: selected_dataitem.metrics: expected a list of at least 1 entry"),
     ],
 )
 def test_a_rank_section_that_cannot_be_used_is_one_clear_line(data, error):
     with pytest.raises(ConfigError, match=error):
-        parse_rank(data, "r")
+        parse_rank(Field(data, "r"))
 
 
 def test_an_empty_table_is_a_valid_one():

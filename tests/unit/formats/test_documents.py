@@ -54,8 +54,9 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "f:1: not valid JSON: expecting property name enclosed in double quotes at column 2"),
-        ("", "f:1: not valid JSON: expecting value at column 1"),
+        ("{", "f: not valid JSON: expecting property name enclosed in double quotes at column 2"),
+        ('{"a": 1,\n "b" 2}', "f:2: not valid JSON: expecting ':' delimiter at column 6"),
+        ("", "f: not valid JSON: expecting value at column 1"),
         (b"\xff", "f: not valid JSON: byte 0 is not UTF-8"),
         ("[" * 100_000, "f: not valid JSON: nested too deeply"),
         ("9" * 5000, "f: not valid JSON: a number has too many digits"),

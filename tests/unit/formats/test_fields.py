@@ -113,6 +113,7 @@ def test_a_missing_key_is_told_apart_from_an_empty_one():
     field = Field({"null": None}, "file.yaml")
     assert not field["null"].given
     assert not field["other"].given
+    assert field["other"].value is None
     assert "null" in field
     assert "other" not in field
     with pytest.raises(ConfigError, match=r"^file.yaml: null: expected a text, got nothing$"):

@@ -134,7 +134,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match=r"no such profile .*; make one with: multiedge profile MODEL"):
         load_profile(tmp_path / "none.json")
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(ProfileError, match=r"bad\.json:1: not valid JSON"):
+    with pytest.raises(ProfileError, match=r"bad\.json: not valid JSON"):
         load_profile(tmp_path / "bad.json")
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.common import fields
+from core.common.config import existing_file
 from core.common.constant import ModuleType
 from core.common.user_module import UserModule
 from core.common.utils import one_line
 from core.testcasecontroller.algorithm.module.hyperparameters import parse_grid
+from multiedge.formats.fields import Field
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,10 @@ class Module:
             raise RuntimeError(f"{module_type} '{self.name}' ({self.url}) cannot be made: {one_line(error)}") from error
 
 
-def parse_module(data: object, place: str) -> tuple[Module, ...]:
+def parse_module(field: Field) -> tuple[Module, ...]:
     """A module once for every combination of its hyperparameters."""
-    content = fields.mapping(data, place, ("type", "name", "url", "hyperparameters"))
-    kind = fields.choice(content.get("type"), f"{place}.type", [kind.value for kind in ModuleType])
-    name = fields.text(content, "name", place)
-    source = UserModule(fields.existing_file(content, "url", place), name)
-    grid = parse_grid(content.get("hyperparameters"), f"{place}.hyperparameters")
-    return tuple(Module(kind, name, source, hyperparameters) for hyperparameters in grid)
+    content = field.record(("type", "name", "url", "hyperparameters"))
+    kind = content["type"].enum(ModuleType)
+    name = content["name"].name()
+    source = UserModule(existing_file(content["url"]), name)
+    return tuple(Module(kind.value, name, source, values) for values in parse_grid(content["hyperparameters"]))
