@@ -13,6 +13,7 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import CALLER, Plan, Stage, Transfer, direct_transfers
 from multiedge.planning import cost
+from multiedge.planning.devices import exchangeable
 from multiedge.profile import Profile
 from partitioners.engine.contract import unused
 from partitioners.engine.dag import Dag, build_dag
@@ -211,25 +212,16 @@ class _Hunt:
 
 
 def distinct_orders(profile: Profile, fleet: Fleet) -> Iterator[Order]:
-    """Orders of all devices; of those that differ only by exchanging equal devices, one. Devices may stay empty."""
-    kinds = [_kind(profile, fleet, name) for name in fleet.names]
+    """Orders of all devices; of those that differ only by swapping exchangeable devices, one. Devices may stay empty."""
+    group_of = {name: number for number, group in enumerate(exchangeable(profile, fleet)) for name in group}
     seen = set()
     for order in permutations(range(len(fleet.names))):
-        signature = tuple(kinds[device] for device in order)
+        signature = tuple(group_of[fleet.names[device]] for device in order)
         if signature not in seen:
             seen.add(signature)
             yield order
         if len(seen) > MOST_ORDERS:
             return
-
-
-def _kind(profile: Profile, fleet: Fleet, name: str) -> object:
-    """Equal for devices that may be exchanged. Devices with links of their own never are."""
-    device = fleet.device(name)
-    if name == fleet.source or any(name in pair for pair in fleet.links):
-        return name
-    speeds = profile.seconds_on(name).tobytes(), profile.overhead_s.get(name, 0.0)
-    return (*speeds, device.memory_bytes, device.runtime_bytes, device.bandwidth_bytes_per_s)
 
 
 def _bytes_per_s(fleet: Fleet, a: str, b: str) -> float:

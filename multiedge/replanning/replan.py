@@ -15,9 +15,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from multiedge.errors import ConfigError, InfeasibleError
-from multiedge.fleet import Device, Fleet
+from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.planning import cost
+from multiedge.planning.devices import exchangeable
 from multiedge.planning.loading import bytes_held, bytes_to_load
 from multiedge.profile import Ints, Profile
 from partitioners import PARTITIONERS
@@ -25,6 +26,8 @@ from partitioners.engine.contract import Partitioner, unused
 
 MOST_DEVICES = 12
 """The strategy is asked about so many devices at most: those that hold stages and the fastest others."""
+MOST_EXCHANGED = 64
+"""Groups of more exchangeable devices keep the names that the strategy chose."""
 MOST_SPLITS = 48
 """Places at which a stage whose device is lost may be divided between its neighbours."""
 
@@ -208,7 +211,7 @@ def _divided(
 
 
 def _best(running: Plan, profile: Profile, fleet: Fleet, strategy: Partitioner | None, *, needed: bool) -> list[_Option]:
-    """The strategy's plan, its equal devices exchanged so that they keep what they hold; empty if it finds none."""
+    """The strategy's plan, exchangeable devices swapped so that they keep what they hold; empty if it finds none."""
     asked = _shortlist(running, profile, fleet)
     if len(asked.devices) > MOST_DEVICES and strategy is None and not needed:
         return []
@@ -233,28 +236,17 @@ def _shortlist(running: Plan, profile: Profile, fleet: Fleet) -> Fleet:
 
 
 def _relabelled(profile: Profile, fleet: Fleet, running: Sequence[Stage], stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """`stages` with devices exchanged among their equals for the most bytes kept."""
+    """`stages` with exchangeable devices swapped so that they keep the most bytes."""
     if any(stage.replicas for stage in stages):
         return tuple(stages)
     graph = profile.graph
     new_name = {name: name for name in fleet.names}
-    for equals in _equal_devices(profile, fleet):
-        keeps = np.array([[bytes_held(graph, running, b, stages, a) for b in equals] for a in equals])
-        rows, columns = linear_sum_assignment(keeps, maximize=True)
-        new_name.update({equals[row]: equals[column] for row, column in zip(rows, columns, strict=True)})
+    for group in exchangeable(profile, fleet):
+        if 1 < len(group) <= MOST_EXCHANGED:
+            keeps = np.array([[bytes_held(graph, running, b, stages, a) for b in group] for a in group])
+            rows, columns = linear_sum_assignment(keeps, maximize=True)
+            new_name.update({group[row]: group[column] for row, column in zip(rows, columns, strict=True)})
     return tuple(replace(stage, device=new_name[stage.device]) for stage in stages)
-
-
-def _equal_devices(profile: Profile, fleet: Fleet) -> list[list[str]]:
-    """Groups of devices that plans may exchange: same times and capabilities, no link of their own."""
-    own = {name for pair in fleet.links for name in pair} | {fleet.source}
-    kinds: dict[tuple[Device, bytes, float], list[str]] = {}
-    for device in fleet.devices:
-        if device.name not in own:
-            times = profile.seconds_on(device.name).tobytes()
-            kind = (replace(device, name=""), times, profile.overhead_s.get(device.name, 0.0))
-            kinds.setdefault(kind, []).append(device.name)
-    return [names for names in kinds.values() if 1 < len(names) <= 64]
 
 
 def _reason(running: Plan, fleet: Fleet, chosen: _Option, options: Sequence[_Option]) -> str:

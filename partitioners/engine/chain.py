@@ -1,7 +1,7 @@
 """The numbers of all contiguous plans of a model on a fleet, as arrays.
 
 A contiguous plan cuts the topological order into stages, each on devices of its own, and every stage hands on all
-that is still needed (relay transfers). Devices that cannot be told apart form a group; only how many of a group are
+that is still needed (relay transfers). Exchangeable devices form a group; only how many of a group are
 used matters, so that sixteen devices of four types have 5^4 states and not 2^16. All costs equal those of
 `multiedge.planning.cost`.
 """
@@ -15,8 +15,9 @@ from functools import cached_property
 import numpy as np
 
 from multiedge.errors import ConfigError
-from multiedge.fleet import Device, Fleet, Link
+from multiedge.fleet import Device, Fleet
 from multiedge.plan import Stage
+from multiedge.planning.devices import exchangeable
 from multiedge.profile import Floats, Profile
 from partitioners.engine.memory import result_bytes
 from partitioners.engine.windows import Windows, memory_windows
@@ -72,7 +73,7 @@ class Chain:
     @classmethod
     def of(cls, profile: Profile, fleet: Fleet, *, replicate: bool = False) -> Chain:
         """The arrays for a model on a fleet; ConfigError if the fleet has too many different devices to search."""
-        groups = alike(profile, fleet)
+        groups = exchangeable(profile, fleet)
         most = [len(group) if replicate else 1 for group in groups]
         ways = tuple(Way(group, r) for group, count in enumerate(most) for r in range(1, count + 1))
         if not is_searchable(groups, len(profile), replicate=replicate):
@@ -143,40 +144,6 @@ class Chain:
                     made += float(self.cut[placed.stop])
             busiest = max(busiest, float(self.leave_per_byte_s[way]) * made)
         return busiest
-
-
-def alike(profile: Profile, fleet: Fleet) -> tuple[tuple[str, ...], ...]:
-    """Names of the devices in groups whose members can be swapped without changing any cost."""
-    groups: list[list[str]] = []
-    kinds: dict[object, list[int]] = {}
-    for device in fleet.devices:
-        name = device.name
-        nature = (
-            device.available_bytes,
-            device.power,
-            device.joules_per_byte,
-            profile.overhead_s.get(name, 0.0),
-            profile.seconds_on(name).tobytes(),
-        )
-        known = kinds.setdefault(nature, [])
-        match = next((index for index in known if _same_links(fleet, groups[index][0], name)), None)
-        if match is None or fleet.source in (name, groups[match][0]):
-            known.append(len(groups))
-            groups.append([name])
-        else:
-            groups[match].append(name)
-    return tuple(tuple(group) for group in groups)
-
-
-def _same_links(fleet: Fleet, first: str, second: str) -> bool:
-    def same(a: Link, b: Link) -> bool:
-        return a.occupancy_s(1.0) == b.occupancy_s(1.0) and a.latency_s == b.latency_s
-
-    others = (name for name in fleet.names if name not in (first, second))
-    return same(fleet.link(first, second), fleet.link(second, first)) and all(
-        same(fleet.link(first, other), fleet.link(second, other)) and same(fleet.link(other, first), fleet.link(other, second))
-        for other in others
-    )
 
 
 def _between(fleet: Fleet, groups: Sequence[Sequence[str]], a: Way, b: Way) -> tuple[float, float]:

@@ -9,8 +9,9 @@ from itertools import pairwise, product
 import numpy as np
 
 from multiedge.fleet import Device, Fleet, Link
+from multiedge.planning.devices import exchangeable
 from multiedge.profile import Profile
-from partitioners.engine.chain import Chain, alike, is_searchable
+from partitioners.engine.chain import Chain, is_searchable
 
 NOTE = "devices that are nearly alike were taken as {kinds} kinds, since all {count} apart are too many to search"
 
@@ -18,7 +19,7 @@ NOTE = "devices that are nearly alike were taken as {kinds} kinds, since all {co
 def chains(profile: Profile, fleet: Fleet, *, replicate: bool = False) -> tuple[Chain, Chain]:
     """(kind, harsh): no plan on `fleet` beats the best of the first, and each plan of the second runs on `fleet` at least
     as well. Both are the one exact chain where the fleet can be searched as it is, which is the rule."""
-    groups = alike(profile, fleet)
+    groups = exchangeable(profile, fleet)
     if is_searchable(groups, len(profile), replicate=replicate):
         exact = Chain.of(profile, fleet, replicate=replicate)
         return exact, exact

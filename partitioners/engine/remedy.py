@@ -8,8 +8,9 @@ import numpy as np
 
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
+from multiedge.planning.devices import exchangeable
 from multiedge.profile import Profile
-from partitioners.engine.chain import Chain, alike
+from partitioners.engine.chain import Chain
 from partitioners.engine.memory import memory_rows
 from partitioners.engine.search import States, reachable
 from partitioners.engine.windows import memory_windows
@@ -38,7 +39,7 @@ def infeasible(profile: Profile, fleet: Fleet) -> InfeasibleError:
 def _advice(profile: Profile, fleet: Fleet) -> str:
     """The least change of one device's memory that helps."""
     best, extra = "", np.iinfo(np.int64).max
-    for group in alike(profile, fleet):
+    for group in exchangeable(profile, fleet):
         try:
             missing = least_extra_bytes(profile, fleet, group[0], below=extra)
         except ConfigError:

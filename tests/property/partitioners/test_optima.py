@@ -368,13 +368,7 @@ def test_the_load_bound_does_not_depend_on_the_unit_of_time() -> None:
 EQUALS = [f"d{number}" for number in range(4)]
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        pytest.param("d0", marks=known_fault("a source declared first makes its equals kinds of their own")),
-        "d3",
-    ],
-)
+@pytest.mark.parametrize("source", ["d0", "d3"])
 def test_equal_devices_are_equal_whichever_of_them_is_the_source(source: str) -> None:
     """One node of 9 s on the three devices that are not the source: 3 s per item."""
     oracle = Oracle(profile_of(chain_graph(1, sizes=0), dict.fromkeys(EQUALS, 9.0)), fleet_of(*EQUALS, source=source))
