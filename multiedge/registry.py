@@ -48,6 +48,10 @@ class Registry:
     def names(self) -> tuple[str, ...]:
         return tuple(self.table())
 
+    def is_own(self, name: str) -> bool:
+        """Whether the library itself registers `name`, which takes no look at the installed packages."""
+        return name in self._table
+
     def find(self, name: str, place: str = "") -> str:
         """The 'module:attribute' of `name`; ConfigError that begins with `place` and lists near names if there is none."""
         table = self.table()

@@ -102,6 +102,7 @@ def run_plan(
     executor: str = "processes",
     scenario: str = "offline",
     rate_per_s: float | None = None,
+    latency_bound_s: float | None = None,
     name: str = "",
     configuration: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
@@ -115,7 +116,7 @@ def run_plan(
     """
     manifest = plan if isinstance(plan, Manifest) else read_manifest(plan)
     fleet = fleet or bare_fleet(manifest)
-    chosen = scenario_of(scenario, rate_per_s=rate_per_s)
+    chosen = scenario_of(scenario, rate_per_s=rate_per_s, latency_bound_s=latency_bound_s)
     with open_pipeline(manifest, fleet, executor, **options) as pipeline:
         answers, measured = pipeline.map(items, chosen, progress=progress)
     found = make_result(

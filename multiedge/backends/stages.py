@@ -32,7 +32,8 @@ def load_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend
 def require_backends(fleet: Fleet) -> None:
     """ConfigError that names the first device whose backend is not registered. No runtime is imported."""
     for device in fleet.devices:
-        BACKENDS.find(device.backend, f"{fleet.name}: device '{device.name}': ")
+        if not BACKENDS.is_own(device.backend):
+            BACKENDS.find(device.backend, f"{fleet.name}: device '{device.name}': ")
 
 
 def open_part(backend: Backend, part: Path, device: Device | None = None, keep: Path | None = None) -> Session:

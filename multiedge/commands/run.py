@@ -69,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--devices", metavar="FILE", help="devices.yaml; default: every device is this machine, links are free")
     parser.add_argument("--scenario", default="offline", help=f"{', '.join(SCENARIOS)} (default: offline)")
     parser.add_argument("--rate", type=float, metavar="PER_S", help="items per second, for --scenario server")
+    parser.add_argument(
+        "--latency-bound", type=float, metavar="S", help="with --scenario server: what 99 %% of latencies must stay within"
+    )
     parser.add_argument("--executor", default="processes", help="processes, inline, ray or remote (default: processes)")
     parser.add_argument(
         "--endpoint", action="append", metavar="DEVICE=HOST:PORT[/MODEL]", help="for --executor remote; repeatable"
@@ -111,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     EXECUTORS.load(args.executor)
     manifest = read_manifest(args.plan_dir)
     fleet = read_fleet(args.devices) if args.devices else bare_fleet(manifest)
-    scenario(args.scenario, rate_per_s=args.rate)  # refused before anything is read
+    scenario(args.scenario, rate_per_s=args.rate, latency_bound_s=args.latency_bound)  # refused before anything is read
     options = run_options(args, fleet)
     chosen = build_options(EXECUTORS, args.executor, options)
     items, count = read_items(args, manifest)
@@ -123,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
             executor=args.executor,
             scenario=args.scenario,
             rate_per_s=args.rate,
+            latency_bound_s=args.latency_bound,
             name=Path(args.plan_dir).name,
             configuration=configuration(args),
             progress=tell,

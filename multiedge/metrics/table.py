@@ -3,80 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from functools import lru_cache
+from typing import NamedTuple
 
-from multiedge.errors import ConfigError, did_you_mean
+from multiedge.errors import ConfigError, describe
 from multiedge.measurements import Measurements
-from multiedge.metrics import run
-from multiedge.metrics.value import HIGHER, LOWER, Metric, MetricValue
+from multiedge.metrics.value import HIGHER, LOWER, Context, Metric, MetricValue
+from multiedge.plan import Plan
+from multiedge.registry import Registry
 
-_ALL = (
-    Metric("fps", "items/s", HIGHER, "items completed per second of the timed window, seen end to end", run.fps),
-    Metric("fps_bound", "items/s", HIGHER, "items completed per busy second of the busiest device: a bound", run.fps_bound),
-    Metric("fps_predicted", "items/s", HIGHER, "throughput that the plan expects", run.fps_predicted),
-    Metric("latency_mean_s", "s", LOWER, "mean time from when an item was due to its result", run.latency_mean),
-    Metric("latency_p50_s", "s", LOWER, "latency that half of the items stay below", run.latency_percentile(0.50)),
-    Metric("latency_p90_s", "s", LOWER, "latency that 90 % of the items stay below", run.latency_percentile(0.90)),
-    Metric("latency_p99_s", "s", LOWER, "latency that 99 % of the items stay below", run.latency_percentile(0.99)),
-    Metric("latency_max_s", "s", LOWER, "largest latency of any item", run.latency_max),
-    Metric("peak_memory_bytes", "B", LOWER, "largest resident set of any device's worker process", run.peak_memory),
-    Metric("peak_gpu_memory_bytes", "B", LOWER, "largest GPU memory of any device's worker process", run.peak_gpu_memory),
-    Metric("peak_power_w", "W", LOWER, "largest windowed average power of any device", run.peak_power),
-    Metric("energy_per_item_j", "J/item", LOWER, "energy per completed item, all devices, idle included", run.energy_per_item),
-    Metric("network_bytes", "B/item", LOWER, "bytes sent between devices per completed item", run.network_bytes),
-    Metric("utilisation", "1", HIGHER, "share of the timed window that devices compute, their mean", run.utilisation),
-    Metric("partition_time_s", "s", LOWER, "time to find the plan", run.partition_time),
-    Metric("plan_gap", "1", LOWER, "how far the plan may be from the best one: 0 is proven optimal", run.plan_gap),
-    Metric("items", "items", HIGHER, "items issued in the timed window", run.items),
-    Metric("completed", "items", HIGHER, "items answered well", run.completed_items),
-    Metric("failed", "items", LOWER, "items answered with an error", run.failed),
-    Metric("lost", "items", LOWER, "items of which nothing came back", run.lost),
-    Metric("duplicated", "items", LOWER, "answers beyond the first to the same item", run.duplicated),
-    Metric("recovery_s", "s", LOWER, "longest time from a fault's detection until items flowed again", run.recovery),
+_RUN = "multiedge.metrics.run"
+
+METRICS = Registry(
+    "metric",
+    {
+        "fps": f"{_RUN}:fps",
+        "fps_bound": f"{_RUN}:fps_bound",
+        "fps_predicted": f"{_RUN}:fps_predicted",
+        "latency_mean_s": f"{_RUN}:latency_mean",
+        "latency_p50_s": f"{_RUN}:latency_p50",
+        "latency_p90_s": f"{_RUN}:latency_p90",
+        "latency_p99_s": f"{_RUN}:latency_p99",
+        "latency_max_s": f"{_RUN}:latency_max",
+        "peak_memory_bytes": f"{_RUN}:peak_memory",
+        "peak_gpu_memory_bytes": f"{_RUN}:peak_gpu_memory",
+        "peak_power_w": f"{_RUN}:peak_power",
+        "energy_per_item_j": f"{_RUN}:energy_per_item",
+        "network_bytes": f"{_RUN}:network_bytes",
+        "utilisation": f"{_RUN}:utilisation",
+        "partition_time_s": f"{_RUN}:partition_time",
+        "plan_gap": f"{_RUN}:plan_gap",
+        "items": f"{_RUN}:items",
+        "completed": f"{_RUN}:completed_items",
+        "failed": f"{_RUN}:failed",
+        "lost": f"{_RUN}:lost",
+        "duplicated": f"{_RUN}:duplicated",
+        "recovery_s": f"{_RUN}:recovery",
+    },
 )
 
+
+class Description(NamedTuple):
+    """What is known of a figure by its name; '' where nothing is."""
+
+    unit: str
+    direction: str
+    description: str
+
+
 _FROM_ANSWERS = {
-    "accuracy": ("1", HIGHER, "share of items whose largest score is their label's"),
-    "accuracy_top1": ("1", HIGHER, "share of items whose largest score is their label's"),
-    "accuracy_top5": ("1", HIGHER, "share of items whose label is among the five largest scores"),
-    "fidelity": ("1", HIGHER, "share of items on which the cut model and the whole model agree"),
-    "max_absolute_error": ("", LOWER, "largest difference between an output and the whole model's"),
-    "max_relative_error": ("1", LOWER, "largest difference over the largest magnitude of that output"),
+    "accuracy": Description("1", HIGHER, "share of items whose largest score is their label's"),
+    "accuracy_top1": Description("1", HIGHER, "share of items whose largest score is their label's"),
+    "accuracy_top5": Description("1", HIGHER, "share of items whose label is among the five largest scores"),
+    "fidelity": Description("1", HIGHER, "share of items on which the cut model and the whole model agree"),
+    "max_absolute_error": Description("", LOWER, "largest difference between an output and the whole model's"),
+    "max_relative_error": Description("1", LOWER, "largest difference over the largest magnitude of that output"),
 }
 """Figures that need the answers themselves (`multiedge.metrics.accuracy`), so that tables know their units too."""
 
 _UNIT_SUFFIXES = {"_s": "s", "_bytes": "B", "_w": "W", "_j": "J", "_ms": "ms", "_mb": "MB"}
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+
+@lru_cache(maxsize=1)
+def known_metrics() -> dict[str, Metric]:
+    """Every metric by name, those of packages from outside last. Looked up once in a process."""
+    return {name: load_metric(name) for name in METRICS.names()}
 
 
-def compute(measurements: Measurements, names: Iterable[str] | None = None, **context: Any) -> dict[str, MetricValue]:
-    """The named figures of a run (all of them by default), in the order asked for.
+def load_metric(name: str) -> Metric:
+    """The metric registered under `name`; ConfigError if there is none, or if it is no Metric."""
+    loaded = METRICS.load(name)
+    if not isinstance(loaded, Metric):
+        raise ConfigError(
+            f"metric '{name}' ({METRICS.find(name)}): expected a Metric, which the decorator multiedge.metrics.metric makes,"
+            f" got {describe(loaded)}"
+        )
+    return loaded
 
-    `context` may hold `plan` (a Plan) and `partition_s`. Raises ConfigError for a name
-    that no metric has.
+
+def compute(
+    measurements: Measurements, names: Iterable[str] | None = None, *, plan: Plan | None = None
+) -> dict[str, MetricValue]:
+    """The named figures of a run (all of them by default), in the given order; `plan` is the one that ran.
+
+    ConfigError for a name that no metric has, and for a metric from outside that returns something else than a figure.
     """
-    wanted = list(METRICS) if names is None else list(names)
-    for name in wanted:
-        if name not in METRICS:
-            raise ConfigError(f"unknown metric '{name}'{did_you_mean(name, METRICS)}")
-    return {name: METRICS[name].of(measurements, context) for name in wanted}
+    known, context = known_metrics(), Context(plan)
+    wanted = list(known) if names is None else list(names)
+    return {name: (known.get(name) or load_metric(name)).of(measurements, context) for name in wanted}
 
 
-def describe(name: str) -> tuple[str, str, str]:
-    """(unit, direction, description) of a figure by name.
+def describe_metric(name: str) -> Description:
+    """Unit, direction and description of a figure by name.
 
-    A user's metric may carry one of our names in a unit of its own, `latency_mean_ms` or `peak_memory`: it is
-    described as ours is, and its unit is the one that its suffix says. Of other names nothing more is known.
+    A user's metric may carry a name of the library in another unit, `latency_mean_ms` or `peak_memory`: it has that
+    metric's direction and description, and the unit of its suffix. Of other names nothing more is known.
     """
-    if name in METRICS:
-        metric = METRICS[name]
-        return metric.unit, metric.direction, metric.description
+    known = known_metrics()
+    if name in known:
+        return Description(known[name].unit, known[name].direction, known[name].description)
     if name in _FROM_ANSWERS:
         return _FROM_ANSWERS[name]
     unit = next((unit for suffix, unit in _UNIT_SUFFIXES.items() if name.endswith(suffix)), "")
-    ours = next((metric for metric in _ALL if _stem(metric.name) == _stem(name)), None)
-    return (unit, ours.direction, ours.description) if ours else (unit, "", "")
+    near = next((known[other] for other in known if _stem(other) == _stem(name)), None)
+    return Description(unit, near.direction, near.description) if near else Description(unit, "", "")
 
 
 def _stem(name: str) -> str:

@@ -1,13 +1,9 @@
-"""VALID or INVALID, and why, by the rules of MLPerf Inference's scenarios.
-
-The rules are theirs, the results are not: a figure from here is no MLPerf result.
-"""
+"""VALID or INVALID, and why, by the rules of MLPerf Inference's scenarios. A figure from here is no MLPerf result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from multiedge.errors import ConfigError, did_you_mean
 from multiedge.measurements import Measurements
@@ -19,7 +15,7 @@ TARGET_PERCENTILE: Mapping[str, float | None] = {"SingleStream": 0.90, "MultiStr
 
 @dataclass(frozen=True)
 class Validity:
-    """`valid`, and everything that speaks against it in words."""
+    """Whether a run is `valid`, and every reason why not."""
 
     valid: bool
     reasons: tuple[str, ...] = ()
@@ -28,56 +24,43 @@ class Validity:
         return "VALID" if self.valid else f"INVALID: {'; '.join(self.reasons)}"
 
 
-def validity(measurements: Measurements, settings: Mapping[str, Any] | None = None) -> Validity:
+def validity(measurements: Measurements) -> Validity:
     """Whether the run's figures may be quoted.
 
-    `settings` (the run's own by default) may hold `scenario` (Offline if unsaid), `min_duration_s`, `min_items` and
-    for Server `latency_bound_s`.
+    The run's settings hold its `scenario` (Offline if there is none) and, for Server, `latency_bound_s`.
     """
-    settings = measurements.settings if settings is None else settings
-    scenario = str(settings.get("scenario", "Offline"))
+    scenario = str(measurements.settings.get("scenario", "Offline"))
     if scenario not in TARGET_PERCENTILE:
         raise ConfigError(f"unknown scenario '{scenario}'{did_you_mean(scenario, TARGET_PERCENTILE)}")
-    reasons = [*_answers(measurements), *_length(measurements, settings), *_percentile(measurements, settings, scenario)]
+    reasons = [*_answers(measurements), *_percentile(measurements, scenario)]
     return Validity(not reasons, tuple(reasons))
 
 
 def _answers(measurements: Measurements) -> list[str]:
     counts = {
-        "failed": run.failed(measurements, {}).value,
-        "lost": run.lost(measurements, {}).value,
-        "answered twice": run.duplicated(measurements, {}).value,
+        "failed": run.failed(measurements).value,
+        "lost": run.lost(measurements).value,
+        "answered twice": run.duplicated(measurements).value,
     }
     wrong = [f"{int(count)} item{'s' if count > 1 else ''} {what}" for what, count in counts.items() if count]
     return wrong if run.completed(measurements) else [*wrong, "no item was answered"]
 
 
-def _length(measurements: Measurements, settings: Mapping[str, Any]) -> list[str]:
-    wrong = []
-    min_s, min_items = float(settings.get("min_duration_s") or 0.0), int(settings.get("min_items") or 0)
-    if measurements.wall_s < min_s:
-        wrong.append(f"ran {measurements.wall_s:.3g} s of at least {min_s:g} s")
-    count = len(run.completed(measurements))
-    if count < min_items:
-        wrong.append(f"completed {count} of at least {min_items} items")
-    return wrong
-
-
-def _percentile(measurements: Measurements, settings: Mapping[str, Any], scenario: str) -> list[str]:
+def _percentile(measurements: Measurements, scenario: str) -> list[str]:
     p = TARGET_PERCENTILE[scenario]
     values = query_latencies_s(measurements) if scenario == "MultiStream" else run.latencies_s(measurements)
     if p is None or not values:
         return []
     if len(values) < samples_needed(p):
         return [f"p{p * 100:g} needs {samples_needed(p)} samples, got {len(values)}"]
-    bound = settings.get("latency_bound_s")
-    if scenario != "Server" or bound is None or within_bound(values, float(bound), p):
+    bound = measurements.settings.get("latency_bound_s")
+    if bound is None or within_bound(values, float(bound), p):
         return []
     return [f"p{p * 100:g} is {percentile(values, p):.4g} s, not backed to be within {float(bound):g} s"]
 
 
 def query_latencies_s(measurements: Measurements) -> list[float]:
-    """Latency of each query: items that were due together are one, and it is answered with the last of them."""
+    """Latency of each query: items that were due together are one query, which is answered with the last of them."""
     queries: dict[float, float] = {}
     for item in run.completed(measurements):
         queries[item.due_s] = max(queries.get(item.due_s, 0.0), item.latency_s)

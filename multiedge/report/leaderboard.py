@@ -1,9 +1,9 @@
 """The leaderboard as text: a rich table on a terminal, fixed-width columns when piped, and markdown.
 
 Rows are mappings of column name to value, or values in the order of `columns`; a value may be a number, a word, None, or
-a MetricValue whose note then stands where its figure is missing ('n<662'). The caller sorts the rows; columns keep the
+a MetricValue, which shows 'n<662' where it has too few samples. The caller sorts the rows; columns keep the
 order given, or that of `order_columns`, except that hyperparameters ('basemodel-strategy') stand beside the algorithm that
-they tell apart. What is the same in every row, and is no figure, is said once below the table.
+they distinguish. What is the same in every row, and is no figure, stands once below the table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from multiedge.metrics import METRICS, MetricValue, describe
+from multiedge.metrics import MetricValue, describe_metric, known_metrics
+from multiedge.metrics.table import Description
 from multiedge.report.units import MISSING, number_of, scale_for
 
 FIRST = ("rank", "algorithm")
@@ -37,6 +38,7 @@ class Column:
     cells: tuple[str, ...]
     is_number: bool
     best: frozenset[int] = frozenset()
+    description: str = ""
 
     @property
     def width(self) -> int:
@@ -49,16 +51,16 @@ Row = Mapping[str, Any] | Sequence[Any]
 def order_columns(names: Iterable[str]) -> list[str]:
     """Rank and algorithm, the library's metrics in their table's order, others by name, then what identifies the run."""
     known = set(names)
-    metrics = [name for name in METRICS if name in known]
+    metrics = [name for name in known_metrics() if name in known]
     others = sorted(known.difference(FIRST, LAST, metrics))
     return [*(n for n in FIRST if n in known), *metrics, *others, *(n for n in LAST if n in known)]
 
 
 def make_column(name: str, values: Sequence[Any]) -> Column:
     """The column as text: figures in one scale, missing ones as '-' or as the note that says why."""
-    unit, direction, _ = describe(name)
+    unit, direction, description = described(name, values)
     figures = [value.value if isinstance(value, MetricValue) else value for value in values]
-    if name not in METRICS and any(number_of(figure) is None and not _is_missing(figure) for figure in figures):
+    if name not in known_metrics() and any(number_of(figure) is None and not _is_missing(figure) for figure in figures):
         return Column(
             name, _bare(name), "", tuple(MISSING if _is_missing(figure) else str(figure) for figure in figures), False
         )
@@ -68,7 +70,17 @@ def make_column(name: str, values: Sequence[Any]) -> Column:
         for value, figure in zip(values, figures, strict=True)
     )
     heading = _bare(name).removesuffix(_SUFFIXES.get(unit, "\0"))
-    return Column(name, heading, f"{scale.unit} {ARROWS.get(direction, '')}".strip(), cells, True, _best(figures, direction))
+    shown = f"{scale.unit} {ARROWS.get(direction, '')}".strip()
+    return Column(name, heading, shown, cells, True, _best(figures, direction), description)
+
+
+def described(name: str, values: Iterable[Any]) -> Description:
+    """Unit, direction and description as the values state them, otherwise by the name: a run may come from an installation
+    with metrics that this one does not have."""
+    for value in values:
+        if isinstance(value, MetricValue):
+            return Description(value.unit, value.direction, value.description)
+    return describe_metric(name)
 
 
 def _is_hyperparameter(name: str) -> bool:
@@ -93,8 +105,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _short_note(value: MetricValue) -> str:
-    head = value.note.partition(":")[0]
-    return head if head.startswith("n<") else MISSING
+    return MISSING if value.samples_needed is None else f"n<{value.samples_needed}"
 
 
 def _best(figures: Sequence[Any], direction: str) -> frozenset[int]:
@@ -118,7 +129,7 @@ def make_columns(columns: Sequence[str] | None, rows: Sequence[Row]) -> tuple[li
 
 def _says_nothing(column: Column) -> bool:
     """True for settings that are the same in every row; a metric stays, since equal figures are a finding."""
-    return column.name not in FIRST and not describe(column.name)[1] and len(set(column.cells)) == 1
+    return column.name not in FIRST and not describe_metric(column.name).direction and len(set(column.cells)) == 1
 
 
 def plain(columns: Sequence[Column], width: int = 120) -> str:

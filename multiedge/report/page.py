@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from multiedge import __version__
 from multiedge.errors import ConfigError
-from multiedge.metrics import describe
 from multiedge.report import standings, views
 from multiedge.report.compare import compare
 from multiedge.report.results import SCHEMA, RunResult, from_json, load_results, write_text
@@ -66,7 +65,7 @@ def render_page(
         title=title,
         version=__version__,
         groups=groups,
-        descriptions={column.name: describe(column.name)[2] for group in groups for column in group.columns},
+        descriptions={column.name: column.description for group in groups for column in group.columns},
         failed=failed,
         results=ranked,
         trade_offs=any(group.trade_offs or group.overlay for group in groups),

@@ -29,7 +29,7 @@ from multiedge.errors import ConfigError, no_such
 from multiedge.formats.plan import plan_from_json, plan_to_json
 from multiedge.graph import Graph
 from multiedge.measurements import Measurements
-from multiedge.metrics import MetricValue, compute, describe
+from multiedge.metrics import MetricValue, compute, describe_metric
 from multiedge.metrics.validity import Validity, validity
 from multiedge.plan import Plan
 from multiedge.report import environment
@@ -92,7 +92,7 @@ def make_result(
 def _figure(name: str, value: float | MetricValue | None) -> MetricValue:
     if isinstance(value, MetricValue):
         return value
-    unit, direction, description = describe(name)
+    unit, direction, description = describe_metric(name)
     return MetricValue(value, unit, direction, description, method="none" if value is None else "measured")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from multiedge.metrics import describe
+from multiedge.metrics import describe_metric
 from multiedge.metrics.run import latencies_s
 from multiedge.report import curves, pareto
 from multiedge.report.leaderboard import Column, make_column, order_columns
@@ -93,7 +93,7 @@ def board(results: Sequence[RunResult]) -> tuple[list[Column], list[list[float |
         values = [number_of(figure.value) if figure else None for figure in figures]
         if name in IN_DETAIL or (name in COUNTS and (name in ("items", "completed") or not any(values))):
             continue
-        if all(value is None for value in values) and not any(figure and figure.note.startswith("n<") for figure in figures):
+        if all(value is None for value in values) and not any(figure and figure.samples_needed for figure in figures):
             missing.append(name)
             continue
         made.append(make_column(name, figures))
@@ -120,7 +120,7 @@ def trade_offs(results: Sequence[RunResult], first: int = 1) -> list[tuple[str, 
             if x and y and x.value is not None and y.value is not None:
                 points.append(pareto.Point(number, result.name, x.value, y.value))
         if len(points) > 1:
-            drawn.append((title, pareto.draw(points, "items/s", describe(name)[0], "throughput", title)))
+            drawn.append((title, pareto.draw(points, "items/s", describe_metric(name).unit, "throughput", title)))
     return drawn
 
 

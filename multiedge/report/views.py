@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from multiedge.measurements import Measurements
-from multiedge.metrics import METRICS
+from multiedge.metrics import known_metrics
 from multiedge.metrics.run import latencies_s
 from multiedge.plan import CALLER, Plan
 from multiedge.report import curves, gantt
@@ -154,7 +154,7 @@ def _gantts(run: Measurements, colours: Mapping[str, int], runs: int) -> list[tu
 
 def _tile(result: RunResult, name: str) -> Tile | None:
     figure = result.results.get(name)
-    if figure is None or (figure.value is None and name not in METRICS):
+    if figure is None or (figure.value is None and name not in known_metrics()):
         return None
     text, _, unit = human(figure.value, figure.unit).partition(" ")
     label = {"fps": "throughput", "latency_mean_s": "mean latency", "peak_memory_bytes": "peak memory"}.get(name, name)

@@ -67,6 +67,8 @@ def run_scenario(
             log.take(executor.poll(WAIT_S))
     stop = max((result.done_s for result in log.results), default=clock())
     settings = {"scenario": scenario.name, "rate_per_s": scenario.rate_per_s, "seed": seed}
+    if scenario.latency_bound_s is not None:
+        settings["latency_bound_s"] = scenario.latency_bound_s
     measured = to_measurements(log.results, log.due, executor.record(), log.start_s, stop, len(first), settings)
     return log.results, replace(measured, energy=tuple(meter.energy() for meter in meters))
 

@@ -8,7 +8,7 @@ import pytest
 
 from multiedge.errors import ConfigError
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
-from multiedge.metrics import METRICS, compute, describe
+from multiedge.metrics import compute, describe_metric, known_metrics
 from multiedge.metrics.percentiles import early_stopping_estimate, percentile, samples_needed, within_bound
 from multiedge.metrics.validity import query_latencies_s, validity
 from multiedge.plan import Estimate, Plan, Stage
@@ -67,7 +67,7 @@ def test_figure_by_hand(name, expected):
 
 
 def test_every_metric_has_a_unit_a_direction_and_a_description():
-    for metric in METRICS.values():
+    for metric in known_metrics().values():
         assert metric.unit
         assert metric.direction in ("higher", "lower")
         assert metric.description
@@ -114,9 +114,9 @@ def test_work_outside_the_window_does_not_count():
 
 
 def test_lost_and_duplicated_items():
-    run = replace(RUN, items=(*ITEMS, ITEMS[0], Item(9, 0.0, 0.0, float("inf"))), settings={"issued": 7})
+    run = replace(RUN, items=(*ITEMS, ITEMS[0], Item(9, 0.0, 0.0, float("inf"))))
     found = compute(run, ["lost", "duplicated", "completed"])
-    assert [value.value for value in found.values()] == [1 + 2, 1, 3]
+    assert [value.value for value in found.values()] == [1, 1, 3]
 
 
 def test_fault_without_recovery_has_no_time():
@@ -135,8 +135,7 @@ def test_percentile_needs_enough_samples():
     found = compute(steady(63), ["latency_p50_s", "latency_p90_s", "latency_p99_s"])
     assert found["latency_p50_s"].value == 1.0
     assert found["latency_p90_s"].value is None
-    assert found["latency_p90_s"].note.startswith("n<64")
-    assert found["latency_p99_s"].note.startswith("n<662")
+    assert (found["latency_p90_s"].samples_needed, found["latency_p99_s"].samples_needed) == (64, 662)
     assert compute(steady(64), ["latency_p90_s"])["latency_p90_s"].value == 1.0
     assert compute(steady(662), ["latency_p99_s"])["latency_p99_s"].value == 1.0
 
@@ -171,14 +170,12 @@ def test_bound_needs_more_samples_the_more_are_above_it():
         (steady(63), {"scenario": "SingleStream"}, "p90 needs 64 samples, got 63"),
         (steady(700), {"scenario": "MultiStream"}, "p99 needs 662 samples, got 1"),  # all due at once: one query
         (steady(700, 3.0), {"scenario": "Server", "latency_bound_s": 2.0}, "not backed to be within 2 s"),
-        (steady(5), {"min_duration_s": 60.0}, "ran 10 s of at least 60 s"),
-        (steady(5), {"min_items": 10}, "completed 5 of at least 10 items"),
         (RUN, {}, "1 item failed"),
         (steady(0), {}, "no item was answered"),
     ],
 )
 def test_invalid_says_why(run, settings, reason):
-    verdict = validity(run, settings)
+    verdict = validity(replace(run, settings=settings))
     assert not verdict.valid
     assert reason in str(verdict)
 
@@ -188,7 +185,7 @@ def test_invalid_says_why(run, settings, reason):
     [(64, {"scenario": "SingleStream"}), (662, {"scenario": "Server", "latency_bound_s": 1.0}), (1, {"scenario": "Offline"})],
 )
 def test_valid(count, settings):
-    assert str(validity(steady(count), settings)) == "VALID"
+    assert str(validity(replace(steady(count), settings=settings))) == "VALID"
 
 
 def test_a_query_of_several_items_ends_with_the_last():
@@ -208,9 +205,9 @@ def test_a_query_of_several_items_ends_with_the_last():
     ],
 )
 def test_names_that_users_give_our_figures(name, unit, direction):
-    assert describe(name)[:2] == (unit, direction)
+    assert describe_metric(name)[:2] == (unit, direction)
 
 
 def test_unknown_scenario():
     with pytest.raises(ConfigError, match="did you mean 'Offline'"):
-        validity(RUN, {"scenario": "Ofline"})
+        validity(replace(RUN, settings={"scenario": "Ofline"}))

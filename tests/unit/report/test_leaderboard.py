@@ -13,7 +13,7 @@ from multiedge.report.leaderboard import make_column, make_columns, markdown, or
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report"
 
-TOO_FEW = MetricValue(None, "s", "lower", "", "n<662: 80 samples do not back a p99", "none")
+TOO_FEW = MetricValue(None, "s", "lower", "", "n<662: 80 samples do not back a p99", "none", samples_needed=662)
 ROWS = [
     {
         "rank": 1,

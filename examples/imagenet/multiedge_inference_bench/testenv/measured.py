@@ -29,11 +29,11 @@ def register(alias: str, name: str, scale: float) -> Callable[[Any, dict[str, An
     return metric
 
 
-for _alias, (_name, _scale) in {**{name: (name, 1.0) for name in METRICS}, **OTHER_UNITS}.items():
+for _alias, (_name, _scale) in {**{name: (name, 1.0) for name in METRICS.names()}, **OTHER_UNITS}.items():
     register(_alias, _name, _scale)
 
 
 @ClassFactory.register(ClassType.GENERAL, alias="power_method")
 def power_method(y_true: Any, y_pred: dict[str, Any]) -> str:
-    """How peak_power was come by: measured, modelled from devices.yaml, or none."""
+    """The method of peak_power: measured, modelled from devices.yaml, or none."""
     return value_of("peak_power_w", y_pred).method
