@@ -59,7 +59,7 @@ def with_option(registry: Registry, option: str) -> list[str]:
     """The names of this kind that have the option. What cannot be imported here is left out."""
     names = []
     for name in registry.names():
-        with suppress(ImportError, AttributeError, MissingDependencyError):
+        with suppress(ConfigError, MissingDependencyError):
             if option in _parameters(_taker(registry, name)):
                 names.append(name)
     return names

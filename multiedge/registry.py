@@ -1,7 +1,7 @@
-"""Names of strategies, profilers, backends, executors and metrics, resolved to classes only when asked for.
+"""Names of strategies, profilers, backends, executors and metrics, imported only when used.
 
-A kind's table maps a name to 'module:attribute'. Outsiders add theirs through the entry-point group
-`multiedge.<kind>`, so that a plug-in is a package of its own.
+A kind's table maps a name to 'module:attribute'. Packages from outside add theirs through the entry-point group
+`multiedge.<kind>s`.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ class Registry:
 
     @property
     def group(self) -> str:
-        """The entry-point group in which outsiders register."""
+        """The entry-point group in which packages from outside register."""
         return f"multiedge.{self.kind}s"
 
     def table(self) -> dict[str, str]:
-        """Every name with its 'module:attribute'. Raises ConfigError if an outsider takes a name that is taken."""
-        found = dict(self._table)
+        """Every name with its 'module:attribute'. Raises ConfigError if a package from outside registers a name that is taken."""
+        table = dict(self._table)
         for point in entry_points(group=self.group):
-            if found.get(point.name, point.value) != point.value:
+            if table.get(point.name, point.value) != point.value:
                 raise ConfigError(
-                    f"{self.kind} '{point.name}' is registered twice: {found[point.name]} and {point.value};"
+                    f"{self.kind} '{point.name}' is registered twice: {table[point.name]} and {point.value};"
                     " uninstall one or rename it"
                 )
-            found[point.name] = point.value
-        return found
+            table[point.name] = point.value
+        return table
 
     def names(self) -> tuple[str, ...]:
         return tuple(self.table())
@@ -60,6 +60,10 @@ class Registry:
         return table[name]
 
     def load(self, name: str) -> Any:
-        """The class or function registered under `name`; ConfigError that lists near names if there is none."""
-        module, _, attribute = self.find(name).partition(":")
-        return getattr(import_module(module), attribute)
+        """What is registered under `name`; ConfigError that lists near names if there is none, or if it cannot be imported."""
+        value = self.find(name)
+        module, _, attribute = value.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{self.kind} '{name}' cannot be imported from {value}: {error}") from error
