@@ -34,7 +34,7 @@ class Registry:
         return f"multiedge.{self.kind}s"
 
     def table(self) -> dict[str, str]:
-        """Every name with its 'module:attribute'. Raises ConfigError if a package from outside registers a name that is taken."""
+        """Every name with its 'module:attribute'. ConfigError if a package from outside registers a taken one."""
         table = dict(self._table)
         for point in entry_points(group=self.group):
             if table.get(point.name, point.value) != point.value:

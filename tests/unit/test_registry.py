@@ -20,9 +20,7 @@ def test_a_name_is_imported_only_when_loaded(outsiders):
     registry = Registry("partitioner", {"here": "multiedge.fleet:Device", "gone": "no.such.module:Thing"})
     assert registry.names() == ("here", "gone")
     assert registry.load("here").__name__ == "Device"
-    with pytest.raises(
-        ConfigError, match="partitioner 'gone' cannot be imported from no.such.module:Thing: No module named 'no'"
-    ):
+    with pytest.raises(ConfigError, match=r"partitioner 'gone' cannot be imported from no\.such\.module:Thing: No module"):
         registry.load("gone")
 
 
