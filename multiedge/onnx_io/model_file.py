@@ -106,8 +106,11 @@ def _open(path: Path, inode: int, size: int, mtime_ns: int) -> ModelFile:
     structure_hash = hashlib.sha256(_without_locations(proto)).hexdigest()
     files: dict[str, tuple[Path, int]] = {}
     external = [tensor for tensor in proto.graph.initializer if is_external(tensor)]
-    references = {tensor.name: reference(tensor, path.parent, files) for tensor in external}
-    _inline_inner_weights(proto.graph, path.parent)
+    try:
+        references = {tensor.name: reference(tensor, path.parent, files) for tensor in external}
+        _inline_inner_weights(proto.graph, path.parent)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
     order_nodes(proto.graph, str(path))
     name_nodes(proto.graph)
     model = ModelFile(path, proto, references, structure_hash)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -71,9 +72,12 @@ def _real(folder: Path) -> Path:
 
 def _size(file: Path, place: str) -> int:
     try:
-        return file.stat().st_size
+        found = file.stat()
     except OSError as error:
         raise ModelError(f"{place}: external data file '{file.name}' cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ModelError(f"{place}: expected external data in a file, but '{file.name}' is a folder, a pipe or a device")
+    return found.st_size
 
 
 def inline(tensor: Any, place: Reference) -> None:
