@@ -278,9 +278,15 @@ class Oracle:
 
     def _nature(self, name: str) -> tuple[object, ...]:
         device: Device = self.fleet.device(name)
-        room = None if device.memory_bytes is None else device.memory_bytes - device.runtime_bytes
         seconds = self.profile.seconds[name].tolist(), self.profile.overhead_s.get(name, 0.0)
-        return room, device.power, device.joules_per_byte, seconds, name == self.fleet.source
+        return (
+            device.memory_bytes,
+            device.runtime_bytes,
+            device.power,
+            device.joules_per_byte,
+            seconds,
+            name == self.fleet.source,
+        )
 
     def _ends(self, a: str, b: str) -> list[tuple[float, float]]:
         """(rate, latency) there and back."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from multiedge.errors import ConfigError
-from multiedge.fleet import Device, Fleet, Link, Power
+from multiedge.fleet import Device, Fleet, Link
 from multiedge.plan import Stage
 from multiedge.profile import Profile
 from partitioners.engine import chain as chain_module
@@ -26,51 +26,9 @@ def profile(seconds: float | dict[str, Any] = 1.0, **values: Any) -> Profile:
     return profile_of(chain_graph(3, sizes=[8, 4, 2, 1]), times, **values)
 
 
-def groups(fleet: Fleet, costs: Profile | None = None) -> tuple[tuple[str, ...], ...]:
-    return Chain.of(costs or profile(), fleet).groups
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        pytest.param({}, (ABC,), id="nothing"),
-        pytest.param({"memory_bytes": 99}, (("a", "c"), ("b",)), id="memory"),
-        pytest.param({"memory_bytes": 110, "runtime_bytes": 10}, (ABC,), id="memory of which the runtime takes the difference"),
-        pytest.param({"power": Power(1, 2)}, (("a", "c"), ("b",)), id="watts"),
-        pytest.param({"joules_per_byte": 1.0}, (("a", "c"), ("b",)), id="joules per byte"),
-        pytest.param({"bandwidth_bytes_per_s": 5.0}, (("a", "c"), ("b",)), id="interface"),
-        pytest.param({"latency_s": 5.0}, (("a", "c"), ("b",)), id="latency of the interface"),
-        pytest.param({"speed": 2.0, "type": "gpu", "freq_hz": 1e9}, (ABC,), id="what the profile has already counted"),
-    ],
-)
-def test_devices_are_of_one_kind_if_no_cost_tells_them_apart(values: dict[str, Any], expected: tuple) -> None:
-    fleet = fleet_of(*ABC, memory_bytes=100, bandwidth_bytes_per_s=10.0)
-    assert groups(with_device(fleet, "b", **values)) == expected
-
-
-@pytest.mark.parametrize(
-    "costs",
-    [
-        pytest.param(profile({"a": 1.0, "b": [1.0, 1.0, 1.5], "c": 1.0}), id="times"),
-        pytest.param(profile(overhead_s={"b": 0.1}), id="overhead"),
-    ],
-)
-def test_devices_of_other_times_are_of_other_kinds(costs: Profile) -> None:
-    assert groups(fleet_of(*ABC), costs) == (("a", "c"), ("b",))
-
-
-@pytest.mark.parametrize(
-    ("links", "expected"),
-    [
-        pytest.param({("a", "b"): Link(5.0)}, (("a", "b"), ("c",)), id="one link: its two ends are alike"),
-        pytest.param({("a", "b"): Link(5.0), ("b", "a"): Link(6.0)}, (("a",), ("b",), ("c",)), id="it differs by direction"),
-        pytest.param(dict.fromkeys([("a", "b"), ("b", "c"), ("a", "c")], Link(5.0)), (ABC,), id="a link between each pair"),
-        pytest.param({("a", "b"): Link(10.0, loss=0.5), ("a", "c"): Link(5.0)}, (("a",), ("b", "c")), id="loss is rate lost"),
-        pytest.param({("a", "b"): Link(5.0), ("a", "c"): Link(5.0)}, (("a",), ("b", "c")), id="a star"),
-    ],
-)
-def test_links_tell_devices_apart(links: dict[tuple[str, str], Link], expected: tuple) -> None:
-    assert groups(fleet_of(*ABC, links=links)) == expected
+def test_exchangeable_devices_make_a_group() -> None:
+    fleet = with_device(fleet_of(*ABC, memory_bytes=100), "b", memory_bytes=99)
+    assert Chain.of(profile(), fleet).groups == (("a", "c"), ("b",))
 
 
 def test_the_source_is_a_kind_of_its_own() -> None:
