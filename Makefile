@@ -1,8 +1,9 @@
 # make bench     set up, prepare models and pictures, run the benchmark through `ianvs`, print the leaderboard
-# make mobility  the same on a journey: devices leave and return, links fade
+# make mobility  the same with a trace: devices leave and return, links slow down
 # make test      set up, run the tests (without the slow ones; `make slow` runs those)
 # make check     tests, lint, types, import contract
-# What is finished is kept (.venv, .cache), so a second run starts at once.
+# make docs      check the generated pages, build the manual
+# Finished steps are kept (.venv, .cache), so a second run starts without delay.
 
 PYTHON ?= python3
 VENV   ?= .venv
