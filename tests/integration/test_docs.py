@@ -36,7 +36,12 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
 def test_examples_run_as_they_stand(page, folder):
-    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(folder), "COLUMNS": "120"}
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(folder),
+        "COLUMNS": "120",
+        "PYTHONPATH": str(ROOT),
+    }
     for number, (language, code) in enumerate(blocks(page)):
         script = folder / f"block_{number}.{language}"
         script.write_text(code, encoding="utf-8")
