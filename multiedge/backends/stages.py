@@ -12,10 +12,12 @@ import numpy as np
 from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Array, Backend, Session, Tensors
 from multiedge.backends.kept import key_of, made_once
-from multiedge.errors import ConfigError, MultiedgeError, ProfileError
+from multiedge.errors import ConfigError, MultiedgeError, ProfileError, did_you_mean
 from multiedge.fleet import Device, Fleet
 from multiedge.options import build
 
+BackendOptions = Mapping[str, Mapping[str, Any]]
+"""Options of backends, by the backend's name."""
 CONVERTED = ".converted"
 """The folder beside a part that keeps what backends convert it into."""
 SESSION_MEMBERS = ("inputs", "outputs", "batch_is_free", "provider", "run", "close")
@@ -27,6 +29,20 @@ def load_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend
     if not isinstance(backend, Backend):
         raise ConfigError(f"backend '{name}': expected a subclass of {Backend.__module__}.Backend, got {backend!r}")
     return backend
+
+
+def device_backend(device: Device, options: BackendOptions) -> Backend:
+    """The backend of the device, with those of the options that are for it."""
+    return load_backend(device.backend, options.get(device.backend, {}))
+
+
+def require_backend_options(fleet: Fleet, options: BackendOptions) -> None:
+    """ConfigError for options of a backend that no device of the fleet has, and for those that their backend refuses."""
+    used = {device.backend for device in fleet.devices}
+    for name, values in options.items():
+        if name not in used:
+            raise ConfigError(f"backends: no device of {fleet.name} has the backend '{name}'{did_you_mean(name, used)}")
+        load_backend(name, values)
 
 
 def require_backends(fleet: Fleet) -> None:

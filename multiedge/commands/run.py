@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from multiedge.backends import BACKENDS
+from multiedge.backends.stages import BackendOptions
 from multiedge.commands.plan import parse_options
 from multiedge.errors import ConfigError, PlanError, did_you_mean
 from multiedge.executors import EXECUTORS
@@ -31,7 +33,7 @@ from multiedge.formats.trace import read_trace
 from multiedge.graph import Tensor
 from multiedge.metrics.percentiles import percentile
 from multiedge.onnx_io import read_manifest
-from multiedge.options import build_options, option_names, require_options
+from multiedge.options import build_options, option_names, require_options, with_option
 from multiedge.plan import Manifest
 from multiedge.replanning.replanner import Replanner
 from multiedge.report.encode import plain_data
@@ -54,7 +56,7 @@ FLAGS = {
     "endpoint": "endpoints",
     "trace": "trace",
     "replan": "replan",
-    "keep_prepacked": "session",
+    "keep_prepacked": "backends",
 }
 """Which option of an executor each flag gives."""
 PREPACKED = ".prepacked"
@@ -180,8 +182,17 @@ def run_options(args: argparse.Namespace, fleet: Fleet) -> dict[str, Any]:
     if args.endpoint:
         values["endpoints"] = parse_endpoints(args.endpoint)
     if args.keep_prepacked:
-        values["session"] = {"prepacked": str(Path(args.plan_dir) / PREPACKED)}
+        values["backends"] = prepacked(fleet, Path(args.plan_dir) / PREPACKED)
     return values
+
+
+def prepacked(fleet: Fleet, folder: Path) -> BackendOptions:
+    """Options that keep packed weights in the folder, for each backend of the fleet that can."""
+    able = with_option(BACKENDS, "prepacked")
+    options = {device.backend: {"prepacked": str(folder)} for device in fleet.devices if device.backend in able}
+    if not options:
+        raise ConfigError(f"--keep-prepacked: no device of {fleet.name} has a backend that can; these can: {', '.join(able)}")
+    return options
 
 
 def parse_endpoints(texts: Iterable[str]) -> dict[str, list[str]]:

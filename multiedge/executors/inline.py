@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from multiedge.backends.contract import Session
-from multiedge.backends.stages import load_backend, open_part
+from multiedge.backends.stages import BackendOptions, device_backend, open_part, require_backend_options
 from multiedge.errors import MultiedgeError, PipelineError
 from multiedge.executors.flow.contract import (
     Array,
@@ -29,11 +27,11 @@ from multiedge.plan import CALLER, Manifest
 
 @dataclass(frozen=True)
 class InlineOptions(RunOptions):
-    """Options of the executor `inline`: `record_events` keeps what each stage did with each item, `session` holds options
-    of the backend's `open`."""
+    """Options of the executor `inline`: `record_events` keeps what each stage did with each item, `backends` holds options
+    of backends by the backend's name."""
 
     record_events: bool = True
-    session: Mapping[str, Any] = field(default_factory=dict)
+    backends: BackendOptions = field(default_factory=dict)
 
 
 class InlineExecutor(Closing):
@@ -42,6 +40,7 @@ class InlineExecutor(Closing):
     options_type = InlineOptions
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: InlineOptions) -> None:
+        require_backend_options(fleet, options.backends)
         self.manifest, self.fleet, self.options = manifest, fleet, options
         self.routes = Routes.of(manifest)
         self._sessions: list[Session] = []
@@ -54,7 +53,7 @@ class InlineExecutor(Closing):
                 device = self.fleet.device(part.device)
                 path = Path(self.manifest.directory) / part.file
                 begin = time.monotonic()
-                self._sessions.append(open_part(load_backend(device.backend, self.options.session), path, device))
+                self._sessions.append(open_part(device_backend(device, self.options.backends), path, device))
                 self._events.append(Event("load", -1, len(self._sessions) - 1, device.name, begin, time.monotonic()))
         except MultiedgeError as error:
             self.close()

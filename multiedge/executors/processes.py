@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from multiedge.backends.stages import require_backend_options
 from multiedge.errors import ConfigError, PipelineError
 from multiedge.executors.flow.contract import Closing, Record, Result, Tensors, require_inputs
 from multiedge.executors.flow.expected import default_depth, expected_seconds, most_depth
@@ -42,6 +43,7 @@ class ProcessesExecutor(Closing):
     options_type = ProcessesOptions
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: ProcessesOptions) -> None:
+        require_backend_options(fleet, options.backends)
         self.manifest, self.fleet, self.options = manifest, fleet, options
         self.slows_down = options.emulation.speed or options.emulation.quota
         self.routes = Routes.of(manifest)

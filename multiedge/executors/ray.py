@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from multiedge.backends.stages import load_backend, open_part
+from multiedge.backends.stages import BackendOptions, device_backend, open_part, require_backend_options
 from multiedge.errors import MissingDependencyError, PipelineError, StageError
 from multiedge.executors.flow.contract import Array, Tensors
 from multiedge.executors.flow.expected import expected_seconds
@@ -51,8 +51,8 @@ def ray_module() -> Any:
 class DeviceActor:
     """All stages of one device, in a process of Ray's on that device."""
 
-    def __init__(self, files: Mapping[int, str], device: Device, session: Mapping[str, Any]) -> None:
-        backend = load_backend(device.backend, session)
+    def __init__(self, files: Mapping[int, str], device: Device, backends: BackendOptions) -> None:
+        backend = device_backend(device, backends)
         self._sessions = {stage: open_part(backend, Path(path), device) for stage, path in files.items()}
 
     def run(self, stage: int, tensors: Tensors) -> tuple[dict[str, Array], int]:
@@ -72,11 +72,11 @@ class DeviceActor:
 
 @dataclass(frozen=True)
 class RayOptions(ThreadsOptions):
-    """Options of the executor `ray`: `load_s` is how long an actor may take to start and load its stages, `session` holds
-    options of the backend's `open`."""
+    """Options of the executor `ray`: `load_s` is how long an actor may take to start and load its stages, `backends` holds
+    options of backends by the backend's name."""
 
     load_s: float = 300.0
-    session: Mapping[str, Any] = field(default_factory=dict)
+    backends: BackendOptions = field(default_factory=dict)
 
 
 class RayExecutor(ThreadsExecutor):
@@ -88,7 +88,8 @@ class RayExecutor(ThreadsExecutor):
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: RayOptions) -> None:
         super().__init__(manifest, fleet, options)
-        self._load_s, self._session = options.load_s, dict(options.session)
+        require_backend_options(fleet, options.backends)
+        self._load_s, self._backends = options.load_s, options.backends
         self._expected_s = expected_seconds(manifest)
         self._actors: dict[str, Any] = {}
         self._pids: dict[str, int] = {}
@@ -165,7 +166,7 @@ class RayExecutor(ThreadsExecutor):
         needs = {RESOURCE + device: 1} if self._pinned else {}
         # No CPUs are asked for: how busy a device may be is the plan's business, and Ray would wait for free ones.
         kind = self._ray.remote(num_cpus=0, resources=needs, max_restarts=-1, max_task_retries=TASK_RETRIES)(DeviceActor)
-        return kind.remote(files, self.fleet.device(device), self._session)
+        return kind.remote(files, self.fleet.device(device), self._backends)
 
     def _first_sign(self, device: str) -> int:
         errors = self._ray.exceptions

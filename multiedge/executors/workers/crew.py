@@ -162,7 +162,7 @@ class Crew:
         return {
             "do": "hello",
             "device": asdict(replace(device, power=None)),
-            "session": dict(options.session),
+            "session": dict(options.backends.get(device.backend, {})),
             "speed": self._speed(device) if wish.speed and by_waiting else 1.0,
             "factor": self._factor.get(device.name, 1.0),
             "cores": list(self._cores.get(device.name, ())),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from multiedge.backends.stages import BackendOptions
 from multiedge.errors import ConfigError, require_least
 from multiedge.executors.flow.contract import RunOptions
 from multiedge.executors.flow.stage_clock import StageDeadlines
@@ -68,8 +69,8 @@ class ProcessesOptions(RunOptions):
     or 'auto'. `seed` also is that of the links' jitter. `record_events` keeps what each stage and link did with each item.
     `trace` is what happens to the fleet meanwhile. `fallbacks` lists, by stage number, devices to use in turn if the
     stage's own is lost. `replan` is called for a new plan whenever the fleet has changed
-    (`multiedge.replanning.replanner.Replanner`); without it the stages stay as they were cut. `session` holds options of
-    the backend's `open`.
+    (`multiedge.replanning.replanner.Replanner`); without it the stages stay as they were cut. `backends` holds options
+    of backends by the backend's name.
     """
 
     depth: int | None = None
@@ -81,7 +82,7 @@ class ProcessesOptions(RunOptions):
     trace: Trace | None = None
     fallbacks: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     replan: Callable[[Fleet], Manifest] | None = None
-    session: Mapping[str, Any] = field(default_factory=dict)
+    backends: BackendOptions = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
