@@ -29,14 +29,16 @@ if TYPE_CHECKING:
     from multiedge.measurements import Measurements
     from multiedge.onnx_io import random_inputs, read_graph, read_manifest, write_parts
     from multiedge.plan import Manifest, Plan, Stage, Transfer
-    from multiedge.planning.cost import estimate, violations
+    from multiedge.planning.checks import violations
+    from multiedge.planning.cost import estimate
     from multiedge.profile import Profile
     from multiedge.report.page import write_report
     from multiedge.report.results import RunResult, load_results
     from multiedge.run import partition, plan_by_hand, plan_model, profile_model, run_plan
 
 _HOMES = {
-    "multiedge.planning.cost": ("estimate", "violations"),
+    "multiedge.planning.checks": ("violations",),
+    "multiedge.planning.cost": ("estimate",),
     "multiedge.formats.devices": ("read_fleet",),
     "multiedge.errors": ("MultiedgeError",),
     "multiedge.executors": ("open_pipeline",),

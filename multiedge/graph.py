@@ -95,9 +95,26 @@ class Graph:
                 found.setdefault(name, []).append(index)
         return {name: tuple(indices) for name, indices in found.items()}
 
+    @cached_property
+    def activations(self) -> tuple[tuple[str, ...], ...]:
+        """What each node reads that is not a parameter."""
+        parameters = self.parameters
+        return tuple(tuple(name for name in node.reads if name not in parameters) for node in self.nodes)
+
+    @cached_property
+    def parameters_read(self) -> tuple[tuple[str, ...], ...]:
+        """What each node reads that is a parameter."""
+        parameters = self.parameters
+        return tuple(tuple(name for name in node.reads if name in parameters) for node in self.nodes)
+
+    @cached_property
+    def tensor_bytes(self) -> dict[str, int]:
+        """Bytes of each of `tensors`; a size that is not known counts as 0."""
+        return {name: tensor.nbytes or 0 for name, tensor in self.tensors.items()}
+
     def activations_read(self, index: int) -> tuple[str, ...]:
         """What node `index` reads that is not a parameter."""
-        return tuple(name for name in self.nodes[index].reads if name not in self.parameters)
+        return self.activations[index]
 
     @cached_property
     def cuts(self) -> tuple[Cut, ...]:

@@ -11,8 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from multiedge.errors import PlanError, did_you_mean
-from multiedge.fleet import Fleet
+from multiedge.errors import PlanError
 from multiedge.graph import Graph
 
 CALLER = -1
@@ -171,37 +170,6 @@ def _result_transfers(graph: Graph, stages: Sequence[Stage]) -> tuple[Transfer, 
 
 def _bytes_of(graph: Graph, names: Iterable[str]) -> int:
     return sum(graph.tensors[name].nbytes or 0 for name in names if name in graph.tensors)
-
-
-def structural_violations(graph: Graph, fleet: Fleet, stages: Sequence[Stage]) -> list[str]:
-    """Everything that is wrong with the shape of a placement, in words; an empty list means that it can be cut."""
-    wrong = [
-        f"stage {number}: device '{device}' is not in {fleet.name}{did_you_mean(device, fleet.names)}"
-        for number, stage in enumerate(stages)
-        for device in stage.devices
-        if device not in fleet.by_name
-    ]
-    home: dict[int, int] = {}
-    for number, stage in enumerate(stages):
-        if not stage.nodes:
-            wrong.append(f"stage {number} on '{stage.device}' has no nodes")
-        for node in stage.nodes:
-            if not 0 <= node < len(graph.nodes):
-                wrong.append(f"stage {number}: node {node} does not exist; the model has nodes 0 to {len(graph.nodes) - 1}")
-            elif node in home:
-                wrong.append(f"node {node} '{graph.nodes[node].name}' is in stage {home[node]} and again in stage {number}")
-            else:
-                home[node] = number
-    missing = [index for index in range(len(graph.nodes)) if index not in home]
-    wrong += [f"node {index} '{graph.nodes[index].name}' is in no stage" for index in missing]
-    for index in sorted(home):
-        for name in graph.activations_read(index):
-            source = graph.producer.get(name)
-            if source in home and home[source] > home[index]:
-                wrong.append(
-                    f"order broken: node {index} in stage {home[index]} reads '{name}', which stage {home[source]} makes later"
-                )
-    return wrong
 
 
 def require(violations: Sequence[str], what: str = "plan") -> None:

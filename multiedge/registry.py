@@ -6,12 +6,24 @@ A kind's table maps a name to 'module:attribute'. Packages from outside add thei
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from importlib import import_module
-from importlib.metadata import entry_points
+from functools import cache
+from importlib import import_module, metadata
 from typing import Any
 
 from multiedge.errors import ConfigError, did_you_mean
+
+
+def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
+    """What installed packages register in the group. A scan reads every package's metadata, so one serves the process."""
+    return _scanned(group, tuple(sys.path))
+
+
+@cache
+def _scanned(group: str, path: tuple[str, ...]) -> tuple[metadata.EntryPoint, ...]:
+    """The entry points found along `path`, which is sys.path: what is found there changes with it alone."""
+    return tuple(metadata.entry_points(group=group))
 
 
 class Registry:

@@ -23,8 +23,9 @@ from multiedge.graph import Graph
 from multiedge.meters.modelled import with_energy
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
 from multiedge.options import build
-from multiedge.plan import Manifest, Plan, Stage, direct_transfers, require, structural_violations
+from multiedge.plan import Manifest, Plan, Stage, direct_transfers, require
 from multiedge.planning import cost
+from multiedge.planning.checks import memory_violations, structural_violations, violations
 from multiedge.profile import Profile
 from multiedge.report.results import RunResult, make_result
 from partitioners import PARTITIONERS
@@ -49,7 +50,7 @@ def plan_model(profile: Profile, fleet: Fleet, strategy: str = DEFAULT_STRATEGY,
     """
     require_backends(fleet)
     plan: Plan = build(PARTITIONERS, strategy, options).plan(profile, fleet)
-    require(cost.violations(profile, fleet, plan.stages, plan.transfers), f"plan of strategy '{strategy}'")
+    require(violations(profile, fleet, plan.stages, plan.transfers), f"plan of strategy '{strategy}'")
     return plan
 
 
@@ -68,7 +69,7 @@ def plan_by_hand(
     """
     require(structural_violations(profile.graph, fleet, stages), "plan by hand")
     transfers = direct_transfers(profile.graph, stages)
-    require(cost.violations(profile, fleet, stages, transfers), "plan by hand")
+    require(memory_violations(profile, fleet, stages, transfers), "plan by hand")
     return cost.make_plan(strategy, objective, profile, fleet, stages, transfers, lower_bound=lower_bound)
 
 

@@ -11,6 +11,7 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, Transfer, direct_transfers
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from partitioners.engine.contract import unused
 from partitioners.engine.dag import build_dag
@@ -93,7 +94,7 @@ class Branches:
 def _candidate(profile: Profile, fleet: Fleet, stages: Sequence[Stage]) -> _Candidate | None:
     """The stages with their latency, None if they cannot run."""
     transfers = direct_transfers(profile.graph, stages)
-    if cost.violations(profile, fleet, stages, transfers):
+    if violations(profile, fleet, stages, transfers):
         return None
     compute_s = [cost.stage_compute_s(profile, stage) for stage in stages]
     return _Candidate(tuple(stages), transfers, cost.request_latency_s(fleet, stages, transfers, compute_s))

@@ -11,6 +11,7 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from partitioners.engine.contract import check_objective, unused
 
@@ -35,7 +36,7 @@ class BruteForce:
         self._check_number(len(profile), len(fleet.devices))
         best, value = None, float("inf")
         for stages, transfers in self.placements(profile, fleet):
-            if not cost.violations(profile, fleet, stages, transfers):
+            if not violations(profile, fleet, stages, transfers):
                 found = cost.objective_value(self.objective, cost.estimate(profile, fleet, stages, transfers))
                 if best is None or found < value:
                     best, value = (stages, transfers), found

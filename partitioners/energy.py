@@ -24,7 +24,7 @@ from multiedge.planning import cost
 from multiedge.profile import Profile
 from partitioners.engine.chain import Chain, Placed
 from partitioners.engine.cheapest import Prices, cheapest
-from partitioners.engine.contract import contiguous_plan, most_bottleneck_s, unused
+from partitioners.engine.contract import most_bottleneck_s, relay_plan, unused
 from partitioners.engine.search import SLACK, States
 from partitioners.latency import latency_prices, too_strict
 from partitioners.throughput import smallest_bottleneck
@@ -65,7 +65,7 @@ class Energy:
         if search.best is None:
             raise self._refusal(search.chain)
         stages = search.chain.stages(search.best)
-        plan = contiguous_plan("energy", "energy", profile, fleet, stages)
+        plan = relay_plan("energy", "energy", profile, fleet, stages)
         silent = {name: "it declares no power" for name in fleet.names if fleet.device(name).power is None}
         others = dict.fromkeys(fleet.names, f"no plan found that uses it takes less than {plan.value:.4g} J per item")
         return replace(

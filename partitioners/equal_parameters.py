@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -10,7 +11,7 @@ from multiedge.fleet import Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Profile
 from partitioners.engine.balance import split_by_nodes
-from partitioners.engine.contract import check_objective, contiguous_plan, unused
+from partitioners.engine.contract import check_objective, relay_plan, unused
 
 
 class EqualParameters:
@@ -23,12 +24,9 @@ class EqualParameters:
         """The plan whose largest part has the fewest parameter bytes; InfeasibleError if memories do not do in this order."""
         start = perf_counter()
         stages = split_by_nodes(profile, fleet, profile.parameter_bytes.astype(np.float64), "parameters")
-        return contiguous_plan(
-            "equal_parameters",
-            self.objective,
-            profile,
-            fleet,
-            stages,
+        plan = relay_plan("equal_parameters", self.objective, profile, fleet, stages)
+        return replace(
+            plan,
             solve_s=perf_counter() - start,
             left_out=unused(fleet, stages, "a part on it would not make the largest one smaller"),
         )

@@ -13,6 +13,7 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import CALLER, Plan, Stage, Transfer, direct_transfers
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.planning.devices import exchangeable
 from multiedge.profile import Profile
 from partitioners.engine.contract import unused
@@ -169,7 +170,7 @@ class _Hunt:
         return self.offer(stages, direct_transfers(self.profile.graph, stages))
 
     def offer(self, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> bool:
-        if cost.violations(self.profile, self.fleet, stages, transfers):
+        if violations(self.profile, self.fleet, stages, transfers):
             return False
         value = cost.estimate(self.profile, self.fleet, stages, transfers).bottleneck_s
         if self.best is None or value < self.best.value:

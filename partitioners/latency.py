@@ -7,6 +7,7 @@ any order of them and hard memory limits.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -17,7 +18,7 @@ from multiedge.plan import Plan
 from multiedge.profile import Profile
 from partitioners.engine.chain import Chain
 from partitioners.engine.cheapest import Prices, cheapest
-from partitioners.engine.contract import contiguous_plan, most_bottleneck_s, unused
+from partitioners.engine.contract import most_bottleneck_s, relay_plan, unused
 from partitioners.engine.kinds import NOTE, chains
 from partitioners.engine.search import States
 from partitioners.throughput import smallest_bottleneck
@@ -42,13 +43,9 @@ class Latency:
             raise too_strict(harsh, most_s)
         bound = found if kind is harsh else cheapest(kind, States(kind), latency_prices(kind), most_s)
         stages = harsh.stages(found.path)
-        plan = contiguous_plan("latency", "latency", profile, fleet, stages)
-        return contiguous_plan(
-            "latency",
-            "latency",
-            profile,
-            fleet,
-            stages,
+        plan = relay_plan("latency", "latency", profile, fleet, stages)
+        return replace(
+            plan,
             lower_bound=plan.value if np.isclose(plan.value, bound.price, rtol=1e-9) else min(plan.value, bound.price),
             bound_scope="contiguous plans" + (f" of at least {1 / most_s:.4g} items/s" if np.isfinite(most_s) else ""),
             solve_s=perf_counter() - start,

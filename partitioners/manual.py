@@ -8,6 +8,7 @@ from multiedge.errors import PlanError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan, direct_transfers, require
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.planning.points import stages_from_points
 from multiedge.profile import Profile
 from partitioners.engine.contract import check_objective, unused
@@ -28,7 +29,7 @@ class Manual:
             )
         stages = stages_from_points(profile.graph, fleet.partition_points)
         transfers = direct_transfers(profile.graph, stages)
-        require(cost.violations(profile, fleet, stages, transfers), "hand-written plan")
+        require(violations(profile, fleet, stages, transfers), "hand-written plan")
         return cost.make_plan(
             "manual",
             self.objective,

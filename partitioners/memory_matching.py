@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -10,7 +11,7 @@ from multiedge.fleet import Device, Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Floats, Ints, Profile
 from partitioners.engine.balance import even_split
-from partitioners.engine.contract import check_objective, contiguous_plan, unused
+from partitioners.engine.contract import check_objective, relay_plan, unused
 
 UNLIMITED_BYTES = 1 << 62
 """What a device without a limit counts as, so that several of them still get equal shares."""
@@ -30,12 +31,9 @@ class MemoryMatching:
         """The plan whose fullest device is emptiest; InfeasibleError if the memories do not do, in this order."""
         start = perf_counter()
         stages = even_split(profile, fleet.devices, _share_used, "memory")
-        return contiguous_plan(
-            "memory_matching",
-            self.objective,
-            profile,
-            fleet,
-            stages,
+        plan = relay_plan("memory_matching", self.objective, profile, fleet, stages)
+        return replace(
+            plan,
             solve_s=perf_counter() - start,
             left_out=unused(fleet, stages, "a part on it would fill some device more"),
         )

@@ -11,6 +11,7 @@ of a chain (Kang et al., ASPLOS 2017).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from time import perf_counter
 
@@ -22,6 +23,7 @@ from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet, Link
 from multiedge.plan import CALLER, Plan, Stage, direct_transfers
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from partitioners.engine.contract import unused
 from partitioners.engine.dag import Dag, build_dag
@@ -58,19 +60,14 @@ class MinCut:
 
 def _plan(profile: Profile, fleet: Fleet, stages: tuple[Stage, ...], serial_s: float, start: float) -> Plan:
     transfers = direct_transfers(profile.graph, stages)
-    wrong = cost.violations(profile, fleet, stages, transfers)
+    wrong = violations(profile, fleet, stages, transfers)
     if wrong:
         raise InfeasibleError(
             f"mincut: {'; '.join(wrong)}; the cut does not see memory, use 'latency' or 'branches' for this fleet", wrong
         )
     plan = cost.make_plan("mincut", "latency", profile, fleet, stages, transfers)
-    return cost.make_plan(
-        "mincut",
-        "latency",
-        profile,
-        fleet,
-        stages,
-        transfers,
+    return replace(
+        plan,
         lower_bound=min(plan.value, latency_bound(profile, fleet)),
         bound_scope="all plans",
         solve_s=perf_counter() - start,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -11,7 +12,7 @@ from multiedge.fleet import Device, Fleet
 from multiedge.plan import Plan, Stage
 from multiedge.profile import Floats, Ints, Profile
 from partitioners.engine.balance import find_even_split
-from partitioners.engine.contract import check_objective, contiguous_plan, unused
+from partitioners.engine.contract import check_objective, relay_plan, unused
 
 
 class Random:
@@ -31,12 +32,9 @@ class Random:
         """A plan by lot; InfeasibleError if none of the draws fits, which need not mean that no plan does."""
         start = perf_counter()
         stages = self._draw(profile, fleet)
-        return contiguous_plan(
-            "random",
-            self.objective,
-            profile,
-            fleet,
-            stages,
+        plan = relay_plan("random", self.objective, profile, fleet, stages)
+        return replace(
+            plan,
             solve_s=perf_counter() - start,
             left_out=unused(fleet, stages, "not drawn"),
             notes=(f"seed {self.seed}",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 
 from multiedge.errors import InfeasibleError
@@ -9,7 +10,7 @@ from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, relay_transfers
 from multiedge.planning.cost import stage_memory_bytes
 from multiedge.profile import Profile
-from partitioners.engine.contract import check_objective, contiguous_plan, unused
+from partitioners.engine.contract import check_objective, relay_plan, unused
 
 
 class Single:
@@ -35,12 +36,8 @@ class Single:
         reasons |= {
             name: f"the whole model needs {missing / 2**20:.1f} MiB more" for name, missing in short.items() if missing > 0
         }
-        return contiguous_plan(
-            "single",
-            self.objective,
-            profile,
-            fleet,
-            best.stages,
+        return replace(
+            best,
             lower_bound=best.value,
             bound_scope="plans on one device",
             solve_s=perf_counter() - start,
@@ -48,7 +45,7 @@ class Single:
         )
 
     def _on(self, profile: Profile, fleet: Fleet, device: str) -> Plan:
-        return contiguous_plan("single", self.objective, profile, fleet, [Stage.span(device, 0, len(profile))])
+        return relay_plan("single", self.objective, profile, fleet, [Stage.span(device, 0, len(profile))])
 
     def _missing_bytes(self, profile: Profile, fleet: Fleet, device: str) -> float:
         stages = [Stage.span(device, 0, len(profile))]

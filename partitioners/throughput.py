@@ -19,7 +19,7 @@ from multiedge.fleet import Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Floats, Ints, Profile
 from partitioners.engine.chain import Chain, Placed
-from partitioners.engine.contract import contiguous_plan, unused
+from partitioners.engine.contract import relay_plan, unused
 from partitioners.engine.kinds import NOTE, chains
 from partitioners.engine.remedy import infeasible
 from partitioners.engine.search import SLACK, States, reachable
@@ -56,7 +56,7 @@ class Throughput:
         kind, harsh = chains(profile, fleet, replicate=self.replicate)
         found = smallest_bottleneck(harsh, deadline_s=start + self.time_limit_s)
         stages = harsh.stages(found.path)
-        plan = contiguous_plan("throughput", "throughput", profile, fleet, stages)
+        plan = relay_plan("throughput", "throughput", profile, fleet, stages)
         if kind is not harsh:
             bound_s = smallest_bottleneck(kind, deadline_s=start + 2 * self.time_limit_s).lower_bound_s
             return replace(
@@ -67,12 +67,8 @@ class Throughput:
                 left_out=unused(fleet, stages, "the plan found does without it"),
                 notes=(NOTE.format(kinds=len(kind.groups), count=len(fleet.devices)),),
             )
-        return contiguous_plan(
-            "throughput",
-            "throughput",
-            profile,
-            fleet,
-            stages,
+        return replace(
+            plan,
             lower_bound=plan.value if found.lower_bound_s >= found.seconds else min(plan.value, found.lower_bound_s),
             bound_scope=self._scope(),
             solve_s=perf_counter() - start,

@@ -27,12 +27,11 @@ sum of idle_w_d * T + (busy_w_d - idle_w_d) * busy_d + joules_per_byte_d * bytes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from multiedge.fleet import Device, Fleet, Link
-from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer, structural_violations
+from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer
 from multiedge.profile import Profile
-from multiedge.quantity import human_bytes
 
 BUFFERED_ITEMS = 1
 """Items that wait at each side of a stage besides the one being computed."""
@@ -46,34 +45,39 @@ def stage_compute_s(profile: Profile, stage: Stage) -> float:
 
 def stage_parameter_bytes(profile: Profile, stage: Stage) -> int:
     """Bytes of the parameters that the stage reads, shared ones once."""
-    parameters = profile.graph.parameters
-    names = {name for node in stage.nodes for name in profile.graph.nodes[node].reads if name in parameters}
-    return sum(parameters[name].nbytes or 0 for name in names)
+    parameters, reads = profile.graph.parameters, profile.graph.parameters_read
+    names = {name for node in stage.nodes for name in reads[node]}
+    return sum([parameters[name].nbytes or 0 for name in names])
 
 
 def stage_memory_bytes(profile: Profile, stage: Stage, entering: Sequence[Transfer], leaving: Sequence[Transfer]) -> int:
     """Bytes that the stage takes besides the device's runtime, by the equation at the top of this module."""
-    graph, tensors = profile.graph, profile.graph.tensors
+    buffers = sum(move.nbytes for move in (*entering, *leaving))
+    return (
+        stage_parameter_bytes(profile, stage)
+        + _peak_live_bytes(profile, stage, entering, leaving)
+        + BUFFERED_ITEMS * buffers
+    )
 
-    def size(name: str) -> int:
-        return tensors[name].nbytes or 0 if name in tensors else 0
 
+def _peak_live_bytes(profile: Profile, stage: Stage, entering: Sequence[Transfer], leaving: Sequence[Transfer]) -> int:
+    """The most activations that exist while a node of the stage runs, what it makes and what only passes through included."""
+    graph, sizes, reads = profile.graph, profile.graph.tensor_bytes, profile.graph.activations
     kept = {name for move in leaving if move.target != CALLER for name in move.tensors}
-    last_read = {name: node for node in stage.nodes for name in graph.activations_read(node)}
+    last_read = {name: node for node in stage.nodes for name in reads[node]}
     held = {name for move in entering for name in move.tensors}
-    live, peak = sum(map(size, held)), 0
-    for node in stage.nodes:
-        peak = max(peak, live + int(profile.output_bytes[node]))
+    live, peak = sum([sizes.get(name, 0) for name in held]), 0
+    for node, made in zip(stage.nodes, profile.output_bytes[list(stage.nodes)].tolist(), strict=True):
+        peak = max(peak, live + made)
         for name in graph.nodes[node].writes:
             if name in kept or last_read.get(name, -1) > node:
                 held.add(name)
-                live += size(name)
-        for name in graph.activations_read(node):
+                live += sizes.get(name, 0)
+        for name in reads[node]:
             if last_read[name] == node and name in held and name not in kept:
                 held.remove(name)
-                live -= size(name)
-    buffers = sum(move.nbytes for move in (*entering, *leaving))
-    return stage_parameter_bytes(profile, stage) + peak + BUFFERED_ITEMS * buffers
+                live -= sizes.get(name, 0)
+    return peak
 
 
 def link_between(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> tuple[str, str, Link]:
@@ -196,19 +200,6 @@ def memory_by_device(profile: Profile, fleet: Fleet, stages: Sequence[Stage], tr
     return needed
 
 
-def violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> list[str]:
-    """Everything that keeps a placement from running, in words: shape first, then memory. Empty means that it can run."""
-    wrong = structural_violations(profile.graph, fleet, stages)
-    if wrong:
-        return wrong
-    for device, nbytes in memory_by_device(profile, fleet, stages, transfers).items():
-        limit = fleet.device(device).memory_bytes
-        if limit is not None and nbytes > limit:
-            missing = human_bytes(nbytes - limit)
-            wrong.append(f"device '{device}' needs {human_bytes(nbytes)} and has {human_bytes(limit)}; {missing} more would do")
-    return wrong
-
-
 def make_plan(
     strategy: str,
     objective: str,
@@ -216,20 +207,28 @@ def make_plan(
     fleet: Fleet,
     stages: Sequence[Stage],
     transfers: Sequence[Transfer],
-    **proof: object,
+    *,
+    lower_bound: float | None = None,
+    bound_scope: str = "",
+    solve_s: float = 0.0,
+    left_out: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
 ) -> Plan:
-    """The Plan for a placement, estimated; `proof` holds Plan's further fields (lower_bound, solve_s, left_out, ...)."""
+    """The Plan for a placement of sound structure, estimated; the other arguments are Plan's fields of these names."""
     expected = estimate(profile, fleet, stages, transfers)
-    value = objective_value(objective, expected)
     plan = Plan(
-        strategy,
-        objective,
-        tuple(stages),
-        tuple(transfers),
-        expected,
-        value,
+        strategy=strategy,
+        objective=objective,
+        stages=tuple(stages),
+        transfers=tuple(transfers),
+        estimate=expected,
+        value=objective_value(objective, expected),
+        lower_bound=lower_bound,
+        bound_scope=bound_scope,
+        solve_s=solve_s,
+        left_out=left_out or {},
+        notes=tuple(notes),
         model_hash=profile.graph.model_hash,
-        **proof,  # type: ignore[arg-type]
     )
     return plan.with_names(profile.graph)
 

@@ -18,6 +18,7 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.planning.devices import exchangeable
 from multiedge.planning.loading import bytes_held, bytes_to_load
 from multiedge.profile import Ints, Profile
@@ -112,7 +113,7 @@ def _options(running: Plan, profile: Profile, fleet: Fleet) -> Iterator[_Option]
 
 def _option(running: Plan, profile: Profile, fleet: Fleet, stages: Sequence[Stage], what: str) -> _Option | None:
     transfers = _transfers_like(running, profile, stages)
-    if cost.violations(profile, fleet, stages, transfers):
+    if violations(profile, fleet, stages, transfers):
         return None
     value = cost.objective_value(running.objective, cost.estimate(profile, fleet, stages, transfers))
     return _Option(tuple(stages), transfers, value, sum(bytes_to_load(profile.graph, running.stages, stages).values()), what)

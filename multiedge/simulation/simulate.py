@@ -24,6 +24,7 @@ from multiedge.fleet import Fleet
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
 from multiedge.plan import CALLER, Plan, Transfer, require
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.planning.loading import bytes_to_load, loading_bytes_per_s
 from multiedge.profile import Profile
 from multiedge.simulation.event_loop import EventLoop, Job
@@ -76,7 +77,7 @@ def simulate(
 
     Raises PlanError for a plan that cannot run on the declared fleet, ConfigError for a trace that cannot be played.
     """
-    require(cost.violations(profile, fleet, plan.stages, plan.transfers))
+    require(violations(profile, fleet, plan.stages, plan.transfers))
     wrong = trace.violations(fleet) if trace else []
     if wrong:
         raise ConfigError("; ".join(wrong))

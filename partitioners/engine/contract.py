@@ -10,6 +10,7 @@ from multiedge.errors import ConfigError, did_you_mean
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, relay_transfers, require
 from multiedge.planning import cost
+from multiedge.planning.checks import structural_violations
 from multiedge.profile import Profile
 
 OBJECTIVES = ("throughput", "latency", "energy")
@@ -41,16 +42,20 @@ def most_bottleneck_s(min_fps: float | None) -> float:
     return 1.0 / min_fps
 
 
-def contiguous_plan(
-    strategy: str, objective: str, profile: Profile, fleet: Fleet, stages: Sequence[Stage], **proof: object
-) -> Plan:
+def contiguous_plan(strategy: str, objective: str, profile: Profile, fleet: Fleet, stages: Sequence[Stage]) -> Plan:
     """The Plan of stages that follow each other in topological order, each handing on all that is still needed.
 
-    `proof` holds Plan's further fields. Raises PlanError if the stages cannot run: a strategy must never return such.
+    Raises PlanError, with everything that is wrong, for stages that cannot be cut. Memory is not checked:
+    `multiedge.run.plan_model` does that for every strategy.
     """
+    require(structural_violations(profile.graph, fleet, stages), f"plan of '{strategy}'")
+    return relay_plan(strategy, objective, profile, fleet, stages)
+
+
+def relay_plan(strategy: str, objective: str, profile: Profile, fleet: Fleet, stages: Sequence[Stage]) -> Plan:
+    """The same for stages that are known to be sound: nothing is checked."""
     transfers = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
-    require(cost.violations(profile, fleet, stages, transfers), f"plan of '{strategy}'")
-    return cost.make_plan(strategy, objective, profile, fleet, stages, transfers, **proof)
+    return cost.make_plan(strategy, objective, profile, fleet, stages, transfers)
 
 
 def unused(fleet: Fleet, stages: Sequence[Stage], reasons: Mapping[str, str] | str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from multiedge.fleet import Device, Fleet, Link
 from multiedge.graph import Graph, Node, Tensor
 from multiedge.plan import Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 
 
@@ -86,7 +87,7 @@ def one_stage_per_device(profile: Profile, fleet: Fleet) -> Iterator[Placed]:
         for order in permutations(sorted(set(choice))):
             stages = [Stage(d, tuple(v for v in range(len(choice)) if choice[v] == d)) for d in order]
             transfers = direct_transfers(profile.graph, stages)
-            if keeps_fused(profile, stages) and not cost.violations(profile, fleet, stages, transfers):
+            if keeps_fused(profile, stages) and not violations(profile, fleet, stages, transfers):
                 yield stages, transfers
                 break
 
@@ -100,7 +101,7 @@ def contiguous(profile: Profile, fleet: Fleet) -> Iterator[Placed]:
         for order in permutations(fleet.names, len(edges) - 1):
             stages = [Stage.span(d, a, b) for d, a, b in zip(order, edges, edges[1:], strict=False)]
             transfers = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
-            if keeps_fused(profile, stages) and not cost.violations(profile, fleet, stages, transfers):
+            if keeps_fused(profile, stages) and not violations(profile, fleet, stages, transfers):
                 yield stages, transfers
 
 

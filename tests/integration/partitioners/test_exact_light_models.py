@@ -4,7 +4,7 @@ import pytest
 
 from multiedge.fleet import Device, Fleet
 from multiedge.onnx_io import read_graph
-from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.run import profile_model
 from partitioners.exact import Exact
 from tests.builders.onnx_models import LIGHT
@@ -24,4 +24,4 @@ def test_one_per_cent_is_proven_within_thirty_seconds(name: str) -> None:
     plan = Exact(time_limit_s=30.0, gap=0.01).plan(profile, fleet)
     assert plan.gap <= 0.01
     assert plan.solve_s < 35
-    assert cost.violations(profile, fleet, plan.stages, plan.transfers) == []
+    assert violations(profile, fleet, plan.stages, plan.transfers) == []

@@ -7,6 +7,7 @@ from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import direct_transfers
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from partitioners.branches import Branches
 from partitioners.engine.dag import build_dag
@@ -33,7 +34,7 @@ def staged_optimum(profile: Profile, fleet: Fleet) -> float:
     for placement in product(range(len(fleet.names)), repeat=len(dag)):
         stages = scheduled_stages(dag, fleet, placement, order)
         transfers = direct_transfers(profile.graph, stages)
-        if not cost.violations(profile, fleet, stages, transfers):
+        if not violations(profile, fleet, stages, transfers):
             best = min(best, cost.estimate(profile, fleet, stages, transfers).latency_s)
     return best
 
@@ -48,7 +49,7 @@ def test_sound_bounded_and_never_slower_than_the_chain(instance: tuple[Profile, 
     except InfeasibleError:
         assert chain_s == math.inf
         return
-    assert cost.violations(profile, fleet, plan.stages, plan.transfers) == []
+    assert violations(profile, fleet, plan.stages, plan.transfers) == []
     assert plan.lower_bound <= plan.value <= chain_s * (1 + 1e-9)
 
 

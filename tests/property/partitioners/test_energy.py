@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from partitioners.brute_force import BruteForce
 from partitioners.energy import Energy
 from tests.builders.chains import instances
@@ -20,7 +21,7 @@ def estimates(profile, fleet):
     return [
         expected
         for placement in BruteForce("energy").placements(profile, fleet)
-        if not cost.violations(profile, fleet, *placement)
+        if not violations(profile, fleet, *placement)
         for expected in [cost.estimate(profile, fleet, *placement)]
         if expected.energy_j is not None
     ]

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
-from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from partitioners.exact import Exact, _Hunt, _machine, distinct_orders
 from tests.builders.dags import contiguous, instances, least, one_stage_per_device
@@ -31,7 +31,7 @@ def test_exact_equals_brute_force(instance: tuple[Profile, Fleet]) -> None:
     assert plan.value == pytest.approx(expected, rel=1e-6)
     assert plan.lower_bound <= plan.value
     assert plan.lower_bound == pytest.approx(expected, rel=1e-6)
-    assert cost.violations(profile, fleet, plan.stages, plan.transfers) == []
+    assert violations(profile, fleet, plan.stages, plan.transfers) == []
 
 
 @settings(CAREFUL, max_examples=100)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from multiedge.errors import InfeasibleError
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from partitioners.brute_force import BruteForce
 from partitioners.latency import Latency
 from tests.builders.chains import instances
@@ -24,7 +25,7 @@ def test_latency_is_the_best_of_all_contiguous_plans(instance):
             Latency().plan(profile, fleet)
         return
     plan = Latency().plan(profile, fleet)
-    assert cost.violations(profile, fleet, plan.stages, plan.transfers) == []
+    assert violations(profile, fleet, plan.stages, plan.transfers) == []
     assert plan.lower_bound is not None
     assert plan.lower_bound <= best.value * (1 + 1e-9)
     if plan.gap == 0 or len(profile.graph.outputs) == 1 or fleet.source is None:
@@ -40,7 +41,7 @@ def test_a_bound_on_the_bottleneck_is_kept_at_least_latency(instance, factor):
     estimates = [
         cost.estimate(profile, fleet, *placement)
         for placement in oracle.placements(profile, fleet)
-        if not cost.violations(profile, fleet, *placement)
+        if not violations(profile, fleet, *placement)
     ]
     if not estimates:
         return

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from multiedge.fleet import Fleet
-from multiedge.plan import direct_transfers, structural_violations
+from multiedge.plan import direct_transfers
 from multiedge.planning import cost
+from multiedge.planning.checks import structural_violations
 from multiedge.profile import Profile
 from partitioners.engine.dag import build_dag
 from partitioners.engine.latency_bound import latency_bound

@@ -13,6 +13,7 @@ from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Stage, relay_transfers
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from partitioners.brute_force import BruteForce
 from partitioners.engine.remedy import least_extra_bytes
@@ -36,7 +37,7 @@ def test_throughput_is_the_best_of_all_contiguous_plans(instance):
     plan = Throughput().plan(profile, fleet)
     assert plan.value == pytest.approx(best.value, rel=1e-9)
     assert plan.lower_bound == plan.value
-    assert cost.violations(profile, fleet, plan.stages, plan.transfers) == []
+    assert violations(profile, fleet, plan.stages, plan.transfers) == []
     assert set(plan.left_out) == set(fleet.names) - {device for stage in plan.stages for device in stage.devices}
 
 
@@ -57,7 +58,7 @@ def replicated_plans(profile: Profile, fleet: Fleet):
                 spans = pairwise((0, *inner, nodes))
                 stages = [Stage.span(team[0], *span, team[1:]) for team, span in zip(order, spans, strict=True)]
                 transfers = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
-                if keeps_fused(profile, stages) and not cost.violations(profile, fleet, stages, transfers):
+                if keeps_fused(profile, stages) and not violations(profile, fleet, stages, transfers):
                     yield cost.estimate(profile, fleet, stages, transfers).bottleneck_s
 
 

@@ -10,6 +10,7 @@ import pytest
 from multiedge.fleet import Fleet
 from multiedge.plan import Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from tests.builders.cases import random_case
 from tests.builders.oracle import Cost, Oracle
@@ -56,6 +57,6 @@ def test_a_placement_is_refused_exactly_where_the_oracle_refuses_it() -> None:
         stages = oracle.random_stages(random.Random(seed))
         transfers = direct_transfers(profile.graph, stages)
         fits = oracle.fits(oracle.cost(stages, oracle.direct_messages(stages)))
-        assert (cost.violations(profile, fleet, stages, transfers) == []) == fits, seed
+        assert (violations(profile, fleet, stages, transfers) == []) == fits, seed
         refused += not fits
     assert 10 < refused < 190

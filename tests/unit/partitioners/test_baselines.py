@@ -9,6 +9,7 @@ import pytest
 from multiedge.errors import InfeasibleError, PlanError
 from multiedge.fleet import Device, Fleet, PartitionPoint
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
 from partitioners import PARTITIONERS
 from partitioners.engine.memory import memory_rows
@@ -36,7 +37,7 @@ def profile(fleet):
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_covers_each_node_once(name, profile, fleet):
     plan = PARTITIONERS.load(name)().plan(profile, fleet)
-    assert cost.violations(profile, fleet, plan.stages, plan.transfers) == []
+    assert violations(profile, fleet, plan.stages, plan.transfers) == []
     assert sorted(node for stage in plan.stages for node in stage.nodes) == list(range(40))
     assert set(plan.left_out) == set(fleet.names) - {stage.device for stage in plan.stages}
 

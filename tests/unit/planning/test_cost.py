@@ -10,6 +10,7 @@ from multiedge.fleet import Device, Fleet, Link, Power
 from multiedge.graph import Node
 from multiedge.plan import CALLER, Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from tests.builders.fleets import with_device
 from tests.builders.graphs import graph_of
@@ -117,7 +118,7 @@ def test_direct_transfers_send_a_tensor_once_to_each_reader(profile):
 
 def test_violations_lists_everything_at_once(profile, fleet):
     stages = (Stage("phone", (2,)), Stage("slow", (0, 0, 9)), Stage("fast", ()))
-    assert cost.violations(profile, fleet, stages, ()) == [
+    assert violations(profile, fleet, stages, ()) == [
         "stage 0: device 'phone' is not in fleet; known: fast, slow, twin",
         "node 0 'A' is in stage 1 and again in stage 1",
         "stage 1: node 9 does not exist; the model has nodes 0 to 2",
@@ -129,6 +130,6 @@ def test_violations_lists_everything_at_once(profile, fleet):
 
 def test_violations_tells_memory_needed_and_there(profile, fleet):
     tight = with_device(fleet, "fast", memory_bytes=1469)
-    assert cost.violations(profile, tight, *relay(profile, Stage.span("fast", 0, 3))) == [
+    assert violations(profile, tight, *relay(profile, Stage.span("fast", 0, 3))) == [
         "device 'fast' needs 1.4 KiB and has 1.4 KiB; 1 B more would do"
     ]

@@ -7,6 +7,7 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.plan import Plan
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.planning.loading import bytes_to_load
 from multiedge.profile import Profile
 from multiedge.replanning.replan import replan
@@ -59,7 +60,7 @@ def test_without_a_spare_the_neighbours_share_and_keep_what_they_hold() -> None:
     again = replan(RUNNING, PROFILE, FLEET.without(lost.device, "d"))
     assert again.moved_bytes == len(lost.nodes) * MIB
     assert again.plan.value == pytest.approx(0.06)
-    assert cost.violations(PROFILE, FLEET, again.plan.stages, again.plan.transfers) == []
+    assert violations(PROFILE, FLEET, again.plan.stages, again.plan.transfers) == []
 
 
 def test_a_small_loss_is_tolerated_and_a_large_one_is_not() -> None:

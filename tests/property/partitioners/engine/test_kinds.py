@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from multiedge.errors import ConfigError, InfeasibleError
-from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
 from partitioners.brute_force import BruteForce
 from partitioners.engine import chain as chain_module
@@ -33,7 +33,7 @@ def test_bounds_hold_and_plans_run_where_kinds_were_merged(instance):
         except (InfeasibleError, ConfigError):
             continue
         best = BruteForce(objective).plan(profile, fleet).value
-        assert cost.violations(profile, fleet, plan.stages, plan.transfers) == []
+        assert violations(profile, fleet, plan.stages, plan.transfers) == []
         assert plan.lower_bound <= best * (1 + 1e-9)
         assert plan.value >= best * (1 - 1e-9)
 

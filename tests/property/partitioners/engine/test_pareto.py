@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 from multiedge.errors import InfeasibleError
 from multiedge.planning import cost
+from multiedge.planning.checks import violations
 from partitioners.brute_force import BruteForce
 from partitioners.engine.pareto import front, respects
 from tests.builders.chains import instances
@@ -20,7 +21,7 @@ def test_the_front_spans_all_respects(instance):
     everything = [
         cost.make_plan("any", "throughput", profile, fleet, *placement)
         for placement in BruteForce().placements(profile, fleet)
-        if not cost.violations(profile, fleet, *placement)
+        if not violations(profile, fleet, *placement)
     ]
     if not everything:
         with pytest.raises(InfeasibleError):
@@ -37,6 +38,6 @@ def test_the_front_spans_all_respects(instance):
     for index, plan in enumerate(plans):
         others = np.delete(found, index, axis=0)
         assert not (others <= found[index]).all(axis=1).any()
-        assert cost.violations(profile, fleet, plan.stages, plan.transfers) == []
+        assert violations(profile, fleet, plan.stages, plan.transfers) == []
         limits = [fleet.device(stage.device).memory_bytes for stage in plan.stages]
         assert [stage.memory_limit_bytes for stage in plan.estimate.stages] == limits

@@ -1,0 +1,75 @@
+"""Whether a placement can run: its structure first, then its memory. Hand-written and computed plans pass the same checks.
+
+A plan is checked once, where it enters: `multiedge.run.plan_model` checks what a strategy returns, `plan_by_hand` what a
+person wrote. A strategy checks nothing but candidates that may not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from multiedge.errors import did_you_mean
+from multiedge.fleet import Fleet
+from multiedge.graph import Graph
+from multiedge.plan import Stage, Transfer
+from multiedge.planning.cost import memory_by_device
+from multiedge.profile import Profile
+from multiedge.quantity import human_bytes
+
+NOWHERE = -1
+
+
+def violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> list[str]:
+    """Everything that keeps a placement from running, in words; memory only if the structure is sound. Empty: it can run."""
+    return structural_violations(profile.graph, fleet, stages) or memory_violations(profile, fleet, stages, transfers)
+
+
+def structural_violations(graph: Graph, fleet: Fleet, stages: Sequence[Stage]) -> list[str]:
+    """Everything that is wrong with the structure of a placement, in words; an empty list means that it can be cut."""
+    wrong = [
+        f"stage {number}: device '{device}' is not in {fleet.name}{did_you_mean(device, fleet.names)}"
+        for number, stage in enumerate(stages)
+        for device in stage.devices
+        if device not in fleet.by_name
+    ]
+    stage_of = [NOWHERE] * len(graph.nodes)
+    for number, stage in enumerate(stages):
+        wrong += _enter(graph, stage, number, stage_of)
+    missing = (node for node, number in enumerate(stage_of) if number == NOWHERE)
+    wrong += [f"node {node} '{graph.nodes[node].name}' is in no stage" for node in missing]
+    return wrong + list(_broken_order(graph, stage_of))
+
+
+def _enter(graph: Graph, stage: Stage, number: int, stage_of: list[int]) -> list[str]:
+    """Notes the stage's number for each of its nodes. Returns what is wrong with them."""
+    wrong = [] if stage.nodes else [f"stage {number} on '{stage.device}' has no nodes"]
+    for node in stage.nodes:
+        if not 0 <= node < len(stage_of):
+            wrong.append(f"stage {number}: node {node} does not exist; the model has nodes 0 to {len(stage_of) - 1}")
+        elif stage_of[node] != NOWHERE:
+            wrong.append(f"node {node} '{graph.nodes[node].name}' is in stage {stage_of[node]} and again in stage {number}")
+        else:
+            stage_of[node] = number
+    return wrong
+
+
+def _broken_order(graph: Graph, stage_of: Sequence[int]) -> Iterator[str]:
+    """Each tensor that a stage reads before the stage that makes it has run."""
+    stage_making = {name: stage_of[node] for name, node in graph.producer.items()}
+    for node, names in enumerate(graph.activations):
+        stage = stage_of[node]
+        for name in names:
+            made = stage_making.get(name, NOWHERE)
+            if made > stage != NOWHERE:
+                yield f"order broken: node {node} in stage {stage} reads '{name}', which stage {made} makes later"
+
+
+def memory_violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> list[str]:
+    """Each device whose memory is too small for its stages, in words; the structure must be sound."""
+    wrong = []
+    for device, nbytes in memory_by_device(profile, fleet, stages, transfers).items():
+        limit = fleet.device(device).memory_bytes
+        if limit is not None and nbytes > limit:
+            missing = human_bytes(nbytes - limit)
+            wrong.append(f"device '{device}' needs {human_bytes(nbytes)} and has {human_bytes(limit)}; {missing} more would do")
+    return wrong
