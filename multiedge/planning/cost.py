@@ -54,9 +54,7 @@ def stage_memory_bytes(profile: Profile, stage: Stage, entering: Sequence[Transf
     """Bytes that the stage takes besides the device's runtime, by the equation at the top of this module."""
     buffers = sum(move.nbytes for move in (*entering, *leaving))
     return (
-        stage_parameter_bytes(profile, stage)
-        + _peak_live_bytes(profile, stage, entering, leaving)
-        + BUFFERED_ITEMS * buffers
+        stage_parameter_bytes(profile, stage) + _peak_live_bytes(profile, stage, entering, leaving) + BUFFERED_ITEMS * buffers
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from multiedge.errors import ConfigError, did_you_mean
@@ -42,18 +43,37 @@ def most_bottleneck_s(min_fps: float | None) -> float:
     return 1.0 / min_fps
 
 
-def contiguous_plan(strategy: str, objective: str, profile: Profile, fleet: Fleet, stages: Sequence[Stage]) -> Plan:
+def contiguous_plan(
+    strategy: str,
+    objective: str,
+    profile: Profile,
+    fleet: Fleet,
+    stages: Sequence[Stage],
+    *,
+    lower_bound: float | None = None,
+    bound_scope: str = "",
+    solve_s: float = 0.0,
+    left_out: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+) -> Plan:
     """The Plan of stages that follow each other in topological order, each handing on all that is still needed.
 
-    Raises PlanError, with everything that is wrong, for stages that cannot be cut. Memory is not checked:
-    `multiedge.run.plan_model` does that for every strategy.
+    The other arguments are Plan's fields of these names. Raises PlanError, with everything that is wrong, for stages that
+    cannot be cut. Memory is not checked: `multiedge.run.plan_model` does that for every strategy.
     """
     require(structural_violations(profile.graph, fleet, stages), f"plan of '{strategy}'")
-    return relay_plan(strategy, objective, profile, fleet, stages)
+    return replace(
+        relay_plan(strategy, objective, profile, fleet, stages),
+        lower_bound=lower_bound,
+        bound_scope=bound_scope,
+        solve_s=solve_s,
+        left_out=left_out or {},
+        notes=tuple(notes),
+    )
 
 
 def relay_plan(strategy: str, objective: str, profile: Profile, fleet: Fleet, stages: Sequence[Stage]) -> Plan:
-    """The same for stages that are known to be sound: nothing is checked."""
+    """The same for stages that are known to be sound: nothing is checked, and nothing proven."""
     transfers = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
     return cost.make_plan(strategy, objective, profile, fleet, stages, transfers)
 

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from multiedge.plan import structural_violations
+from multiedge.planning.checks import structural_violations
 from partitioners.engine.dag import build_dag
 from partitioners.engine.staging import scheduled_stages, widest_stages
 from tests.builders.fleets import fleet_of
