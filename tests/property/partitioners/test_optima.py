@@ -345,6 +345,16 @@ def test_least_energy_within_a_latency_where_a_device_declares_no_power(seed: in
         require_honest(plan, best(costs, "energy", max_latency_s=latency_s * 1.03), seed, rel=ENERGY)
 
 
+@known_fault("a bound on latency enters by a multiplier, which leaves a gap that no time closes")
+def test_two_nodes_within_a_latency_are_proven_in_a_second() -> None:
+    """x alone: 2 s and 20 J; y alone: 4 s and 4 J; one node each: 3 s and 12 J."""
+    fleet = Fleet((watts("x", 0, 10), watts("y", 0, 1)))
+    profile = profile_of(chain_graph(2, sizes=0), {"x": 1.0, "y": 2.0})
+    plan = Energy(max_latency_s=3.5, time_limit_s=1.0).plan(profile, fleet)
+    assert plan.value == pytest.approx(12.0)
+    assert plan.gap == pytest.approx(0.0, abs=1e-6)
+
+
 @known_fault("whatever lies within `tolerance` is printed as proven")
 def test_a_tolerance_is_told_from_a_proof() -> None:
     for seed in (33, 65, 141):
