@@ -68,7 +68,9 @@ KEYS = [
 
 
 @pytest.mark.parametrize("parse", SECTIONS)
-@given(data=st.recursive(JSON_VALUES, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(KEYS), inner)))
+@given(
+    data=st.recursive(JSON_VALUES, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(KEYS), inner), max_leaves=20)
+)
 def test_any_section_is_read_or_refused_in_one_line(parse, data):
     message = refusal(lambda: parse(Field({"section": data}, "job.yaml")["section"]), ConfigError)
     assert message is None or (message.startswith("job.yaml: section") and "\n" not in message)

@@ -1,0 +1,83 @@
+"""Users' metrics: what they give becomes a plain value, and what they raise is named."""
+
+import math
+
+import numpy as np
+import pytest
+
+from core.testcasecontroller.metrics.metrics import parse_metrics
+from multiedge.errors import ConfigError
+from multiedge.formats.fields import Field
+from tests.builders.ianvs_files import metric_entry
+
+
+def metric(tmp_path, body):
+    (parsed,) = parse_metrics(Field([metric_entry(tmp_path, "score", body)], "t"))
+    return parsed
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        pytest.param("return len(y_true) + len(y_pred)", 5, id="both-arguments"),
+        pytest.param("return 0.5", 0.5, id="float"),
+        pytest.param("return 'n<64'", "n<64", id="a-word"),
+        pytest.param("import numpy; return numpy.float32(0.25)", 0.25, id="numpy-scalar"),
+        pytest.param("import numpy; return numpy.array([[7]])", 7, id="array-of-one"),
+        pytest.param("return True", True, id="boolean"),
+    ],
+)
+def test_a_value_is_a_plain_one(tmp_path, body, value):
+    computed = metric(tmp_path, body).compute([1, 2, 3], [4, 5])
+    assert computed == value
+    assert not isinstance(computed, np.generic | np.ndarray)
+
+
+def test_nothing_is_not_a_number(tmp_path):
+    assert math.isnan(metric(tmp_path, "return None").compute([], []))
+    assert math.isnan(metric(tmp_path, "pass").compute([], []))
+
+
+def test_an_array_of_several_stays_as_it_is(tmp_path):
+    assert metric(tmp_path, "import numpy; return numpy.arange(3)").compute([], []).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("return 1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit('bye')", "SystemExit: bye"),
+        ("return y_pred['pred']", "TypeError: list indices must be integers or slices, not str"),
+    ],
+)
+def test_a_metric_that_fails_is_named_with_its_file(tmp_path, body, reason):
+    with pytest.raises(RuntimeError, match=rf"^metric 'score' \(.*score\.py\): {reason}$"):
+        metric(tmp_path, body).compute([], [])
+
+
+def test_metrics_come_in_the_order_of_the_file_each_from_its_own(tmp_path):
+    entries = [metric_entry(tmp_path, name, f"return '{name}'") for name in ("second", "first")]
+    metrics = parse_metrics(Field(entries, "t"))
+    assert [(each.name, each.compute([], [])) for each in metrics] == [("second", "second"), ("first", "first")]
+
+
+@pytest.mark.parametrize(
+    ("entries", "error"),
+    [
+        ([], "t: expected a list of at least 1 entry"),
+        (None, "t: expected a list"),
+        ([{"name": "fps"}], r"t: \[0\]\.url: expected the file of metric 'fps'; only other paradigms have built-in ones"),
+        ([{"name": "fps", "url": "none.py"}], r"t: \[0\]\.url: no such file 'none.py'"),
+        ([{"name": "fps", "path": "a.py"}], r"t: \[0\]: unknown key 'path'"),
+    ],
+    ids=["empty", "missing", "built-in", "no-file", "unknown-key"],
+)
+def test_metrics_that_cannot_be_used_are_one_clear_line(entries, error):
+    with pytest.raises(ConfigError, match=error):
+        parse_metrics(Field(entries, "t"))
+
+
+def test_a_metric_that_is_listed_twice_is_refused(tmp_path):
+    entry = metric_entry(tmp_path, "score", "return 1")
+    with pytest.raises(ConfigError, match=r"t: \[1\]: metric 'score' is listed twice"):
+        parse_metrics(Field([entry, entry], "t"))
