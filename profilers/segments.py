@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from multiedge.backends.timing import Accuracy, Progress, silent, time_in_turn
 from multiedge.errors import ConfigError, ProfileError
+from multiedge.files import write_text
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
 from multiedge.onnx_io import write_parts
@@ -183,10 +184,7 @@ class SegmentTimer:
     def _remember(self, key: str, seconds: float) -> None:
         self._known[key] = seconds
         if self.cache is not None:
-            self.cache.mkdir(parents=True, exist_ok=True)
-            temporary = self.cache / f".{key}.{os.getpid()}"
-            temporary.write_text(json.dumps({"seconds": seconds}))
-            os.replace(temporary, self.cache / f"{key}.json")
+            write_text(self.cache / f"{key}.json", json.dumps({"seconds": seconds}))
 
 
 def segment_key(graph: Graph, stage: Stage, host: Host) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rich.table import Table
 from multiedge.commands.plan import costs
 from multiedge.commands.profile import parse_shapes, progress_bar
 from multiedge.errors import MultiedgeError
+from multiedge.files import write_text
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.graph import Graph
@@ -188,11 +188,11 @@ def draw_all(graph: Graph, rows: Sequence[Row], directory: Path) -> list[Path]:
         points = _points(rows, kind)
         if points:
             drawing = draw(points, "items/s", unit, "throughput", title)
-            found.append(_write(directory / f"pareto-{kind}.svg", standalone(drawing)))
+            found.append(write_text(directory / f"pareto-{kind}.svg", standalone(drawing)))
     for row in rows:
         if row.plan:
             drawing = draw_graph(graph, row.plan.stages, row.plan.transfers)
-            found.append(_write(directory / f"graph-{row.strategy}.svg", standalone(drawing)))
+            found.append(write_text(directory / f"graph-{row.strategy}.svg", standalone(drawing)))
     return found
 
 
@@ -205,10 +205,3 @@ def _points(rows: Sequence[Row], kind: str) -> list[Point]:
             if y is not None and math.isfinite(expected.fps_bound):
                 found.append(Point(number, row.strategy, expected.fps_bound, y))
     return found
-
-
-def _write(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-    return path

@@ -27,6 +27,7 @@ from multiedge.executors.flow.drive import Progress as Tell
 from multiedge.executors.flow.pipeline import bare_fleet
 from multiedge.executors.flow.scenarios import SCENARIOS, scenario
 from multiedge.executors.workers.options import Emulation
+from multiedge.files import write_text
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.trace import read_trace
@@ -37,7 +38,7 @@ from multiedge.options import build_options, option_names, require_options, with
 from multiedge.plan import Manifest
 from multiedge.replanning.replanner import Replanner
 from multiedge.report.encode import plain_data
-from multiedge.report.results import RunResult, to_json, write_text
+from multiedge.report.results import RunResult, to_json
 from multiedge.report.units import human
 from multiedge.run import run_plan
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from multiedge.errors import ProfileError, describe
+from multiedge.files import write_text
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
@@ -42,19 +41,8 @@ def _speed_of(device: Device) -> dict[str, float]:
 
 
 def save_profile(profile: Profile, path: PathLike) -> None:
-    """Writes the profile whole or not at all."""
-    target = Path(path)
-    text = json.dumps(profile_to_json(profile), indent=1, allow_nan=False)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Writes the profile atomically; makes its folder."""
+    write_text(path, json.dumps(profile_to_json(profile), indent=1, allow_nan=False) + "\n")
 
 
 def load_profile(path: PathLike) -> Profile:

@@ -10,13 +10,13 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from multiedge import __version__
 from multiedge.errors import ConfigError
+from multiedge.files import write_bytes, write_text
 
 PARADIGM = Path("core", "testcasecontroller", "algorithm", "paradigm", "multiedge_inference")
 _KEPT = PARADIGM.with_name(".multiedge_attach")
@@ -115,18 +115,13 @@ def _keep(root: Path) -> tuple[str, ...]:
 
 def _write_state(root: Path, attached: Attachment) -> None:
     state = {"version": attached.version, "files": dict(attached.files), "replaced": list(attached.replaced)}
-    handle, draft = tempfile.mkstemp(dir=root / _KEPT, suffix=".json")
-    with open(handle, "w", encoding="utf-8") as file:
-        json.dump(state, file, indent=2)
-    os.replace(draft, root / _KEPT / "state.json")
+    write_text(root / _KEPT / "state.json", json.dumps(state, indent=2))
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copies at once, so that no one imports half a file."""
-    handle, draft = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
-    os.close(handle)
-    shutil.copy2(source, draft)
-    os.replace(draft, target)
+    """Copies atomically, so that no one imports half a file."""
+    write_bytes(target, source.read_bytes())
+    shutil.copystat(source, target)
 
 
 def _remove(root: Path, names: Iterable[str]) -> None:

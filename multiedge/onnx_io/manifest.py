@@ -16,6 +16,7 @@ from typing import Any
 import xxhash
 
 from multiedge.errors import ModelError, PlanError, describe
+from multiedge.files import write_text
 from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.plan import plan_or_none, plan_to_json, read_transfers
@@ -56,11 +57,9 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def write_manifest(manifest: Manifest) -> None:
-    """Puts plan.json into place in one step."""
+    """Writes plan.json atomically."""
     path = Path(manifest.directory) / FILE_NAME
-    temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-    temporary.write_text(json.dumps(to_json(manifest), indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(to_json(manifest), indent=1) + "\n", error=PlanError)
 
 
 def read_manifest(directory: str | os.PathLike[str]) -> Manifest:

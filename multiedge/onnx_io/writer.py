@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ModelError, PlanError
+from multiedge.files import TEMPORARY, replacing
 from multiedge.graph import Graph
 from multiedge.onnx_io.extract import Extractor
 from multiedge.onnx_io.manifest import FILE_NAME, digest_of, fingerprint, named, new_digest, write_manifest
@@ -74,7 +75,7 @@ def _same_model(graph: Graph) -> ModelFile:
 def _retire(folder: Path) -> None:
     """Takes an earlier plan out of force, then its parts: first the manifest, so that a kill leaves no plan, not half a one."""
     (folder / FILE_NAME).unlink(missing_ok=True)
-    for pattern in ("sub_model_*.onnx", "sub_model_*.weights", "weights_*.linked", ".*.partial"):
+    for pattern in ("sub_model_*.onnx", "sub_model_*.weights", "weights_*.linked", TEMPORARY):
         for path in folder.glob(pattern):
             path.unlink()
 
@@ -166,18 +167,16 @@ class _CopiedWeights:
 def _save(folder: Path, name: str, part: Any) -> str:
     raw = part.SerializeToString(deterministic=True)
     path = folder / f"{name}.onnx"
-    temporary = folder / f".{name}.partial"
-    temporary.write_bytes(raw)
-    os.replace(temporary, path)
+    with replacing(path, error=PlanError, sync=False) as file:
+        file.write(raw)
     return digest_of(path)
 
 
 def _copy(path: Path, offsets: Mapping[Reference, int]) -> str:
     """Copies each range to its offset; returns the digest of the whole, made of the same bytes on their way through."""
-    temporary = path.with_name(f".{path.name}.partial")
     digest, at = new_digest(), 0
     # One buffer that stays in the processor's cache: mapping the file instead costs a page fault per few pages.
-    with temporary.open("wb") as target, memoryview(bytearray(_BUFFER_BYTES)) as buffer:
+    with replacing(path, error=PlanError, sync=False) as target, memoryview(bytearray(_BUFFER_BYTES)) as buffer:
         for source, offset in offsets.items():
             gap = bytes(offset - at)
             digest.update(gap)
@@ -188,7 +187,6 @@ def _copy(path: Path, offsets: Mapping[Reference, int]) -> str:
                     digest.update(piece)
                     target.write(piece)
             at = offset + source.length
-    os.replace(temporary, path)
     return named(digest)
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ConfigError, PlanError
+from multiedge.files import write_bytes
 from multiedge.plan import Plan
 
 FIRST_IR_WITH_STAGES = 11
@@ -43,7 +43,7 @@ def annotate(model_path: str | os.PathLike[str], plan: Plan, out: str | os.PathL
     _label(proto, plan, str(source))
     target.parent.mkdir(parents=True, exist_ok=True)
     _refer_from(target, proto, model.references)
-    _write(target, proto.SerializeToString())
+    write_bytes(target, proto.SerializeToString())
     return target
 
 
@@ -99,15 +99,3 @@ def _refer_from(target: Path, proto: Any, references: Mapping[str, Any]) -> None
         if tensor.name in references:
             place = references[tensor.name]
             refer(tensor, names[place.file], place.offset, place.length)
-
-
-def _write(target: Path, data: bytes) -> None:
-    handle, draft = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".onnx")
-    try:
-        with open(handle, "wb") as file:
-            file.write(data)
-        os.chmod(draft, 0o644)
-        os.replace(draft, target)
-    except BaseException:
-        os.unlink(draft)
-        raise

@@ -15,9 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from multiedge import __version__
 from multiedge.errors import ConfigError
+from multiedge.files import write_text
 from multiedge.report import standings, views
 from multiedge.report.compare import compare
-from multiedge.report.results import SCHEMA, RunResult, from_json, load_results, write_text
+from multiedge.report.results import SCHEMA, RunResult, from_json, load_results
 from multiedge.report.units import human
 
 TITLE = "Multi-edge inference: results"

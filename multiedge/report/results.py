@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ConfigError, no_such
+from multiedge.files import write_text
 from multiedge.formats.plan import plan_from_json, plan_to_json
 from multiedge.graph import Graph
 from multiedge.measurements import Measurements
@@ -145,7 +145,7 @@ def from_json(data: Any, place: str = "results") -> RunResult:
 
 
 def save_results(result: RunResult, path: str | os.PathLike[str]) -> Path:
-    """Writes the file at once, so that it is never half there; makes its folder. Returns the path."""
+    """Writes the file atomically; makes its folder. Returns the path."""
     return write_text(path, json.dumps(to_json(result), ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
 
 
@@ -160,19 +160,3 @@ def load_results(path: str | os.PathLike[str]) -> RunResult:
     except ValueError as error:
         raise ConfigError(f"{path}: expected a results file in JSON, got something else ({error})") from error
     return from_json(data, str(path))
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> Path:
-    """Replaces the file at once by `text`; makes its folder. Returns the path."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=target.suffix)
-    try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(draft, 0o644)
-        os.replace(draft, target)
-    except BaseException:
-        os.unlink(draft)
-        raise
-    return target

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from multiedge.files import write_text
 from multiedge.fleet import Fleet
 from multiedge.measurements import Event, Measurements
-from multiedge.report.results import write_text
 
 REQUESTS = 0
 """The process that stands for the caller."""

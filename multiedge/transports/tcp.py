@@ -7,7 +7,6 @@ can begin with. To each peer a thread of its own sends, so that a slow way keeps
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import socket
 import struct
@@ -17,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from queue import SimpleQueue
 
+from multiedge.errors import PipelineError
+from multiedge.files import replacing
 from multiedge.transports.message import Message
 from multiedge.transports.rundir import file_of
 from multiedge.transports.streams import BACKLOG, StreamEndpoint, frame
@@ -152,8 +153,6 @@ def _connect(inbox: Path) -> socket.socket:
 
 
 def _write(path: Path, text: str) -> None:
-    """Puts the file there as a whole, readable by its owner alone."""
-    new = path.with_name(f".{path.name}")
-    new.touch(mode=0o600)
-    new.write_text(text, encoding="ascii")
-    os.replace(new, path)
+    """Writes the file atomically, readable by its owner alone."""
+    with replacing(path, error=PipelineError, mode=0o600, sync=False) as file:
+        file.write(text.encode("ascii"))

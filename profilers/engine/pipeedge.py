@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from multiedge.errors import ProfileError
+from multiedge.files import write_text
 from multiedge.graph import Graph, Node, Tensor
 from multiedge.profile import Profile
 
@@ -51,11 +52,8 @@ def profiler_results(profile: Profile, device: str) -> dict[str, Any]:
 
 
 def write_profiler_results(profile: Profile, device: str, path: PathLike) -> None:
-    """Writes `profiler_results.yml` for one device, whole or not at all."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.write_text(yaml.safe_dump(profiler_results(profile, device), default_flow_style=None), encoding="utf-8")
-    os.replace(temporary, target)
+    """Writes `profiler_results.yml` for one device atomically."""
+    write_text(path, yaml.safe_dump(profiler_results(profile, device), default_flow_style=None))
 
 
 def read_profiler_results(path: PathLike, device: str = "device") -> Profile:

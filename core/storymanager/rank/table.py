@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.testcasecontroller.testcase.testcase import Outcome
 from multiedge.errors import ConfigError
+from multiedge.files import write_text
 
 MISSING = "NaN"
 
@@ -111,11 +111,9 @@ def read_table(path: str) -> Table:
 
 
 def write_table(table: Table, path: str) -> None:
-    """Replaces the file at once, so that it is never half a table."""
-    handle, draft = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".", suffix=".csv")
-    with open(handle, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(table.columns)
-        writer.writerows(table.lines())
-    os.chmod(draft, 0o644)
-    os.replace(draft, path)
+    """Replaces the file atomically."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(table.lines())
+    write_text(path, text.getvalue())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from xml.sax.saxutils import escape
 
 from core.storymanager.rank.table import Table
+from multiedge.files import write_text
 
 _BAR, _GAP, _LABELS, _WIDTH = 18, 30, 260, 420
 
@@ -26,7 +26,7 @@ def draw(table: Table, path: str) -> None:
         top += _GAP
     size = f'width="{_LABELS + _WIDTH + 140}" height="{top}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">'
-    Path(path).write_text("\n".join([head, *pieces, "</svg>", ""]), encoding="utf-8")
+    write_text(path, "\n".join([head, *pieces, "</svg>", ""]))
 
 
 def _bar(top: int, name: str, value: str, share: float) -> list[str]:

@@ -23,6 +23,7 @@ from PIL import Image  # noqa: E402
 from scipy.io import savemat  # noqa: E402
 
 from multiedge.errors import ConfigError, MissingDependencyError  # noqa: E402
+from multiedge.files import TEMPORARY  # noqa: E402
 
 SYNSETS = {1: "n02119789", 2: "n01440764", 3: "n03000134"}
 CLASSES = {"n02119789": 278, "n01440764": 0, "n03000134": 489}
@@ -84,7 +85,7 @@ def test_archive_cut_short_is_named_and_resumes(tmp_path: Path, archive: Path, d
     with pytest.raises(ConfigError, match=r"val\.tar: expected a whole tar archive, got .*run this again"):
         ilsvrc.prepare_archives(archive, devkit, tmp_path / "out")
     assert not (tmp_path / "out" / "index.txt").exists()
-    assert not list((tmp_path / "out").glob("*.part"))
+    assert not list((tmp_path / "out").glob(TEMPORARY))
     archive.write_bytes(content)
     assert len(index.read_index(ilsvrc.prepare_archives(archive, devkit, tmp_path / "out"))) == 4
 

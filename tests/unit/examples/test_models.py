@@ -68,7 +68,7 @@ def test_unknown_model_lists_the_near_one(tmp_path: Path) -> None:
 
 
 def test_model_without_its_note_is_no_prepared_model(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model\.json: expected the note .* run prepare\.py"):
+    with pytest.raises(ConfigError, match=r"model\.json: no such note of .*; run prepare\.py"):
         models.read_weights(tmp_path / "model.onnx")
 
 

@@ -17,6 +17,7 @@ from scipy.io import loadmat
 
 from imagenet_bench.index import write_index
 from multiedge.errors import ConfigError, MissingDependencyError, did_you_mean
+from multiedge.files import replacing
 
 DEVKIT = "ILSVRC2012_devkit_t12"
 LABELS = f"{DEVKIT}/data/ILSVRC2012_validation_ground_truth.txt"
@@ -142,7 +143,5 @@ def _keep(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> No
     data = stream.read() if stream else b""
     if len(data) != member.size:
         raise tarfile.ReadError(f"{len(data)} of {member.size} bytes of {member.name}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    half = target.with_name(target.name + ".part")
-    half.write_bytes(data)
-    os.replace(half, target)
+    with replacing(target, sync=False) as file:
+        file.write(data)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from multiedge.errors import ConfigError
+from multiedge.files import write_text
 
 
 def write_index(path: Path, rows: Iterable[tuple[str, int]]) -> int:
@@ -14,14 +14,6 @@ def write_index(path: Path, rows: Iterable[tuple[str, int]]) -> int:
     lines = [f"{picture} {label}\n" for picture, label in rows]
     write_text(path, "".join(lines))
     return len(lines)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes the whole file or none of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(path.name + ".part")
-    half.write_text(text, encoding="utf-8")
-    os.replace(half, path)
 
 
 def read_index(path: Path) -> list[tuple[Path, int]]:

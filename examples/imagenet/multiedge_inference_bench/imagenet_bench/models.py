@@ -11,15 +11,18 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from imagenet_bench.index import write_text
 from imagenet_bench.preprocess import CROP_PIXELS
 from multiedge.errors import ConfigError, MissingDependencyError, did_you_mean
+from multiedge.files import write_bytes, write_text
+from multiedge.formats.documents import read_json
+from multiedge.formats.fields import Kind
 
 if TYPE_CHECKING:
     from torch import nn
 
 SEED = 0
 HUB_TIMEOUT_S = 5
+NOTE = Kind("note of the model's weights", remedy="run prepare.py again", source="run prepare.py, which writes it")
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,8 @@ def note_of(model: Path) -> Path:
 
 def read_weights(model: Path) -> Weights:
     """Where the weights of an exported model come from."""
-    note = note_of(model)
-    if not note.is_file():
-        raise ConfigError(f"{note}: expected the note that prepare.py writes beside the model, found no file; run prepare.py")
-    said = json.loads(note.read_text(encoding="utf-8"))
-    return Weights(said["weights"], said["trained"])
+    content = read_json(note_of(model), NOTE)
+    return Weights(content["weights"].text(), content["trained"].boolean())
 
 
 def vision_transformer() -> tuple[nn.Module, Weights]:
@@ -183,10 +183,10 @@ def constants_to_initializers(graph: Any) -> None:
 
 def save_with_weights_beside(model: Any, target: Path) -> None:
     """Saves graph and weights in two files, so that parts of the model can share the weights instead of copying them."""
-    import onnx
+    from onnx.external_data_helper import convert_model_to_external_data, write_external_data_tensors
 
     data = target.name + ".data"
     (target.parent / data).unlink(missing_ok=True)
-    half = target.with_name("half.onnx")
-    onnx.save(model, half, save_as_external_data=True, location=data, size_threshold=1024)
-    os.replace(half, target)
+    convert_model_to_external_data(model, location=data, size_threshold=1024)
+    write_external_data_tensors(model, str(target.parent))
+    write_bytes(target, model.SerializeToString())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from importlib.util import find_spec
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from imagenet_bench.index import write_index
 from multiedge.errors import ConfigError, MissingDependencyError
+from multiedge.files import replacing
 
 NAME = re.compile(r"imagenet_\d+_(\d+)\.jpg")
 
@@ -34,6 +34,5 @@ def copy_whole(source: Path, target: Path) -> None:
     """Copies the file, or leaves none."""
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return
-    half = target.with_name(target.name + ".part")
-    shutil.copyfile(source, half)
-    os.replace(half, target)
+    with source.open("rb") as picture, replacing(target, sync=False) as file:
+        shutil.copyfileobj(picture, file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from imagenet_bench.preprocess import read_picture
+from multiedge.files import replacing
 
 
 def reference_outputs(model: Path, pictures: Sequence[str | Path], folder: Path) -> NDArray[np.float32]:
@@ -21,10 +21,8 @@ def reference_outputs(model: Path, pictures: Sequence[str | Path], folder: Path)
     if kept.is_file():
         return np.load(kept)
     logits = whole_model(model, pictures)
-    folder.mkdir(parents=True, exist_ok=True)
-    half = kept.with_name(f"{kept.stem}.{os.getpid()}.part.npy")
-    np.save(half, logits)
-    os.replace(half, kept)
+    with replacing(kept) as file:
+        np.save(file, logits)
     return logits
 
 
