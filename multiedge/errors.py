@@ -1,15 +1,17 @@
 """Every error that the library raises on purpose.
 
+```text
 MultiedgeError
-├── ConfigError            a file or option that the user wrote: place, expectation, finding, remedy
-├── ModelError             an ONNX model that cannot be read or is unsound
-│   └── CutError           a model that cannot be cut where asked
+├── ConfigError            a file or option of the user: place, expectation, finding, remedy
+├── ModelError             an ONNX model that cannot be read or is invalid
+│   └── CutError           a model that cannot be cut at this place
 ├── ProfileError           a profile that is damaged, or does not fit the model or the fleet
-├── PlanError              a plan that is damaged or cannot run; `violations` lists everything wrong
-│   └── InfeasibleError    no plan fits the fleet; the message names the smallest change that would help
-├── PipelineError          a pipeline that could not start or go on
-│   └── StageError         one stage failed; names stage, device and item
-└── MissingDependencyError an optional package is absent; the message holds the install command
+├── PlanError              a plan that is damaged or cannot run; `violations` lists all errors
+│   └── InfeasibleError    no plan fits the fleet; the message has the smallest change that helps
+├── PipelineError          a pipeline that could not start or continue
+│   └── StageError         one stage failed; it has stage, device and item
+└── MissingDependencyError an optional package is not installed; the message has the install command
+```
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _LONG = 60
 
 
 class MultiedgeError(Exception):
-    """Base of all errors meant for a person: `str(error)` is one line that says what to do."""
+    """Base of all errors of this library: `str(error)` is one line for the user."""
 
 
 class ConfigError(MultiedgeError):
@@ -34,19 +36,23 @@ class ConfigError(MultiedgeError):
 
 
 class ModelError(MultiedgeError):
-    """An ONNX model that cannot be read or is unsound."""
+    """An ONNX model that cannot be read or is invalid."""
 
 
 class CutError(ModelError):
-    """A model that cannot be cut at the place asked for."""
+    """A model that cannot be cut at this place."""
 
 
 class ProfileError(MultiedgeError):
-    """A profile that is damaged, or fits neither the model nor the fleet."""
+    """A profile that is damaged, or does not fit the model or the fleet."""
 
 
 class PlanError(MultiedgeError):
-    """A plan that is damaged or cannot run; `violations` lists everything that is wrong with it."""
+    """A plan that is damaged or cannot run.
+
+    Attributes:
+        violations: One text for each error.
+    """
 
     def __init__(self, message: str, violations: Iterable[str] = ()) -> None:
         super().__init__(message)
@@ -54,15 +60,21 @@ class PlanError(MultiedgeError):
 
 
 class InfeasibleError(PlanError):
-    """No plan satisfies the constraints; the message names the one that fails and the smallest remedy."""
+    """No plan satisfies the constraints; the message names the constraint and the smallest change that helps."""
 
 
 class PipelineError(MultiedgeError):
-    """A pipeline that could not start or could not go on."""
+    """A pipeline that could not start or continue."""
 
 
 class StageError(PipelineError):
-    """One stage failed on one item."""
+    """One stage failed on one item.
+
+    Attributes:
+        stage: Number of the stage; None if unknown.
+        device: Name of the device; None if unknown.
+        item: Number of the item; None if unknown.
+    """
 
     def __init__(self, message: str, *, stage: int | None = None, device: str | None = None, item: int | None = None) -> None:
         super().__init__(message)
@@ -72,7 +84,11 @@ class StageError(PipelineError):
 
 
 class MissingDependencyError(MultiedgeError):
-    """An optional package is absent.
+    """An optional package is not installed.
+
+    Attributes:
+        package: Name of the package.
+        extra: The extra of this distribution that installs it.
 
     >>> str(MissingDependencyError("ray", extra="ray"))
     "package 'ray' is not installed; run: pip install 'multi-edge-bench[ray]'"

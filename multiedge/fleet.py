@@ -1,6 +1,6 @@
-"""The devices at hand and the links between them.
+"""The devices and the links between them.
 
-All values are SI or bytes with the unit in the name. `multiedge.formats.devices` reads a Fleet from devices.yaml.
+All values are in SI units or bytes, with the unit in the name. `multiedge.formats.devices` reads a Fleet from devices.yaml.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ REFERENCE_BACKEND = "onnxruntime"
 
 @dataclass(frozen=True)
 class Power:
-    """Watts of a modelled device; `source` says where the figures come from."""
+    """Power of a device whose energy is modelled.
+
+    Attributes:
+        idle_w: Watts while it waits.
+        busy_w: Watts while it computes.
+        source: Where the two values come from.
+    """
 
     idle_w: float
     busy_w: float
@@ -27,13 +33,24 @@ class Power:
 
 @dataclass(frozen=True)
 class Device:
-    """One computer that can hold a stage.
+    """One computer that can run stages. None means not stated.
 
-    `speed` is relative to the machine that made the profile (0.5: takes twice the time). `flops_per_s` and
-    `memory_bytes_per_s` are absolute capabilities and, if given, used in place of `speed` by profilers that scale
-    with a roofline. `bandwidth_bytes_per_s` and `latency_s` describe its network interface; a declared Link between a
-    pair takes precedence. `joules_per_byte` is the energy to send one byte. `runtime_bytes` is what the runtime takes of
-    `memory_bytes` before any model is loaded. None means not stated; a memory that is not stated has no limit.
+    Attributes:
+        name: Unique in its fleet.
+        type: 'cpu', 'gpu', 'gpu-N' for one of several cards, or any other word.
+        memory_bytes: Limit for the stages and the runtime; None is no limit.
+        speed: Relative to the machine that made the profile; 0.5 takes twice the time.
+        flops_per_s: Sustained floating-point rate. Profilers that scale with a roofline use it in place of `speed`.
+        memory_bytes_per_s: Sustained memory bandwidth, for the roofline.
+        freq_hz: Clock rate; used only where neither `speed` nor `flops_per_s` is stated.
+        threads: Threads of the runtime.
+        bandwidth_bytes_per_s: Of its network interface; a declared Link takes precedence.
+        latency_s: Of its network interface; a declared Link takes precedence.
+        power: Watts for modelled energy.
+        joules_per_byte: Energy to send one byte.
+        backend: Name of the runtime of its stages.
+        runtime_bytes: What the runtime uses of `memory_bytes` before any model is loaded.
+        battery_j: Energy that is left.
     """
 
     name: str
@@ -54,11 +71,18 @@ class Device:
 
     @property
     def available_bytes(self) -> float:
-        """What the runtime leaves of the memory for stages; inf without a limit."""
+        """Memory for stages: without that of the runtime; inf without a limit."""
         return math.inf if self.memory_bytes is None else self.memory_bytes - self.runtime_bytes
 
     def with_memory_of(self, available_bytes: float) -> Device:
-        """The device with so much memory for stages; inf lifts the limit."""
+        """This device with another amount of memory for stages.
+
+        Args:
+            available_bytes: The memory for stages; inf removes the limit.
+
+        Returns:
+            A new Device.
+        """
         limited = math.isfinite(available_bytes)
         return replace(self, memory_bytes=int(available_bytes) + self.runtime_bytes if limited else None)
 
@@ -73,7 +97,14 @@ class Device:
 
 @dataclass(frozen=True)
 class Link:
-    """A way from one device to another. `loss` is the share of messages lost (and sent again)."""
+    """The connection from one device to another.
+
+    Attributes:
+        bandwidth_bytes_per_s: inf is no limit.
+        latency_s: Delay of each message.
+        jitter_s: Variation of the delay.
+        loss: Share of messages that are lost and sent again.
+    """
 
     bandwidth_bytes_per_s: float = math.inf
     latency_s: float = 0.0
@@ -81,17 +112,37 @@ class Link:
     loss: float = 0.0
 
     def transfer_s(self, nbytes: float) -> float:
-        """Seconds until `nbytes` sent in one message have arrived."""
+        """The time from sending a message to its arrival.
+
+        Args:
+            nbytes: Size of the message.
+
+        Returns:
+            Seconds, latency included.
+        """
         return self.latency_s + self.occupancy_s(nbytes)
 
     def occupancy_s(self, nbytes: float) -> float:
-        """Seconds that `nbytes` keep the link busy, lost messages sent again; latency does not keep others from using it."""
+        """The time for which a message occupies the link, including messages that are sent again.
+
+        Args:
+            nbytes: Size of the message.
+
+        Returns:
+            Seconds without latency, since other messages can use the link in the meantime.
+        """
         return nbytes / self.bandwidth_bytes_per_s / (1.0 - self.loss)
 
 
 @dataclass(frozen=True)
 class PartitionPoint:
-    """One hand-written part, in Ianvs's words: the tensors that enter it, those that leave it, and its device."""
+    """One part that is cut by hand, with the field names of Ianvs.
+
+    Attributes:
+        input_names: Tensors that enter the part.
+        output_names: Tensors that leave it.
+        device_name: The device that runs it.
+    """
 
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
@@ -100,9 +151,18 @@ class PartitionPoint:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Devices in the order they were declared, links by (from, to) device names, and optional hand-written parts.
+    """Devices and links.
 
-    A link declared one way holds for both ways unless the other way is declared too.
+    Attributes:
+        devices: At least one, in the order of the file; names are unique.
+        links: By (from, to) device names. A link that is declared in one direction is used for both, unless the other
+            direction is declared, too.
+        partition_points: Parts that are cut by hand, for the strategy 'manual'.
+        name: For tables and errors.
+        source: The device where items start and results return; None if their transfer costs nothing.
+
+    Raises:
+        ConfigError: If there is no device, a name is not unique, or a link or `source` names an unknown device.
     """
 
     devices: tuple[Device, ...]
@@ -123,21 +183,44 @@ class Fleet:
 
     @cached_property
     def by_name(self) -> dict[str, Device]:
+        """The devices by name."""
         return {device.name: device for device in self.devices}
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the devices, in order."""
         return tuple(device.name for device in self.devices)
 
     def device(self, name: str) -> Device:
-        """The device of that name; ConfigError if there is none."""
+        """The device of this name.
+
+        Args:
+            name: Name of a device.
+
+        Returns:
+            The Device.
+
+        Raises:
+            ConfigError: If there is none; it suggests a similar name.
+        """
         if name not in self.by_name:
             raise ConfigError(f"device '{name}' is not in {self.name}{did_you_mean(name, self.by_name)}")
         return self.by_name[name]
 
     def link(self, source: str, target: str) -> Link:
-        """How data goes from `source` to `target`: the declared link, else the slower of the two interfaces with
-        both latencies added. Within one device it costs nothing."""
+        """The connection between two devices.
+
+        Args:
+            source: Name of the sending device.
+            target: Name of the receiving device.
+
+        Returns:
+            The declared link, otherwise the slower of the two interfaces with both latencies added. Within one device it
+            costs nothing.
+
+        Raises:
+            ConfigError: If there is no such device.
+        """
         if source == target:
             return Link()
         for pair in ((source, target), (target, source)):
@@ -147,23 +230,53 @@ class Fleet:
         return Link(min(a.bandwidth_bytes_per_s, b.bandwidth_bytes_per_s), a.latency_s + b.latency_s)
 
     def least_memory_bytes(self, names: Iterable[str]) -> int | None:
-        """The smallest memory of the devices of these names; None if none of them has a limit."""
+        """The smallest memory of some devices.
+
+        Args:
+            names: Names of devices.
+
+        Returns:
+            Bytes; None if none of the devices has a limit.
+        """
         limits = [self.device(name).memory_bytes for name in names]
         return min((limit for limit in limits if limit is not None), default=None)
 
     def with_memory_cap(self, nbytes: int) -> Fleet:
-        """The fleet with at most `nbytes` of memory on every device."""
+        """This fleet with a limit for the memory of every device.
+
+        Args:
+            nbytes: The limit; a smaller limit of a device stays.
+
+        Returns:
+            A new Fleet.
+        """
         limits = [nbytes if device.memory_bytes is None else min(device.memory_bytes, nbytes) for device in self.devices]
         devices = (replace(device, memory_bytes=limit) for device, limit in zip(self.devices, limits, strict=True))
         return replace(self, devices=tuple(devices))
 
     def without(self, *names: str) -> Fleet:
-        """The fleet after these devices have left."""
+        """This fleet without some devices and their links.
+
+        Args:
+            *names: Names of devices.
+
+        Returns:
+            A new Fleet.
+        """
         keep = tuple(device for device in self.devices if device.name not in names)
         links = {pair: link for pair, link in self.links.items() if not set(pair) & set(names)}
         return replace(self, devices=keep, links=links)
 
     def with_link(self, source: str, target: str, link: Link) -> Fleet:
-        """The fleet with the link between two devices changed, both ways."""
+        """This fleet with another link between two devices, in both directions.
+
+        Args:
+            source: Name of one device.
+            target: Name of the other device.
+            link: The new link.
+
+        Returns:
+            A new Fleet.
+        """
         links = {pair: old for pair, old in self.links.items() if set(pair) != {source, target}}
         return replace(self, links={**links, (source, target): link})

@@ -1,7 +1,7 @@
 """An ONNX model as plain values: nodes in topological order and the tensors between them.
 
-Weights are never held here, only their sizes. `multiedge.onnx_io.read_graph` makes a Graph from a file; a test
-or a researcher can write one down by hand.
+A Graph has the sizes of weights, never the weights. `multiedge.onnx_io.read_graph` makes one from a file; one can also be built
+by hand, as tests do.
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ Dim = int | str | None
 
 @dataclass(frozen=True)
 class Tensor:
-    """A named value. `dtype` is numpy's name ('float32', 'int64', 'object' for strings) or 'sequence', 'map',
-    'optional' and so on for values that are not tensors; `shape` is None if unknown; `nbytes` is None unless the
-    shape is fully known."""
+    """A named value.
+
+    Attributes:
+        name: Unique in its graph.
+        dtype: numpy's name ('float32', 'int64', 'object' for strings), or 'sequence', 'map', 'optional' and so on for values
+            that are not tensors. None if unknown.
+        shape: The dimensions; None if unknown.
+        nbytes: None unless the whole shape is known.
+    """
 
     name: str
     dtype: str | None = None
@@ -31,8 +37,17 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation. Names in `inputs` and `outputs` keep their positions; '' marks an optional one left out.
-    `captures` are tensors of this graph that the node's sub-graphs (If, Loop, Scan bodies) read."""
+    """One operation.
+
+    Attributes:
+        name: Unique in its graph.
+        op_type: The operator, such as 'Conv'.
+        inputs: Tensor names by position; '' is an optional input that is left out.
+        outputs: Tensor names by position; '' is an optional output that is left out.
+        domain: The operator's domain; '' is ONNX's own.
+        captures: Tensors of this graph that the node's sub-graphs (bodies of If, Loop, Scan) read.
+        attributes: Numbers, strings and tuples of them. A sub-graph is its number of nodes, a tensor its shape.
+    """
 
     name: str
     op_type: str
@@ -41,23 +56,27 @@ class Node:
     domain: str = ""
     captures: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    """Numbers, strings and their tuples; sub-graphs are given as their number of nodes (int), tensors as shape tuples."""
 
     @cached_property
     def reads(self) -> tuple[str, ...]:
-        """Every tensor that must be at hand before the node can run, without repeats."""
+        """Every tensor that the node needs before it can run, without repeats."""
         return tuple(dict.fromkeys(name for name in (*self.inputs, *self.captures) if name))
 
     @cached_property
     def writes(self) -> tuple[str, ...]:
+        """Every tensor that the node makes."""
         return tuple(name for name in self.outputs if name)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The boundary before node `after` (so `after` nodes come before it) and what must cross it.
+    """A boundary of the node order, and the tensors that cross it.
 
-    `nbytes` is None if the size of any crossing tensor is unknown."""
+    Attributes:
+        after: Number of nodes before the boundary.
+        tensors: Names of the tensors that cross it.
+        nbytes: Their bytes; None if the size of any of them is unknown.
+    """
 
     after: int
     tensors: tuple[str, ...]
@@ -66,9 +85,22 @@ class Cut:
 
 @dataclass(frozen=True)
 class Graph:
-    """A model: `nodes` in topological order, `tensors` by name (activations, inputs and outputs), `parameters` by
-    name: initialisers, and tensors that nodes make from these alone. Parameters are known before any input is, so they
-    never cross a cut: a part holds those that it reads."""
+    """A model.
+
+    Parameters are known before any input is, so they never cross a cut: a part contains those that it reads.
+
+    Attributes:
+        name: Name of the model.
+        nodes: The operations, in topological order.
+        inputs: Names of the tensors that the caller gives.
+        outputs: Names of the tensors that the caller gets.
+        tensors: Activations, inputs and outputs, by name.
+        parameters: Initialisers, and tensors that nodes make from initialisers alone, by name.
+        opsets: Version by operator domain.
+        ir_version: Version of the ONNX format; 0 if unknown.
+        model_hash: Hash of the structure and of the sizes and ends of the weights; '' if unknown. Plans have it, too.
+        path: The file that it was read from; None if there is none.
+    """
 
     name: str
     nodes: tuple[Node, ...]
@@ -97,32 +129,39 @@ class Graph:
 
     @cached_property
     def activations(self) -> tuple[tuple[str, ...], ...]:
-        """What each node reads that is not a parameter."""
+        """Names of the tensors that each node reads, without parameters."""
         parameters = self.parameters
         return tuple(tuple(name for name in node.reads if name not in parameters) for node in self.nodes)
 
     @cached_property
     def parameters_read(self) -> tuple[tuple[str, ...], ...]:
-        """What each node reads that is a parameter."""
+        """Names of the parameters that each node reads."""
         parameters = self.parameters
         return tuple(tuple(name for name in node.reads if name in parameters) for node in self.nodes)
 
     @cached_property
     def tensor_bytes(self) -> dict[str, int]:
-        """Bytes of each of `tensors`; a size that is not known counts as 0."""
+        """Bytes of each of `tensors`; an unknown size counts as 0."""
         return {name: tensor.nbytes or 0 for name, tensor in self.tensors.items()}
 
     def activations_read(self, index: int) -> tuple[str, ...]:
-        """What node `index` reads that is not a parameter."""
+        """The tensors that a node reads, without parameters.
+
+        Args:
+            index: The node's position in `nodes`.
+
+        Returns:
+            Names of tensors, without repeats.
+        """
         return self.activations[index]
 
     @cached_property
     def cuts(self) -> tuple[Cut, ...]:
-        """Every boundary of the order, `after` = 0 ... len(nodes), with the tensors live across it.
+        """Every boundary of the node order, `after` = 0 ... len(nodes), with the tensors that are live across it.
 
-        A tensor is live at a boundary if it was made (or fed in) before it and is read after it. Boundary 0 carries
-        the graph inputs that are read at all, the last one nothing: graph outputs go back to the caller from the
-        stage that makes them. Linear in nodes plus total tensors listed.
+        A tensor is live at a boundary if it is made (or is an input) before it and is read after it. Boundary 0 has the graph
+        inputs that are read at all; the last one has none, since graph outputs are sent to the caller by the stage that makes
+        them. The time is linear in the number of nodes and of listed tensors.
         """
         live: dict[str, int | None] = {}
         unknown = 0
@@ -153,9 +192,16 @@ class Graph:
         return tuple(found)
 
     def boundary_at(self, tensors: Iterable[str]) -> int:
-        """Number of nodes before the cut that `tensors` name: the end of the last node that makes one of them.
+        """The boundary after the last node that makes one of these tensors.
 
-        Raises ModelError for a tensor that no node makes.
+        Args:
+            tensors: Names of tensors.
+
+        Returns:
+            The number of nodes before the boundary.
+
+        Raises:
+            ModelError: If no node makes one of the tensors.
         """
         after = 0
         for name in tensors:
@@ -166,4 +212,5 @@ class Graph:
 
     @property
     def parameter_bytes(self) -> int:
+        """Bytes of all parameters; one of unknown size counts as 0."""
         return sum(tensor.nbytes or 0 for tensor in self.parameters.values())

@@ -1,7 +1,7 @@
-"""What a run left behind: raw events and samples, before any statistics.
+"""What one run recorded: raw events and samples, before any statistics.
 
-Executors write them, `multiedge.metrics` computes from them, `multiedge.report` draws them. All times are seconds on
-one monotonic clock (CLOCK_MONOTONIC, which the processes of a machine share), made relative to the run's start.
+Executors write them, `multiedge.metrics` computes with them, `multiedge.report` draws them. All times are seconds on one
+monotonic clock (CLOCK_MONOTONIC, which all processes of a machine share), relative to the start of the run.
 """
 
 from __future__ import annotations
@@ -13,8 +13,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Event:
-    """Something that took time. `kind`: 'compute' (a stage ran an item), 'transfer' (a message was on a link: `device`
-    sends, `peer` receives), 'load' (a session was made), 'replan'. `item` is -1 where no single item is meant."""
+    """An action that took time.
+
+    Attributes:
+        kind: 'compute' (a stage ran an item), 'transfer' (a message was on a link), 'load' (a session was opened) or 'replan'.
+        item: Number of the item; -1 if it is not about one item.
+        stage: Number of the stage.
+        device: Where it happened; of a transfer the sender.
+        start_s: Begin.
+        stop_s: End.
+        nbytes: Size of the message.
+        peer: Of a transfer, the receiver.
+    """
 
     kind: str
     item: int
@@ -27,12 +37,21 @@ class Event:
 
     @property
     def seconds(self) -> float:
+        """How long it took."""
         return self.stop_s - self.start_s
 
 
 @dataclass(frozen=True)
 class Item:
-    """One request: when it was due to be issued, issued and complete. `error` is '' if it was answered well."""
+    """One request.
+
+    Attributes:
+        item: Its number.
+        due_s: When it should be issued.
+        issued_s: When it was issued.
+        done_s: When its result was complete.
+        error: Why it failed; '' if it did not.
+    """
 
     item: int
     due_s: float
@@ -42,14 +61,21 @@ class Item:
 
     @property
     def latency_s(self) -> float:
-        """From the moment it was due, so a late issue counts against the system."""
+        """Seconds from `due_s` to `done_s`, so a late issue increases it."""
         return self.done_s - self.due_s
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A device or link that failed or came back. `detected_s` is when the executor knew; `recovered_s` when items
-    flowed again, None if they never did."""
+    """A device or link that failed or returned.
+
+    Attributes:
+        kind: What happened.
+        device: Where.
+        detected_s: When the executor detected it.
+        recovered_s: When items were answered again; None if they were not.
+        detail: The cause, in words.
+    """
 
     kind: str
     device: str
@@ -60,7 +86,18 @@ class Fault:
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory of one device's worker process, bytes. `method` is 'VmHWM' or says what stood in for it; None is not measured."""
+    """Memory of one device's worker process. None is not measured.
+
+    Attributes:
+        device: Name of the device.
+        peak_bytes: Largest resident memory.
+        anonymous_bytes: Resident memory without pages of files, at the end.
+        file_bytes: Resident pages of files, at the end.
+        gpu_peak_bytes: Largest GPU memory of the process.
+        planned_bytes: What the plan expects.
+        limit_bytes: The device's memory; None is no limit.
+        method: 'VmHWM', or what was used instead.
+    """
 
     device: str
     peak_bytes: int | None
@@ -74,8 +111,19 @@ class Memory:
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy of one device over the timed window. `method` is 'measured', 'modelled' or 'none'; `source` names the
-    provider; `window_s` is the width over which `peak_w` was averaged. None is not measured, never 0."""
+    """Energy of one device over the timed window. None is not measured, never 0.
+
+    Attributes:
+        device: Name of the device.
+        joules: Energy.
+        peak_w: Largest average power over any window of `window_s`.
+        mean_w: Average power.
+        method: 'measured', 'modelled' or 'none'.
+        source: The provider.
+        domain: What it measures, such as 'package-0 + dram'.
+        sample_hz: Samples per second.
+        window_s: Width of the window of `peak_w`.
+    """
 
     device: str
     joules: float | None
@@ -90,8 +138,19 @@ class Energy:
 
 @dataclass(frozen=True)
 class Measurements:
-    """All that one run recorded. `start_s` to `stop_s` is the timed window; `warmup_items` were run before it and are
-    in none of the lists. `settings` records scenario, executor, emulation, transport, seed, threads."""
+    """All records of one run.
+
+    Attributes:
+        items: Requests in the timed window.
+        events: Actions of stages, links and the executor.
+        start_s: Begin of the timed window.
+        stop_s: End of the timed window.
+        warmup_items: How many items ran before the window; they are in none of the lists.
+        faults: Failures and returns.
+        memory: One entry per device.
+        energy: One entry per device that has a meter or a model.
+        settings: Scenario, executor, emulation, transport, seed, threads.
+    """
 
     items: tuple[Item, ...]
     events: tuple[Event, ...]
@@ -110,23 +169,45 @@ class Measurements:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Every device that appears anywhere in the run: in the order of the memory list, then of stages."""
+        """Every device of the run, in the order of `memory`, then of `energy`, then of stages."""
         named = [*(entry.device for entry in self.memory), *(entry.device for entry in self.energy)]
         computed = [event.device for event in sorted(self.events, key=lambda event: event.stage) if event.kind == "compute"]
         return tuple(dict.fromkeys([*named, *computed]))
 
     def busy_spans(self, device: str) -> tuple[tuple[float, float], ...]:
-        """When `device` computed, within the timed window, overlaps merged."""
+        """The times at which a device computed.
+
+        Args:
+            device: Name of the device.
+
+        Returns:
+            (begin, end) pairs in the timed window, ascending and disjoint.
+        """
         spans = ((event.start_s, event.stop_s) for event in self.events if (event.kind, event.device) == ("compute", device))
         return merge_spans(spans, self.start_s, self.stop_s)
 
     def busy_s(self, device: str) -> float:
-        """Seconds of the timed window in which `device` computed."""
+        """The time for which a device computed.
+
+        Args:
+            device: Name of the device.
+
+        Returns:
+            Seconds of the timed window.
+        """
         return sum(stop - start for start, stop in self.busy_spans(device))
 
 
 def merge_spans(spans: Iterable[tuple[float, float]], start: float, stop: float) -> tuple[tuple[float, float], ...]:
-    """The union of `spans`, clipped to [start, stop], ascending and disjoint.
+    """The union of some spans of time.
+
+    Args:
+        spans: (begin, end) pairs in any order.
+        start: Begin of the window to which they are clipped.
+        stop: End of that window.
+
+    Returns:
+        (begin, end) pairs, ascending and disjoint.
 
     >>> merge_spans([(3, 4), (0, 2), (1, 3), (9, 12)], 0.5, 10)
     ((0.5, 4), (9, 10))

@@ -1,8 +1,8 @@
-"""Which nodes run where, what that is expected to give, and how well it is proven.
+"""Which nodes run where, with an estimate and a proof.
 
-A Plan is a list of stages in topological order. Each stage is a set of nodes on one device (or on several equal
-ones that take items in turn); a device may hold several stages. Transfers say which tensors go between which
-stages. `multiedge.planning.cost` fills in the estimate, `multiedge.onnx_io` turns a Plan into files.
+A Plan is a list of stages in topological order. Each stage is a set of nodes on one device, or on several equal ones that take
+items in turn; a device may have several stages. Transfers are the tensors that stages send to each other.
+`multiedge.planning.cost` computes the estimate, `multiedge.onnx_io` writes a Plan as files.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from multiedge.errors import PlanError
 from multiedge.graph import Graph
 
 CALLER = -1
-"""Stands for the one who feeds items and gets results, where a stage number is expected."""
+"""In place of a stage number: the caller, who sends items and gets results."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Nodes (indices, ascending) that run as one sub-model on `device`; `replicas` are further devices that run the
-    same stage on other items."""
+    """Nodes that run as one sub-model.
+
+    Attributes:
+        device: Name of the device that runs them.
+        nodes: Indices of nodes, ascending.
+        replicas: Names of other devices that run the same stage on other items.
+    """
 
     device: str
     nodes: tuple[int, ...]
@@ -29,11 +34,22 @@ class Stage:
 
     @classmethod
     def span(cls, device: str, start: int, stop: int, replicas: tuple[str, ...] = ()) -> Stage:
-        """The stage of nodes [start, stop)."""
+        """The stage of consecutive nodes.
+
+        Args:
+            device: Name of the device that runs them.
+            start: First node.
+            stop: End of the nodes, not included.
+            replicas: Names of other devices that run the same stage on other items.
+
+        Returns:
+            The Stage.
+        """
         return cls(device, tuple(range(start, stop)), replicas)
 
     @property
     def devices(self) -> tuple[str, ...]:
+        """Names of all its devices."""
         return (self.device, *self.replicas)
 
     @property
@@ -50,10 +66,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Tensors that stage `source` sends to stage `target` for every item, in one message.
+    """Tensors that one stage sends to another for every item, in one message.
 
-    `relay` plans hand everything that is still needed to the next stage, which passes on what it does not use;
-    `direct` plans send each tensor straight to each stage that reads it.
+    In a relay plan each stage sends everything that is still needed to the next stage, which forwards what it does not use.
+    In a direct plan each tensor is sent to each stage that reads it.
+
+    Attributes:
+        source: Number of the sending stage; CALLER is the caller.
+        target: Number of the receiving stage; CALLER is the caller.
+        tensors: Names of the tensors.
+        nbytes: Their size together.
     """
 
     source: int
@@ -64,9 +86,15 @@ class Transfer:
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """Expected cost of one stage for one item. `transfer_s` is the time to send its results on, latency included.
-    `memory_limit_bytes` is the smallest memory of its devices, None if they have no limit. `utilisation` is compute time
-    over bottleneck time."""
+    """Expected cost of one stage for one item.
+
+    Attributes:
+        compute_s: Time to compute.
+        transfer_s: Time to send its results, latency included.
+        memory_bytes: Memory on each of its devices.
+        memory_limit_bytes: The smallest memory of its devices; None if they have no limit.
+        utilisation: Compute time over bottleneck time.
+    """
 
     compute_s: float
     transfer_s: float
@@ -77,11 +105,15 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a plan is expected to give.
+    """Expected cost of a plan.
 
-    `bottleneck_s` is the busiest device's or link's time per item, so 1 / bottleneck_s is the throughput that the
-    pipeline can reach; `bottleneck` names it. `latency_s` is one item alone in an idle pipeline.
-    `energy_j` is per item at full throughput, None where a device declares no power. `network_bytes` is per item.
+    Attributes:
+        stages: Cost of each stage.
+        bottleneck_s: Time per item of the busiest device or link; the throughput is at most 1 / bottleneck_s.
+        bottleneck: That device or link, in words.
+        latency_s: Time of one item alone in an idle pipeline.
+        energy_j: Energy per item at full throughput; None if a device declares no power.
+        network_bytes: Bytes between devices per item.
     """
 
     stages: tuple[StageEstimate, ...]
@@ -101,10 +133,22 @@ class Estimate:
 class Plan:
     """A placement, its estimate and its proof.
 
-    `objective` says what `value` and `lower_bound` measure: 'throughput' (bottleneck seconds), 'latency' (seconds) or
-    'energy' (joules per item); smaller is better in all three. `lower_bound` is None if nothing is proven.
-    `bound_scope` says what the bound covers ('all plans', 'contiguous plans', ...). `model` is the model's name and
-    `stage_ends` the names of each stage's first and last node, for people; empty where they are not known.
+    Attributes:
+        strategy: Name of the strategy that made it.
+        objective: What `value` and `lower_bound` are: 'throughput' (bottleneck seconds), 'latency' (seconds) or 'energy'
+            (joules per item). Smaller is better.
+        stages: In topological order.
+        transfers: Tensors between stages, and from and to the caller.
+        estimate: Expected cost.
+        value: Value of the objective.
+        lower_bound: No plan is below this value; None if nothing is proven.
+        bound_scope: The plans for which the bound holds, such as 'all plans' or 'contiguous plans'.
+        solve_s: Time that the strategy took.
+        left_out: The reason for each device that is not used, by name.
+        notes: Other remarks of the strategy.
+        model_hash: Hash of the model; '' if unknown.
+        model: Name of the model; '' if unknown.
+        stage_ends: Names of each stage's first and last node; empty if unknown.
     """
 
     strategy: str
@@ -123,20 +167,36 @@ class Plan:
     stage_ends: tuple[tuple[str, str], ...] = ()
 
     def with_names(self, graph: Graph) -> Plan:
-        """The plan with the names that `graph`, which it is for, gives to the model and the ends of stages."""
+        """This plan with the names of its model and of the ends of its stages.
+
+        Args:
+            graph: The model of the plan.
+
+        Returns:
+            A new Plan.
+        """
         ends = tuple((graph.nodes[stage.nodes[0]].name, graph.nodes[stage.nodes[-1]].name) for stage in self.stages)
         return replace(self, model=graph.name, stage_ends=ends)
 
     @property
     def gap(self) -> float | None:
-        """(value - lower_bound) / value: 0 is proven optimal; None is unproven, or the value is not known."""
+        """(value - lower_bound) / value. 0 is proven optimal; None is unproven, or the value is not known."""
         if self.lower_bound is None or not math.isfinite(self.value):
             return None
         return max(0.0, (self.value - self.lower_bound) / self.value) if self.value > 0 else 0.0
 
 
 def relay_transfers(graph: Graph, stages: Sequence[Stage], nbytes: Sequence[int]) -> tuple[Transfer, ...]:
-    """Transfers of contiguous stages that hand on everything still needed. `nbytes` is Profile.cut_bytes."""
+    """Transfers of a relay plan of contiguous stages.
+
+    Args:
+        graph: The model.
+        stages: Consecutive ranges of nodes, in order.
+        nbytes: Bytes that cross each boundary, `Profile.cut_bytes`.
+
+    Returns:
+        A transfer to each stage, and the results to the caller.
+    """
     found = [Transfer(CALLER, 0, graph.cuts[0].tensors, int(nbytes[0]))]
     after = 0
     for index, stage in enumerate(stages[:-1]):
@@ -146,7 +206,15 @@ def relay_transfers(graph: Graph, stages: Sequence[Stage], nbytes: Sequence[int]
 
 
 def direct_transfers(graph: Graph, stages: Sequence[Stage]) -> tuple[Transfer, ...]:
-    """Transfers that send each tensor once to each stage that reads it, from the stage that makes it."""
+    """Transfers of a direct plan: each tensor once to each stage that reads it, from the stage that makes it.
+
+    Args:
+        graph: The model.
+        stages: Sets of nodes that cover the model.
+
+    Returns:
+        A transfer for each pair of stages that share tensors, and the results to the caller.
+    """
     home = {node: index for index, stage in enumerate(stages) for node in stage.nodes}
     wanted: dict[tuple[int, int], list[str]] = {}
     for index, stage in enumerate(stages):
@@ -173,16 +241,33 @@ def _bytes_of(graph: Graph, names: Iterable[str]) -> int:
 
 
 def require(violations: Sequence[str], what: str = "plan") -> None:
-    """Raises PlanError that lists all violations, if there are any."""
+    """Checks that there are no violations.
+
+    Args:
+        violations: Texts from `multiedge.planning.checks`.
+        what: The plan, as the error names it.
+
+    Raises:
+        PlanError: If there are any; it lists all.
+    """
     if violations:
         raise PlanError(f"{what} cannot run: " + "; ".join(violations), violations)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One stage as a file. `inputs` and `outputs` are the sub-model's own tensor names; `files` maps every file that
-    the part needs (the model and its external data, relative to the plan's folder) to its digest 'xxh3:...', or for weights
-    that are linked and not copied to a fingerprint 'stat:size:mtime_ns'."""
+    """One stage as a file.
+
+    Attributes:
+        stage: Number of the stage.
+        file: The sub-model, relative to the plan's folder.
+        device: Name of the device that runs it.
+        inputs: The sub-model's own input tensors.
+        outputs: The sub-model's own output tensors.
+        files: Every file that the part needs, relative to the plan's folder, with its digest 'xxh3:...', or for linked weights
+            a fingerprint 'stat:size:mtime_ns'.
+        replicas: Names of other devices that run it on other items.
+    """
 
     stage: int
     file: str
@@ -194,14 +279,24 @@ class Part:
 
     @property
     def devices(self) -> tuple[str, ...]:
+        """Names of all its devices."""
         return (self.device, *self.replicas)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A plan folder: what `plan.json` says. `inputs` and `outputs` are the whole model's; `transfers` move tensors by name.
+    """A plan folder, the content of `plan.json`.
 
-    `plan` is the plan with its estimate and proof, None where the folder states none; `directory` is where it was read from.
+    Attributes:
+        model: Path of the whole model when the plan was made.
+        model_hash: Hash of the model.
+        inputs: The whole model's input tensors.
+        outputs: The whole model's output tensors.
+        parts: One per stage, in order.
+        transfers: Tensors between stages, and from and to the caller.
+        weights: 'linked' or 'copied'.
+        directory: The folder.
+        plan: The plan with its estimate and proof; None if the folder has none.
     """
 
     model: str
@@ -216,5 +311,5 @@ class Manifest:
 
     @property
     def map_info(self) -> dict[str, str]:
-        """The device of each part's file, in order: what Ianvs hands to `BaseModel.load`."""
+        """The device of each part's file, in order, as Ianvs passes it to `BaseModel.load`."""
         return {part.file: part.device for part in self.parts}

@@ -1,7 +1,7 @@
 """What each node of a model costs on each device.
 
-A Profile is a Graph plus numbers. It is all that a partitioner sees of a model, so it can be written down by hand
-in a test. `profilers` make Profiles; `multiedge.formats.profile` stores them.
+A Profile is a Graph with numbers. It is all that a strategy gets of a model, so a test can build one by hand. `profilers` make
+Profiles; `multiedge.formats.profile` reads and writes them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,19 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Span:
-    """What nodes [start, stop) take together. Parameters that several of them read count once; `peak_live_bytes` is the
-    most activations that exist while one of them runs, those that only pass by included."""
+    """The costs of nodes [start, stop) together.
+
+    Attributes:
+        start: First node.
+        stop: End of the nodes, not included.
+        macs: Multiply-accumulates.
+        flops: All floating-point operations.
+        parameter_bytes: Parameters that the nodes read; one that several of them read counts once.
+        output_bytes: Activations that they write.
+        peak_live_bytes: Largest size of the activations that exist while one of them runs, including those that only later
+            nodes need.
+        seconds: Wall time by device name.
+    """
 
     start: int
     stop: int
@@ -39,14 +50,23 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Costs of `graph`, arrays of one entry per node in topological order.
+    """Costs of a model; its arrays have one entry per node, in topological order.
 
-    `macs` are multiply-accumulates, `flops` all floating-point operations (2 per MAC included). `seconds` holds wall
-    time by device name and `sources` how each was come by ('measured', 'scaled by speed 0.5', ...). `overhead_s` is
-    the fixed cost that a device pays per stage and item on top of its nodes. `uncounted` names operator types and
-    tensors whose cost is not known and counts as zero. `fused` are activations that the runtime's fused nodes keep to
-    themselves: strategies do not cut there, since that would undo the fusion. `settings` records machine, runtime, threads
-    and repeats.
+    Attributes:
+        graph: The model.
+        macs: Multiply-accumulates, (n,).
+        flops: All floating-point operations, 2 per MAC included, (n,).
+        seconds: Wall time by device name, (n,) each.
+        sources: The method by device name, such as 'measured' or 'scaled by speed 0.5'.
+        spread_s: Half a 95 % confidence interval of `seconds`, by device name, (n,) each; only of measured times.
+        overhead_s: Seconds per stage and item in addition to the nodes, by device name.
+        uncounted: Operator types and tensors whose cost is not known; it counts as zero.
+        fused: Activations that exist only inside the runtime's fused nodes. Strategies do not cut there, since that would undo
+            the fusion.
+        settings: Machine, runtime, threads and repeats.
+
+    Raises:
+        ProfileError: If an array has another length than the graph, or a fused tensor is not made and read by its nodes.
     """
 
     graph: Graph
@@ -75,7 +95,17 @@ class Profile:
         return len(self.graph.nodes)
 
     def seconds_on(self, device: str) -> Floats:
-        """Wall seconds of each node on `device`; ProfileError if the profile does not know the device."""
+        """Wall time of each node on one device.
+
+        Args:
+            device: Name of the device.
+
+        Returns:
+            Seconds, (n,).
+
+        Raises:
+            ProfileError: If the profile has no times for this device.
+        """
         if device not in self.seconds:
             raise ProfileError(
                 f"profile of {self.graph.name}: no times for device '{device}' (it has {', '.join(self.seconds) or 'none'});"
@@ -84,11 +114,27 @@ class Profile:
         return self.seconds[device]
 
     def with_seconds(self, device: str, seconds: Floats, source: str) -> Profile:
-        """The profile with the times of one device set."""
+        """This profile with new times for one device.
+
+        Args:
+            device: Name of the device.
+            seconds: Wall time of each node, (n,).
+            source: The method by which they were found.
+
+        Returns:
+            A new Profile.
+        """
         return replace(self, seconds={**self.seconds, device: seconds}, sources={**self.sources, device: source})
 
     def with_speed(self, factors: Mapping[str, float]) -> Profile:
-        """The profile of devices that now run at `factors` of their speed: 0.5 takes twice the time, overheads too."""
+        """This profile for devices whose speed has changed.
+
+        Args:
+            factors: New speed over the old one, by device name; with 0.5 nodes and overheads take twice the time.
+
+        Returns:
+            A new Profile.
+        """
         factors = {device: factor for device, factor in factors.items() if factor != 1.0 and device in self.seconds}
         return replace(
             self,
@@ -98,7 +144,7 @@ class Profile:
 
     @cached_property
     def cut_bytes(self) -> Ints:
-        """Bytes that cross each boundary, (n + 1,): the caller's input at 0, 0 at n. Unknown sizes count as 0."""
+        """Bytes that cross each boundary, (n + 1,): the inputs at 0, 0 at n. Unknown sizes count as 0."""
         tensors = self.graph.tensors
         sizes = [
             cut.nbytes if cut.nbytes is not None else sum(tensors[name].nbytes or 0 for name in cut.tensors if name in tensors)
@@ -134,7 +180,18 @@ class Profile:
         )
 
     def span(self, start: int = 0, stop: int | None = None) -> Span:
-        """Sums and peaks over nodes [start, stop), the whole model by default."""
+        """Costs of some consecutive nodes together.
+
+        Args:
+            start: First node.
+            stop: End of the nodes, not included; None is the end of the model.
+
+        Returns:
+            Sums and peaks over the nodes.
+
+        Raises:
+            ProfileError: If there are no such nodes.
+        """
         stop = len(self) if stop is None else stop
         if not 0 <= start < stop <= len(self):
             raise ProfileError(f"profile of {self.graph.name}: no nodes [{start}, {stop}); it has {len(self)}")

@@ -1,7 +1,7 @@
-"""The whole arrow: model and devices in, parts, a running pipeline and its results out.
+"""The steps from model and devices to a plan, parts, a running pipeline and its results.
 
-Each function is one step; `partition` is the way from files to parts that the command line, the Ianvs paradigm and a
-notebook share. Strategies and profilers are chosen by name.
+`partition` does all steps from files to parts; the Ianvs paradigm and notebooks use it. Strategies, profilers and executors are
+chosen by name.
 """
 
 from __future__ import annotations
@@ -37,16 +37,42 @@ DEFAULT_PROFILER = "static"
 
 
 def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, **options: Any) -> Profile:
-    """What every node of `graph` costs on every device of `fleet`, found by the profiler of that name."""
+    """Costs of every node of a model on every device.
+
+    Args:
+        graph: The model.
+        fleet: The devices.
+        profiler: Name of a profiler: 'static', 'measured', 'segments', or one from a package.
+        **options: Options of the profiler.
+
+    Returns:
+        The Profile.
+
+    Raises:
+        ConfigError: If there is no such profiler, backend or option.
+        ProfileError: If costs cannot be found, for instance because only some devices state a speed.
+    """
     require_backends(fleet)
     profile: Profile = build(PROFILERS, profiler, options).profile(graph, fleet)
     return profile
 
 
 def plan_model(profile: Profile, fleet: Fleet, strategy: str = DEFAULT_STRATEGY, **options: Any) -> Plan:
-    """Where every node runs, decided by the strategy of that name and checked against the fleet.
+    """A plan of the strategy of that name.
 
-    Raises InfeasibleError if no plan fits, PlanError that lists everything wrong if the strategy's plan cannot run.
+    Args:
+        profile: Costs of the model.
+        fleet: The devices.
+        strategy: Name of a strategy, such as 'throughput', 'latency' or 'energy'.
+        **options: Options of the strategy.
+
+    Returns:
+        The Plan, with its estimate and proof.
+
+    Raises:
+        ConfigError: If there is no such strategy, backend or option.
+        InfeasibleError: If no plan fits the fleet.
+        PlanError: If the plan of the strategy cannot run; it lists all errors.
     """
     require_backends(fleet)
     plan: Plan = build(PARTITIONERS, strategy, options).plan(profile, fleet)
@@ -63,9 +89,21 @@ def plan_by_hand(
     objective: str = "throughput",
     lower_bound: float | None = None,
 ) -> Plan:
-    """The Plan for stages that you chose, each tensor sent once to each stage that reads it.
+    """The plan of given stages; each tensor is sent once to each stage that reads it.
 
-    `lower_bound` is what you can prove, in the unit of `objective`. Raises PlanError that lists everything wrong.
+    Args:
+        profile: Costs of the model.
+        fleet: The devices.
+        stages: The placement, in topological order.
+        strategy: The name that the plan shows.
+        objective: 'throughput', 'latency' or 'energy'.
+        lower_bound: A value that no plan is below, in the unit of the objective; None if nothing is proven.
+
+    Returns:
+        The Plan, with its estimate.
+
+    Raises:
+        PlanError: If the plan cannot run; it lists all errors.
     """
     require(structural_violations(profile.graph, fleet, stages), "plan by hand")
     transfers = direct_transfers(profile.graph, stages)
@@ -84,10 +122,23 @@ def partition(
     shapes: Mapping[str, Sequence[int]] | None = None,
     copy_weights: bool = False,
 ) -> Manifest:
-    """Parts of the ONNX file `model` for the fleet in `devices`, written to `directory` with their manifest.
+    """Reads a model and a fleet, plans, and writes the parts.
 
-    `options` are the strategy's constructor arguments; `shapes` gives example shapes for inputs with dynamic
-    dimensions. Raises a MultiedgeError, one line, for anything that keeps the parts from running.
+    Args:
+        model: The ONNX file.
+        devices: A Fleet, or a devices.yaml.
+        directory: The folder for parts and manifest.
+        strategy: Name of a strategy.
+        options: Options of the strategy.
+        profiler: Name of a profiler.
+        shapes: Example shapes, by name, for inputs with dynamic dimensions.
+        copy_weights: Whether each part has its own copy of its weights.
+
+    Returns:
+        The Manifest.
+
+    Raises:
+        MultiedgeError: If a file, name or option is wrong, or no plan fits; one line.
     """
     fleet = devices if isinstance(devices, Fleet) else read_fleet(devices)
     graph = read_graph(model, shapes)
@@ -109,11 +160,28 @@ def run_plan(
     progress: Progress | None = None,
     **options: Any,
 ) -> tuple[list[Result], RunResult]:
-    """Runs a plan folder as a pipeline: the answers, in the order of `items`, and the run in figures, for `write_report`.
+    """Runs a plan as a pipeline.
 
-    Each item maps input names to arrays. Without a fleet, every device is this machine and links are free. `options` are
-    those of the executor (see `open_pipeline`); `progress` is called with the number of items newly answered. An item that
-    failed has `tensors` None and an `error`. Raises PipelineError if a stage cannot start.
+    Args:
+        plan: A plan folder or its manifest.
+        fleet: The devices; by default every device is this machine, and links cost nothing.
+        items: Arrays by input name, one mapping for each item.
+        executor: Name of an executor: 'processes', 'inline', 'remote', 'ray', or one from a package.
+        scenario: 'offline', 'singlestream', 'multistream' or 'server'.
+        rate_per_s: Items per second, for 'server'.
+        latency_bound_s: Limit of the p99 latency, for 'server'.
+        name: Name of the run; by default that of the folder.
+        configuration: What a report shows as the options of the run.
+        progress: Called with the number of items that were answered since the last call.
+        **options: Options of the executor, as for `open_pipeline`.
+
+    Returns:
+        The results, in the order of the items, and the RunResult for `write_report`. An item that failed has `tensors` None and
+        an `error`.
+
+    Raises:
+        ConfigError: If there is no such executor, scenario or option.
+        PipelineError: If a stage cannot start.
     """
     manifest = plan if isinstance(plan, Manifest) else read_manifest(plan)
     fleet = fleet or bare_fleet(manifest)

@@ -88,7 +88,15 @@ _LINK_FIELDS: dict[str, tuple[str, _Read]] = {
 def read_fleet(path: str | os.PathLike[str]) -> Fleet:
     """The fleet that a devices.yaml describes.
 
-    Raises ConfigError, one line with file, place, expectation and finding, for anything that cannot be used.
+    Args:
+        path: The file.
+
+    Returns:
+        The Fleet.
+
+    Raises:
+        ConfigError: If the file cannot be read or has a value that cannot be used; one line with file, place, expectation and
+            finding.
     """
     return _fleet(read_yaml(path))
 

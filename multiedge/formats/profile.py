@@ -41,12 +41,27 @@ def _speed_of(device: Device) -> dict[str, float]:
 
 
 def save_profile(profile: Profile, path: PathLike) -> None:
-    """Writes the profile atomically; makes its folder."""
+    """Writes a profile as JSON, atomically.
+
+    Args:
+        profile: The profile.
+        path: The file; its folder is created if needed.
+    """
     write_text(path, json.dumps(profile_to_json(profile), indent=1, allow_nan=False) + "\n")
 
 
 def load_profile(path: PathLike) -> Profile:
-    """The profile in a file; ProfileError that names file and place if it is missing, damaged or of another version."""
+    """The profile in a file.
+
+    Args:
+        path: A file that `save_profile` wrote.
+
+    Returns:
+        The Profile.
+
+    Raises:
+        ProfileError: If the file is missing, damaged or of another version; it names file and place.
+    """
     return _profile(read_json(path, KIND))
 
 

@@ -20,10 +20,20 @@ _PASSES_VALUES = frozenset(
 
 
 def random_inputs(graph: Graph, seed: int = 0) -> dict[str, Any]:
-    """An array for every input of `graph`: floats from N(0, 1), integers that stay within the tables that they index.
+    """Random inputs of a model: floats from N(0, 1), integers within the sizes of the tables that they index.
 
-    A sequence input is a list of arrays. Dimensions without a size are 1 where they come first and 8 elsewhere, equal
-    names equal sizes; read the graph with `shapes` to choose them. Raises ModelError for a type that cannot be made up.
+    A dynamic dimension is 1 if it is the first and 8 otherwise, and the same for the same name; read the graph with `shapes` to
+    choose other sizes.
+
+    Args:
+        graph: The model.
+        seed: The same seed gives the same values.
+
+    Returns:
+        An array for each input, by name; a list of arrays for an input that is a sequence.
+
+    Raises:
+        ModelError: If the type or shape of an input is unknown.
     """
     generator = np.random.default_rng(seed)
     sizes: dict[str, int] = {}

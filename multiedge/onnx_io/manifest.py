@@ -63,9 +63,16 @@ def write_manifest(manifest: Manifest) -> None:
 
 
 def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
-    """The plan in `directory`, every file of it compared with its digest.
+    """The plan in a folder; every file is compared with its digest.
 
-    Raises PlanError if there is no plan, if it is damaged, or if a file is missing, changed or leads out of the folder.
+    Args:
+        directory: A folder that `write_parts` wrote.
+
+    Returns:
+        The Manifest.
+
+    Raises:
+        PlanError: If there is no plan, if it is damaged, or if a file is missing, changed or outside the folder.
     """
     folder = Path(directory)
     manifest = _parse(_load(folder), folder)

@@ -15,11 +15,21 @@ from multiedge.onnx_io.types import parameter_of, tensor_of, with_shapes
 
 
 def read_graph(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
-    """The model in `path` as a Graph; weights stay on disk.
+    """The model of an ONNX file as a Graph; weights are not loaded.
 
-    `shapes` gives example shapes for inputs with dynamic dimensions; without one, tensors that depend on them have no
-    `nbytes`. Initialisers and tensors made from them alone are `parameters`; nodes that make such constants come just
-    before their first reader. Raises ModelError, one line, for a file that is no sound ONNX model.
+    Initialisers, and tensors made from them alone, are `parameters`. Nodes that make such constants are just before their first
+    reader.
+
+    Args:
+        path: The ONNX file.
+        shapes: Example shapes, by name, for inputs with dynamic dimensions. Without one, tensors that depend on these
+            dimensions have no `nbytes`.
+
+    Returns:
+        The Graph.
+
+    Raises:
+        ModelError: If the file is missing or is no valid ONNX model.
     """
     return graph_of(open_model(path), shapes)
 

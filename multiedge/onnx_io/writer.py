@@ -33,11 +33,24 @@ _BUFFER_BYTES = 1 << 20
 
 
 def write_parts(graph: Graph, plan: Plan, directory: str | os.PathLike[str], *, copy_weights: bool = False) -> Manifest:
-    """Writes `sub_model_1.onnx`, `sub_model_2.onnx`, ... and `plan.json` to `directory`, and returns the manifest.
+    """Writes `sub_model_1.onnx`, `sub_model_2.onnx`, ... and `plan.json`.
 
-    An earlier plan in the folder is replaced; other files are left alone. Where the file system cannot link the
-    weights, they are copied, and the manifest says so. Raises CutError for a place where the model cannot be cut,
-    ModelError if the model's file is no longer the one that `graph` was read from.
+    An earlier plan in the folder is replaced; other files are kept.
+
+    Args:
+        graph: The model, as `read_graph` read it.
+        plan: Which nodes are in which part.
+        directory: The folder; it is created if needed.
+        copy_weights: Whether each part has its own copy of its weights. By default parts have links to the model's file; if
+            the file system has no links, weights are copied, and `Manifest.weights` is 'copied'.
+
+    Returns:
+        The Manifest, as in `plan.json`.
+
+    Raises:
+        CutError: If the model cannot be cut at one of the boundaries.
+        ModelError: If the model's file has changed since it was read.
+        PlanError: If the folder cannot be written.
     """
     model = _same_model(graph)
     folder = Path(directory)

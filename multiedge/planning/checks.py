@@ -20,12 +20,31 @@ NOWHERE = -1
 
 
 def violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> list[str]:
-    """Everything that keeps a placement from running, in words; memory only if the structure is sound. Empty: it can run."""
+    """All reasons why a placement cannot run.
+
+    Args:
+        profile: Costs of the model.
+        fleet: The devices.
+        stages: The placement.
+        transfers: Tensors between stages, and from and to the caller.
+
+    Returns:
+        One text for each error: of structure; if there are none, of memory. Empty if the placement can run.
+    """
     return structural_violations(profile.graph, fleet, stages) or memory_violations(profile, fleet, stages, transfers)
 
 
 def structural_violations(graph: Graph, fleet: Fleet, stages: Sequence[Stage]) -> list[str]:
-    """Everything that is wrong with the structure of a placement, in words; an empty list means that it can be cut."""
+    """All errors in the structure of a placement.
+
+    Args:
+        graph: The model.
+        fleet: The devices.
+        stages: The placement.
+
+    Returns:
+        One text for each error: a node in no stage or in two, a wrong order, an unknown device. Empty if there is none.
+    """
     wrong = [
         f"stage {number}: device '{device}' is not in {fleet.name}{did_you_mean(device, fleet.names)}"
         for number, stage in enumerate(stages)
@@ -65,7 +84,17 @@ def _broken_order(graph: Graph, stage_of: Sequence[int]) -> Iterator[str]:
 
 
 def memory_violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> list[str]:
-    """Each device whose memory is too small for its stages, in words; the structure must be sound."""
+    """All devices whose memory is too small for their stages.
+
+    Args:
+        profile: Costs of the model.
+        fleet: The devices.
+        stages: The placement, without structural violations.
+        transfers: Tensors between stages, and from and to the caller.
+
+    Returns:
+        One text for each device. Empty if all memory is sufficient.
+    """
     wrong = []
     for device, nbytes in memory_by_device(profile, fleet, stages, transfers).items():
         limit = fleet.device(device).memory_bytes

@@ -1,26 +1,25 @@
-"""The one cost model: what a placement takes in time, memory and energy.
+"""The cost model: time, memory and energy of a placement.
 
-Every partitioner, the simulator and the reports use these functions, so their figures can be compared.
-For stage s on device d, item after item:
+All strategies, the simulator and the reports use these functions, so their figures can be compared. For stage s on device d:
 
     compute(s, d)  = overhead_d + sum of seconds_d[v] over the nodes v of s
     occupancy(a,b) = bytes sent from a to b per item / bandwidth(a, b) / (1 - loss)
     transfer(a,b)  = latency(a, b) + occupancy(a, b)                                     for one message
 
-Devices compute while links carry other items, so a pipeline's time per item, the bottleneck, is
+Devices compute while links carry other items, so the time per item of a pipeline, the bottleneck, is
 
     T = max( max over d of sum of compute(s, d) over the stages of d,
              max over links (a, b) of occupancy(a, b) )
 
-and latency on a link delays an item but does not lower throughput. A stage on r replicas counts 1/r on each, and a
-transfer between r and s replicas 1/(r s) on each of their links.
-One request alone takes the longest path through stages and transfers. Memory of a device is
+and the latency of a link delays an item but does not lower throughput. A stage on r replicas counts 1/r on each, and a
+transfer between r and s replicas 1/(r s) on each of their links. One request alone takes the longest path through stages and
+transfers. The memory of a device is
 
     runtime_d + sum over its stages of ( parameters, shared ones once
                                          + peak over its nodes of live activations
                                          + BUFFERED_ITEMS * (bytes that enter + bytes that leave) )
 
-Energy per item at full speed is, over the devices d that take part,
+The energy per item at full speed is, over the devices d in use,
 sum of idle_w_d * T + (busy_w_d - idle_w_d) * busy_d + joules_per_byte_d * bytes sent by d.
 """
 
@@ -34,24 +33,53 @@ from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfe
 from multiedge.profile import Profile
 
 BUFFERED_ITEMS = 1
-"""Items that wait at each side of a stage besides the one being computed."""
+"""Items that wait at each side of a stage, in addition to the one that is computed."""
 
 
 def stage_compute_s(profile: Profile, stage: Stage) -> float:
-    """Seconds that one item takes in the stage, on its slowest device."""
+    """The time that a stage takes for one item.
+
+    Args:
+        profile: Costs of the model.
+        stage: The stage.
+
+    Returns:
+        Seconds on its slowest device.
+
+    Raises:
+        ProfileError: If the profile has no times for one of its devices.
+    """
     nodes = list(stage.nodes)
     return max(profile.overhead_s.get(device, 0.0) + float(profile.seconds_on(device)[nodes].sum()) for device in stage.devices)
 
 
 def stage_parameter_bytes(profile: Profile, stage: Stage) -> int:
-    """Bytes of the parameters that the stage reads, shared ones once."""
+    """The size of the parameters that a stage reads.
+
+    Args:
+        profile: Costs of the model.
+        stage: The stage.
+
+    Returns:
+        Bytes; a parameter that several nodes read counts once.
+    """
     parameters, reads = profile.graph.parameters, profile.graph.parameters_read
     names = {name for node in stage.nodes for name in reads[node]}
     return sum([parameters[name].nbytes or 0 for name in names])
 
 
 def stage_memory_bytes(profile: Profile, stage: Stage, entering: Sequence[Transfer], leaving: Sequence[Transfer]) -> int:
-    """Bytes that the stage takes besides the device's runtime, by the equation at the top of this module."""
+    """The memory of a stage, by the equation at the top of this module.
+
+    Args:
+        profile: Costs of the model.
+        stage: The stage.
+        entering: Transfers to the stage.
+        leaving: Transfers from the stage.
+
+    Returns:
+        Bytes, without the device's runtime.
+    """
     buffers = sum(move.nbytes for move in (*entering, *leaving))
     return (
         stage_parameter_bytes(profile, stage) + _peak_live_bytes(profile, stage, entering, leaving) + BUFFERED_ITEMS * buffers
@@ -79,7 +107,16 @@ def _peak_live_bytes(profile: Profile, stage: Stage, entering: Sequence[Transfer
 
 
 def link_between(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> tuple[str, str, Link]:
-    """Devices at the ends of a transfer and the link it takes; free where the caller is nowhere in particular."""
+    """The devices at the ends of a transfer, and the link between them.
+
+    Args:
+        fleet: The devices.
+        stages: The placement.
+        move: The transfer.
+
+    Returns:
+        Names of the sender and the receiver, and their Link. For a caller without a device the link costs nothing.
+    """
     source = fleet.source if move.source == CALLER else stages[move.source].device
     target = fleet.source if move.target == CALLER else stages[move.target].device
     if source is None or target is None:
@@ -89,7 +126,7 @@ def link_between(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> tuple
 
 def _routes(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> Iterator[tuple[str, str, float]]:
     """The (from, to) devices that a transfer takes and the share of the items on each: replicas take turns, and nothing
-    is sent within a device or to a caller who is nowhere in particular."""
+    is sent within a device or to a caller without a device."""
     ends = [(fleet.source,) if stage == CALLER else stages[stage].devices for stage in (move.source, move.target)]
     share = 1.0 / (len(ends[0]) * len(ends[1]))
     for source in ends[0]:
@@ -99,7 +136,21 @@ def _routes(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> Iterator[t
 
 
 def estimate(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> Estimate:
-    """What the placement is expected to give; the stages must be free of structural violations."""
+    """The expected cost of a placement.
+
+    Args:
+        profile: Costs of the model.
+        fleet: The devices.
+        stages: The placement, without structural violations.
+        transfers: Tensors between stages, and from and to the caller.
+
+    Returns:
+        The Estimate.
+
+    Raises:
+        ProfileError: If the profile has no times for one of the devices.
+        ConfigError: If a stage names a device that the fleet has not.
+    """
     compute_s = [stage_compute_s(profile, stage) for stage in stages]
     busy_s: dict[str, float] = defaultdict(float)
     occupied_s: dict[tuple[str, str], float] = defaultdict(float)
@@ -130,7 +181,17 @@ def estimate(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers:
 def request_latency_s(
     fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], compute_s: Sequence[float]
 ) -> float:
-    """Seconds for one item in an idle pipeline: stages start when their inputs are there and their device is free."""
+    """The time of one item in an idle pipeline: a stage starts when its inputs are there and its device is free.
+
+    Args:
+        fleet: The devices.
+        stages: The placement.
+        transfers: Tensors between stages, and from and to the caller.
+        compute_s: Time of each stage.
+
+    Returns:
+        Seconds.
+    """
     ready = [0.0] * len(stages)
     device_free: dict[str, float] = defaultdict(float)
     finish = [0.0] * len(stages)
@@ -187,7 +248,17 @@ def _energy_j(fleet: Fleet, busy_s: dict[str, float], sent_bytes: dict[str, floa
 
 
 def memory_by_device(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> dict[str, int]:
-    """Bytes that each device of the placement needs: its runtime once, and each of its stages."""
+    """The memory that each device needs.
+
+    Args:
+        profile: Costs of the model.
+        fleet: The devices.
+        stages: The placement.
+        transfers: Tensors between stages, and from and to the caller.
+
+    Returns:
+        Bytes by device name: the runtime once, and each of its stages.
+    """
     needed: dict[str, int] = {}
     for index, stage in enumerate(stages):
         entering = [move for move in transfers if move.target == index]
@@ -212,7 +283,24 @@ def make_plan(
     left_out: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> Plan:
-    """The Plan for a placement of sound structure, estimated; the other arguments are Plan's fields of these names."""
+    """The Plan of a placement, with its estimate.
+
+    Args:
+        strategy: Name of the strategy.
+        objective: 'throughput', 'latency' or 'energy'.
+        profile: Costs of the model.
+        fleet: The devices.
+        stages: The placement, without violations.
+        transfers: Tensors between stages, and from and to the caller.
+        lower_bound: No plan is below this value; None if nothing is proven.
+        bound_scope: The plans for which the bound holds.
+        solve_s: Time that the strategy took.
+        left_out: The reason for each device that is not used, by name.
+        notes: Other remarks of the strategy.
+
+    Returns:
+        The Plan.
+    """
     expected = estimate(profile, fleet, stages, transfers)
     plan = Plan(
         strategy=strategy,
@@ -232,7 +320,15 @@ def make_plan(
 
 
 def objective_value(objective: str, expected: Estimate) -> float:
-    """What `objective` asks to be small: bottleneck seconds, latency seconds or joules per item."""
+    """The value of an objective, which strategies minimise.
+
+    Args:
+        objective: 'throughput', 'latency' or 'energy'.
+        expected: Expected cost of a plan.
+
+    Returns:
+        Seconds per item of the bottleneck, seconds of one request, or joules per item (inf if unknown).
+    """
     if objective == "energy":
         return float("inf") if expected.energy_j is None else expected.energy_j
     return {"throughput": expected.bottleneck_s, "latency": expected.latency_s}[objective]

@@ -32,10 +32,20 @@ def write_report(
     failed: Iterable[tuple[str, str]] = (),
     against: RunResult | None = None,
 ) -> Path:
-    """Writes the page for these results (RunResult, or results JSON data) and returns its path.
+    """Writes results as one HTML page that works offline.
 
-    `failed` are (test case, reason) pairs without results; `against` is a run to compare each of the others with.
-    Raises ConfigError if there is nothing to show.
+    Args:
+        results: Runs, as RunResult or as the JSON data of results files.
+        path: The file to write.
+        title: Heading of the page.
+        failed: (test case, reason) pairs of runs without results.
+        against: A run with which each of the others is compared.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigError: If there is nothing to show.
     """
     runs = [entry if isinstance(entry, RunResult) else from_json(entry, f"results[{n}]") for n, entry in enumerate(results)]
     failures = list(failed)

@@ -40,7 +40,23 @@ SCHEMA = "multiedge-results/1"
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run: its figures and where they come from. `measurements` is None for figures alone."""
+    """One run with its metrics and their provenance.
+
+    Attributes:
+        name: Name of the run.
+        results: Values of metrics by name.
+        validity: Whether the run is valid, and the reasons if not.
+        configuration: Options of the run.
+        plan: The plan; None if there was none.
+        measurements: The raw records; None if only metrics are known.
+        left_out: How many items and events are not in the file, by kind.
+        graph: The model, for the drawing; None if it is not in the file.
+        repeats: Values in repeated runs by name of the metric.
+        versions: Versions of packages by name.
+        commit: The commit of this project; None if unknown.
+        machine: Processor, cores, memory and system.
+        created: When the result was made, UTC.
+    """
 
     name: str
     results: Mapping[str, MetricValue]
@@ -150,7 +166,17 @@ def save_results(result: RunResult, path: str | os.PathLike[str]) -> Path:
 
 
 def load_results(path: str | os.PathLike[str]) -> RunResult:
-    """The result in a file; ConfigError if it cannot be read or is none."""
+    """The result of one run from its file.
+
+    Args:
+        path: A file that `multiedge run -o` wrote.
+
+    Returns:
+        The RunResult.
+
+    Raises:
+        ConfigError: If the file cannot be read or is no results file.
+    """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

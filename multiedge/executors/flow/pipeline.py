@@ -40,10 +40,16 @@ class Pipeline:
     def map(
         self, items: Iterable[Tensors], scenario: Scenario | None = None, *, progress: Progress | None = None
     ) -> tuple[list[Result], Measurements]:
-        """Results of `items`, each a mapping from input name to array, in order, and what was measured meanwhile.
+        """Runs items through the pipeline.
 
-        Items are issued as fast as the pipeline takes them unless a scenario says otherwise. An item that a stage
-        could not handle has `tensors` None and an `error`; the others are not affected.
+        Args:
+            items: Arrays by input name, one mapping for each item.
+            scenario: When items are issued; by default as soon as the pipeline has room.
+            progress: Called with the number of items that were answered since the last call.
+
+        Returns:
+            The results, in the order of the items, and the Measurements. An item that failed has `tensors` None and an
+            `error`; the others are not affected.
         """
         warmup = 0 if self._warm else self.options.warmup_items
         self._warm = True
@@ -79,12 +85,21 @@ def open_pipeline(
     options: RunOptions | None = None,
     **values: Any,
 ) -> Pipeline:
-    """A running pipeline for a plan folder or its manifest.
+    """Starts a pipeline.
 
-    `fleet` describes the devices; without it every device is this machine, one thread each, with free links. `values` are
-    the executor's own options, fields of its `options_type` such as ProcessesOptions; an instance may be given as
-    `options`, which `values` then change. Raises ConfigError for an option that the executor does not have, PipelineError
-    if a stage cannot start.
+    Args:
+        plan: A plan folder or its manifest.
+        fleet: The devices; by default every device is this machine with one thread, and links cost nothing.
+        executor: Name of an executor: 'processes', 'inline', 'remote', 'ray', or one from a package.
+        options: The executor's options as one value, such as ProcessesOptions.
+        **values: Single options, fields of that value; they replace those in `options`.
+
+    Returns:
+        The running Pipeline, a context manager.
+
+    Raises:
+        ConfigError: If there is no such executor, backend or option.
+        PipelineError: If a stage cannot start.
     """
     chosen: RunOptions = build_options(EXECUTORS, executor, values, options)
     manifest = plan if isinstance(plan, Manifest) else _read(plan)
