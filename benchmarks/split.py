@@ -164,12 +164,12 @@ def _peak_bytes() -> int:
 
 
 def _ours(model: Path, points: list[list[str]], folder: Path, *, copy_weights: bool) -> None:
-    from multiedge.commands.split import plan_at
     from multiedge.onnx_io import read_graph, write_parts
     from multiedge.onnx_io.cuts import boundaries_at
+    from multiedge.run import plan_cuts
 
     graph = read_graph(model)
-    write_parts(graph, plan_at(graph, boundaries_at(graph, points[1:-1])), folder, copy_weights=copy_weights)
+    write_parts(graph, plan_cuts(graph, boundaries_at(graph, points[1:-1])), folder, copy_weights=copy_weights)
 
 
 def _linked(model: Path, points: list[list[str]], folder: Path) -> None:

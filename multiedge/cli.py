@@ -1,7 +1,7 @@
 """The command `multiedge`: one line of help per subcommand, one line of error for bad input.
 
 Each subcommand is a module of `multiedge.commands` with `add_arguments(parser)` and `run(args) -> exit status`;
-it is imported only when it is asked for.
+it is imported only when it is used.
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 failed with one line on stderr, 2 wrong usage, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if word in COMMANDS), "")
-    parser = build_parser(command)
-    args = parser.parse_args(words)
-    if not args.command:
-        parser.print_help(sys.stderr)
-        return 2
     try:
+        parser = build_parser(command)
+        args = parser.parse_args(words)
+        if not args.command:
+            parser.print_help(sys.stderr)
+            return 2
         return int(import_module(f"multiedge.commands.{args.command}").run(args))
     except MultiedgeError as error:
-        print(f"multiedge {args.command}: error: {error}", file=sys.stderr)
+        print(f"multiedge {command}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"multiedge {args.command}: interrupted", file=sys.stderr)
+        print(f"multiedge {command}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (`| head`) has gone; what it wanted it has got.
+        # The reader (`| head`) has ended and needs no more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 

@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from multiedge.backends.stages import require_backends
-from multiedge.executors import open_pipeline
-from multiedge.executors.flow.contract import Result, Tensors
-from multiedge.executors.flow.drive import Progress
-from multiedge.executors.flow.pipeline import bare_fleet
-from multiedge.executors.flow.scenarios import scenario as scenario_of
-from multiedge.fleet import Fleet
+from multiedge.errors import ConfigError
+from multiedge.fleet import Device, Fleet
 from multiedge.formats.devices import read_fleet
+from multiedge.formats.profile import load_profile, require_fits
 from multiedge.graph import Graph
-from multiedge.meters.modelled import with_energy
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
-from multiedge.options import build
-from multiedge.plan import Manifest, Plan, Stage, direct_transfers, require
+from multiedge.options import build, option_names, require_options
+from multiedge.plan import Manifest, Plan, Stage, direct_transfers, relay_transfers, require
 from multiedge.planning import cost
 from multiedge.planning.checks import memory_violations, structural_violations, violations
 from multiedge.profile import Profile
-from multiedge.report.results import RunResult, make_result
 from partitioners import PARTITIONERS
 from profilers import PROFILERS
+
+if TYPE_CHECKING:
+    from multiedge.executors.flow.contract import Result, Tensors
+    from multiedge.executors.flow.drive import Progress
+    from multiedge.report.results import RunResult
 
 PathLike = str | os.PathLike[str]
 DEFAULT_STRATEGY = "throughput"
@@ -55,6 +56,38 @@ def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, 
     require_backends(fleet)
     profile: Profile = build(PROFILERS, profiler, options).profile(graph, fleet)
     return profile
+
+
+def node_costs(graph: Graph, fleet: Fleet, path: PathLike | None = None) -> Profile:
+    """The profile in the file, checked against model and fleet, or one by the default profiler."""
+    if path is None:
+        return profile_model(graph, fleet)
+    profile = load_profile(path)
+    require_fits(profile, graph, fleet)
+    return profile
+
+
+def segment_costs(graph: Graph, fleet: Fleet, strategy: str, options: Mapping[str, Any]) -> Profile:
+    """Costs by timing the parts that `strategy` would make, planned and timed until both agree; times are kept on disk."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiedge" / "segments"
+    return profile_model(graph, fleet, "segments", strategy=strategy, options=options, cache=str(cache))
+
+
+def choose_strategy(strategy: str | None, objective: str | None, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A strategy and its options: the one of the objective's name, or the named one, which gets the objective as an option.
+
+    Raises ConfigError for a strategy or an option that does not exist, and for one with an objective of its own.
+    """
+    name = strategy or objective or DEFAULT_STRATEGY
+    require_options(PARTITIONERS, name, options)
+    if objective in (None, name):
+        return name, dict(options)
+    if "objective" not in option_names(PARTITIONERS, name):
+        raise ConfigError(
+            f"objective '{objective}': strategy '{name}' has an objective of its own;"
+            f" use strategy '{objective}', or leave one out"
+        )
+    return name, {**options, "objective": objective}
 
 
 def plan_model(profile: Profile, fleet: Fleet, strategy: str = DEFAULT_STRATEGY, **options: Any) -> Plan:
@@ -109,6 +142,20 @@ def plan_by_hand(
     transfers = direct_transfers(profile.graph, stages)
     require(memory_violations(profile, fleet, stages, transfers), "plan by hand")
     return cost.make_plan(strategy, objective, profile, fleet, stages, transfers, lower_bound=lower_bound)
+
+
+def plan_cuts(graph: Graph, boundaries: Sequence[int]) -> Plan:
+    """A plan with one part between each two boundaries (numbers of nodes), each on a device of its own.
+
+    Its estimates are counted, as if every device were one core of a common server.
+    """
+    ends = (0, *boundaries, len(graph.nodes))
+    names = [f"part_{number + 1}" for number in range(len(ends) - 1)]
+    stages = [Stage.span(name, *span) for name, span in zip(names, pairwise(ends), strict=True)]
+    fleet = Fleet(tuple(Device(name) for name in names), name="parts")
+    profile = profile_model(graph, fleet)
+    transfers = relay_transfers(graph, stages, profile.cut_bytes.tolist())
+    return cost.make_plan("split", "throughput", profile, fleet, stages, transfers)
 
 
 def partition(
@@ -183,15 +230,20 @@ def run_plan(
         ConfigError: If there is no such executor, scenario or option.
         PipelineError: If a stage cannot start.
     """
+    from multiedge.executors.flow.pipeline import bare_fleet, open_pipeline
+    from multiedge.executors.flow.scenarios import scenario as scenario_of
+    from multiedge.meters.modelled import with_energy
+    from multiedge.report.results import make_result
+
     manifest = plan if isinstance(plan, Manifest) else read_manifest(plan)
     fleet = fleet or bare_fleet(manifest)
-    chosen = scenario_of(scenario, rate_per_s=rate_per_s, latency_bound_s=latency_bound_s)
+    load = scenario_of(scenario, rate_per_s=rate_per_s, latency_bound_s=latency_bound_s)
     with open_pipeline(manifest, fleet, executor, **options) as pipeline:
-        answers, measured = pipeline.map(items, chosen, progress=progress)
-    found = make_result(
+        answers, measured = pipeline.map(items, load, progress=progress)
+    result = make_result(
         name or Path(manifest.directory).name,
         with_energy(measured, fleet),
         plan=manifest.plan,
         configuration={"executor": executor, "scenario": scenario} if configuration is None else configuration,
     )
-    return answers, found
+    return answers, result

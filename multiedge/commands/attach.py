@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from multiedge.commands import _options
 from multiedge.ianvs.attach import PARADIGM, Attachment, attach, detach, find
 from multiedge.ianvs.host import host_folder
 
@@ -13,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkout", metavar="PATH_TO_IANVS", help="folder of the checkout, the one that holds core/")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--detach", action="store_true", help="restore what stood there before")
-    action.add_argument("--status", action="store_true", help="only say what is there")
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    action.add_argument("--status", action="store_true", help="only show what is there")
+    _options.add_json(parser, "the outcome")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,8 +31,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _as_json(attached: Attachment | None, changed: bool) -> str:
-    found = None if attached is None else {"version": attached.version, "edited": list(attached.edited)}
-    return json.dumps({"changed": changed, "attached": found})
+    state = None if attached is None else {"version": attached.version, "edited": list(attached.edited)}
+    return json.dumps({"changed": changed, "attached": state})
 
 
 def _as_words(checkout: str, attached: Attachment | None, changed: bool) -> str:

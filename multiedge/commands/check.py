@@ -7,30 +7,24 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from multiedge.backends.stages import load_backend
 from multiedge.check import DEFAULT_TOLERANCE, CheckReport, check
-from multiedge.commands.plan import parse_options
-from multiedge.commands.profile import parse_shapes
+from multiedge.commands import _options
+from multiedge.commands._terminal import new_console, new_table, print_line
 from multiedge.errors import require_least
-from multiedge.fleet import REFERENCE_BACKEND
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="folder that split, plan or run has written")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random inputs (default: 0)")
-    parser.add_argument("--shape", action="append", default=[], metavar="INPUT=1,3,224,224", help="size of a dynamic input")
-    parser.add_argument(
-        "--backend",
-        default=REFERENCE_BACKEND,
-        metavar="NAME",
-        help=f"runtime of whole and parts (default: {REFERENCE_BACKEND})",
-    )
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the backend")
+    _options.add_seed(parser, "the random inputs")
+    _options.add_shape(parser)
+    _options.add_backend(parser, "whole and parts")
+    _options.add_option(parser, "backend")
     parser.add_argument(
         "--optimisation",
         action="append",
@@ -45,28 +39,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help=f"largest relative error that passes (default: {DEFAULT_TOLERANCE:g})",
     )
-    parser.add_argument("--json", action="store_true", help="print the reports as JSON, not as a table")
+    _options.add_json(parser, "the reports")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 if every output agrees within the tolerance, otherwise 1."""
     require_least("--tolerance", args.tolerance, 0)
-    shapes = parse_shapes(args.shape)
-    reports = [check(args.directory, args.seed, shapes, backend=args.backend, options=each) for each in compared(args)]
+    shapes, seed = _options.parse_shapes(args.shape), args.seed or 0
+    reports = [check(args.directory, seed, shapes, backend=args.backend, options=each) for each in compared(args)]
     passed = all(report.passes(args.tolerance) for report in reports)
     if args.json:
         print(json.dumps({"passed": passed, "tolerance": args.tolerance, "reports": [_data(r) for r in reports]}, indent=1))
     else:
-        _show(reports, passed, args.tolerance)
+        show(reports, passed, args.tolerance, new_console())
     return 0 if passed else 1
 
 
 def compared(args: argparse.Namespace) -> list[dict[str, Any] | None]:
     """The backend's options in each comparison; None is without optimisations that round differently at a cut."""
-    given = parse_options(args.option)
     if args.optimisation:
-        return [{**given, "optimisation": level} for level in dict.fromkeys(args.optimisation)]
-    return [given] if given else [None, {}]
+        return [_options.with_own({"optimisation": level}, args.option) for level in dict.fromkeys(args.optimisation)]
+    own = _options.parse_options(args.option)
+    return [own] if own else [None, {}]
 
 
 def _data(report: CheckReport) -> dict[str, Any]:
@@ -78,9 +72,11 @@ def _data(report: CheckReport) -> dict[str, Any]:
     return data
 
 
-def _show(reports: Sequence[CheckReport], passed: bool, tolerance: float) -> None:
-    console = Console()
-    table = Table("output", "options", title=f"{reports[0].parts} parts against {reports[0].model}", title_justify="left")
+def show(reports: Sequence[CheckReport], passed: bool, tolerance: float, console: Console) -> None:
+    """Prints how far each output is from the whole model's, then what follows."""
+    table = new_table(f"{reports[0].parts} parts against {reports[0].model}")
+    for name in ("output", "options"):
+        table.add_column(name)
     for name in ("max abs", "max rel", "bitwise"):
         table.add_column(name, justify="right")
     for report in reports:
@@ -89,16 +85,14 @@ def _show(reports: Sequence[CheckReport], passed: bool, tolerance: float) -> Non
             table.add_row(output.name, _changed(report), *figures)
     console.print(table)
     verdict = "the parts equal the whole" if passed else "the parts DIFFER from the whole"
-    line = f"{verdict}: relative error {max(r.max_rel for r in reports):.3g}, tolerance {tolerance:g}, seed {reports[0].seed}"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    worst = max(report.max_rel for report in reports)
+    print_line(console, f"{verdict}: relative error {worst:.3g}, tolerance {tolerance:g}, seed {reports[0].seed}")
     for output in reports[0].outputs:
         if output.is_constant:
-            console.print(
+            print_line(
+                console,
                 f"note: '{output.name}' of the whole model has one value everywhere, as with constant weights or saturated"
                 " inputs: that the parts equal it shows little",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
             )
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
-from multiedge.commands.profile import parse_shapes
+from multiedge.commands import _options
+from multiedge.commands._terminal import new_console, new_table, print_line
 from multiedge.errors import require_least
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Cut, Graph, Tensor
@@ -19,22 +17,26 @@ from multiedge.onnx_io.cuts import cheapest_cuts
 from multiedge.quantity import human_bytes
 from multiedge.run import profile_model
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="ONNX file")
-    parser.add_argument("--shape", action="append", default=[], metavar="INPUT=1,3,224,224", help="size of a dynamic input")
+    _options.add_model(parser)
+    _options.add_shape(parser)
     parser.add_argument("--top", type=int, default=10, metavar="N", help="rows of each table (default: 10)")
-    parser.add_argument("--json", action="store_true", help="print JSON, not tables")
+    _options.add_json(parser, "the facts")
 
 
 def run(args: argparse.Namespace) -> int:
     require_least("--top", args.top, 1)
-    graph = read_graph(args.model, parse_shapes(args.shape))
-    found = describe(graph, args.top)
+    graph = read_graph(args.model, _options.parse_shapes(args.shape))
+    facts = describe(graph, args.top)
     if args.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(facts, indent=1))
     else:
-        show(graph, found, Console())
+        show(graph, facts, new_console())
     return 0
 
 
@@ -80,25 +82,25 @@ def _cut(graph: Graph, cut: Cut) -> dict[str, Any]:
     }
 
 
-def show(graph: Graph, found: dict[str, Any], console: Console) -> None:
-    opsets = ", ".join(f"{domain} {version}" for domain, version in found["opsets"].items())
+def show(graph: Graph, facts: dict[str, Any], console: Console) -> None:
+    opsets = ", ".join(f"{domain} {version}" for domain, version in facts["opsets"].items())
     line = (
-        f"{found['model']}: {found['nodes']} nodes, {found['parameters'] / 1e6:.1f} M parameters"
-        f" ({human_bytes(found['parameter_bytes'])}), {found['macs'] / 1e9:.2f} GMACs, opset {opsets}, IR {found['ir_version']}"
+        f"{facts['model']}: {facts['nodes']} nodes, {facts['parameters'] / 1e6:.1f} M parameters"
+        f" ({human_bytes(facts['parameter_bytes'])}), {facts['macs'] / 1e9:.2f} GMACs, opset {opsets}, IR {facts['ir_version']}"
     )
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_line(console, line)
     for kind in ("inputs", "outputs"):
-        named = [f"{item['name']} {item['dtype']} {item['shape']}" for item in found[kind]]
-        console.print(f"{kind}: {'; '.join(named)}", markup=False, highlight=False, soft_wrap=True)
-    operators = [f"{count} {name}" for name, count in found["operators"].items()]
-    console.print(f"operators: {', '.join(operators)}", markup=False, highlight=False, soft_wrap=True)
-    if found["uncounted"]:
-        console.print(f"not counted: {', '.join(found['uncounted'])}", markup=False, highlight=False, soft_wrap=True)
-    console.print(_cut_table(graph, found["cheapest_cuts"]))
+        named = [f"{item['name']} {item['dtype']} {item['shape']}" for item in facts[kind]]
+        print_line(console, f"{kind}: {'; '.join(named)}")
+    operators = [f"{count} {name}" for name, count in facts["operators"].items()]
+    print_line(console, f"operators: {', '.join(operators)}")
+    if facts["uncounted"]:
+        print_line(console, f"not counted: {', '.join(facts['uncounted'])}")
+    console.print(_cut_table(graph, facts["cheapest_cuts"]))
 
 
 def _cut_table(graph: Graph, cuts: list[dict[str, Any]]) -> Table:
-    table = Table(title="cheapest cuts, in order of the model", title_justify="left")
+    table = new_table("cheapest cuts, in order of the model")
     table.add_column("after node", justify="right")
     table.add_column("of", justify="right")
     table.add_column("name", overflow="fold")

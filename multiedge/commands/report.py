@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from multiedge.commands import _options
 from multiedge.errors import ConfigError
 from multiedge.formats.devices import read_fleet
 from multiedge.report.compare import Difference, compare
@@ -24,22 +25,30 @@ DEFAULT_PAGE = "report.html"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", nargs="+", metavar="RESULTS", help="results files, or folders that hold some")
-    parser.add_argument("-o", "--output", metavar="HTML", help=f"where the page goes (default: {DEFAULT_PAGE})")
-    parser.add_argument("--title", default=TITLE, help="the page's heading")
-    parser.add_argument("--against", metavar="RESULTS", help="compare each run with this one, noise told apart")
-    parser.add_argument("--trace", metavar="JSON", help="also write a Chrome trace of the one run given, for Perfetto")
-    parser.add_argument("--devices", metavar="FILE", help="devices.yaml whose watts the trace's power counter follows")
-    parser.add_argument("--markdown", action="store_true", help="print the leaderboard as markdown")
-    parser.add_argument("--json", action="store_true", help="print all results as one JSON list, without the raw events")
+    _options.add_output(parser, "HTML", f"where the page goes (default: {DEFAULT_PAGE}, unless something else is asked for)")
+    parser.add_argument("--title", help="the page's heading")
+    parser.add_argument("--against", metavar="RESULTS", help="compare each run with this one; noise counts as no difference")
+    parser.add_argument("--chrome-trace", metavar="JSON", help="write a Chrome trace of the one run given, for Perfetto")
+    _options.add_renamed(parser, "--trace", "for a Chrome trace of the run, use --chrome-trace JSON")
+    parser.add_argument(
+        "--devices", metavar="FILE", help="with --chrome-trace: devices.yaml whose watts the power counter follows"
+    )
+    printed = parser.add_mutually_exclusive_group()
+    printed.add_argument("--markdown", action="store_true", help="print the leaderboard as markdown")
+    _options.add_json(printed, "all results, without the raw events,")
 
 
 def run(args: argparse.Namespace) -> int:
+    _options.require_with(args, "devices", "chrome_trace")
+    output = args.output or (None if args.markdown or args.json or args.chrome_trace else DEFAULT_PAGE)
+    if args.title and not output:
+        raise ConfigError("--title: has no effect without a page; give --output, or leave --title out")
     results = rank([load_results(path) for path in _files(args.results)])
     against = load_results(args.against) if args.against else None
-    if args.trace:
-        _write_trace(results, args.trace, args.devices)
-    if args.output or not (args.markdown or args.json or args.trace):
-        page = write_report(results, args.output or DEFAULT_PAGE, title=args.title, against=against)
+    if args.chrome_trace:
+        _write_trace(results, args.chrome_trace, args.devices)
+    if output:
+        page = write_report(results, output, title=args.title or TITLE, against=against)
         print(f"report: {page}", file=sys.stderr)
     if args.json:
         print(json.dumps([_figures(result, against) for result in results], indent=2))
@@ -61,15 +70,15 @@ def _markdown(group: Group) -> str:
 
 def _files(places: Sequence[str]) -> list[Path]:
     """The files named, and those in the folders named."""
-    found = [path for place in map(Path, places) for path in (find_results(place) if place.is_dir() else [place])]
-    if not found:
+    files = [path for place in map(Path, places) for path in (find_results(place) if place.is_dir() else [place])]
+    if not files:
         raise ConfigError(f"{', '.join(places)}: no results file in there; write one with `multiedge run`")
-    return found
+    return files
 
 
 def _write_trace(results: Sequence[RunResult], path: str, devices: str | None) -> None:
     if len(results) != 1 or results[0].measurements is None:
-        raise ConfigError(f"--trace: expected one results file that holds events, got {len(results)} files")
+        raise ConfigError(f"--chrome-trace: expected one results file that holds events, got {len(results)} files")
     trace = write_trace(results[0].measurements, path, read_fleet(devices) if devices else None)
     print(f"trace: {trace}", file=sys.stderr)
 
@@ -92,5 +101,5 @@ def _print_differences(result: RunResult, against: RunResult) -> None:
 def _reading(entry: Difference) -> str:
     if entry.value == entry.other:
         return "equal"
-    found = "within noise" if entry.within_noise else {True: "better", False: "worse", None: "different"}[entry.better]
-    return f"{found}; {entry.note}"
+    verdict = "within noise" if entry.within_noise else {True: "better", False: "worse", None: "different"}[entry.better]
+    return f"{verdict}; {entry.note}"

@@ -1,4 +1,4 @@
-"""multiedge serve: host stages of a plan behind the Open Inference Protocol."""
+"""`multiedge serve`: host stages of a plan behind the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from multiedge.backends.stages import load_backend, open_part
+from multiedge.commands import _options
 from multiedge.errors import ConfigError, did_you_mean
-from multiedge.fleet import REFERENCE_BACKEND, Device
+from multiedge.fleet import Device
 from multiedge.onnx_io import read_manifest
 from multiedge.plan import Manifest, Part
 from multiedge.serving.server import LOOPBACK, StageServer
@@ -20,13 +21,11 @@ DEFAULT_PORT = 8081
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan_dir", metavar="PLAN_DIR", help="folder that `multiedge split` or `plan -o` wrote")
-    parser.add_argument("--device", help="only the stages that the plan gives to this device (default: all)")
-    parser.add_argument("--host", default=LOOPBACK, help=f"address to listen on (default {LOOPBACK}: this machine only)")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port, 0 for a free one (default {DEFAULT_PORT})")
-    parser.add_argument(
-        "--backend", default=REFERENCE_BACKEND, metavar="NAME", help=f"runtime of all stages (default: {REFERENCE_BACKEND})"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="threads of the runtime for each stage (default 1)")
+    parser.add_argument("--device", metavar="NAME", help="only the stages that the plan gives to this device (default: all)")
+    parser.add_argument("--host", default=LOOPBACK, help=f"address to listen on (default: {LOOPBACK}, this machine only)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port, 0 for a free one (default: {DEFAULT_PORT})")
+    _options.add_backend(parser, "all stages")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each stage (default: 1)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,77 +4,94 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
-from multiedge.commands.plan import costs, in_words
-from multiedge.commands.profile import parse_shapes
+from multiedge.commands import _options
+from multiedge.commands._terminal import new_console, new_table, print_line
 from multiedge.errors import ConfigError, PlanError, require_least
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.trace import read_trace
-from multiedge.measurements import Measurements
+from multiedge.measurements import Fault, Measurements
 from multiedge.metrics import MetricValue, compute
 from multiedge.onnx_io import read_graph, read_manifest
 from multiedge.plan import Plan
 from multiedge.profile import Profile
-from multiedge.replanning.replan import replan
-from multiedge.run import DEFAULT_STRATEGY, plan_model
+from multiedge.report.plan_text import value_text
+from multiedge.report.summary import figures_json
+from multiedge.run import DEFAULT_STRATEGY, node_costs, plan_model
 from multiedge.simulation.simulate import Load, simulate
 from multiedge.trace import Trace
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 FIGURES = ("fps", "fps_predicted", "latency_mean_s", "latency_p90_s", "energy_per_item_j", "utilisation", "completed", "failed")
+TOLERANCE = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL|PLAN_DIR", help="ONNX file, or a folder that `multiedge plan -o` wrote")
-    parser.add_argument("--devices", metavar="FILE", required=True, help="devices.yaml")
-    parser.add_argument("--trace", metavar="FILE", help="what happens to the fleet (docs/simulate.md); default: nothing")
-    parser.add_argument("--profile", metavar="FILE", help="what nodes cost, from `multiedge profile -o`; default: estimated")
-    parser.add_argument("--strategy", metavar="NAME", default=DEFAULT_STRATEGY, help="for a MODEL (default: %(default)s)")
+    _options.add_devices(parser)
+    _options.add_trace(parser, "what happens to the fleet")
+    _options.add_profile(parser)
+    parser.add_argument("--strategy", metavar="NAME", help=f"for a MODEL (default: {DEFAULT_STRATEGY})")
     parser.add_argument("--items", type=int, default=100, metavar="N", help="timed items (default: %(default)s)")
     parser.add_argument("--warmup", type=int, default=0, metavar="N", help="items before the timed ones (default: 0)")
     parser.add_argument("--rate", type=float, metavar="PER_S", help="items due per second; default: as fast as they go")
     parser.add_argument("--in-flight", type=int, metavar="N", help="items under way at most; default: as many as fill it")
-    parser.add_argument("--adaptive", action="store_true", help="also with a new plan after each event")
-    parser.add_argument("--tolerance", type=float, default=0.05, help="what a plan may lose to spare moves (default: 0.05)")
-    parser.add_argument("--detect", type=float, default=0.0, metavar="S", help="seconds until an event is known (default: 0)")
-    parser.add_argument("--shape", action="append", default=[], metavar="INPUT=1,3,224,224", help="size of a dynamic input")
-    parser.add_argument("--json", action="store_true", help="print figures and faults as JSON")
+    parser.add_argument("--adaptive", action="store_true", help="with --trace: also with a new plan after each event")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="X",
+        help=f"with --adaptive: what a plan may lose to spare moves (default: {TOLERANCE})",
+    )
+    parser.add_argument("--detect", type=float, metavar="S", help="with --trace: seconds until an event is known (default: 0)")
+    _options.add_shape(parser)
+    _options.add_json(parser, "figures and faults")
 
 
 def run(args: argparse.Namespace) -> int:
-    require_least("--tolerance", args.tolerance, 0)
-    require_least("--detect", args.detect, 0)
-    fleet = read_fleet(args.devices)
-    plan, profile = planned(args, fleet)
-    trace = read_trace(args.trace, fleet) if args.trace else Trace(name="no trace")
+    _options.require_with(args, "adaptive", "trace")
+    _options.require_with(args, "detect", "trace")
+    _options.require_with(args, "tolerance", "adaptive")
+    tolerance, detect_s = TOLERANCE if args.tolerance is None else args.tolerance, args.detect or 0.0
+    require_least("--tolerance", tolerance, 0)
+    require_least("--detect", detect_s, 0)
     load = Load(args.items, args.warmup, interval_of(args.rate), args.in_flight)
-    runs = {"static": simulate(plan, profile, fleet, trace, load, detect_s=args.detect)}
+    fleet = read_fleet(args.devices)
+    trace = read_trace(args.trace, fleet) if args.trace else Trace(name="no trace")
+    plan, profile = planned(args, fleet)
+    runs = {"static": simulate(plan, profile, fleet, trace, load, detect_s=detect_s)}
     if args.adaptive:
-        replanner = partial(replan, tolerance=args.tolerance)
-        runs["adaptive"] = simulate(plan, profile, fleet, trace, load, replanner=replanner, detect_s=args.detect)
+        from multiedge.replanning.replan import replan
+
+        replanner = partial(replan, tolerance=tolerance)
+        runs["adaptive"] = simulate(plan, profile, fleet, trace, load, replanner=replanner, detect_s=detect_s)
     if args.json:
         print(json.dumps(as_json(plan, trace, runs), indent=1, allow_nan=False))
     else:
-        show(plan, trace, runs, Console())
+        show(plan, trace, runs, new_console())
     return 0
 
 
 def planned(args: argparse.Namespace, fleet: Fleet) -> tuple[Plan, Profile]:
     """The plan of the folder, or the strategy's for the model, and the profile it is simulated with."""
-    if Path(args.model).is_dir():
-        manifest = read_manifest(args.model)
-        if manifest.plan is None:
-            raise PlanError(f"{args.model}/plan.json: expected a plan with stages, got none; write the parts again")
-        return manifest.plan, costs(read_graph(manifest.model, parse_shapes(args.shape)), fleet, args.profile)
-    profile = costs(read_graph(args.model, parse_shapes(args.shape)), fleet, args.profile)
-    return plan_model(profile, fleet, args.strategy), profile
+    shapes = _options.parse_shapes(args.shape)
+    if not Path(args.model).is_dir():
+        profile = node_costs(read_graph(args.model, shapes), fleet, args.profile)
+        return plan_model(profile, fleet, args.strategy or DEFAULT_STRATEGY), profile
+    if args.strategy:
+        raise ConfigError(f"--strategy: {args.model} holds a plan already; give the model, or leave --strategy out")
+    manifest = read_manifest(args.model)
+    if manifest.plan is None:
+        raise PlanError(f"{args.model}/plan.json: expected a plan with stages, got none; write the parts again")
+    return manifest.plan, node_costs(read_graph(manifest.model, shapes), fleet, args.profile)
 
 
 def interval_of(rate: float | None) -> float:
@@ -86,8 +103,8 @@ def interval_of(rate: float | None) -> float:
     return 1.0 / rate
 
 
-def figures(plan: Plan, found: Measurements) -> dict[str, MetricValue]:
-    return compute(found, FIGURES, plan=plan)
+def figures(plan: Plan, measured: Measurements) -> dict[str, MetricValue]:
+    return compute(measured, FIGURES, plan=plan)
 
 
 def as_json(plan: Plan, trace: Trace, runs: Mapping[str, Measurements]) -> dict[str, Any]:
@@ -97,60 +114,54 @@ def as_json(plan: Plan, trace: Trace, runs: Mapping[str, Measurements]) -> dict[
         "bottleneck_s": plan.estimate.bottleneck_s,
         "trace": trace.name,
         "trace_events": len(trace.events),
-        "runs": {name: _run_json(plan, found) for name, found in runs.items()},
+        "runs": {name: _run_json(plan, measured) for name, measured in runs.items()},
     }
 
 
-def _run_json(plan: Plan, found: Measurements) -> dict[str, Any]:
+def _run_json(plan: Plan, measured: Measurements) -> dict[str, Any]:
     return {
-        "figures": {
-            name: {"value": figure.value, "unit": figure.unit, "direction": figure.direction, "note": figure.note}
-            for name, figure in figures(plan, found).items()
-        },
-        "window_s": found.stop_s - found.start_s,
-        "replans": sum(event.kind == "replan" for event in found.events),
-        "loaded_bytes": sum(event.nbytes for event in found.events if event.kind == "load"),
+        "figures": figures_json(figures(plan, measured)),
+        "window_s": measured.stop_s - measured.start_s,
+        "replans": sum(event.kind == "replan" for event in measured.events),
+        "loaded_bytes": sum(event.nbytes for event in measured.events if event.kind == "load"),
         "faults": [
             {"kind": f.kind, "device": f.device, "detected_s": f.detected_s, "recovered_s": f.recovered_s, "detail": f.detail}
-            for f in found.faults
+            for f in measured.faults
         ],
-        "errors": sorted({item.error for item in found.items if item.error}),
-        "settings": dict(found.settings),
+        "errors": sorted({item.error for item in measured.items if item.error}),
+        "settings": dict(measured.settings),
     }
 
 
 def show(plan: Plan, trace: Trace, runs: Mapping[str, Measurements], console: Console) -> None:
     """Prints one column of figures per run, then faults and errors."""
-    table = Table(title=f"'{plan.strategy}' under '{trace.name}', simulated", title_justify="left")
+    table = new_table(f"'{plan.strategy}' under '{trace.name}', simulated")
     table.add_column("figure")
     for name in runs:
         table.add_column(name, justify="right", no_wrap=True)
-    rows = {name: figures(plan, found) for name, found in runs.items()}
+    columns = [figures(plan, measured) for measured in runs.values()]
     for figure in FIGURES:
-        table.add_row(figure, *(_cell(values[figure]) for values in rows.values()))
+        table.add_row(figure, *(_cell(column[figure]) for column in columns))
     console.print(table)
-    console.print(f"planned: {plan.objective} {in_words(plan.objective, plan.value)}", markup=False, highlight=False)
-    for line in trace.story(max(found.stop_s for found in runs.values())):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for name, found in runs.items():
-        for line in _incidents(found):
-            console.print(f"{name}: {line}", markup=False, highlight=False, soft_wrap=True)
+    print_line(console, f"planned: {plan.objective} {value_text(plan.objective, plan.value)}")
+    for line in trace.story(max(measured.stop_s for measured in runs.values())):
+        print_line(console, line)
+    for name, measured in runs.items():
+        for line in _incidents(measured):
+            print_line(console, f"{name}: {line}")
 
 
 def _cell(figure: MetricValue) -> str:
     return "-" if figure.value is None else f"{figure.value:.5g} {figure.unit if figure.unit != '1' else ''}".strip()
 
 
-def _incidents(found: Measurements) -> list[str]:
-    lines = [
-        f"{fault.kind} {fault.device}".rstrip()
-        + f" at {fault.detected_s:.4g} s, "
-        + (f"answered at {fault.recovered_s:.4g} s: {fault.detail}" if fault.recovered_s is not None else "not answered")
-        + (f" ({fault.detail})" if fault.recovered_s is None and fault.detail else "")
-        for fault in found.faults
-    ]
-    errors: dict[str, int] = {}
-    for item in found.items:
-        if item.error:
-            errors[item.error] = errors.get(item.error, 0) + 1
-    return lines + [f"{count} items {error}" for error, count in errors.items()]
+def _incidents(measured: Measurements) -> list[str]:
+    errors = Counter(item.error for item in measured.items if item.error)
+    return [*map(_fault_line, measured.faults), *(f"{count} items {error}" for error, count in errors.items())]
+
+
+def _fault_line(fault: Fault) -> str:
+    line = f"{fault.kind} {fault.device}".rstrip() + f" at {fault.detected_s:.4g} s, "
+    if fault.recovered_s is not None:
+        return f"{line}answered at {fault.recovered_s:.4g} s: {fault.detail}"
+    return f"{line}not answered" + (f" ({fault.detail})" if fault.detail else "")

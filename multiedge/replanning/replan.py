@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
@@ -240,6 +239,8 @@ def _relabelled(profile: Profile, fleet: Fleet, running: Sequence[Stage], stages
     """`stages` with exchangeable devices swapped so that they keep the most bytes."""
     if any(stage.replicas for stage in stages):
         return tuple(stages)
+    from scipy.optimize import linear_sum_assignment  # takes half a second to import, for plans that change only
+
     graph = profile.graph
     new_name = {name: name for name in fleet.names}
     for group in exchangeable(profile, fleet):

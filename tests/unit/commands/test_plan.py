@@ -21,7 +21,7 @@ GRAPH = synthetic_graph(30, seed=1)
 def _fakes(monkeypatch):
     monkeypatch.setattr(command, "read_fleet", lambda path: FLEET)
     monkeypatch.setattr(command, "read_graph", lambda path, shapes: GRAPH)
-    monkeypatch.setattr(command, "costs", lambda graph, fleet, path: synthetic_profile(graph, fleet, seed=2))
+    monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path: synthetic_profile(graph, fleet, seed=2))
 
 
 def plan(*words: str) -> int:
@@ -42,7 +42,7 @@ def test_the_table_names_devices_nodes_and_proof():
     found = command.plan_model(profile, FLEET, "throughput")
     console = Console(width=160, record=True, file=io.StringIO())
     command.show(found, GRAPH, console)
-    text = "\n".join([console.export_text(), *command.summary_lines(found)])
+    text = "\n".join([console.export_text(), *command.plan_lines(found)])
     assert "gap 0.00% among contiguous plans" in text
     assert "items/s, limited by" in text
     assert all(name in text for name in FLEET.names)
@@ -68,7 +68,7 @@ def test_options_are_passed_typed(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--strategy", "latency", "--objective", "throughput"], "has an objective of its own; use --strategy throughput"),
+        (["--strategy", "latency", "--objective", "throughput"], "has an objective of its own; use strategy 'throughput'"),
         (["--strategy", "latncy"], "unknown partitioner 'latncy'; did you mean 'latency'"),
         (["--strategy", "random", "--option", "sed=7"], "has no option 'sed'; did you mean 'seed'"),
         (["--option", "seed"], "--option: expected KEY=VALUE"),

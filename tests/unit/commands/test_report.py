@@ -51,7 +51,7 @@ def test_against_tells_noise_apart(folder, capsys):
 
 
 def test_trace_of_one_run(folder, capsys):
-    assert main(["report", "results/exact.json", "--trace", "trace.json"]) == 0
+    assert main(["report", "results/exact.json", "--chrome-trace", "trace.json"]) == 0
     assert json.loads((folder / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
     assert not (folder / "report.html").exists()
 
@@ -59,7 +59,7 @@ def test_trace_of_one_run(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["results", "--trace", "t.json"], "expected one results file that holds events, got 5"),
+        (["results", "--chrome-trace", "t.json"], "expected one results file that holds events, got 5"),
         (["nothing.json"], "nothing.json: no such file"),
         (["empty"], "no results file in there"),
     ],

@@ -26,7 +26,7 @@ PLAN = plan_model(PROFILE, FLEET, "throughput")
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "read_fleet", lambda path: FLEET)
     monkeypatch.setattr(command, "read_graph", lambda path, shapes: GRAPH)
-    monkeypatch.setattr(command, "costs", lambda graph, fleet, path: PROFILE)
+    monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path: PROFILE)
 
 
 def simulate(*words: str) -> int:

@@ -145,7 +145,7 @@ def test_the_command_line_asks_for_namespaces() -> None:
     parser = ArgumentParser()
     run_command.add_arguments(parser)
     asked = ["plan", "--random", "1", "--namespaces"]
-    assert run_command.run_options(parser.parse_args(asked), FLEET)["emulation"] == Emulation(namespaces=True)
-    assert "emulation" not in run_command.run_options(parser.parse_args(asked[:-1]), FLEET)
+    assert run_command.executor_options(parser.parse_args(asked), FLEET)["emulation"] == Emulation(namespaces=True)
+    assert "emulation" not in run_command.executor_options(parser.parse_args(asked[:-1]), FLEET)
     with pytest.raises(ConfigError, match="namespaces: expected links to be emulated"):
-        run_command.run_options(parser.parse_args([*asked, "--no-emulate"]), FLEET)
+        run_command.executor_options(parser.parse_args([*asked, "--no-emulate"]), FLEET)

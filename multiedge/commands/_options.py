@@ -1,0 +1,135 @@
+"""What several commands take: each option is declared and read in one place, and means the same everywhere."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from multiedge.errors import ConfigError
+from multiedge.fleet import REFERENCE_BACKEND
+
+SHAPE = "INPUT=1,3,224,224"
+OPTION = "KEY=VALUE"
+Place = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+def add_model(parser: Place) -> None:
+    parser.add_argument("model", metavar="MODEL", help="ONNX file")
+
+
+def add_shape(parser: Place) -> None:
+    parser.add_argument("--shape", action="append", default=[], metavar=SHAPE, help="size of a dynamic input; repeatable")
+
+
+def add_devices(parser: Place, default: str = "") -> None:
+    """The option --devices; required unless `default` describes what holds without it."""
+    about = f"devices.yaml; default: {default}" if default else "devices.yaml"
+    parser.add_argument("--devices", metavar="FILE", required=not default, help=about)
+
+
+def add_profile(parser: Place) -> None:
+    parser.add_argument("--profile", metavar="FILE", help="what nodes cost, from `multiedge profile -o`; default: estimated")
+
+
+def add_trace(parser: Place, about: str) -> None:
+    """The option --trace: in every command, what happens to the fleet."""
+    parser.add_argument("--trace", metavar="FILE", help=f"{about}, yaml or JSON (docs/simulate.md)")
+
+
+def add_option(parser: Place, owner: str) -> None:
+    parser.add_argument(
+        "--option", action="append", default=[], metavar=OPTION, help=f"an option of the {owner}, value as YAML; repeatable"
+    )
+
+
+def add_backend(parser: Place, of: str) -> None:
+    about = f"runtime of {of} (default: {REFERENCE_BACKEND})"
+    parser.add_argument("--backend", metavar="NAME", default=REFERENCE_BACKEND, help=about)
+
+
+def add_seed(parser: Place, of: str) -> None:
+    parser.add_argument("--seed", type=int, metavar="N", help=f"seed of {of} (default: 0)")
+
+
+def add_json(parser: Place, what: str) -> None:
+    parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
+
+
+def add_output(parser: Place, metavar: str, what: str, *, required: bool = False) -> None:
+    parser.add_argument("-o", "--output", metavar=metavar, required=required, help=what)
+
+
+def add_renamed(parser: Place, old: str, remedy: str) -> None:
+    """An option that is refused with the remedy: it had that name once."""
+    parser.add_argument(old, action=_Renamed, nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS, metavar=remedy)
+
+
+class _Renamed(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        raise ConfigError(f"{option_string}: {self.metavar}")
+
+
+def require_with(args: argparse.Namespace, option: str, *others: str) -> None:
+    """ConfigError if `option` was given without any of the `others`, since alone it would have no effect."""
+    if _is_given(args, option) and not any(_is_given(args, other) for other in others):
+        flags = " or ".join(map(_flag, others))
+        raise ConfigError(f"{_flag(option)}: has no effect without {flags}; give {flags}, or leave {_flag(option)} out")
+
+
+def _is_given(args: argparse.Namespace, option: str) -> bool:
+    value = vars(args)[option]
+    return value is not None and value is not False and value != []
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
+def parse_shapes(texts: Sequence[str]) -> dict[str, list[int]] | None:
+    """Shapes by input from 'input=1,3,224,224' texts; None if there are none."""
+    shapes = {}
+    for text in texts:
+        name, numbers = parse_pair(text, "--shape", SHAPE)
+        try:
+            shapes[name] = [int(number) for number in numbers.split(",")]
+        except ValueError:
+            raise ConfigError(f"--shape: expected whole numbers such as {name}=1,3,224,224, got '{text}'") from None
+    return shapes or None
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Options from 'key=value' texts, values read as YAML: numbers, true, false and lists are what they look like."""
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"--option: expected {OPTION} such as replicate=true, got '{text}'")
+        options[key.replace("-", "_")] = _parse_value(key, value)
+    return options
+
+
+def with_own(flags: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+    """Options that have flags, and those of --option; ConfigError for one that both give."""
+    own = parse_options(texts)
+    for name in own:
+        if name in flags:
+            raise ConfigError(f"--option {name}: a flag gives it, too; leave one of them out")
+    return {**flags, **own}
+
+
+def _parse_value(key: str, text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--option {key}: expected a number, a word, true or false, got '{text}'") from None
+
+
+def parse_pair(text: str, option: str, example: str) -> tuple[str, str]:
+    """What stands before and after the last '=' of the text."""
+    name, _, value = text.rpartition("=")
+    if not name or not value:
+        raise ConfigError(f"{option}: expected {example}, got '{text}'")
+    return name, value

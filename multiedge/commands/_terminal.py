@@ -1,0 +1,60 @@
+"""How commands print: tables and lines on stdout, progress on stderr. rich is imported when there is something to show."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def new_console(least_columns: int = 0) -> Console:
+    """A console on stdout of at least so many columns: a narrower terminal wraps lines, which loses nothing."""
+    from rich.console import Console
+
+    return Console(width=max(least_columns, Console().width))
+
+
+def new_table(title: str) -> Table:
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left")
+
+
+def print_line(console: Console, text: str, style: str | None = None) -> None:
+    """Prints the text as it is: no markup, no colours of its own, no line breaks added."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def share_bar(title: str) -> Iterator[Callable[[str, float], None]]:
+    """Progress on stderr, if that is a terminal, while the context lasts; call what it yields with step and share done."""
+    if not sys.stderr.isatty():
+        yield lambda step, share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda step, share: bar.update(task, description=f"{title}: {step}", completed=share)
+
+
+@contextmanager
+def count_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Progress on stderr, if that is a terminal, while the context lasts; call what it yields with newly done items."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,56 @@
+"""Printing: lines stay as they are, progress appears on terminals only."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+from rich.console import Console
+
+from multiedge.commands._terminal import count_bar, new_console, new_table, print_line, share_bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_line_is_printed_as_it_is() -> None:
+    console = Console(file=io.StringIO(), width=20)
+    print_line(console, "left out: [bold]'phone'[/bold] 192.168.0.1, more than twenty columns")
+    assert console.file.getvalue() == "left out: [bold]'phone'[/bold] 192.168.0.1, more than twenty columns\n"
+
+
+def test_a_table_has_its_title_on_the_left() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    table = new_table("parts")
+    table.add_column("a rather wide column")
+    console.print(table)
+    assert console.file.getvalue().startswith("parts ")
+
+
+def test_a_narrow_terminal_gets_the_columns_that_a_table_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert new_console(120).width == 120
+    assert new_console().width == 40
+    monkeypatch.setenv("COLUMNS", "150")
+    assert new_console(120).width == 150
+
+
+def test_where_nobody_looks_there_is_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    with share_bar("planning") as step, count_bar("running", 3) as count:
+        step("throughput", 0.5)
+        count(2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_sees_steps_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with share_bar("planning") as step:
+        step("throughput", 0.5)
+    with count_bar("running", 3) as count:
+        count(3)
+    assert "planning: throughput" in terminal.getvalue()
+    assert "3/3" in terminal.getvalue()
