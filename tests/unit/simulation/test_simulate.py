@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from time import perf_counter
@@ -167,3 +168,191 @@ def test_a_thousand_devices_and_ten_thousand_nodes_take_seconds() -> None:
     assert perf_counter() - start < 20
     assert len(found.items) == 50
     assert not any(item.error for item in found.items)
+
+
+# A pipeline on paper: n0 on p (2 s), 10 bytes over a link of 10 bytes/s and 0.5 s, n1 on q (1 s); no source.
+
+PQ = fleet_of("p", "q", links=Link(10.0, 0.5))
+PAPER = profile_of(chain_graph(2, sizes=10), {"p": [2.0, 2.0], "q": [1.0, 1.0]})
+PIPELINE = relay_plan(PAPER, PQ, Stage("p", (0,)), Stage("q", (1,)))
+
+
+def spans(found: Measurements, kind: str) -> list[tuple[int, str, float, float]]:
+    return [(event.item, event.device, event.start_s, event.stop_s) for event in found.events if event.kind == kind]
+
+
+def test_every_event_of_two_items_on_paper() -> None:
+    found = simulate(PIPELINE, PAPER, PQ, load=Load(items=2))
+    assert spans(found, "compute") == [(0, "p", 0, 2), (1, "p", 2, 4), (0, "q", 3.5, 4.5), (1, "q", 5.5, 6.5)]
+    assert spans(found, "transfer") == [(0, "p", 2, 3), (1, "p", 4, 5)]
+    assert [(item.due_s, item.issued_s, item.done_s) for item in found.items] == [(0, 0, 4.5), (0, 0, 6.5)]
+    assert (found.start_s, found.stop_s) == (0.0, 6.5)
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "done", "scenario"),
+    [
+        pytest.param(1, [4.5, 9.0, 13.5], "SingleStream", id="one after another"),
+        pytest.param(2, [4.5, 6.5, 9.0], "Offline", id="two under way: the third is issued when the first is done"),
+        pytest.param(3, [4.5, 6.5, 8.5], "Offline", id="three keep p busy"),
+        pytest.param(None, [4.5, 6.5, 8.5], "Offline", id="as many as fill it"),
+    ],
+)
+def test_items_are_issued_while_there_is_room(in_flight: int | None, done: list[float], scenario: str) -> None:
+    found = simulate(PIPELINE, PAPER, PQ, load=Load(items=3, in_flight=in_flight))
+    assert [item.done_s for item in found.items] == done
+    assert found.settings["scenario"] == scenario
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "latencies"),
+    [
+        pytest.param(10.0, [4.5, 4.5, 4.5], id="each finds the pipeline idle"),
+        pytest.param(2.0, [4.5, 4.5, 4.5], id="just as fast as p works"),
+        pytest.param(1.0, [4.5, 5.5, 6.5], id="twice as fast: each waits a second more"),
+    ],
+)
+def test_latency_counts_from_when_an_item_is_due(interval_s: float, latencies: list[float]) -> None:
+    found = simulate(PIPELINE, PAPER, PQ, load=Load(items=3, interval_s=interval_s))
+    assert [item.due_s for item in found.items] == [0.0, interval_s, 2 * interval_s]
+    assert [item.latency_s for item in found.items] == latencies
+    assert found.settings["scenario"] == "Server"
+
+
+def test_an_item_that_is_due_waits_for_room_and_its_wait_counts() -> None:
+    found = simulate(PIPELINE, PAPER, PQ, load=Load(items=2, interval_s=1.0, in_flight=1))
+    assert [(item.due_s, item.issued_s, item.latency_s) for item in found.items] == [(0.0, 0.0, 4.5), (1.0, 4.5, 8.0)]
+
+
+def test_warm_up_items_come_first_and_are_in_no_list() -> None:
+    found = simulate(PIPELINE, PAPER, PQ, load=Load(items=2, warmup=3))
+    assert [item.item for item in found.items] == [0, 1]
+    assert min(event.item for event in found.events) == 0
+    assert found.start_s == 4.5 + 2 * 2
+    assert found.stop_s - found.start_s == 2 * 2.0
+    assert found.warmup_items == 3
+
+
+def test_replicas_take_items_in_turn() -> None:
+    """n1 takes 6 s on each of three devices: together they keep up with p."""
+    fleet = fleet_of("p", "q", "r", "s")
+    profile = profile_of(chain_graph(2, sizes=0), {"p": 2.0, **dict.fromkeys("qrs", 6.0)})
+    plan = relay_plan(profile, fleet, Stage("p", (0,)), Stage("q", (1,), ("r", "s")))
+    found = simulate(plan, profile, fleet, load=Load(items=6))
+    assert [(event.item, event.device) for event in found.events if event.stage == 1] == list(enumerate("qrsqrs"))
+    assert [item.done_s for item in found.items] == [8.0, 10.0, 12.0, 14.0, 16.0, 18.0]
+
+
+def test_messages_of_several_items_queue_on_one_link_but_their_delays_overlap() -> None:
+    """p is quick, the link carries 1 item per 10 s and each is 100 s under way."""
+    slow = fleet_of("p", "q", links=Link(1.0, latency_s=100.0))
+    profile = profile_of(chain_graph(2, sizes=10), {"p": 0.0, "q": 0.0})
+    plan = relay_plan(profile, slow, Stage("p", (0,)), Stage("q", (1,)))
+    found = simulate(plan, profile, slow, load=Load(items=3, in_flight=3))
+    assert [item.done_s for item in found.items] == [110.0, 120.0, 130.0]
+
+
+def test_nothing_takes_time_where_nothing_costs_any() -> None:
+    profile, fleet = profile_of(chain_graph(2, sizes=0), dict.fromkeys("pq", 0.0)), fleet_of("p", "q")
+    plan = relay_plan(profile, fleet, Stage("p", (0,)), Stage("q", (1,)))
+    found = simulate(plan, profile, fleet, load=Load(items=5))
+    assert [item.done_s for item in found.items] == [0.0] * 5
+    assert all(each.joules is None for each in found.energy)
+
+
+def test_input_and_results_use_the_links_of_the_source() -> None:
+    home = fleet_of("p", "q", links={("q", "p"): Link(10.0, 0.5), ("p", "q"): Link(5.0)}, source="q")
+    plan = relay_plan(PAPER, home, Stage("p", (0, 1)))
+    found = simulate(plan, PAPER, home, load=Load(items=1))
+    assert [(event.device, event.peer, event.start_s, event.stop_s) for event in found.events if event.kind == "transfer"] == [
+        ("q", "p", 0.0, 1.0),
+        ("p", "q", 5.5, 7.5),
+    ]
+    assert found.items[0].done_s == plan.estimate.latency_s == 7.5
+
+
+@pytest.mark.parametrize(
+    ("events", "done"),
+    [
+        pytest.param([DeviceEvent(1.0, "p", "speed", 0.5)], 4.5 + 1, id="the second half of n0 at half speed"),
+        pytest.param([DeviceEvent(9.0, "p", "speed", 0.5)], 4.5, id="too late to matter"),
+        pytest.param([DeviceEvent(0.0, "q", "leave")], None, id="q is never there"),
+        pytest.param([DeviceEvent(0.0, "q", "leave"), DeviceEvent(3.0, "q", "return")], 5.5, id="the message waits for q"),
+        pytest.param([DeviceEvent(4.0, "q", "leave"), DeviceEvent(9.0, "q", "return")], 10.0, id="q begins again"),
+        pytest.param([LinkEvent(2.5, ("p", "q"), 0.0), LinkEvent(7.5, ("p", "q"), 10.0)], 9.5, id="a link down for 5 s"),
+        pytest.param([LinkEvent(2.5, ("p", "q"), 5.0)], 5.0, id="half the bytes at half the rate"),
+        pytest.param([LinkEvent(2.5, ("p", "q"), latency_s=2.0)], 6.0, id="a longer delay"),
+        pytest.param([DeviceEvent(1.0, "p", "battery", 0.0), DeviceEvent(2.0, "p", "return")], 6.5, id="an empty battery"),
+        pytest.param([DeviceEvent(1.0, "p", "battery", 3.0)], 4.5, id="a low battery changes nothing yet"),
+    ],
+)
+def test_what_a_trace_does_to_one_item(events: list[DeviceEvent | LinkEvent], done: float | None) -> None:
+    found = simulate(PIPELINE, PAPER, PQ, Trace(tuple(events)), Load(items=1))
+    if done is None:
+        assert found.items[0].error == "never completed: 'q' left and did not return"
+    else:
+        assert (found.items[0].done_s, found.items[0].error) == (pytest.approx(done), "")
+
+
+def test_a_link_that_stays_down_is_the_obstacle() -> None:
+    found = simulate(PIPELINE, PAPER, PQ, Trace((LinkEvent(0.0, ("p", "q"), 0.0),)), Load(items=1))
+    assert found.items[0].error == "never completed: a link stays down"
+
+
+def test_a_fault_says_when_it_was_noticed_and_when_it_was_over() -> None:
+    trace = Trace((DeviceEvent(1.0, "q", "leave"), DeviceEvent(8.0, "q", "return"), DeviceEvent(20.0, "p", "leave")))
+    found = simulate(PIPELINE, PAPER, PQ, trace, Load(items=20), detect_s=0.25)
+    assert [(fault.device, fault.detected_s, fault.recovered_s, fault.detail) for fault in found.faults] == [
+        ("q", 1.25, 8.0, "returned"),
+        ("p", 20.25, None, ""),
+    ]
+
+
+def test_without_any_plan_the_fleet_waits_and_says_so() -> None:
+    """A node takes 140 B, both take 240 B: p cannot go on without q, which returns after 30 s."""
+    small = fleet_of("p", "q", links=Link(10.0, 0.5), memory_bytes=150)
+    profile = profile_of(chain_graph(2, sizes=10, weight_bytes=100), {"p": 2.0, "q": 1.0})
+    plan = relay_plan(profile, small, Stage("p", (0,)), Stage("q", (1,)))
+    trace = Trace((DeviceEvent(1.0, "q", "leave"), DeviceEvent(30.0, "q", "return")))
+    found = simulate(plan, profile, small, trace, Load(items=3), replanner=replan)
+    assert [item.error for item in found.items] == [""] * 3
+    assert found.items[0].done_s == 30.0 + 1 + 0.5 + 1
+    fault = next(fault for fault in found.faults if fault.kind == "no plan")
+    assert (fault.detected_s, fault.recovered_s) == (1.0, None)
+    assert "fits the memory" in fault.detail
+
+
+@pytest.mark.parametrize(
+    "values", [{"items": 0}, {"warmup": -1}, {"interval_s": -0.1}, {"in_flight": 0}], ids=lambda values: next(iter(values))
+)
+def test_a_load_that_makes_no_sense_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="load: expected items from 1, warmup from 0, interval_s from 0 and in_flight from 1"):
+        Load(**values)
+
+
+@pytest.mark.xfail(strict=True, reason="a device that is away is charged as computing", raises=AssertionError)
+def test_a_device_that_is_away_does_not_compute() -> None:
+    """n0 and n1 take 4 s on p, which leaves after 2 s for 100 s: it computes 2 s and then 4 s."""
+    fleet = Fleet((Device("p", power=Power(1.0, 11.0)),))
+    plan = relay_plan(PAPER, fleet, Stage("p", (0, 1)))
+    trace = Trace((DeviceEvent(2.0, "p", "leave"), DeviceEvent(102.0, "p", "return")))
+    found = simulate(plan, PAPER, fleet, trace, Load(items=1))
+    assert found.stop_s == 106.0
+    assert sum(stop - start for _, _, start, stop in spans(found, "compute")) <= 6.0
+    assert found.energy[0].joules <= 1.0 * 106 + 10.0 * 6
+
+
+@pytest.mark.xfail(strict=True, reason="values that make no sense are accepted", raises=pytest.fail.Exception)
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: Load(interval_s=float("nan")), id="an interval that is no number"),
+        pytest.param(
+            lambda: simulate(PIPELINE, PAPER, PQ, Trace((DeviceEvent(0.0, "q", "leave", 3.0),)), Load(items=1)),
+            id="a device that leaves with a value",
+        ),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(ConfigError):
+        make()

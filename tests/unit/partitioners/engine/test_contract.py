@@ -56,7 +56,7 @@ def test_a_contiguous_plan_hands_on_and_keeps_its_proof() -> None:
     ("stages", "message"),
     [
         pytest.param([Stage("z", (0, 1, 2))], "device 'z' is not in fleet", id="a device that is not there"),
-        pytest.param([Stage("a", (1, 2))], "node 0 'n0' is in no stage", id="a node left out"),
+        pytest.param([Stage("a", (0, 1))], "node 2 'n2' is in no stage", id="a node left out"),
     ],
 )
 def test_a_strategy_cannot_return_what_cannot_run(stages: list[Stage], message: str) -> None:
