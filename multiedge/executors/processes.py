@@ -1,9 +1,9 @@
 """One worker process per device, all stages busy at once: the default executor.
 
-Each device's worker sends straight to the next one; this side feeds items, collects answers, and watches. It works in
-*epochs*: an epoch is one placement of the stages. When a device is lost or comes back, the workers that remain agree
-on the next epoch, messages of the old one are void, and every unanswered item is sent again from the inputs that are
-kept here until it is answered. So no item is lost, none is answered twice, and order does not depend on what failed.
+Each device's worker sends straight to the next one; this side feeds items and collects answers, and its supervisor keeps
+the workers going. It works in *epochs*: an epoch is one placement of the stages. When a device is lost or comes back, the
+workers enter the next epoch, messages of the old one are void, and every unanswered item is sent again from the inputs that
+are kept here until it is answered. So no item is lost, none is answered twice, and order does not depend on what failed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from typing import Any
 from multiedge.backends.stages import require_backend_options
 from multiedge.errors import ConfigError, PipelineError
 from multiedge.executors.flow.contract import Closing, Record, Result, Tensors, require_inputs
-from multiedge.executors.flow.expected import default_depth, expected_seconds, most_depth
+from multiedge.executors.flow.expected import default_depth, most_depth
 from multiedge.executors.flow.ledger import Ledger, Pending, joined, merged_log
 from multiedge.executors.flow.routes import Routes
-from multiedge.executors.flow.stage_clock import StageClock
 from multiedge.executors.flow.stage_loop import CALLER_NAME
-from multiedge.executors.workers.crew import Crew
+from multiedge.executors.workers.local import LocalLauncher
+from multiedge.executors.workers.observation import WorkerView
 from multiedge.executors.workers.options import ProcessesOptions
-from multiedge.executors.workers.recovery import Recovery
+from multiedge.executors.workers.pool import WorkerPool
+from multiedge.executors.workers.state import Rules
+from multiedge.executors.workers.supervisor import TICK_S, Supervisor
 from multiedge.fleet import Fleet, Link
 from multiedge.measurements import Event
 from multiedge.plan import CALLER, Manifest
@@ -32,9 +34,6 @@ from multiedge.transports.links import LinkShaper, Mailbox
 from multiedge.transports.message import Address, Endpoint, Message, join_logs, log_row
 from multiedge.transports.namespaces import Network
 from multiedge.transports.tcp import set_hosts
-
-TICK_S = 0.02
-"""How often workers are looked at."""
 
 
 class ProcessesExecutor(Closing):
@@ -47,7 +46,7 @@ class ProcessesExecutor(Closing):
         self.manifest, self.fleet, self.options = manifest, fleet, options
         self.slows_down = options.emulation.speed or options.emulation.quota
         self.routes = Routes.of(manifest)
-        for name in self.routes.devices:
+        for name in (*self.routes.devices, *(name for names in options.fallbacks.values() for name in names)):
             fleet.device(name)
         self.epoch = 0
         self.directory: Path | None = None
@@ -55,18 +54,16 @@ class ProcessesExecutor(Closing):
         if options.depth and options.depth > most:
             raise ConfigError(f"depth: expected at most {most} for this plan, got {options.depth}")
         self.ledger = Ledger(options.depth or min(most, default_depth(manifest, self.routes)))
-        self.clock = StageClock(options.deadlines, expected_seconds(manifest))
         self.transport = pick_transport(options)
         self._network: Network | None = None
         self._endpoint: Endpoint | None = None
+        self._supervisor: Supervisor | None = None
         self._mailbox = Mailbox()
         self._shaper = LinkShaper(CALLER_NAME, {}, options.seed)
         self._events: list[Event] = []
-        self._looked_s = 0.0
         self._tensors_of: dict[int, tuple[str, ...]] = {}
-        self.sent: Counter[int] = Counter()
-        self.taken: Counter[int] = Counter()
-        """What the caller has sent and taken in this epoch, by transfer, as a worker's board says it of the worker."""
+        self._sent: Counter[int] = Counter()
+        self._taken: Counter[int] = Counter()
 
     def start(self) -> None:
         endpoint_class = TRANSPORTS.load(self.transport)
@@ -76,20 +73,42 @@ class ProcessesExecutor(Closing):
                 self._network = Network(self.fleet, CALLER_NAME)
                 set_hosts(self.directory, self._network.hosts)
             self._endpoint = endpoint_class(self.directory, CALLER_NAME)
-            self.crew = Crew(self.directory, self.fleet, self.options, self.transport, self.routes.devices, self._network)
-            for name, link in self.crew.caller_links().items():
-                self._shaper.change(name, link)
-            self.recovery = Recovery(self)
-            self.recovery.first_epoch()
+            self._start_workers(self.directory)
         except BaseException:
             self.close()
             raise
+
+    def _start_workers(self, directory: Path) -> None:
+        options, fleet = self.options, self.fleet
+        self.launcher = LocalLauncher(directory, fleet, options, self.transport, self.routes.devices, self._network)
+        self.pool = WorkerPool(fleet, self.launcher)
+        if fleet.source and options.emulation.links:
+            for name in fleet.names:
+                if name != fleet.source:
+                    self._shaper.change(name, self.launcher.in_process(fleet.link(fleet.source, name)))
+        rules = Rules(
+            fleet,
+            self.manifest,
+            options.deadlines,
+            options.fallbacks,
+            shapes_links=options.emulation.links,
+            limits_memory=options.emulation.memory,
+            can_replan=options.replan is not None,
+        )
+        self._supervisor = Supervisor(rules, self.pool, self, options.trace, options.replan)
+        self._supervisor.start()
 
     @property
     def endpoint(self) -> Endpoint:
         if self._endpoint is None:
             raise PipelineError("the pipeline is not running: it was not started, or it is closed")
         return self._endpoint
+
+    @property
+    def supervisor(self) -> Supervisor:
+        if self._supervisor is None or self._endpoint is None:
+            raise PipelineError("the pipeline is not running: it was not started, or it is closed")
+        return self._supervisor
 
     @property
     def has_room(self) -> bool:
@@ -100,42 +119,35 @@ class ProcessesExecutor(Closing):
         return self.ledger.unanswered
 
     def submit(self, item: int, tensors: Tensors) -> None:
-        given = require_inputs(self.manifest, item, tensors)
+        inputs = require_inputs(self.manifest, item, tensors)
         while not self.ledger.has_room:
             self._pump(TICK_S)
-        entry = self.ledger.enter(item, given, time.monotonic())
-        if self.recovery.running:
+        entry = self.ledger.enter(item, inputs, time.monotonic())
+        if self.supervisor.state.is_running:
             self._send(entry)
-        self._look()
+        self.supervisor.look()
 
     def poll(self, timeout_s: float) -> list[Result]:
         return self.ledger.wait(self._pump, timeout_s, TICK_S)
 
     def mark(self) -> None:
         self._events = [event for event in self._events if event.kind == "load"]
-        self.recovery.begin_trace(time.monotonic())
+        self.supervisor.begin_trace()
 
     def record(self) -> Record:
-        return Record(
-            events=tuple(self._events),
-            faults=self.recovery.faults(),
-            memory=tuple(self.crew.memory()),
-            settings=self._settings(),
-            duplicates_dropped=self.ledger.duplicates_dropped,
-        )
-
-    def _settings(self) -> dict[str, Any]:
-        return {
+        memory = self.pool.memory()
+        settings: dict[str, Any] = {
             **self.options.as_settings(),
             "executor": "processes",
             "transport": self.transport,
             "depth": self.ledger.depth,
-            "emulated": self.crew.emulated(),
+            "emulated": self.launcher.emulated(entry.device for entry in memory),
         }
+        return Record(tuple(self._events), self.supervisor.faults, memory, settings, self.ledger.duplicates_dropped)
 
     def close(self) -> None:
-        if hasattr(self, "crew"):
-            self.crew.close()
+        if hasattr(self, "pool"):
+            self.pool.close()
         if self._endpoint is not None:
             self._endpoint.close()
             self._endpoint = None
@@ -146,33 +158,43 @@ class ProcessesExecutor(Closing):
             rundir.remove(self.directory)
             self.directory = None
 
-    def note(self, event: Event) -> None:
+    def set_link(self, source: str, target: str, link: Link) -> None:
+        """The link from one device to another is now `link`, also for the caller if it is known to be at one of them."""
+        emulated = self.pool.set_link(source, target, link)
+        if source == self.fleet.source:
+            self._shaper.change(target, emulated)
+        elif target == self.fleet.source:
+            self._mailbox.restore(source, emulated, time.monotonic())
+
+    # -- for the supervisor ---------------------------------------------------------------------------------------------
+
+    def view(self, transfers: int) -> WorkerView:
+        numbers = range(transfers)
+        sent, taken = [self._sent[number] for number in numbers], [self._taken[number] for number in numbers]
+        return WorkerView(age_s=0.0, silent_s=0.0, sent=sent, taken=taken)
+
+    def record_event(self, event: Event) -> None:
         self._events.append(event)
 
-    def enter_epoch(self, routes: Routes) -> None:
-        """Makes `routes` the ones in force; messages of earlier epochs are void from now on."""
-        self.routes = routes
+    def enter_epoch(self, epoch: int, routes: Routes) -> None:
+        self.epoch, self.routes = epoch, routes
         self._tensors_of = {number: move.tensors for number, move in enumerate(routes.transfers)}
-        self.sent.clear()
-        self.taken.clear()
+        self._sent.clear()
+        self._taken.clear()
         self._mailbox.clear()
-        self.endpoint.forget(self.epoch)
+        self.endpoint.forget(epoch)
         if self.directory is not None:
             for path in self.directory.glob("slot-*"):
-                if int(path.name.split("-")[1]) < self.epoch:
+                if int(path.name.split("-")[1]) < epoch:
                     path.unlink(missing_ok=True)
-
-    def change_link(self, device: str, link: Link) -> None:
-        """The link from the caller's place to `device` is now `link`."""
-        self._shaper.change(device, self.crew.in_process(link))
-
-    def send_again(self) -> None:
-        """Sends every unanswered item, oldest first."""
         for entry in self.ledger.start_over():
             self._send(entry)
 
-    def fail(self, entry: Pending, error: str) -> None:
-        self.ledger.answer(entry, None, error, time.monotonic())
+    def fail_item(self, sequence: int, error: str) -> None:
+        if sequence in self.ledger.open:
+            self.ledger.answer(self.ledger.open[sequence], None, error, time.monotonic())
+
+    # -- items ----------------------------------------------------------------------------------------------------------
 
     def _send(self, entry: Pending) -> None:
         """Gives an item's inputs to every stage that reads them."""
@@ -184,17 +206,17 @@ class ProcessesExecutor(Closing):
                 due = self._shaper.due_s(peer, sum(array.nbytes for array in arrays), now)
                 address = Address(self.epoch, number, entry.ticket, entry.sequence)
                 self.endpoint.send(peer, Message(address, CALLER_NAME, arrays, "", now, due))
-                self.sent[number] += 1
+                self._sent[number] += 1
 
     def _pump(self, timeout_s: float) -> None:
         """Takes what has arrived, after waiting up to `timeout_s`, and looks after the workers now and then."""
-        wait_s = min(timeout_s, max(0.0, self._mailbox.next_due_s() - time.monotonic()))
+        wait_s = min(timeout_s, self.supervisor.interval_s, max(0.0, self._mailbox.next_due_s() - time.monotonic()))
         for message in self.endpoint.receive(wait_s):
             if message.address.epoch == self.epoch:
                 self._mailbox.put(message)
         now = time.monotonic()
         for message in self._mailbox.take(now):
-            self.taken[message.address.transfer] += 1
+            self._taken[message.address.transfer] += 1
             if self.options.record_events and message.arrays:
                 stop = max(message.due_s, message.sent_s) if message.due_s > message.sent_s else now
                 row = log_row("transfer", CALLER, message.source, message.sent_s, stop, message.nbytes, CALLER_NAME)
@@ -202,25 +224,19 @@ class ProcessesExecutor(Closing):
             entry = self.ledger.accept(message, self.routes.sinks)
             if entry is not None:
                 self._complete(entry)
-        self._look()
+        self.supervisor.look()
 
     def _complete(self, entry: Pending) -> None:
         now = time.monotonic()
         tensors, error = joined(entry, self._tensors_of, self.manifest.outputs)
         for event in merged_log(entry):
             if event.kind == "compute":
-                self.clock.saw(event.stage, event.device, event.seconds)
-            self.note(event)
+                self.supervisor.count_compute(event.stage, event.device, event.seconds)
+            self._events.append(event)
         self.ledger.answer(entry, None if error else tensors, error, now)
         for message in entry.got.values():
             self.endpoint.release(message.address)
-        self.recovery.answered(now)
-
-    def _look(self) -> None:
-        now = time.monotonic()
-        if now - self._looked_s >= TICK_S:
-            self._looked_s = now
-            self.recovery.look(now)
+        self.supervisor.count_answer(entry.sequence, now, is_error=bool(error))
 
 
 def pick_transport(options: ProcessesOptions) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 from multiedge.errors import PlanError
+from multiedge.executors.workers.observation import Busy
 from multiedge.meters.memory import MemoryReading
 from multiedge.transports.rundir import file_of
 
@@ -16,14 +16,6 @@ _FIXED = 8
 _HEARTBEAT_S, _BUSY_SINCE_S, _BUSY_STAGE, _BUSY_SEQUENCE, _RESIDENT, _PEAK, _ANONYMOUS, _FILE = range(_FIXED)
 _SENT, _TAKEN = _FIXED, _FIXED + MOST_TRANSFERS
 _CELLS = _FIXED + 2 * MOST_TRANSFERS
-
-
-class BusyWith(NamedTuple):
-    """What the worker computes, and since when (CLOCK_MONOTONIC)."""
-
-    stage: int
-    sequence: int
-    since_s: float
 
 
 class Board:
@@ -77,10 +69,9 @@ class Board:
         """The last sign of life (CLOCK_MONOTONIC); None before the first."""
         return self._cells[_HEARTBEAT_S] or None
 
-    @property
-    def busy(self) -> BusyWith | None:
+    def busy(self, now_s: float) -> Busy | None:
         since_s = self._cells[_BUSY_SINCE_S]
-        return BusyWith(int(self._cells[_BUSY_STAGE]), int(self._cells[_BUSY_SEQUENCE]), since_s) if since_s else None
+        return Busy(int(self._cells[_BUSY_STAGE]), int(self._cells[_BUSY_SEQUENCE]), now_s - since_s) if since_s else None
 
     @property
     def memory(self) -> MemoryReading:

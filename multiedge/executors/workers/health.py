@@ -1,51 +1,79 @@
-"""Judging workers: how long a stage may take, what is wrong with a device, and when it may try again."""
+"""Judging what was observed: what is wrong with a worker, which link is stuck, and how long a lost device waits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from multiedge.executors.flow.stage_clock import StageClock
-from multiedge.executors.workers.board import Board
+from multiedge.executors.workers.observation import LinkView, WorkerView
 from multiedge.executors.workers.options import Deadlines
+from multiedge.executors.workers.state import Stuck
 from multiedge.fleet import Device
 
-
-@dataclass
-class Breaker:
-    """A circuit breaker per device: after each failure in a row it stays open twice as long."""
-
-    cooldown_s: float
-    failures: dict[str, int] = field(default_factory=dict)
-    closed_from_s: dict[str, float] = field(default_factory=dict)
-
-    def failed(self, device: str, now_s: float) -> None:
-        self.failures[device] = self.failures.get(device, 0) + 1
-        self.closed_from_s[device] = now_s + self.cooldown_s * 2 ** min(self.failures[device] - 1, 10)
-
-    def allows(self, device: str, now_s: float) -> bool:
-        return now_s >= self.closed_from_s.get(device, 0.0)
-
-    def worked(self, device: str) -> None:
-        """The device has answered items again: its failures are forgotten."""
-        self.failures.pop(device, None)
+STARTUP_S = 60.0
+"""How long a worker may take until its first sign of life."""
+MOST_DOUBLINGS = 5
+"""Of the time that a device waits after each loss."""
 
 
-def complaint(
-    device: Device, board: Board, silent_s: float, clock: StageClock, now_s: float, deadlines: Deadlines, watch_memory: bool
-) -> tuple[str, str] | None:
-    """What is wrong with a worker that runs: (kind, detail), or None."""
-    if silent_s > deadlines.heartbeat_s:
-        return "hang", f"no sign of life for {silent_s:.1f} s"
-    resident = board.memory.resident_bytes or 0
-    if watch_memory and device.memory_bytes is not None and resident > device.memory_bytes:
-        return "memory", over_memory(resident, device.memory_bytes)
-    busy = board.busy
-    if busy and now_s - busy.since_s > min(deadlines.floor_s, deadlines.first_s):
-        limit_s = clock.limit_s(busy.stage, device.name)
-        if now_s - busy.since_s > limit_s:
-            return "slow", f"stage {busy.stage} runs for {now_s - busy.since_s:.1f} s; it may take {limit_s:.1f} s"
+class Problem(NamedTuple):
+    """A kind of fault, and what was seen."""
+
+    kind: str
+    detail: str
+
+
+def problem_of(
+    device: Device, view: WorkerView, *, limit_s: float, owes_for_s: float | None, deadlines: Deadlines, limits_memory: bool
+) -> Problem | None:
+    """What is wrong with a worker.
+
+    `limit_s` is how long the stage that it computes may take, `owes_for_s` for how long it has owed a reply: while it loads
+    stages, it may be silent for longer, and its memory is judged when it is done.
+    """
+    name, is_loading = device.name, owes_for_s is not None
+    if view.ended:
+        return Problem("crash", f"worker of '{name}' {view.ended}")
+    if view.silent_s is None:
+        if view.age_s > STARTUP_S:
+            return Problem("hang", f"worker of '{name}' gave no sign of life for {view.age_s:.1f} s after its start")
+        return None
+    if view.silent_s > (max(deadlines.heartbeat_s, deadlines.floor_s) if is_loading else deadlines.heartbeat_s):
+        return Problem("hang", f"worker of '{name}' gives no sign of life for {view.silent_s:.1f} s")
+    if view.busy and view.busy.for_s > limit_s:
+        runs = f"stage {view.busy.stage} runs for {view.busy.for_s:.1f} s; it may take {limit_s:.1f} s"
+        return Problem("slow", f"worker of '{name}': {runs}")
+    if owes_for_s is not None and owes_for_s > deadlines.load_s and not view.busy:
+        return Problem("hang", f"worker of '{name}' has not loaded its stages within {deadlines.load_s:g} s")
+    if limits_memory and not is_loading:
+        return memory_problem(device, view.resident_bytes)
     return None
 
 
-def over_memory(resident_bytes: int, limit_bytes: int) -> str:
-    return f"takes {resident_bytes / 2**20:.1f} MiB and has {limit_bytes / 2**20:.1f} MiB"
+def memory_problem(device: Device, resident_bytes: int | None, *, just_loaded: bool = False) -> Problem | None:
+    """What is wrong with a worker of that size; nothing if its size or the device's is not known."""
+    if device.memory_bytes is None or resident_bytes is None or resident_bytes <= device.memory_bytes:
+        return None
+    detail = f"device '{device.name}' takes {resident_bytes / 2**20:.1f} MiB and has {device.memory_bytes / 2**20:.1f} MiB"
+    if just_loaded:
+        detail += " once its stages are loaded"
+        if not device.runtime_bytes:
+            detail += "; state its runtime_memory, so that plans leave room for the runtime"
+    return Problem("memory", detail)
+
+
+def stuck_links(links: Iterable[LinkView], before: Mapping[int, Stuck], now_s: float) -> dict[int, Stuck]:
+    """Since when each transfer has taken nothing although its receiver has nothing else to do: its link may be down."""
+    stuck = {}
+    for link in links:
+        if link.sent > link.taken and link.receiver_is_idle:
+            last = before.get(link.transfer)
+            stuck[link.transfer] = last if last and last.taken == link.taken else Stuck(now_s, link.taken)
+    return stuck
+
+
+def waiting_s(losses: int, deadlines: Deadlines) -> float:
+    """How long a device waits that was lost so many times in a row; inf if it may not return."""
+    doublings = min(max(losses - 1, 0), MOST_DOUBLINGS)
+    return float(deadlines.cooldown_s * 2**doublings) if deadlines.rejoin else math.inf

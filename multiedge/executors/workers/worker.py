@@ -1,12 +1,11 @@
 """The process of one device: `python -m multiedge.executors.workers.worker DIRECTORY FD`.
 
-Commands come as lines of JSON over the socket FD. When it closes, the one who started us has gone: what the run shares
-is removed and the process ends, even in the midst of a computation.
+Commands come over the socket FD. When it closes, the process that started this one has gone: what the run shares is removed
+and the worker ends, even in the midst of a computation.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -14,10 +13,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from multiedge.backends.contract import Session
 from multiedge.backends.stages import load_backend, open_part
@@ -26,38 +24,57 @@ from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_loop import StageLoop
 from multiedge.executors.workers.board import Board
 from multiedge.executors.workers.emulation import Pace, pin
-from multiedge.fleet import Device, Link
+from multiedge.executors.workers.messages import (
+    Command,
+    Configure,
+    Configured,
+    Failed,
+    Hello,
+    Load,
+    Prepare,
+    Prepared,
+    Reply,
+    SetLink,
+    SetSpeed,
+    Stop,
+    command_decoder,
+    encode,
+)
 from multiedge.meters.memory import read_memory
 from multiedge.transports import TRANSPORTS, rundir
 from multiedge.transports.links import LinkShaper
 
 BEAT_S = 0.1
 WAIT_S = 1.0
+PIECE_BYTES = 1 << 16
 
 
 class Control:
-    """The line to the one who started this process; a thread of its own reads it and shows that we live."""
+    """The connection to the process that started this one; a thread reads it, and gives signs of life."""
 
     def __init__(self, fd: int, directory: Path) -> None:
         self._socket = socket.socket(fileno=fd)
         self._directory = directory
-        self._rest = b""
-        self.commands: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._decoder = command_decoder()
+        self.commands: SimpleQueue[Command] = SimpleQueue()
 
-    def first(self) -> dict[str, Any]:
-        """The first command; waits for it."""
+    def first(self) -> Hello:
+        """Waits for the first command."""
         while self.commands.empty():
             self._read()
-        return self.commands.get()
+        hello = self.commands.get()
+        if not isinstance(hello, Hello):
+            raise TypeError(f"expected Hello first, got {type(hello).__name__}")
+        return hello
 
-    def watch(self, board: Board, wake: Any) -> None:
+    def watch(self, board: Board, wake: Callable[[], None]) -> None:
         """From now on commands are queued as they come, and `wake` is called for each."""
         threading.Thread(target=self._watch, args=(board, wake), name="control", daemon=True).start()
 
-    def say(self, **words: Any) -> None:
-        self._socket.sendall(json.dumps(words).encode() + b"\n")
+    def reply(self, reply: Reply) -> None:
+        self._socket.sendall(encode(reply))
 
-    def _watch(self, board: Board, wake: Any) -> None:
+    def _watch(self, board: Board, wake: Callable[[], None]) -> None:
         while True:
             board.beat(time.monotonic(), read_memory())
             if select.select([self._socket], [], [], BEAT_S)[0]:
@@ -66,16 +83,14 @@ class Control:
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(1 << 16)
+            data = self._socket.recv(PIECE_BYTES)
         except OSError:
             data = b""
         if not data:
             rundir.remove(self._directory)
             os._exit(0)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            command = json.loads(line)
-            if command["do"] == "stop":
+        for command in self._decoder.feed(data):
+            if isinstance(command, Stop):
                 os._exit(0)
             self.commands.put(command)
 
@@ -83,32 +98,28 @@ class Control:
 class Worker:
     """Carries out commands between the steps of the stage loop."""
 
-    def __init__(self, control: Control, directory: Path, hello: Mapping[str, Any]) -> None:
-        self._control = control
-        device = {**hello["device"], "power": None}
-        self._device = Device(**device)
-        self._options = hello["session"]
-        self._speed = float(hello["speed"])
-        pin(hello["cores"])
+    def __init__(self, control: Control, directory: Path, hello: Hello) -> None:
+        self._control, self._hello, self._device = control, hello, hello.device
+        pin(hello.cores)
         board = Board(directory, self._device.name)
-        self._pace = Pace(self._speed * float(hello["factor"]))
-        endpoint = TRANSPORTS.load(hello["transport"])(directory, self._device.name)
-        shaper = LinkShaper(self._device.name, {peer: Link(**link) for peer, link in hello["links"].items()}, hello["seed"])
+        endpoint = TRANSPORTS.load(hello.transport)(directory, self._device.name)
+        shaper = LinkShaper(self._device.name, hello.links, hello.seed)
+        self._pace = Pace(hello.speed * hello.factor)
         self._loop = StageLoop(
             self._device.name,
             endpoint,
             shaper,
             board,
             self._pace,
-            caller=hello["caller"],
-            micro_batch=hello["micro_batch"],
-            record=hello["record"],
+            caller=hello.caller,
+            micro_batch=hello.micro_batch,
+            record=hello.record,
         )
         self._sessions: dict[str, Session] = {}
         control.watch(board, endpoint.wake)
 
     def work(self) -> None:
-        """Until the process is told to end."""
+        """Until the process is ended."""
         while True:
             try:
                 while True:
@@ -116,46 +127,53 @@ class Worker:
             except Empty:
                 self._loop.step(WAIT_S)
 
-    def _carry_out(self, command: Mapping[str, Any]) -> None:
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case Prepare() | Configure():
+                self._control.reply(self._load(command))
+            case SetSpeed(factor):
+                self._pace.speed = self._hello.speed * factor
+            case SetLink():
+                self._set_link(command)
+
+    def _load(self, command: Prepare | Configure) -> Reply:
         try:
-            getattr(self, f"_do_{command['do']}")(command)
+            loads = self._open(command.directory, command.routes)
+            if isinstance(command, Prepare):
+                return Prepared(loads)
+            self._configure(command)
+            return Configured(command.epoch, loads, read_memory().resident_bytes)
         except MultiedgeError as error:
-            self._control.say(did="failed", do=command["do"], error=str(error))
+            return Failed("load", str(error))
         except MemoryError:
-            self._control.say(did="failed", do=command["do"], error="out of memory")
+            return Failed("memory", "out of memory while loading its stages")
 
-    def _do_configure(self, command: Mapping[str, Any]) -> None:
-        routes = Routes.from_json(command["routes"])
-        stages = routes.stages_on(self._device.name)
-        loads = self._open(command["directory"], routes, stages)
-        for path in set(self._sessions) - {os.path.join(command["directory"], routes.parts[stage].file) for stage in stages}:
+    def _configure(self, command: Configure) -> None:
+        routes = command.routes
+        paths = {stage: self._path(command.directory, routes, stage) for stage in routes.stages_on(self._device.name)}
+        for path in self._sessions.keys() - set(paths.values()):
             self._sessions.pop(path).close()
-        sessions = {stage: self._sessions[os.path.join(command["directory"], routes.parts[stage].file)] for stage in stages}
-        self._loop.configure(command["epoch"], routes, sessions)
-        self._control.say(did="configured", epoch=command["epoch"], loads=loads)
+        self._loop.configure(command.epoch, routes, {stage: self._sessions[path] for stage, path in paths.items()})
 
-    def _do_prepare(self, command: Mapping[str, Any]) -> None:
-        routes = Routes.from_json(command["routes"])
-        loads = self._open(command["directory"], routes, routes.stages_on(self._device.name))
-        self._control.say(did="prepared", loads=loads)
-
-    def _open(self, directory: str, routes: Routes, stages: tuple[int, ...]) -> list[list[float]]:
-        backend, loads = load_backend(self._device.backend, self._options), []
-        for stage in stages:
-            path = os.path.join(directory, routes.parts[stage].file)
+    def _open(self, directory: str, routes: Routes) -> tuple[Load, ...]:
+        """Loads the device's stages that are not loaded yet."""
+        backend, loads = load_backend(self._device.backend, self._hello.backend), []
+        for stage in routes.stages_on(self._device.name):
+            path = self._path(directory, routes, stage)
             if path not in self._sessions:
                 begin = time.monotonic()
                 self._sessions[path] = open_part(backend, Path(path), self._device)
-                loads.append([stage, begin, time.monotonic()])
-        return loads
+                loads.append(Load(stage, begin, time.monotonic()))
+        return tuple(loads)
 
-    def _do_speed(self, command: Mapping[str, Any]) -> None:
-        self._pace.speed = self._speed * float(command["factor"])
+    def _path(self, directory: str, routes: Routes, stage: int) -> str:
+        return os.path.join(directory, routes.parts[stage].file)
 
-    def _do_link(self, command: Mapping[str, Any]) -> None:
-        link = Link(**command["link"])
-        self._loop.shaper.change(command["peer"], link)
-        self._loop.mailbox.restore(command["peer"], link, time.monotonic())
+    def _set_link(self, command: SetLink) -> None:
+        if command.source == self._device.name:
+            self._loop.shaper.change(command.target, command.link)
+        else:
+            self._loop.mailbox.restore(command.source, command.link, time.monotonic())
 
 
 def main(directory: str, fd: str) -> None:

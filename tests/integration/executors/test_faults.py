@@ -30,22 +30,22 @@ DOWN = Link(bandwidth_bytes_per_s=1e-6)
 
 
 def kill(executor: ProcessesExecutor, device: str) -> None:
-    os.kill(executor.crew.workers[device].pid, signal.SIGKILL)
+    os.kill(executor.pool.workers[device].pid, signal.SIGKILL)
 
 
 def stop(executor: ProcessesExecutor, device: str) -> None:
-    os.kill(executor.crew.workers[device].pid, signal.SIGSTOP)
+    os.kill(executor.pool.workers[device].pid, signal.SIGSTOP)
 
 
 def slow_down(executor: ProcessesExecutor, device: str) -> None:
-    executor.crew.set_speed(device, 0.05)
+    executor.pool.set_speed(device, 0.05)
 
 
 def cut_off(executor: ProcessesExecutor, device: str) -> None:
     for peer in executor.fleet.names:
         if peer != device:
-            executor.crew.set_link(device, peer, DOWN)
-            executor.crew.set_link(peer, device, DOWN)
+            executor.set_link(device, peer, DOWN)
+            executor.set_link(peer, device, DOWN)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -65,7 +65,7 @@ def test_no_item_is_lost_or_answered_twice(
         def source() -> Iterator[dict[str, np.ndarray]]:
             for number, tensors in enumerate(inputs):
                 if number in moments:
-                    used = [name for name in executor.routes.devices if name in executor.crew.workers]
+                    used = [name for name in executor.routes.devices if name in executor.pool.workers]
                     harm(executor, rng.choice(used))
                 yield tensors
 
@@ -94,9 +94,7 @@ def test_a_device_that_the_caller_cannot_reach_is_replaced(tmp_path: Path, devic
         assert isinstance(executor, ProcessesExecutor)
         pipeline.map(vectors(20))
         for ends in ((device, "d0"), ("d0", device)):
-            executor.crew.set_link(*ends, DOWN)
-        if device == "d1":
-            executor.change_link("d1", DOWN)
+            executor.set_link(*ends, DOWN)
         results, measured = pipeline.map(vectors(100))
     assert all(not result.error for result in results)
     assert ("link", device) in [(fault.kind, fault.device) for fault in measured.faults]
@@ -130,7 +128,7 @@ def test_a_device_that_becomes_far_too_slow_is_replaced(tmp_path: Path) -> None:
         executor = pipeline.executor
         assert isinstance(executor, ProcessesExecutor)
         pipeline.map(item(number) for number in range(30))
-        executor.crew.set_speed("d1", 0.005)
+        executor.pool.set_speed("d1", 0.005)
         results, measured = pipeline.map(item(number) for number in range(100))
     assert [float(result.require()["t3"][0]) for result in results] == [number + 3.0 for number in range(100)]
     assert ("slow", "d1") in [(fault.kind, fault.device) for fault in measured.faults]

@@ -25,7 +25,7 @@ from tests.builders.pipelines import item, synthetic_chain, synthetic_fleet
 from multiedge.executors import open_pipeline
 with open_pipeline(synthetic_chain(Path(sys.argv[1]), seconds=0.01), synthetic_fleet(3)) as pipeline:
     executor = pipeline.executor
-    print(executor.directory, *(worker.pid for worker in executor.crew.workers.values()), flush=True)
+    print(executor.directory, *(worker.pid for worker in executor.pool.workers.values()), flush=True)
     pipeline.map(item(number) for number in itertools.count())
 """
 END_LIMIT_S = 2.0
@@ -39,7 +39,7 @@ def test_success_leaves_nothing(tmp_path: Path, transport: str) -> None:
         with open_pipeline(manifest, synthetic_fleet(3), transport=transport) as pipeline:
             executor = pipeline.executor
             assert isinstance(executor, ProcessesExecutor)
-            directory, pids = executor.directory, [worker.pid for worker in executor.crew.workers.values()]
+            directory, pids = executor.directory, [worker.pid for worker in executor.pool.workers.values()]
             results, _ = pipeline.map(item(number) for number in range(50))
         assert [float(result.require()["t3"][0]) for result in results] == [number + 3.0 for number in range(50)]
         assert directory is not None
@@ -55,11 +55,11 @@ def test_a_worker_that_was_killed_leaves_nothing(tmp_path: Path, transport: str)
     with open_pipeline(manifest, synthetic_fleet(4), transport=transport) as pipeline:
         executor = pipeline.executor
         assert isinstance(executor, ProcessesExecutor)
-        directory, pids = executor.directory, [worker.pid for worker in executor.crew.workers.values()]
+        directory, pids = executor.directory, [worker.pid for worker in executor.pool.workers.values()]
         pipeline.map(item(number) for number in range(20))
         os.kill(pids[1], signal.SIGKILL)
         results, measured = pipeline.map(item(number) for number in range(100))
-        pids += [worker.pid for worker in executor.crew.workers.values()]
+        pids += [worker.pid for worker in executor.pool.workers.values()]
         slots = [path for path in directory.glob("slot-*") if int(path.name.split("-")[1]) < executor.epoch]
     assert all(not result.error for result in results)
     assert [fault.kind for fault in measured.faults][:1] == ["crash"]
@@ -109,7 +109,7 @@ def test_memory_does_not_grow(tmp_path: Path, seconds: int) -> None:
     with open_pipeline(manifest, synthetic_fleet(3), record_events=False) as pipeline:
         executor = pipeline.executor
         assert isinstance(executor, ProcessesExecutor)
-        pids = [os.getpid(), *(worker.pid for worker in executor.crew.workers.values())]
+        pids = [os.getpid(), *(worker.pid for worker in executor.pool.workers.values())]
         pipeline.map(item(number) for number in range(1000))
         before = [psutil.Process(pid).memory_info().rss for pid in pids]
         until = time.monotonic() + seconds

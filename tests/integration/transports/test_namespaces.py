@@ -112,18 +112,18 @@ def test_a_device_that_computes_while_its_link_carries(tmp_path: Path) -> None:
 
 
 def kill(executor: ProcessesExecutor, device: str) -> None:
-    os.kill(executor.crew.workers[device].pid, signal.SIGKILL)
+    os.kill(executor.pool.workers[device].pid, signal.SIGKILL)
 
 
 def stop(executor: ProcessesExecutor, device: str) -> None:
-    os.kill(executor.crew.workers[device].pid, signal.SIGSTOP)
+    os.kill(executor.pool.workers[device].pid, signal.SIGSTOP)
 
 
 def cut_off(executor: ProcessesExecutor, device: str) -> None:
     for peer in executor.fleet.names:
         if peer != device:
-            executor.crew.set_link(device, peer, DOWN)
-            executor.crew.set_link(peer, device, DOWN)
+            executor.set_link(device, peer, DOWN)
+            executor.set_link(peer, device, DOWN)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""A device's worker as its supervisor handles it, wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from multiedge.executors.workers.messages import Command
+from multiedge.executors.workers.observation import WorkerView
+from multiedge.fleet import Device, Link
+from multiedge.measurements import Memory
+
+
+class WorkerHandle(Protocol):
+    """A worker that was started. Nothing here waits for the worker, except `end`, and nothing raises when it has ended or
+    hangs: `observe` shows that."""
+
+    def send(self, command: Command) -> None:
+        """Commands arrive in order."""
+        ...
+
+    def observe(self, now_s: float, transfers: int) -> WorkerView:
+        """The worker as it is now, with the replies since the last look, and its counts of so many transfers."""
+        ...
+
+    def memory(self) -> Memory:
+        """What it takes and has taken at most; what it last showed of itself if it has ended."""
+        ...
+
+    def end(self, patience_s: float = 0.0) -> None:
+        """Waits up to `patience_s` for the worker to end, then ends it by force; it is gone when this returns."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts workers, and emulates what is outside of them."""
+
+    def start(self, device: Device, factor: float, links: Mapping[str, Link]) -> WorkerHandle:
+        """A new worker for the device, at `factor` times its speed, with the links that leave it by peer."""
+        ...
+
+    def change_link(self, source: str, target: str, link: Link) -> Link:
+        """Changes the link in one direction, as far as it is emulated outside of the workers; what is left for them."""
+        ...

@@ -1,0 +1,120 @@
+"""What a supervisor observes, as values: workers, links, the caller's items, a trace, and plans that were requested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from multiedge.executors.flow.routes import Routes
+from multiedge.executors.workers.messages import Reply
+from multiedge.fleet import Link
+from multiedge.plan import CALLER, Manifest
+from multiedge.trace import TraceEvent
+from multiedge.transports.links import is_down
+
+QUIET_S = 0.3
+"""A receiver that has shown no sign of life for so long may hang: a message that waits for it says nothing of the link."""
+
+
+@dataclass(frozen=True)
+class Busy:
+    """The stage and the item that a worker computes, and for how long it has."""
+
+    stage: int
+    sequence: int
+    for_s: float
+
+
+@dataclass(frozen=True)
+class WorkerView:
+    """One worker, seen from outside.
+
+    `age_s` counts from its start, `silent_s` from its last sign of life: None before the first. `ended` says how it ended,
+    '' while it runs. `replies` came since the last look. `sent` and `taken` count the epoch's messages by transfer.
+    """
+
+    age_s: float
+    silent_s: float | None = None
+    ended: str = ""
+    busy: Busy | None = None
+    resident_bytes: int | None = None
+    replies: tuple[Reply, ...] = ()
+    sent: Sequence[float] = ()
+    taken: Sequence[float] = ()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it lives and computes nothing, so that it would take a message that has arrived."""
+        return not self.ended and self.busy is None and self.silent_s is not None and self.silent_s < QUIET_S
+
+
+@dataclass(frozen=True)
+class LinkView:
+    """Messages of one transfer that were sent and not taken. `source` and `target` are the devices at the link's ends, None
+    for a caller whose place is not known. `slack_s` is what the link, as it is now, needs for one message."""
+
+    transfer: int
+    source: str | None
+    target: str | None
+    sent: float
+    taken: float
+    receiver_is_idle: bool
+    slack_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class PlanReady:
+    """The plan that was requested last."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class PlanFailed:
+    """No plan could be made."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything at one moment (CLOCK_MONOTONIC).
+
+    `limits_s` is how long each busy worker's stage may take, by device. `events` of a trace have happened since the last
+    look; `may_return` says whether it will still bring devices back. `answered` lists the sequence numbers of the items that
+    were answered without an error since then, `answered_s` is when the first answer of any kind came.
+    """
+
+    now_s: float
+    workers: Mapping[str, WorkerView] = field(default_factory=dict)
+    limits_s: Mapping[str, float] = field(default_factory=dict)
+    links: tuple[LinkView, ...] = ()
+    events: tuple[TraceEvent, ...] = ()
+    may_return: bool = False
+    answered: tuple[int, ...] = ()
+    answered_s: float | None = None
+    plan: PlanReady | PlanFailed | None = None
+
+
+def waiting_links(
+    routes: Routes, workers: Mapping[str, WorkerView], caller: WorkerView, place: str | None, link: Callable[[str, str], Link]
+) -> Iterator[LinkView]:
+    """The transfers with messages that were sent and not taken. `caller` counts as idle; `place` is the device where it is."""
+
+    def views(stage: int) -> list[WorkerView]:
+        if stage == CALLER:
+            return [caller]
+        return [workers[device] for device in routes.parts[stage].devices if device in workers]
+
+    for number, move in enumerate(routes.transfers):
+        sent = sum(view.sent[number] for view in views(move.source))
+        taken = sum(view.taken[number] for view in views(move.target))
+        if sent > taken:
+            source, target = (place if end == CALLER else routes.parts[end].device for end in (move.source, move.target))
+            slack_s = _slack_s(link(source, target), move.nbytes) if source and target else 0.0
+            yield LinkView(number, source, target, sent, taken, all(view.is_idle for view in views(move.target)), slack_s)
+
+
+def _slack_s(link: Link, nbytes: int) -> float:
+    """Nothing excuses a link that is down."""
+    return 0.0 if is_down(link) else link.transfer_s(nbytes)
