@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.workers.messages import Reply
-from multiedge.fleet import Link
+from multiedge.fleet import Fleet, Link
 from multiedge.plan import CALLER, Manifest
 from multiedge.trace import TraceEvent
 from multiedge.transports.links import is_down
@@ -64,15 +64,17 @@ class LinkView:
 
 @dataclass(frozen=True)
 class PlanReady:
-    """The plan that was requested last."""
+    """The plan that was requested for `fleet`."""
 
+    fleet: Fleet
     manifest: Manifest
 
 
 @dataclass(frozen=True)
 class PlanFailed:
-    """No plan could be made."""
+    """No plan could be made for `fleet`."""
 
+    fleet: Fleet
     reason: str
 
 

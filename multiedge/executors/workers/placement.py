@@ -11,25 +11,31 @@ from multiedge.plan import Manifest
 
 
 def place_stages(
-    planned: Manifest, devices: Iterable[str], away: frozenset[str], fallbacks: Mapping[int, Sequence[str]]
+    planned: Manifest,
+    placed: Manifest,
+    devices: Iterable[str],
+    away: frozenset[str],
+    fallbacks: Mapping[int, Sequence[str]],
 ) -> Manifest:
-    """The plan without the devices that are `away`.
+    """The plan without the devices that are `away`; `placed` says where its stages are now.
 
     Replicas on them are dropped. A stage that has no device left goes to the first of its fall-backs that is there,
-    otherwise to the one of `devices` with the fewest stages. Raises PlanError that names a stage for which none is left.
+    otherwise stays where it is, otherwise goes to the one of `devices` with the fewest stages. Raises PlanError that names
+    a stage for which none is left.
     """
-    load = Counter({device: 0 for device in devices if device not in away})
-    for part in planned.parts:
-        load.update(device for device in part.devices if device in load)
-    parts = []
+    same_parts = placed.directory == planned.directory
+    homes: dict[int, tuple[str, ...]] = {}
     for stage, part in enumerate(planned.parts):
-        left = tuple(device for device in part.devices if device not in away)
-        if not left:
-            listed = (device for device in fallbacks.get(stage, ()) if device not in away)
-            chosen = next(listed, None) or min(load, key=lambda device: load[device], default=None)
-            if chosen is None:
-                raise PlanError(f"stage {stage}: no device is left to run it (lost: {', '.join(sorted(away))})")
-            load[chosen] += 1
-            left = (chosen,)
-        parts.append(replace(part, device=left[0], replicas=left[1:]))
+        now = (placed.parts[stage].device,) if same_parts else ()
+        others = [device for device in (*fallbacks.get(stage, ()), *now) if device not in away]
+        homes[stage] = tuple(device for device in part.devices if device not in away) or tuple(others[:1])
+    load = Counter({device: 0 for device in devices if device not in away})
+    load.update(device for home in homes.values() for device in home)
+    for stage in (stage for stage, home in homes.items() if not home):
+        if not load:
+            raise PlanError(f"stage {stage}: no device is left to run it (lost: {', '.join(sorted(away))})")
+        chosen = min(load, key=lambda device: load[device])
+        load[chosen] += 1
+        homes[stage] = (chosen,)
+    parts = [replace(part, device=homes[stage][0], replicas=homes[stage][1:]) for stage, part in enumerate(planned.parts)]
     return replace(planned, parts=tuple(parts))

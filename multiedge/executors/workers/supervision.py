@@ -270,15 +270,14 @@ class _Step:
     # -- plans and epochs -----------------------------------------------------------------------------------------------
 
     def _take_plan(self) -> None:
-        result, requested = self.seen.plan, self.state.requested
-        if result is None or requested is None:
+        """Takes the plan that was requested last; a fleet that has changed since is followed by another request."""
+        result = self.seen.plan
+        if result is None or result.fleet != self.state.requested:
             return
         planned = result.manifest if isinstance(result, PlanReady) else self.state.planned
         self.state = replace(self.state, planned=planned, requested=None)
-        if requested == self._fleet_now():
+        if result.fleet == self._fleet_now():
             self._place()
-        else:
-            self._conditions_have_changed = True
 
     def _follow_changes(self) -> None:
         """Asks for a plan, or only places the stages anew, if the fleet is not what it was."""
@@ -310,7 +309,7 @@ class _Step:
         """Enters an epoch with the plan in force on the devices that are there, unless its stages are just there already."""
         rules, state = self.rules, self.state
         try:
-            placed = place_stages(state.planned, rules.fleet.names, state.away, rules.fallbacks)
+            placed = place_stages(state.planned, state.placed, rules.fleet.names, state.away, rules.fallbacks)
         except PlanError as error:
             self._wait_or_end(str(error))
             return

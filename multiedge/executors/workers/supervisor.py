@@ -191,9 +191,9 @@ class Supervisor:
 
     def _make_plan(self, fleet: Fleet) -> PlanReady | PlanFailed:
         if self._replan is None:
-            return PlanFailed("plans are not made anew")
+            return PlanFailed(fleet, "plans are not made anew")
         try:
-            return PlanReady(self._replan(fleet))
+            return PlanReady(fleet, self._replan(fleet))
         except (MultiedgeError, OSError) as error:
             log.warning("no new plan, the stages stay as they were cut: %s", error)
-            return PlanFailed(str(error))
+            return PlanFailed(fleet, str(error))
