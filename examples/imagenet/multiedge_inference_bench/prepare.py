@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes what the ImageNet benchmark reads: models, pictures, and the whole model's answers. Done work is kept.
+"""Makes the inputs of the ImageNet benchmark: models, pictures, and the whole model's answers. Finished steps are kept.
 
 python examples/imagenet/multiedge_inference_bench/prepare.py                      # both models, foolbox's pictures
 ... prepare.py --weights vit_base_patch16_224=FILE                                 # your own weights
@@ -32,13 +32,13 @@ def parser() -> argparse.ArgumentParser:
     source = made.add_mutually_exclusive_group()
     source.add_argument("--ilsvrc2012", nargs=2, type=Path, metavar=("ARCHIVE", "DEVKIT"), help="the official archives")
     source.add_argument("--ilsvrc2012-folder", type=Path, metavar="DIR", help="a folder with one sub-folder per class")
-    made.add_argument("--limit", type=int, help="take a seeded sample of that many pictures of the validation set")
+    made.add_argument("--limit", type=int, help="size of a random sample of the validation set (default: all)")
     made.add_argument("--seed", type=int, default=0, help="seed of that sample (default: %(default)s)")
     return made
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """Prepares what was asked for and says on stderr what there is."""
+    """Prepares what the options name and lists it on stderr."""
     weights = dict(_assignment(text) for text in args.weights)
     models = [prepare_model(name, args.cache / "models", weights.get(name)) for name in args.model or MODELS]
     index = _dataset(args)

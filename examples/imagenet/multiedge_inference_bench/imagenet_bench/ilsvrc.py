@@ -29,7 +29,7 @@ PICTURE_ENDINGS = (".jpeg", ".jpg", ".png")
 def class_numbers() -> dict[str, int]:
     """The 1000 WordNet ids of ImageNet, each with its class, 0 to 999 in the order of the ids.
 
-    timm carries the list; timm itself is not imported, because it would load torch.
+    timm contains the list; timm itself is not imported, because it would load torch.
     """
     spec = find_spec("timm")
     if spec is None or spec.origin is None:
@@ -41,8 +41,8 @@ def class_numbers() -> dict[str, int]:
 def prepare_archives(archive: Path, devkit: Path, folder: Path, limit: int | None = None, seed: int = 0) -> Path:
     """The index of the official validation archive, unpacked into `folder`.
 
-    Pictures that an earlier, interrupted run has unpacked are kept. `limit` takes a seeded sample.
-    Raises ConfigError for an archive that is missing, cut short or does not belong to the devkit.
+    Pictures that an earlier, interrupted run has unpacked are kept. `limit` is the size of a sample, with a seed.
+    Raises ConfigError for an archive that is missing, truncated or does not belong to the devkit.
     """
     labels = read_devkit(devkit)
     chosen = {number + 1 for number in sample(range(len(labels)), limit, seed)}
@@ -80,7 +80,7 @@ def sample(numbers: Sequence[int], limit: int | None, seed: int) -> Sequence[int
 def read_devkit(devkit: Path) -> list[int]:
     """The class of every validation picture, in the order of the pictures' names.
 
-    The devkit counts classes 1 to 1000 in an order of its own; `meta.mat` says which WordNet id each one is.
+    The devkit counts classes 1 to 1000 in its own order; `meta.mat` has the WordNet id of each.
     """
     text, meta = _members(devkit, LABELS, META)
     synsets = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
@@ -111,7 +111,7 @@ def _members(devkit: Path, *wanted: str) -> list[bytes]:
 
 
 def unpack(archive: Path, folder: Path, chosen: Collection[int], expected: int) -> dict[int, str]:
-    """The file name of every picture in the archive by its number, 1 to `expected`; the chosen ones lie in `folder` then."""
+    """The file name of every picture in the archive by its number, 1 to `expected`; the chosen ones are in `folder` then."""
     if not archive.is_file():
         raise ConfigError(f"{archive}: expected the archive ILSVRC2012_img_val.tar, found no file; image-net.org hands it out")
     found: dict[int, str] = {}

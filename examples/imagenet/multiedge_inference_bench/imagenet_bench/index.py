@@ -1,4 +1,4 @@
-"""Dataset indexes in Ianvs's form: one line a picture, its path and its class, separated by a space."""
+"""Dataset indexes in Ianvs's form: one line per picture, its path and its class, separated by a space."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write_index(path: Path, rows: Iterable[tuple[str, int]]) -> int:
 
 
 def read_index(path: Path) -> list[tuple[Path, int]]:
-    """(picture, class) of every line; ConfigError that names the first line that is none."""
+    """(picture, class) of every line; ConfigError that names the first invalid line."""
     if not path.is_file():
         raise ConfigError(f"{path}: expected a dataset index, found no file; run prepare.py first")
     rows = []
@@ -32,6 +32,6 @@ def read_index(path: Path) -> list[tuple[Path, int]]:
 
 
 def class_of(label: object) -> int:
-    """The class in a label as the host hands it over; a host that makes every word of a relative index an absolute
+    """The class in a label as the host passes it; a host that makes every word of a relative index an absolute
     path turns class 3 into '/abs/dir/3'."""
     return int(str(label).rpartition("/")[2])

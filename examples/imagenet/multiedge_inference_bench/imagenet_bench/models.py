@@ -27,14 +27,14 @@ NOTE = Kind("note of the model's weights", remedy="run prepare.py again", source
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a model's weights come from; `trained` is False for random ones, whose accuracy means nothing."""
+    """Where a model's weights come from; `trained` is False for random ones, whose accuracy has no meaning."""
 
     source: str
     trained: bool
 
 
 def prepare_model(name: str, folder: Path, weights: Path | None = None) -> Path:
-    """The ONNX file of the model, exported now unless it was before. `weights` is a state dict to use instead."""
+    """The ONNX file of the model, exported if it does not exist yet. `weights` is a state dict to use instead."""
     if name not in MODELS:
         raise ConfigError(f"unknown model '{name}'{did_you_mean(name, MODELS)}")
     target = folder / name / "model.onnx"
@@ -63,13 +63,13 @@ def read_weights(model: Path) -> Weights:
 
 
 def vision_transformer() -> tuple[nn.Module, Weights]:
-    """ViT-B/16: pretrained where the hub answers soon, else with seeded random weights."""
+    """ViT-B/16: pretrained if the hub can be reached, otherwise with random weights from a seed."""
     import timm
     import torch
 
     torch.manual_seed(SEED)
     module = timm.create_model(VIT, pretrained=False)
-    # The hub's own client retries for minutes where there is no network, so ask first whether it is there.
+    # The hub's own client retries for minutes where there is no network, so check first whether it can be reached.
     if not hub_answers():
         return module, Weights(f"random, seed {SEED}: the hub did not answer", trained=False)
     return timm.create_model(VIT, pretrained=True), Weights("timm hub", trained=True)
@@ -146,8 +146,8 @@ def hub_answers() -> bool:
 def export(module: nn.Module, target: Path) -> None:
     """Writes the model as ONNX: input 'image' (1, 3, 224, 224), output 'logits' (1, 1000), weights in a file beside it.
 
-    The exporter by tracing is used because it names nodes after the model's own modules, which is what people read in a
-    plan, and because it keeps a pooling a pooling: the newer one turns some into as_strided, which few runtimes read.
+    The exporter by tracing is used because it names nodes after the model's own modules, which people see in a
+    plan, and because it exports a pooling as a pooling: the newer one exports some as as_strided, which few runtimes support.
     """
     import onnx
     import onnxsim

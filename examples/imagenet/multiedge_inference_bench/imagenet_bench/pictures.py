@@ -1,4 +1,4 @@
-"""Twenty labelled ImageNet photographs that the foolbox package carries: real input without a download."""
+"""Twenty labelled ImageNet photographs of the foolbox package: real inputs without a download."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def prepare_pictures(folder: Path) -> Path:
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copies the file, or leaves none."""
+    """Copies the file atomically."""
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return
     with source.open("rb") as picture, replacing(target, sync=False) as file:

@@ -27,15 +27,15 @@ from multiedge.report.results import make_result, save_results
 
 DEVICES = Path(__file__).resolve().parents[1] / "devices"
 KEPT_IN_MEMORY = 256
-"""A dataset of up to that many pictures is read before the clock starts; of a larger one each is read when it is due."""
+"""A dataset of up to this many pictures is read before the timed window; of a larger one, each picture when it is due."""
 
 
 class PipelineModel:
-    """Runs every picture through the parts, all of them busy at once, one worker process for each device.
+    """Runs every picture through the parts as a pipeline, with one worker process for each device.
 
-    `fleet` names a file in devices/; `strategy` and `devices` are what the paradigm's partition hook reads. `items` is
-    how many pictures are timed (default: each once; more go round again), `depth` how many may be under way at once,
-    `executor` how the parts run.
+    `fleet` names a file in devices/; the paradigm's partition hook reads `strategy` and `devices`. `items` is the number of
+    pictures that are timed (default: each picture once; with more, pictures are used again), `depth` how many may be in the
+    pipeline at the same time, `executor` how the parts run.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class PipelineModel:
         self.parts = ""
 
     def load(self, models_dir: str, map_info: Mapping[str, str]) -> None:
-        """Takes the folder of the parts; the workers load them when the pictures are there."""
+        """Keeps the folder of the parts; `predict` starts the workers, which load them."""
         self.parts = models_dir
 
     def predict(self, x: Sequence[str]) -> dict[str, Any]:
-        """What the metrics read: answers and how far they are from the whole model's, measurements, the plan."""
+        """The input of the metrics: answers and their distance from the whole model's, measurements, the plan."""
         manifest, fleet = read_manifest(self.parts), read_fleet(self.devices)
         model, pictures = Path(manifest.model), [str(path) for path in x]
         if not pictures:
@@ -64,7 +64,7 @@ class PipelineModel:
         results, measurements = self.run_parts(manifest, fleet, source)
         answers = [answer_of(result) for result in results]
         logits = np.concatenate(answers[: len(pictures)])
-        said = {
+        outcome = {
             "pred": [(int(row.argmax()), index) for index, row in enumerate(logits)],
             "logits": logits,
             "trained": weights.trained,
@@ -73,36 +73,36 @@ class PipelineModel:
             "plan": manifest.plan,
             "model": model,
         }
-        self.save(said, f"{model.parent.name}, {self.configuration['fleet']}, {self.strategy}", weights.source)
-        return said
+        self.save(outcome, f"{model.parent.name}, {self.configuration['fleet']}, {self.strategy}", weights.source)
+        return outcome
 
     def run_parts(self, manifest: Manifest, fleet: Fleet, source: Iterator[Tensors]) -> tuple[list[Result], Measurements]:
-        """Answers in order, and what was measured meanwhile."""
+        """The results in order, and the measurements."""
         depth = self.configuration["depth"]
         options = {} if depth is None else {"depth": depth}
         with open_pipeline(manifest, fleet, self.configuration["executor"], **options) as pipeline:
             return pipeline.map(source)
 
     def measured(self, measurements: Measurements, manifest: Manifest, fleet: Fleet) -> Measurements:
-        """The run's measurements, with energy modelled where no meter answered."""
+        """The run's measurements, with modelled energy where there is no meter."""
         return with_energy(measurements, fleet)
 
-    def save(self, said: Mapping[str, Any], title: str, weights: str) -> None:
-        """Leaves a results file in the folder that the host names, which the report page is made from."""
+    def save(self, outcome: Mapping[str, Any], title: str, weights: str) -> None:
+        """Writes a results file, for the report page, to the folder that the host names."""
         folder = os.environ.get("RESULT_SAVED_URL")
         if not folder:
             return
-        extra = {"fidelity": said["fidelity"].top1_agreement, "max_absolute_error": said["fidelity"].max_absolute_error}
-        configuration = {**self.configuration, "weights": weights, "model": said["model"].parent.name}
-        graph = read_graph(said["model"])
+        extra = {"fidelity": outcome["fidelity"].top1_agreement, "max_absolute_error": outcome["fidelity"].max_absolute_error}
+        configuration = {**self.configuration, "weights": weights, "model": outcome["model"].parent.name}
+        graph = read_graph(outcome["model"])
         result = make_result(
-            title, said["measurements"], plan=said["plan"], configuration=configuration, extra=extra, graph=graph
+            title, outcome["measurements"], plan=outcome["plan"], configuration=configuration, extra=extra, graph=graph
         )
         save_results(result, Path(folder) / "results.json")
 
 
 def tensors_of(pictures: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
-    """Inputs for `count` items, the pictures in turn."""
+    """Inputs for `count` items; after the last picture the first one follows."""
     if len(pictures) > KEPT_IN_MEMORY:
         return ({"image": read_picture(path)} for path in islice(cycle(pictures), count))
     kept = [{"image": read_picture(path)} for path in pictures]
@@ -110,14 +110,14 @@ def tensors_of(pictures: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
 
 
 def answer_of(result: Any) -> Any:
-    """The logits of one result, (1, 1000); StageError if the item failed: a leaderboard without it would not be whole."""
+    """The logits of one result, (1, 1000); StageError if the item failed, since a leaderboard without it would be wrong."""
     if result.error or result.tensors is None:
         raise StageError(f"picture {result.item} was not answered: {result.error}", item=result.item)
     return result.tensors["logits"]
 
 
 def fleet_file(name: str) -> Path:
-    """The devices.yaml of that name."""
+    """The devices.yaml of this name."""
     path = DEVICES / f"{name}.yaml"
     if not path.is_file():
         raise ConfigError(f"unknown fleet '{name}'{did_you_mean(name, [each.stem for each in DEVICES.glob('*.yaml')])}")

@@ -1,4 +1,4 @@
-"""The whole model's answers, which those of a cut model are held against."""
+"""The whole model's answers, with which those of a cut model are compared."""
 
 from __future__ import annotations
 

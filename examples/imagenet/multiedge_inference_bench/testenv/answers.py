@@ -1,4 +1,4 @@
-"""Metrics of what was answered: `accuracy` against the labels, `fidelity` against the whole model."""
+"""Metrics of the answers: `accuracy` against the labels, `fidelity` against the whole model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from multiedge.metrics.accuracy import top_k_accuracy
 
 @ClassFactory.register(ClassType.GENERAL, alias="accuracy")
 def accuracy(y_true: Any, y_pred: dict[str, Any]) -> float | str:
-    """Top-1 in percent; a word where the weights are random, because a number would pass for a result."""
+    """Top-1 in percent; a text if the weights are random, because a number would look like a result."""
     if not y_pred["trained"]:
         return "meaningless: random weights"
     share = top_k_accuracy([class_of(label) for label in y_true], y_pred["logits"])
@@ -26,7 +26,7 @@ def accuracy(y_true: Any, y_pred: dict[str, Any]) -> float | str:
 
 @ClassFactory.register(ClassType.GENERAL, alias="fidelity")
 def fidelity(y_true: Any, y_pred: dict[str, Any]) -> float | None:
-    """Share of pictures whose top class is the whole model's; 1.0 is what a correct cut gives."""
+    """Share of pictures whose top class is that of the whole model; 1.0 for a correct cut."""
     agreement: float | None = y_pred["fidelity"].top1_agreement
     return agreement
 

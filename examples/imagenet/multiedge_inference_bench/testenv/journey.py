@@ -1,4 +1,4 @@
-"""Metrics of a journey: what was answered in time, what was lost, and how the rate went while the fleet changed."""
+"""Metrics of a run with a trace: items in time, lost items, and the rate while the fleet changed."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def fps_over_time(y_true: Any, y_pred: dict[str, Any]) -> str:
 
 @ClassFactory.register(ClassType.GENERAL, alias="replans")
 def replans(y_true: Any, y_pred: dict[str, Any]) -> int:
-    """How often a new plan was adopted."""
+    """Number of new plans."""
     return sum(event.kind == "replan" for event in y_pred["measurements"].events)
 
 
 @ClassFactory.register(ClassType.GENERAL, alias="method")
 def method(y_true: Any, y_pred: dict[str, Any]) -> str:
-    """What ran the journey: 'simulated', or the executor's name."""
+    """'simulated', or the name of the executor."""
     return str(y_pred["measurements"].settings.get("executor"))

@@ -1,4 +1,4 @@
-"""Metrics of how the run went, each a figure of `multiedge.metrics` under its own name and in its own unit."""
+"""Metrics of the run, each one of `multiedge.metrics` with its own name and unit."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ OTHER_UNITS = {"peak_memory": ("peak_memory_bytes", 1e-6), "peak_power": ("peak_
 
 
 def value_of(name: str, y_pred: dict[str, Any]) -> MetricValue:
-    """The figure of that name, with the run's plan beside it."""
+    """The metric of this name, computed with the plan of the run."""
     return compute(y_pred["measurements"], [name], plan=y_pred["plan"])[name]
 
 
 def register(alias: str, name: str, scale: float) -> Callable[[Any, dict[str, Any]], float | None]:
-    """Registers the figure `name`, times `scale`, as the metric `alias`; not measured is None."""
+    """Registers the metric `name`, times `scale`, as `alias`; not measured is None."""
 
     def metric(y_true: Any, y_pred: dict[str, Any]) -> float | None:
         value = value_of(name, y_pred).value

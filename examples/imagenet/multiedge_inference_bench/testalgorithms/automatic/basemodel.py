@@ -1,4 +1,4 @@
-"""Parts found by a strategy, chosen by name: the paradigm plans for the fleet's devices and cuts the model."""
+"""Parts by a strategy that is chosen by name: the paradigm plans for the fleet's devices and cuts the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts cut by hand: the partition points stand in the fleet's file, and the paradigm checks and cuts them."""
+"""Parts cut by hand: the partition points are in the fleet's file, and the paradigm checks and cuts them."""
 
 from __future__ import annotations
 

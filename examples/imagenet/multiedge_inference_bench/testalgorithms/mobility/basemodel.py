@@ -1,4 +1,4 @@
-"""A plan on a journey: devices leave and return, links fade. Time is simulated, or real with one process per device."""
+"""A plan with a trace: devices leave and return, links slow down. Time is simulated, or real with one process per device."""
 
 from __future__ import annotations
 
@@ -31,13 +31,12 @@ TRACES = Path(__file__).resolve().parents[2] / "traces"
 
 @ClassFactory.register(ClassType.GENERAL, alias="Journey")
 class Journey(PipelineModel):
-    """`adaptive`: whether the fleet answers each event with a new plan. A picture is due `rate_per_s` times a second for
-    `seconds`; `deadline_s` is how late its answer may come.
+    """`adaptive`: whether there is a new plan after each event. `rate_per_s` pictures are due per second, for `seconds`;
+    an answer is in time within `deadline_s`.
 
-    With `executor` 'processes' the journey is run: workers are ended and started as the trace says, messages take as
-    long as the links do, and a static plan keeps its cut, lost stages moving whole to another device. With 'inline' the
-    answers are computed one by one and time comes from the simulator, where a static plan waits; events are noticed
-    `detect_s` late.
+    With `executor` 'processes' the trace is run: workers end and start at its times, links are emulated, and a static plan
+    keeps its cut: the stages of a lost device move to another one. With 'inline' the answers are computed one by one and time
+    comes from the simulator, where a static plan waits; events are detected `detect_s` late.
     """
 
     def __init__(
@@ -65,11 +64,11 @@ class Journey(PipelineModel):
         self.configuration |= own
 
     def predict(self, x: Any) -> dict[str, Any]:
-        """As for the other jobs, with the journey's measurements and the deadline in place of a real run's."""
+        """As for the other jobs, with the deadline."""
         return {**super().predict(x), "deadline_s": self.deadline_s}
 
     def run_parts(self, manifest: Manifest, fleet: Fleet, source: Iterator[Tensors]) -> tuple[list[Result], Measurements]:
-        """The journey itself where time is real."""
+        """The run with the trace if time is real; otherwise without it."""
         if not self.is_real:
             return super().run_parts(manifest, fleet, source)
         trace = read_trace(TRACES / f"{self.trace}.yaml", fleet)
@@ -80,7 +79,7 @@ class Journey(PipelineModel):
                 return pipeline.map(source, due)
 
     def measured(self, measurements: Measurements, manifest: Manifest, fleet: Fleet) -> Measurements:
-        """The journey of this plan: as it was, or by the simulator."""
+        """The measurements of the run if time is real, otherwise those of the simulator."""
         if self.is_real:
             return super().measured(measurements, manifest, fleet)
         profile = run.profile_model(read_graph(manifest.model), fleet)
