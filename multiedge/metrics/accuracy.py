@@ -22,7 +22,8 @@ def top_k_accuracy(labels: npt.ArrayLike, scores: npt.ArrayLike, k: int = 1) -> 
         raise ConfigError(f"accuracy: expected labels (n,) and scores (n, classes), got {truth.shape} and {rated.shape}")
     if not truth.size:
         return None
-    best = np.argsort(-rated, axis=1, kind="stable")[:, :k]
+    # Of unsigned scores, which have no negative, the order would be turned round.
+    best = np.argsort(-rated.astype(np.float64), axis=1, kind="stable")[:, :k]
     return float((best == truth[:, None]).any(axis=1).mean())
 
 
@@ -57,7 +58,7 @@ def fidelity(reference: Sequence[Mapping[str, Array]], outputs: Sequence[Mapping
                 raise ConfigError(f"fidelity: {place} has shape {got.shape}, expected {wanted.shape}")
             error, scale = largest_difference(wanted, got)
             absolute, relative = max(absolute, error), max(relative, error / scale if scale else error)
-            if position == 0 and wanted.size and wanted.size == wanted.shape[-1]:
+            if position == 0 and wanted.ndim and wanted.size == wanted.shape[-1] > 0:
                 same.append(bool(wanted.argmax() == got.argmax()))
     agreement = sum(same) / len(same) if same and len(same) == len(reference) else None
     return Fidelity(len(reference), agreement, absolute, relative)

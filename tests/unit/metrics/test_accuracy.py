@@ -22,6 +22,20 @@ def test_tie_goes_to_the_smaller_class():
     assert top_k_accuracy([1], SCORES[3:]) == 0.0
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float16", "bool"])
+def test_scores_of_any_type_rank_alike(dtype):
+    """Quantised models answer in unsigned integers, which have no negative."""
+    assert top_k_accuracy([1, 0], np.array([[0, 1, 0], [1, 0, 0]], dtype=dtype)) == 1.0
+
+
+def test_a_score_that_is_no_number_is_the_worst():
+    assert top_k_accuracy([1], [[np.nan, -5.0, np.nan]]) == 1.0
+
+
+def test_more_places_than_classes_hold_every_label():
+    assert top_k_accuracy([0, 1, 2, 0], SCORES, k=99) == 1.0
+
+
 def test_no_items_no_accuracy():
     assert top_k_accuracy([], np.empty((0, 3))) is None
 
@@ -51,6 +65,27 @@ def test_nan_that_the_reference_lacks_is_infinitely_wrong():
 
 def test_same_infinities_and_nans_are_equal():
     assert fidelity(outputs([np.inf, np.nan]), outputs([np.inf, np.nan])).max_absolute_error == 0.0
+
+
+def test_relative_errors_are_of_the_largest_magnitude_of_their_own_output():
+    whole = [{"a": np.array([[100.0, 0.0]]), "b": np.array([[0.1]])}]
+    parts = [{"a": np.array([[101.0, 0.0]]), "b": np.array([[0.15]])}]
+    found = fidelity(whole, parts)
+    assert (found.max_absolute_error, found.max_relative_error) == (1.0, pytest.approx(0.5))
+
+
+def test_an_output_of_zeros_has_its_absolute_error_for_a_relative_one():
+    assert fidelity(outputs([0, 0]), outputs([0, 0.25])).max_relative_error == 0.25
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0), (2, 3)], ids=str)
+def test_agreement_is_not_claimed_where_an_item_has_no_vector(shape):
+    same = [{"y": np.zeros(shape)}]
+    assert fidelity(same, same).top1_agreement is None
+
+
+def test_no_items_agree_on_nothing():
+    assert fidelity([], []).top1_agreement is None
 
 
 def test_agreement_is_not_claimed_for_maps():
