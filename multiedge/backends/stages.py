@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ import numpy as np
 from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Array, Backend, Session, Tensors
 from multiedge.backends.kept import key_of, made_once
-from multiedge.errors import ConfigError, MultiedgeError, ProfileError, did_you_mean
+from multiedge.errors import ConfigError, ModelError, MultiedgeError, ProfileError, did_you_mean
 from multiedge.fleet import Device, Fleet
+from multiedge.onnx_io import with_own_weights
 from multiedge.options import build
 
 BackendOptions = Mapping[str, Mapping[str, Any]]
@@ -62,7 +65,9 @@ def open_part(backend: Backend, part: Path, device: Device | None = None, keep: 
             f"device '{device.name}': expected a type that backend '{device.backend}' computes on,"
             f" {' or '.join(backend.processors)}, got '{device.type}'; change its type or its backend"
         )
-    session = backend.open(openable(backend, part, keep), device)
+    path = openable(backend, part, keep)
+    with _named(f"{part}: {type(backend).__name__} cannot open this file"):
+        session = backend.open(path, device)
     absent = [name for name in SESSION_MEMBERS if not hasattr(session, name)]
     if absent:
         raise ConfigError(
@@ -80,8 +85,27 @@ def openable(backend: Backend, part: Path, keep: Path | None = None) -> Path:
     if part.suffix in backend.formats or not part.is_file():
         return part
     name = f"{part.stem}{backend.formats[0]}"
+
+    def convert(draft: Path) -> None:
+        # Parts are linked to the whole model's weights, which onnx and converters refuse to follow.
+        with TemporaryDirectory(prefix="multiedge-convert-") as folder:
+            source = with_own_weights(part, Path(folder)) if part.suffix == ".onnx" else part
+            with _named(f"{part}: {type(backend).__name__} cannot convert this file"):
+                backend.convert(source, draft / name)
+
     folder = (keep or part.parent / CONVERTED) / key_of(part, backend, backend.version)
-    return made_once(folder, lambda draft: backend.convert(part, draft / name), "converted parts") / name
+    return made_once(folder, convert, "converted parts") / name
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """What a runtime raises becomes a ModelError of one line that begins with `place`."""
+    try:
+        yield
+    except MultiedgeError:
+        raise
+    except Exception as error:  # each runtime has its own classes of errors
+        raise ModelError(f"{place}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 @dataclass(frozen=True)

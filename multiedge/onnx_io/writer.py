@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from multiedge.errors import ModelError, PlanError
 from multiedge.files import TEMPORARY, replacing
 from multiedge.graph import Graph
 from multiedge.onnx_io.extract import Extractor
 from multiedge.onnx_io.manifest import FILE_NAME, digest_of, fingerprint, named, new_digest, write_manifest
 from multiedge.onnx_io.model_file import ModelFile, open_model
-from multiedge.onnx_io.weights import Reference, is_external, refer
+from multiedge.onnx_io.weights import Reference, is_external, refer, reference
 from multiedge.plan import CALLER, Manifest, Part, Plan, Stage, Transfer
 
 ALIGNMENT = 4096
@@ -74,6 +76,17 @@ def write_parts(graph: Graph, plan: Plan, directory: str | os.PathLike[str], *, 
     except OSError as error:
         raise PlanError(f"{folder}: cannot be written: {error}") from error
     return manifest
+
+
+def with_own_weights(path: Path, folder: Path) -> Path:
+    """The ONNX file at `path` if its weights are inside it or in files of its own; otherwise a copy in `folder` that has its
+    own weights. onnx, and converters that use it, refuse weights in a file with several hard links."""
+    proto = onnx.load(str(path), load_external_data=False)
+    references = {tensor.name: reference(tensor, path.parent) for tensor in proto.graph.initializer if is_external(tensor)}
+    if all(place.file.stat().st_nlink == 1 for place in references.values()):
+        return path
+    _CopiedWeights(folder).place(path.stem, proto, references)
+    return folder / path.name
 
 
 def _same_model(graph: Graph) -> ModelFile:

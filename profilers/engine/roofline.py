@@ -22,7 +22,7 @@ from profilers.engine.macs import Work
 
 @dataclass(frozen=True)
 class Capability:
-    """What a device or machine sustains. `source` says how it is known, for people."""
+    """What a device or machine sustains. `source` is how it is known, for people."""
 
     flops_per_s: float
     memory_bytes_per_s: float
@@ -39,14 +39,14 @@ class Capability:
         """Whether both sustain the same, wherever that is known from."""
         return replace(self, source="") == replace(other, source="")
 
-    def times(self, ratio: float, source: str) -> Capability:
+    def times(self, ratio: float) -> Capability:
         """A machine that does everything `ratio` times as fast."""
         return Capability(
             self.flops_per_s * ratio,
             self.memory_bytes_per_s * ratio,
             self.node_overhead_s / ratio,
             self.freq_hz * ratio,
-            source,
+            self.source,
         )
 
 
@@ -78,19 +78,18 @@ def capability_of(device: Device, base: Capability) -> Capability:
     The first of `flops`, `speed` and `freq` that is stated decides; without any it equals `base`.
     A stated memory bandwidth replaces the one that would follow.
     """
+    ratio, stated = 1.0, []
     if device.flops_per_s is not None:
-        ratio, word = device.flops_per_s / base.flops_per_s, f"flops {device.flops_per_s / 1e9:.4g} GFLOP/s"
+        ratio, stated = device.flops_per_s / base.flops_per_s, [f"flops {device.flops_per_s / 1e9:.4g} GFLOP/s"]
     elif device.speed is not None:
-        ratio, word = device.speed, f"speed {device.speed:g}"
+        ratio, stated = device.speed, [f"speed {device.speed:g}"]
     elif device.freq_hz is not None:
-        ratio, word = device.freq_hz / base.freq_hz, f"freq {device.freq_hz / 1e9:.3g} GHz"
-    else:
-        ratio, word = 1.0, "no stated speed, taken as equal"
-    found = base.times(ratio, word)
+        ratio, stated = device.freq_hz / base.freq_hz, [f"freq {device.freq_hz / 1e9:.3g} GHz"]
+    able = base.times(ratio)
     if device.memory_bytes_per_s is not None:
-        word = f"{word}, memory {device.memory_bytes_per_s / 1e9:.4g} GB/s"
-        found = Capability(found.flops_per_s, device.memory_bytes_per_s, found.node_overhead_s, found.freq_hz, word)
-    return found
+        stated.append(f"memory {device.memory_bytes_per_s / 1e9:.4g} GB/s")
+        able = replace(able, memory_bytes_per_s=device.memory_bytes_per_s)
+    return replace(able, source=", ".join(stated) or "no stated speed, taken as equal")
 
 
 def with_threads(base: Capability, threads: int) -> Capability:
