@@ -60,12 +60,12 @@ class Node:
     @cached_property
     def reads(self) -> tuple[str, ...]:
         """Every tensor that the node needs before it can run, without repeats."""
-        return tuple(dict.fromkeys(name for name in (*self.inputs, *self.captures) if name))
+        return tuple(dict.fromkeys(filter(None, (*self.inputs, *self.captures))))
 
     @cached_property
     def writes(self) -> tuple[str, ...]:
         """Every tensor that the node makes."""
-        return tuple(name for name in self.outputs if name)
+        return tuple(filter(None, self.outputs))
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,13 @@ class Chain:
         return len(self.profile)
 
     @cached_property
+    def hand_over_s(self) -> Floats:
+        """Seconds for which handing over boundary q occupies the link from v to w, (ways, ways, n + 1); inf without a link."""
+        linked = np.isfinite(self.per_byte_s)
+        seconds = np.where(linked, self.per_byte_s, 0.0)[:, :, None] * self.cut
+        return np.where(linked[:, :, None], seconds, np.inf)
+
+    @cached_property
     def early_results(self) -> bool:
         """Whether outputs of the model are made before its last node."""
         return bool(self.results[-2] > 0) if len(self) else False

@@ -11,7 +11,7 @@ nothing is lost, and each step is a few array operations for all states of equal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -66,6 +66,7 @@ class Limit:
 
     chain: Chain
     seconds: float
+    _windows: dict[tuple[int, bool], Windows] = field(default_factory=dict, repr=False)
 
     @cached_property
     def enters(self) -> Bools:
@@ -75,13 +76,17 @@ class Limit:
     @cached_property
     def hands_over(self) -> Bools:
         """Whether boundary q can be sent in time, (ways, ways, n + 1)."""
-        finite = np.where(np.isfinite(self.chain.per_byte_s), self.chain.per_byte_s, 0.0)
-        in_time = finite[:, :, None] * self.chain.cut <= self.seconds * SLACK
-        return np.asarray(in_time & np.isfinite(self.chain.per_byte_s)[:, :, None])
+        most = min(self.seconds * SLACK, np.finfo(np.float64).max)  # inf stands for no link
+        return np.asarray(self.chain.hand_over_s <= most)
 
     def windows(self, way: int, *, to_source: bool = False) -> Windows:
         """Allowed starts of stages in `way`; `to_source` if they hand over to the place that results go to as well,
         since both then share one link."""
+        if (way, to_source) not in self._windows:
+            self._windows[way, to_source] = self._windows_of(way, to_source)
+        return self._windows[way, to_source]
+
+    def _windows_of(self, way: int, to_source: bool) -> Windows:
         chain, kind = self.chain, self.chain.ways[way]
         prefix, most = chain.seconds[kind.group], self.seconds * SLACK
         if not np.isfinite(most):
@@ -98,16 +103,19 @@ class Limit:
 def reachable(chain: Chain, states: States, seconds: float) -> list[Placed] | None:
     """A contiguous plan with a bottleneck of at most `seconds` on as few devices as possible; None if there is none."""
     limit = Limit(chain, seconds)
+    if not _enough_time(limit, states):
+        return None
     table = np.zeros((len(chain.ways), len(states.counts), len(chain) + 1), dtype=np.bool_)
     table[:, 0, 0] = limit.enters & states.room[:, 0]
-    windows = [limit.windows(way) for way in range(len(chain.ways))]
     for level in states.levels:
         for way in range(len(chain.ways)):
             rows = level[states.room[way, level]]
-            rows = rows[table[way, rows].any(axis=1)]
-            if not len(rows):
+            begins = table[way, rows]
+            used = begins.any(axis=1)
+            if not used.any():
                 continue
-            ends = _any_start(table[way, rows], windows[way])
+            rows, begins = rows[used], begins[used]
+            ends = _any_start(begins, limit.windows(way))
             if ends[:, -1].any():
                 return _trace_reachable(chain, states, limit, table, int(rows[ends[:, -1].argmax()]), way)
             after = states.after(rows, way)
@@ -115,11 +123,31 @@ def reachable(chain: Chain, states: States, seconds: float) -> list[Placed] | No
                 free = states.room[following, after]
                 if not free.any():
                     continue
-                found = ends
+                handed = ends
                 if _shares_link(chain, following):
-                    found = _any_start(table[way, rows], limit.windows(way, to_source=True))
-                table[following, after[free]] |= found[free] & limit.hands_over[way, following]
+                    handed = _any_start(begins, limit.windows(way, to_source=True))
+                table[following, after[free]] |= handed[free] & limit.hands_over[way, following]
     return None
+
+
+def _enough_time(limit: Limit, states: States) -> bool:
+    """Whether the devices could compute all nodes within the limit if memory and links had none: false refutes every plan.
+
+    Then only the farthest boundary of each state matters, so that this costs a fraction of the full table.
+    """
+    chain, most = limit.chain, limit.seconds * SLACK
+    if not np.isfinite(most):
+        return True
+    needed = [chain.seconds[way.group] + chain.overhead_s[way.group] - most * way.replicas for way in chain.ways]
+    farthest = np.zeros(len(states.counts), dtype=np.int64)
+    for level in states.levels:
+        for way, kind in enumerate(chain.ways):
+            rows = level[states.room[way, level]]
+            begin = chain.seconds[kind.group][farthest[rows]]
+            end = np.searchsorted(needed[way], begin, side="right") - 1
+            after = states.after(rows, way)
+            farthest[after] = np.maximum(farthest[after], end)
+    return bool(farthest.max() == len(chain))
 
 
 def _shares_link(chain: Chain, following: int) -> bool:
@@ -130,6 +158,12 @@ def _shares_link(chain: Chain, following: int) -> bool:
 def _any_start(begins: Bools, windows: Windows) -> Bools:
     """For each row of boundaries that can begin a stage, (rows, n + 1), those that can end it."""
     kind = np.int16 if begins.shape[1] < 32_000 else np.int32
+    if windows.earliest is not None:
+        latest = np.where(begins, np.arange(begins.shape[1], dtype=kind), kind(-1))
+        np.maximum.accumulate(latest, axis=1, out=latest)
+        reached = np.zeros(begins.shape, dtype=np.bool_)
+        np.greater_equal(latest[:, :-1], windows.earliest[1:].astype(kind), out=reached[:, 1:])
+        return reached
     before = np.zeros((begins.shape[0], begins.shape[1] + 1), dtype=kind)
     np.cumsum(begins, axis=1, out=before[:, 1:])
     ends = np.zeros(begins.shape, dtype=np.bool_)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -41,6 +42,16 @@ class Windows:
         starts, stops = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         starts[rank, end], stops[rank, end] = start, stop
         return cls(starts, stops)
+
+    @cached_property
+    def earliest(self) -> Ints | None:
+        """For each end the first start, where every start from it up to the end is allowed, (n + 1,); the end itself where none
+        is. None if some end has a gap among its starts."""
+        ends = np.arange(self.starts.shape[1])
+        allowed = self.stops[0] > self.starts[0]
+        if len(self.starts) > 1 or (self.stops[0] != ends)[allowed].any():
+            return None
+        return np.where(allowed, self.starts[0], ends)
 
     def ending_at(self, allowed: Bools) -> Windows:
         """The same with no starts for the ends that are not `allowed`, (n + 1,)."""

@@ -9,7 +9,8 @@ import pytest
 
 from multiedge.fleet import Device, Fleet, Link
 from partitioners.engine.chain import Chain
-from partitioners.engine.search import Limit, States, reachable
+from partitioners.engine.search import Limit, States, _any_start, reachable
+from partitioners.engine.windows import Windows
 from tests.builders.cases import Options, random_case
 from tests.builders.fleets import fleet_of
 from tests.builders.graphs import chain_graph, graph_of
@@ -147,3 +148,18 @@ def test_reachable_is_what_the_oracle_finds_for_every_bottleneck(seed: int) -> N
         assert reachable(chain, States(chain), float("inf")) is None
     elif least > 0:
         assert reachable(chain, States(chain), least * 0.999) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_ends_are_the_same_whether_starts_are_intervals_or_have_an_earliest_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = 40
+    earliest = np.minimum(np.maximum.accumulate(rng.integers(0, count, count + 1)), np.arange(count + 1))
+    begins = rng.random((3, count + 1)) < 0.2
+    windows = Windows(earliest[None, :], np.arange(count + 1)[None, :])
+    assert windows.earliest is not None
+    by_hand = [[bool(row[earliest[end] : end].any()) for end in range(count + 1)] for row in begins]
+    assert _any_start(begins, windows).tolist() == by_hand
+    padded = Windows(np.vstack([earliest, earliest]), np.vstack([np.arange(count + 1), earliest]))  # an empty second interval
+    assert padded.earliest is None
+    assert _any_start(begins, padded).tolist() == by_hand

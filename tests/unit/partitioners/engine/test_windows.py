@@ -114,3 +114,18 @@ def test_windows_allow_what_the_oracle_says_fits(seed: int) -> None:
         for stop in range(1, count + 1):
             expected = {start for start in range(stop) if needed[start, stop] <= budget}
             assert starts(windows, stop) == (expected if profile.open_boundaries[stop] else set()), (budget, stop)
+
+
+@pytest.mark.parametrize(
+    ("rows", "earliest"),
+    [
+        pytest.param((".xxx", "..xx", "...x"), [0, 0, 0, 0], id="all"),
+        pytest.param((".xx.", "..x.", "...x"), [0, 0, 0, 2], id="one interval that reaches the end"),
+        pytest.param(("..x.", "..x.", "...x"), [0, 1, 0, 2], id="no start: the end itself"),
+        pytest.param((".xx.", "...x", "...."), None, id="a start, but not every later one"),
+        pytest.param((".x.x", "....", ".x.x"), None, id="two intervals"),
+    ],
+)
+def test_the_earliest_start_stands_for_all_where_there_is_no_gap(rows: tuple[str, ...], earliest: list[int] | None) -> None:
+    found = Windows.of(table(*rows)).earliest
+    assert (None if found is None else found.tolist()) == earliest
