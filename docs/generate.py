@@ -1,5 +1,5 @@
-"""Writes the pages that are made from the project itself: docs/commands.md from the command line's own parsers, and
-docs/benchmarks.md from the records in benchmarks/results/.
+"""Writes the pages that are made from the project itself: docs/commands.md from the command line's own parsers,
+docs/metrics.md from the registry of metrics, and docs/benchmarks.md from the records in benchmarks/results/.
 
 python docs/generate.py            # write them
 python docs/generate.py --check    # exit 1 if one is out of date
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 # The packages `core` and `benchmarks` are importable only from the root of a checkout.
@@ -19,11 +19,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import page
 from core.cmd.benchmarking import build_parser as build_ianvs_parser
 from multiedge.cli import COMMANDS, build_parser
+from multiedge.metrics import METRICS, describe_metric
+from multiedge.metrics.table import ANSWER_METRICS
 
 FOLDER = Path(__file__).parent
 HEAD = """# Commands
 
 Made from the program by `python docs/generate.py`; every command prints the same with `--help`.
+"""
+METRICS_HEAD = """# Metrics
+
+Made from the program by `python docs/generate.py`. [What is measured, and how](measuring.md) has the exact definitions. Unit 1
+is a share or a ratio.
+
+## From the records of a run
+
+{run}
+
+## From the answers
+
+{answers}
 """
 
 
@@ -47,7 +62,19 @@ def commands() -> str:
     return HEAD + "".join(parts)
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"commands.md": commands, "benchmarks.md": page.render}
+def metrics() -> str:
+    """Tables of all metrics of this project, in their order; those of other packages are left out."""
+    own = [name for name in METRICS.names() if METRICS.is_own(name)]
+    return METRICS_HEAD.format(run=_metric_table(own), answers=_metric_table(ANSWER_METRICS))
+
+
+def _metric_table(names: Iterable[str]) -> str:
+    known = [(name, describe_metric(name)) for name in names]
+    rows = [f"| `{name}` | {metric.unit} | {metric.direction} | {metric.description} |" for name, metric in known]
+    return "\n".join(["| metric | unit | better | definition |", "|---|---|---|---|", *rows])
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"commands.md": commands, "metrics.md": metrics, "benchmarks.md": page.render}
 
 
 def outdated(folder: Path) -> list[str]:

@@ -51,7 +51,7 @@ class Description(NamedTuple):
     description: str
 
 
-_FROM_ANSWERS = {
+ANSWER_METRICS = {
     "accuracy": Description("1", HIGHER, "share of items whose largest score is their label's"),
     "accuracy_top1": Description("1", HIGHER, "share of items whose largest score is their label's"),
     "accuracy_top5": Description("1", HIGHER, "share of items whose label is among the five largest scores"),
@@ -102,8 +102,8 @@ def describe_metric(name: str) -> Description:
     known = known_metrics()
     if name in known:
         return Description(known[name].unit, known[name].direction, known[name].description)
-    if name in _FROM_ANSWERS:
-        return _FROM_ANSWERS[name]
+    if name in ANSWER_METRICS:
+        return ANSWER_METRICS[name]
     unit = next((unit for suffix, unit in _UNIT_SUFFIXES.items() if name.endswith(suffix)), "")
     near = next((known[other] for other in known if _stem(other) == _stem(name)), None)
     return Description(unit, near.direction, near.description) if near else Description(unit, "", "")

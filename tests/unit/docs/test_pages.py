@@ -9,6 +9,7 @@ import pytest
 from multiedge.backends import BACKENDS
 from multiedge.cli import COMMANDS
 from multiedge.executors import EXECUTORS
+from multiedge.metrics import METRICS
 from multiedge.transports import TRANSPORTS
 from partitioners import PARTITIONERS
 from profilers import PROFILERS
@@ -16,7 +17,7 @@ from profilers import PROFILERS
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
-REGISTRIES = (PARTITIONERS, PROFILERS, BACKENDS, EXECUTORS, TRANSPORTS)
+REGISTRIES = (PARTITIONERS, PROFILERS, BACKENDS, EXECUTORS, METRICS, TRANSPORTS)
 GROUPS = {registry.group for registry in REGISTRIES}
 DOTTED = re.compile(r"(?<![\w./-])(?:multiedge|partitioners|profilers|core)(?:\.[A-Za-z_]\w*)+(?!\w*[./]\w*\.(?:py|json))")
 ELSEWHERE = {"multiedge/_host/core", "core/testcasecontroller/algorithm/paradigm/multiedge_inference"}
@@ -62,6 +63,7 @@ def test_every_file_that_a_page_names_exists(page):
         (PROFILERS, "docs/profiling.md"),
         (EXECUTORS, "docs/pipeline.md"),
         (TRANSPORTS, "docs/pipeline.md"),
+        (METRICS, "docs/metrics.md"),
     ],
     ids=lambda value: getattr(value, "kind", value),
 )
