@@ -27,8 +27,12 @@ from multiedge.plan import CALLER, Manifest
 
 @dataclass(frozen=True)
 class InlineOptions(RunOptions):
-    """Options of the executor `inline`: `record_events` keeps what each stage did with each item, `backends` holds options
-    of backends by the backend's name."""
+    """Options of the executor `inline`.
+
+    Attributes:
+        record_events: Whether each action of a stage is recorded.
+        backends: Options of backends, by name of the backend.
+    """
 
     record_events: bool = True
     backends: BackendOptions = field(default_factory=dict)

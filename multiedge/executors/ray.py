@@ -72,8 +72,12 @@ class DeviceActor:
 
 @dataclass(frozen=True)
 class RayOptions(ThreadsOptions):
-    """Options of the executor `ray`: `load_s` is how long an actor may take to start and load its stages, `backends` holds
-    options of backends by the backend's name."""
+    """Options of the executor `ray`.
+
+    Attributes:
+        load_s: How long an actor may take to start and to load its stages.
+        backends: Options of backends, by name of the backend.
+    """
 
     load_s: float = 300.0
     backends: BackendOptions = field(default_factory=dict)

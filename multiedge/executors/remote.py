@@ -38,9 +38,11 @@ TRANSIENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED", "RESOUR
 class RemoteOptions(ThreadsOptions):
     """Options of the executor `remote`.
 
-    `endpoints` holds one `host:port[/model]` or several by device name or stage number. The start waits for the servers up to
-    `connect_s`; an item is sent again for up to `patience_s` (None: `deadlines.first_s`). `fallbacks` lists, by stage
-    number, devices whose endpoints are tried after the stage's own.
+    Attributes:
+        endpoints: One `host:port[/model]` or several, by device name or stage number.
+        connect_s: How long the start waits for the servers.
+        patience_s: For how long an item is sent again; None: `deadlines.first_s`.
+        fallbacks: By stage number, devices whose endpoints are tried after the stage's own.
     """
 
     endpoints: Mapping[str | int, str | Sequence[str]] = field(default_factory=dict)

@@ -32,9 +32,14 @@ class StageRunner(Protocol):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the pipeline itself acts on, for every executor; an executor's `options_type` adds its own fields to these.
+    """Options that every executor has; its `options_type` adds its own fields to these.
 
-    `seed` is of the arrivals of items, `warmup_items` are run before the first timed item.
+    Attributes:
+        seed: Seed of the arrivals of items.
+        warmup_items: How many items are run before the first timed one.
+
+    Raises:
+        ConfigError: If `warmup_items` is negative.
     """
 
     seed: int = 0
@@ -44,15 +49,25 @@ class RunOptions:
         require_least("warmup_items", self.warmup_items, 0)
 
     def as_settings(self) -> dict[str, Any]:
-        """The options as JSON data for the results."""
+        """The options for the results.
+
+        Returns:
+            JSON data by name of the option.
+        """
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Result:
-    """The answer to one item: `tensors` by name, or None and an `error`. Times are on CLOCK_MONOTONIC.
+    """The answer to one item. Times are on CLOCK_MONOTONIC.
 
-    The arrays belong to the caller.
+    Attributes:
+        item: Number of the item.
+        tensors: Outputs of the model by name, arrays that belong to the caller; None if the item failed.
+        error: Why it failed; '' if it did not.
+        issued_s: When it was issued.
+        done_s: When it was answered.
+        attempts: How often it was sent.
     """
 
     item: int
@@ -63,7 +78,14 @@ class Result:
     attempts: int = 1
 
     def require(self) -> dict[str, Array]:
-        """The tensors; StageError if the item failed."""
+        """The tensors of an item that must not have failed.
+
+        Returns:
+            Outputs of the model by name.
+
+        Raises:
+            StageError: If the item failed.
+        """
         if self.tensors is None:
             raise StageError(f"item {self.item}: {self.error}", item=self.item)
         return self.tensors

@@ -13,8 +13,13 @@ ENOUGH = 20
 
 @dataclass(frozen=True)
 class StageDeadlines:
-    """How long a stage may take for an item: `factor` times its 99th percentile, at least `floor_s`; until that percentile
-    is known, `first_s`."""
+    """How long a stage may take for an item.
+
+    Attributes:
+        factor: The limit is so many times the stage's 99th percentile.
+        floor_s: The least limit.
+        first_s: The limit until that percentile is known.
+    """
 
     factor: float = 10.0
     floor_s: float = 2.0

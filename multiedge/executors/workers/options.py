@@ -17,12 +17,18 @@ from multiedge.trace import Trace
 
 @dataclass(frozen=True)
 class Emulation:
-    """How far this machine emulates the fleet. What had an effect is recorded in the results.
+    """What this machine emulates of the fleet. What had an effect is recorded in the results.
 
-    `speed` stretches compute to the device's `speed` by waiting; with `quota` it is held down by the kernel's CPU
-    bandwidth control instead, where cgroups are writable. `links` delays messages, `memory` fails a device that
-    takes more than it has, `affinity` pins each device to cores of its own while there are enough. With `namespaces` the
-    links are real sockets between network namespaces, and the kernel holds them to their bandwidth; as root.
+    Attributes:
+        speed: Stages wait, so that they take as long as with the device's `speed`.
+        links: Messages are delayed by bandwidth, latency, jitter and loss.
+        memory: A device that uses more than its memory fails.
+        affinity: Each device has its own cores, if there are enough.
+        quota: `speed` is emulated by the kernel's CPU bandwidth control instead of waiting, where cgroups are writable.
+        namespaces: Links are sockets between network namespaces, and the kernel limits their bandwidth; needs root.
+
+    Raises:
+        ConfigError: If `namespaces` is set without `links`.
     """
 
     speed: bool = True
@@ -40,7 +46,11 @@ class Emulation:
 
     @classmethod
     def none(cls) -> Emulation:
-        """The machine as it is."""
+        """No emulation.
+
+        Returns:
+            An Emulation with nothing switched on.
+        """
         return cls(speed=False, links=False, memory=False, affinity=False)
 
 
@@ -48,9 +58,12 @@ class Emulation:
 class Deadlines(StageDeadlines):
     """When a stage, a worker, a device or a link counts as failed.
 
-    A worker that shows no sign of life for `heartbeat_s` hangs. Messages that no stage takes for `link_s` mean that a link
-    is down. A model may take `load_s` to load. A device that failed may come back after `cooldown_s`, twice as long after
-    each further failure, unless `rejoin` is off.
+    Attributes:
+        heartbeat_s: A worker without a heartbeat for so long hangs.
+        link_s: A link is down if its messages wait for so long while their receiver is idle.
+        load_s: How long a model may take to load.
+        cooldown_s: When a device that failed may return; twice as long after each further failure, until it answers an item.
+        rejoin: Whether a device that failed may return at all.
     """
 
     heartbeat_s: float = 2.0
@@ -62,15 +75,23 @@ class Deadlines(StageDeadlines):
 
 @dataclass(frozen=True)
 class ProcessesOptions(RunOptions):
-    """Options of the executor `processes`; the defaults suit most runs.
+    """Options of the executor `processes`. Its `seed` is also that of the links' jitter.
 
-    `depth` is how many items may be under way (None: enough to keep every stage busy). `micro_batch` joins up to that many
-    waiting items along their first axis, where the model leaves it free. `transport` is a name of `multiedge.transports`,
-    or 'auto'. `seed` also is that of the links' jitter. `record_events` keeps what each stage and link did with each item.
-    `trace` is what happens to the fleet meanwhile. `fallbacks` lists, by stage number, devices to use in turn if the
-    stage's own is lost. `replan` is called for a new plan whenever the fleet has changed
-    (`multiedge.replanning.replanner.Replanner`); without it the stages stay as they were cut. `backends` holds options
-    of backends by the backend's name.
+    Attributes:
+        depth: How many items may be in the pipeline at the same time; None: enough to keep every stage busy.
+        micro_batch: How many waiting items are joined along their first axis, if the model allows it.
+        transport: A name of `multiedge.transports`, or 'auto'.
+        record_events: Whether each action of a stage or link is recorded.
+        emulation: What is emulated of the fleet.
+        deadlines: When a stage, a worker, a device or a link counts as failed.
+        trace: Events that change the fleet during the run.
+        fallbacks: By stage number, the devices to use, in this order, if the stage's own is lost.
+        replan: Called for a new plan when the fleet has changed, such as `multiedge.replanning.replanner.Replanner`;
+            without it the cut of the model does not change.
+        backends: Options of backends, by name of the backend.
+
+    Raises:
+        ConfigError: If `depth`, `micro_batch` or `warmup_items` is too small.
     """
 
     depth: int | None = None

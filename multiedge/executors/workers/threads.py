@@ -71,10 +71,15 @@ class Lane:
 
 @dataclass(frozen=True)
 class ThreadsOptions(RunOptions):
-    """What every executor with a thread per stage takes.
+    """Options of every executor with a thread per stage: `remote` and `ray`.
 
-    `depth` is how many items may be under way (None: enough to keep every stage busy). `record_events` keeps what each
-    stage did with each item. `deadlines` say how long a stage may take for an item before it is sent again.
+    Attributes:
+        depth: How many items may be in the pipeline at the same time; None: enough to keep every stage busy.
+        record_events: Whether each action of a stage is recorded.
+        deadlines: How long a stage may take for an item before it is sent again.
+
+    Raises:
+        ConfigError: If `depth` or `warmup_items` is too small.
     """
 
     depth: int | None = None

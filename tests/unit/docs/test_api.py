@@ -69,8 +69,9 @@ def test_what_comes_back_is_documented(name):
 
 
 @pytest.mark.parametrize("name", DATACLASSES)
-def test_every_field_is_documented_in_order(name):
-    assert section(DATACLASSES[name], "Attributes") == [each.name for each in fields(DATACLASSES[name])]
+def test_every_field_of_its_own_is_documented_in_order(name):
+    value = DATACLASSES[name]
+    assert section(value, "Attributes") == [each.name for each in fields(value) if each.name in vars(value)["__annotations__"]]
 
 
 def test_the_functions_and_values_of_the_package_are_on_the_page():
