@@ -1,16 +1,17 @@
 """Measurements as compact JSON data, and back.
 
-Lists of records become columns, so that a thousand events take a few tens of kilobytes. JSON has no infinity: a time
-that never came is null.
+Lists of records become columns, so that a thousand events take a few tens of kilobytes. JSON has no infinity: the
+time of an event that did not happen is null.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar, get_type_hints
 
+from multiedge.formats.fields import Field
 from multiedge.formats.plan import known_limit
 from multiedge.graph import Graph, Node
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
@@ -25,7 +26,7 @@ Record = TypeVar("Record", Item, Event, Fault, Memory, Energy)
 def measurements_to_json(
     measurements: Measurements, max_events: int = MAX_EVENTS, max_items: int = MAX_ITEMS
 ) -> dict[str, Any]:
-    """JSON data that `measurements_from_json` reads. Of a longer run only the first items and events are kept, and
+    """JSON data that `read_measurements` reads. Of a longer run only the first items and events are kept, and
     `left_out` counts the rest; figures must be computed before."""
     items = sorted(measurements.items, key=lambda item: item.due_s)
     events = sorted(measurements.events, key=lambda event: event.start_s)
@@ -43,19 +44,24 @@ def measurements_to_json(
     }
 
 
-def measurements_from_json(data: Mapping[str, Any]) -> Measurements:
-    """The Measurements in JSON data. KeyError, TypeError or ValueError if it is none."""
+def read_measurements(data: Field) -> Measurements:
+    """The Measurements in a field of a file, whose kind of error it raises."""
     return Measurements(
-        items=tuple(_records(Item, data["items"])),
-        events=tuple(_records(Event, data["events"])),
-        start_s=float(data["start_s"]),
-        stop_s=float(data["stop_s"]),
-        warmup_items=int(data.get("warmup_items", 0)),
-        faults=tuple(_records(Fault, data.get("faults", {}))),
-        memory=tuple(_records(Memory, data.get("memory", {}))),
-        energy=tuple(_records(Energy, data.get("energy", {}))),
-        settings=dict(data.get("settings", {})),
+        items=_records(Item, data["items"]),
+        events=_records(Event, data["events"]),
+        start_s=data["start_s"].number(),
+        stop_s=data["stop_s"].number(),
+        warmup_items=data["warmup_items"].optional(Field.count, 0),
+        faults=data["faults"].optional(lambda columns: _records(Fault, columns), ()),
+        memory=data["memory"].optional(lambda columns: _records(Memory, columns), ()),
+        energy=data["energy"].optional(lambda columns: _records(Energy, columns), ()),
+        settings=data["settings"].optional(free_form, {}),
     )
+
+
+def free_form(data: Field) -> dict[str, Any]:
+    """A mapping of whatever JSON can hold."""
+    return data.mapping_of(Field.data)
 
 
 def graph_to_json(graph: Graph) -> dict[str, Any]:
@@ -72,14 +78,25 @@ def graph_to_json(graph: Graph) -> dict[str, Any]:
     }
 
 
-def graph_from_json(data: Mapping[str, Any]) -> Graph:
-    """The Graph without tensors and parameters; KeyError, TypeError or ValueError if the data holds none."""
-    nodes = tuple(Node(name, operator, tuple(reads), tuple(writes)) for name, operator, reads, writes in data["nodes"])
-    return Graph(data["name"], nodes, tuple(data["inputs"]), tuple(data["outputs"]), {})
+def read_graph(data: Field) -> Graph:
+    """The Graph without tensors and parameters, whose kind of error it raises."""
+    return Graph(data["name"].text(), data["nodes"].list_of(_node), _texts(data["inputs"]), _texts(data["outputs"]), {})
+
+
+def _node(data: Field) -> Node:
+    entries = data.items()
+    if len(entries) != 4:
+        raise data.expected("a node as [name, operator, inputs, outputs]")
+    name, operator, reads, writes = entries
+    return Node(name.text(), operator.text(), _texts(reads), _texts(writes))
+
+
+def _texts(data: Field) -> tuple[str, ...]:
+    return data.list_of(Field.text)
 
 
 def plain_data(value: Any) -> Any:
-    """`value` as JSON knows it: mappings, lists, words and finite numbers; anything else by its text."""
+    """`value` as JSON knows it: mappings, lists, texts and finite numbers; anything else by its text."""
     if isinstance(value, Mapping):
         return {str(key): plain_data(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -102,12 +119,28 @@ def _rounded(value: Any) -> Any:
     return round(value, _DECIMALS) if isinstance(value, float) else value
 
 
-def _records(kind: type[Record], columns: Mapping[str, Sequence[Any]]) -> Iterable[Record]:
-    known = [field.name for field in fields(kind) if field.name in columns]
-    for values in zip(*(columns[name] for name in known), strict=True):
-        entry = dict(zip(known, values, strict=True))
-        if kind is Item and entry["done_s"] is None:
-            entry["done_s"] = math.inf
-        if kind is Memory and "limit_bytes" in entry:
-            entry["limit_bytes"] = known_limit(entry["limit_bytes"])
-        yield kind(**entry)
+def _records(kind: type[Record], data: Field) -> tuple[Record, ...]:
+    """Records from columns of one length. A column may be missing where the record has a default."""
+    types = get_type_hints(kind)
+    names = [field.name for field in fields(kind) if field.name in data or field.default is MISSING]
+    columns = [data[name].list_of(_SPECIAL.get(name) or _READERS[types[name]]) for name in names]
+    if len({len(column) for column in columns}) > 1:
+        raise data.error(f"expected columns of one length, got {', '.join(str(len(column)) for column in columns)}")
+    return tuple(kind(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True))
+
+
+_Read = Callable[[Field], object]
+
+_READERS: Mapping[object, _Read] = {
+    str: Field.text,
+    int: Field.integer,
+    float: Field.number,
+    int | None: lambda field: field.optional(Field.integer),
+    float | None: lambda field: field.optional(Field.number),
+}
+"""How a field of a record is read, by its type."""
+
+_SPECIAL: Mapping[str, _Read] = {
+    "done_s": lambda field: field.optional(Field.number, math.inf),
+    "limit_bytes": lambda field: known_limit(field.optional(Field.count)),
+}

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from multiedge import __version__
 from multiedge.errors import ConfigError
 from multiedge.files import write_text
+from multiedge.formats.documents import read_json
 from multiedge.report import standings, views
 from multiedge.report.compare import compare
 from multiedge.report.results import SCHEMA, RunResult, from_json, load_results
@@ -105,10 +106,10 @@ def find_results(directory: str | os.PathLike[str]) -> list[Path]:
 
 def _is_results(path: Path) -> bool:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not JSON: some other file of the job
+        data = read_json(path)
+    except ConfigError:  # not JSON: some other file of the job
         return False
-    return isinstance(data, dict) and data.get("schema") == SCHEMA
+    return "schema" in data and data["schema"].value == SCHEMA
 
 
 def _origins(results: Sequence[RunResult]) -> list[tuple[list[int], RunResult]]:

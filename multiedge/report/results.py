@@ -24,18 +24,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from multiedge.errors import ConfigError, no_such
+from multiedge.errors import ConfigError, describe
 from multiedge.files import write_text
-from multiedge.formats.plan import plan_from_json, plan_to_json
+from multiedge.formats.documents import read_json
+from multiedge.formats.fields import Field, Kind
+from multiedge.formats.plan import plan_or_none, plan_to_json
 from multiedge.graph import Graph
 from multiedge.measurements import Measurements
 from multiedge.metrics import MetricValue, compute, describe_metric
 from multiedge.metrics.validity import Validity, validity
 from multiedge.plan import Plan
 from multiedge.report import environment
-from multiedge.report.encode import graph_from_json, graph_to_json, measurements_from_json, measurements_to_json, plain_data
+from multiedge.report.encode import free_form, graph_to_json, measurements_to_json, plain_data, read_graph, read_measurements
 
 SCHEMA = "multiedge-results/1"
+KIND = Kind("results file", ConfigError, "run again", "write it with `multiedge run`")
 
 
 @dataclass(frozen=True)
@@ -131,33 +134,62 @@ def to_json(result: RunResult) -> dict[str, Any]:
     }
 
 
-def from_json(data: Any, place: str = "results") -> RunResult:
+def from_json(data: object, place: str = "results") -> RunResult:
     """The result in JSON data; ConfigError that names `place` if it is none, or of another schema."""
-    found = data.get("schema") if isinstance(data, Mapping) else None
-    if found != SCHEMA:
+    return _result(Field(data, place, KIND))
+
+
+def _result(data: Field) -> RunResult:
+    schema = data["schema"].value if isinstance(data.value, Mapping) else data.value
+    if schema != SCHEMA:
         raise ConfigError(
-            f"{place}: expected a results file of schema '{SCHEMA}', got {found!r}; write it with `multiedge run`"
+            f"{data.place}: expected a results file of schema '{SCHEMA}', got {describe(schema)}; write it with `multiedge run`"
         )
-    try:
-        raw = data.get("measurements")
-        verdict = data.get("validity", {})
-        return RunResult(
-            name=str(data["name"]),
-            results={name: MetricValue(**entry) for name, entry in data["results"].items()},
-            validity=Validity(bool(verdict.get("valid", True)), tuple(verdict.get("reasons", ()))),
-            configuration=data.get("configuration", {}),
-            plan=plan_from_json(data["plan"], f"{place}: plan") if data.get("plan") else None,
-            measurements=measurements_from_json(raw) if raw else None,
-            left_out=(raw or {}).get("left_out", {}),
-            repeats=data.get("repeats", {}),
-            graph=graph_from_json(data["graph"]) if data.get("graph") else None,
-            versions=data.get("versions", {}),
-            commit=data.get("commit"),
-            machine=data.get("machine", {}),
-            created=str(data.get("created", "")),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{place}: the results file is damaged ({type(error).__name__}: {error}); run again") from error
+    measurements = data["measurements"]
+    return RunResult(
+        name=data["name"].text(),
+        results=data["results"].mapping_of(_metric_value),
+        validity=data["validity"].optional(_validity, Validity(True)),
+        configuration=data["configuration"].optional(free_form, {}),
+        plan=plan_or_none(data["plan"]),
+        measurements=measurements.optional(read_measurements),
+        left_out=measurements["left_out"].optional(_counts, {}) if measurements.given else {},
+        repeats=data["repeats"].optional(_repeats, {}),
+        graph=data["graph"].optional(read_graph),
+        versions=data["versions"].optional(lambda versions: versions.mapping_of(Field.text), {}),
+        commit=data["commit"].optional(Field.text),
+        machine=data["machine"].optional(free_form, {}),
+        created=data["created"].optional(Field.text, ""),
+    )
+
+
+def _metric_value(data: Field) -> MetricValue:
+    return MetricValue(
+        value=data["value"].optional(Field.number),
+        unit=data["unit"].text(),
+        direction=data["direction"].text(),
+        description=data["description"].text(),
+        note=data["note"].optional(Field.text, ""),
+        method=data["method"].optional(Field.text, "measured"),
+        by_device=data["by_device"].optional(_by_device, {}),
+        samples_needed=data["samples_needed"].optional(Field.count),
+    )
+
+
+def _by_device(data: Field) -> dict[str, float | None]:
+    return data.mapping_of(lambda value: value.optional(Field.number))
+
+
+def _validity(data: Field) -> Validity:
+    return Validity(data["valid"].boolean(), data["reasons"].list_of(Field.text))
+
+
+def _counts(data: Field) -> dict[str, int]:
+    return data.mapping_of(Field.count)
+
+
+def _repeats(data: Field) -> dict[str, tuple[float, ...]]:
+    return data.mapping_of(lambda values: values.list_of(Field.number))
 
 
 def save_results(result: RunResult, path: str | os.PathLike[str]) -> Path:
@@ -177,12 +209,4 @@ def load_results(path: str | os.PathLike[str]) -> RunResult:
     Raises:
         ConfigError: If the file cannot be read or is no results file.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(no_such(path)) from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: expected a results file in JSON, got something else ({error})") from error
-    return from_json(data, str(path))
+    return _result(read_json(path, KIND))

@@ -55,7 +55,7 @@ def test_results_are_read_and_drawn():
     result = load_results(V1 / "results.json")
     require_the_plan(result.plan)
     assert result.results["network_bytes"].value == 32
-    assert result.repeats == {"fps": [10.0, 11.0]}
+    assert result.repeats == {"fps": (10.0, 11.0)}
     assert [entry.limit_bytes for entry in result.measurements.memory] == [64 << 20, NO_LIMIT]
     page = render_page([result])
     assert "no limit declared" in page

@@ -11,10 +11,11 @@ from html.parser import HTMLParser
 import pytest
 
 from multiedge.errors import ConfigError
+from multiedge.formats.fields import Field
 from multiedge.measurements import Item
 from multiedge.metrics import MetricValue
 from multiedge.report import views
-from multiedge.report.encode import graph_from_json, graph_to_json
+from multiedge.report.encode import graph_to_json, read_graph
 from multiedge.report.page import find_results, render_page, site, write_report
 from multiedge.report.results import RunResult, save_results, to_json
 from multiedge.report.standings import board, groups, rank
@@ -217,7 +218,7 @@ def test_model_is_drawn_and_there_is_room_for_some(monkeypatch):
 
 def test_graph_comes_back_from_json():
     graph = sample("a", (0.1, 0.2)).graph
-    again = graph_from_json(json.loads(json.dumps(graph_to_json(graph))))
+    again = read_graph(Field(json.loads(json.dumps(graph_to_json(graph))), "graph"))
     assert [node.reads for node in again.nodes] == [node.reads for node in graph.nodes]
 
 

@@ -8,14 +8,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
 
 from multiedge.errors import ConfigError
+from multiedge.formats.fields import Field
+from multiedge.graph import Graph, Node
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
 from multiedge.metrics import MetricValue
 from multiedge.report.compare import compare
-from multiedge.report.encode import measurements_from_json, measurements_to_json, plain_data
+from multiedge.report.encode import measurements_to_json, plain_data, read_measurements
 from multiedge.report.environment import commit, machine, versions
 from multiedge.report.results import SCHEMA, from_json, load_results, make_result, save_results, to_json
+from tests.builders.refusals import refusal, with_one_value_changed
 from tests.builders.reports import plan
 
 
@@ -61,13 +65,13 @@ def test_file_states_unit_and_direction_of_every_figure(tmp_path):
 def test_long_runs_are_bounded_and_say_so():
     data = measurements_to_json(steady_run(50), max_events=20, max_items=30)
     assert data["left_out"] == {"items": 20, "events": 30}
-    assert len(measurements_from_json(data).events) == 20
+    assert len(read_measurements(Field(data, "run")).events) == 20
 
 
 def test_item_that_never_came_stays_so():
     run = replace(steady_run(2), items=(Item(0, 0.0, 0.0, math.inf),))
     text = json.dumps(measurements_to_json(run), allow_nan=False)
-    assert measurements_from_json(json.loads(text)).items[0].done_s == math.inf
+    assert read_measurements(Field(json.loads(text), "run")).items[0].done_s == math.inf
 
 
 def test_plain_data_has_no_surprises():
@@ -83,11 +87,14 @@ def test_extra_figures_know_their_units():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "expected a results file in JSON"),
+        ("{", "not valid JSON"),
         ("[]", "expected a results file of schema"),
         ('{"schema": "other/9"}', "got 'other/9'"),
-        (json.dumps({"schema": SCHEMA, "name": "x"}), "damaged"),
-        (json.dumps({"schema": SCHEMA, "name": "x", "results": {"fps": {"wrong": 1}}}), "damaged"),
+        (json.dumps({"schema": SCHEMA, "name": "x"}), r"bad\.json: results: missing; expected a mapping; run again"),
+        (
+            json.dumps({"schema": SCHEMA, "name": "x", "results": {"fps": {"wrong": 1}}}),
+            r"results\.fps\.unit: missing; expected a text; run",
+        ),
     ],
 )
 def test_damaged_file_is_named(tmp_path, text, message):
@@ -99,7 +106,7 @@ def test_damaged_file_is_named(tmp_path, text, message):
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"none\.json: no such file"):
+    with pytest.raises(ConfigError, match=r"none\.json: no such results file .*; write it with `multiedge run`"):
         load_results(tmp_path / "none.json")
 
 
@@ -165,3 +172,18 @@ def test_what_was_not_measured_is_not_compared():
 def test_json_round_trip_is_stable():
     data = to_json(make_result("one", steady_run()))
     assert to_json(from_json(json.loads(json.dumps(data)))) == data
+
+
+GRAPH = Graph("m", (Node("a", "Relu", ("x",), ("y",)),), ("x",), ("y",), {})
+
+
+def test_any_damaged_value_is_read_or_refused_in_one_line():
+    result = make_result("one", steady_run(3), plan=plan("exact", (0.1, 0.2)), graph=GRAPH)
+    data = json.loads(json.dumps(to_json(result)))
+
+    @given(with_one_value_changed(data))
+    def check(damaged):
+        message = refusal(lambda: from_json(damaged, "run.json"), ConfigError)
+        assert message is None or (message.startswith("run.json: ") and "\n" not in message)
+
+    check()
