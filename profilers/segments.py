@@ -20,6 +20,7 @@ from multiedge.backends.timing import Accuracy, Progress, silent, time_in_turn
 from multiedge.errors import ConfigError, ProfileError
 from multiedge.files import write_text
 from multiedge.fleet import Fleet
+from multiedge.formats.documents import read_json
 from multiedge.graph import Graph
 from multiedge.onnx_io import write_parts
 from multiedge.plan import Manifest, Plan, Stage
@@ -176,8 +177,8 @@ class SegmentTimer:
     def _recall(self, key: str) -> float | None:
         if key not in self._known and self.cache is not None:
             try:
-                self._known[key] = float(json.loads((self.cache / f"{key}.json").read_text())["seconds"])
-            except (OSError, ValueError, KeyError, TypeError):
+                self._known[key] = read_json(self.cache / f"{key}.json")["seconds"].number(least=0)
+            except ConfigError:
                 return None  # absent or damaged: it is timed again and written anew
         return self._known.get(key)
 

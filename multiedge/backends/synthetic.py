@@ -8,21 +8,27 @@ first element the process ends without an error message.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from multiedge.backends.contract import Array, Backend, Provider, Tensors
 from multiedge.errors import ModelError, did_you_mean
 from multiedge.fleet import Device
+from multiedge.formats.documents import read_json
+from multiedge.formats.fields import Field, Kind
 
 KEYS = ("inputs", "outputs", "seconds", "work_seconds", "add", "leak_bytes", "crash_at", "load_bytes", "load_seconds")
+
+
+KIND = Kind("description of a synthetic stage", ModelError)
+
+
+def _seconds(field: Field) -> float:
+    return field.number(least=0)
 
 
 class SyntheticSession:
@@ -31,17 +37,17 @@ class SyntheticSession:
     batch_is_free = False
     provider = Provider("synthetic")
 
-    def __init__(self, description: dict[str, Any]) -> None:
-        self.inputs: tuple[str, ...] = tuple(description.get("inputs", ()))
-        self.outputs: tuple[str, ...] = tuple(description.get("outputs", {}))
-        self._outputs = {name: _output(value) for name, value in description.get("outputs", {}).items()}
-        self._seconds = float(description.get("seconds", 0.0))
-        self._work_s = float(description.get("work_seconds", 0.0))
-        self._add = description.get("add", 0)
-        self._leak_bytes = int(description.get("leak_bytes", 0))
-        self._crash_at = description.get("crash_at")
-        self._kept = [np.ones(int(description.get("load_bytes", 0)), dtype=np.uint8)]
-        time.sleep(float(description.get("load_seconds", 0.0)))
+    def __init__(self, description: Field) -> None:
+        self.inputs = description["inputs"].optional(lambda names: names.list_of(Field.name), ())
+        self._outputs = description["outputs"].optional(lambda outputs: outputs.mapping_of(_output), {})
+        self.outputs = tuple(self._outputs)
+        self._seconds = description["seconds"].optional(_seconds, 0.0)
+        self._work_s = description["work_seconds"].optional(_seconds, 0.0)
+        self._add = description["add"].optional(Field.number, 0.0)
+        self._leak_bytes = description["leak_bytes"].optional(Field.count, 0)
+        self._crash_at = description["crash_at"].optional(Field.number)
+        self._kept = [np.ones(description["load_bytes"].optional(Field.count, 0), dtype=np.uint8)]
+        time.sleep(description["load_seconds"].optional(_seconds, 0.0))
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         missing = [name for name in self.inputs if name not in tensors]
@@ -80,15 +86,15 @@ class SyntheticBackend(Backend):
 
     def open(self, path: Path, device: Device | None = None) -> SyntheticSession:
         """A session as the file describes it."""
-        try:
-            description = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path}: expected the JSON description of a synthetic stage: {error}") from error
-        for key in description:
-            if key not in KEYS:
-                raise ModelError(f"{path}: unknown key '{key}'{did_you_mean(key, KEYS)}")
-        return SyntheticSession(description)
+        return SyntheticSession(read_json(path, KIND).record(KEYS))
 
 
-def _output(value: str | Mapping[str, Any]) -> Array | str:
-    return value if isinstance(value, str) else np.zeros(value["shape"], dtype=value.get("dtype", "float32"))
+def _output(field: Field) -> Array | str:
+    if isinstance(field.value, str):
+        return field.value
+    content = field.record(("shape", "dtype"))
+    dtype = content["dtype"].optional(Field.name, "float32")
+    try:
+        return np.zeros(content["shape"].list_of(Field.count), dtype=dtype)
+    except (TypeError, ValueError, MemoryError):
+        raise field.error("expected a shape and the name of a numpy dtype that fit in memory") from None

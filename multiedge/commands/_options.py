@@ -8,6 +8,7 @@ from typing import Any
 
 from multiedge.errors import ConfigError
 from multiedge.fleet import REFERENCE_BACKEND
+from multiedge.formats.documents import parse_yaml
 
 SHAPE = "INPUT=1,3,224,224"
 OPTION = "KEY=VALUE"
@@ -119,11 +120,9 @@ def with_own(flags: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _parse_value(key: str, text: str) -> Any:
-    import yaml
-
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_yaml(text, key).value
+    except ConfigError:
         raise ConfigError(f"--option {key}: expected a number, a word, true or false, got '{text}'") from None
 
 

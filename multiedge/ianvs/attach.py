@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multiedge import __version__
-from multiedge.errors import ConfigError
+from multiedge.errors import ConfigError, describe
 from multiedge.files import write_bytes, write_text
+from multiedge.formats.documents import read_json
+from multiedge.formats.fields import Field, Kind
 
 PARADIGM = Path("core", "testcasecontroller", "algorithm", "paradigm", "multiedge_inference")
 _KEPT = PARADIGM.with_name(".multiedge_attach")
@@ -26,6 +28,7 @@ _LANDMARKS = (
     PARADIGM / "__init__.py",
     PARADIGM / "multiedge_inference.py",
 )
+_NOTE = Kind("note of what was attached", ConfigError, "restore the checkout with git instead")
 _OWN_LANDMARK = Path("core", "common", "user_module.py")
 
 
@@ -46,15 +49,22 @@ def find(checkout: str | os.PathLike[str]) -> Attachment | None:
     Raises ConfigError if no Ianvs is there, or if it is this project's own host.
     """
     root = _ianvs(checkout)
-    try:
-        state = json.loads((root / _KEPT / "state.json").read_text(encoding="utf-8"))
-        attached = Attachment(str(state["version"]), dict(state["files"]), tuple(state["replaced"]))
-    except FileNotFoundError:
+    path = root / _KEPT / "state.json"
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{root / _KEPT / 'state.json'}: damaged ({error}); restore the checkout with git instead") from error
-    edited = tuple(sorted(name for name, digest in attached.files.items() if _is_edited(root, name, digest)))
-    return Attachment(attached.version, attached.files, attached.replaced, edited)
+    state = read_json(path, _NOTE)
+    names = state["files"].mapping()
+    files = {_file_name(name, field): field.text() for name, field in names.items()}
+    replaced = state["replaced"].list_of(lambda field: _file_name(field.name(), field))
+    edited = tuple(sorted(name for name, digest in files.items() if _is_edited(root, name, digest)))
+    return Attachment(state["version"].text(), files, replaced, edited)
+
+
+def _file_name(name: str, field: Field) -> str:
+    """A name of a file in the paradigm's folder: files elsewhere are neither written nor removed."""
+    if name != Path(name).name:
+        raise field.error(f"expected the name of a file without a folder, got {describe(name)}")
+    return name
 
 
 def attach(checkout: str | os.PathLike[str], host: Path) -> bool:

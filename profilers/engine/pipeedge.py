@@ -9,9 +9,9 @@ Heterogeneous Edge Devices, DSD 2022).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,16 @@ import yaml
 
 from multiedge.errors import ProfileError
 from multiedge.files import write_text
+from multiedge.formats.documents import read_yaml
+from multiedge.formats.fields import Field, Kind
 from multiedge.graph import Graph, Node, Tensor
 from multiedge.profile import Profile
+from multiedge.quantity import FACTOR
 
 MEGABYTE = 1e6
 PathLike = str | os.PathLike[str]
-LAYER_KEYS = ("layer", "time", "memory", "shape_in", "shape_out")
+MOST_MEGABYTES = 2**40
+KIND = Kind("file of profiler results", ProfileError, "write it with PipeEdge's profiler")
 
 
 def profiler_results(profile: Profile, device: str) -> dict[str, Any]:
@@ -61,27 +65,44 @@ def read_profiler_results(path: PathLike, device: str = "device") -> Profile:
 
     What the format does not hold is not made up: there are no MACs, and `memory` counts as parameters.
     """
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ProfileError(f"{path}: cannot be read as profiler results: {error}") from error
-    if not isinstance(data, dict) or not data.get("profile_data"):
-        raise ProfileError(f"{path}: expected a list 'profile_data' of layers, as PipeEdge's profiler writes it")
-    layers = sorted(data["profile_data"], key=lambda layer: layer.get("layer", 0))
+    data = read_yaml(path, KIND)
+    layers = sorted(data["profile_data"].list_of(_layer, least=1), key=lambda layer: layer.number)
     for index, layer in enumerate(layers):
-        missing = [key for key in LAYER_KEYS if key not in layer]
-        if missing or layer["layer"] != index + 1:
-            raise ProfileError(f"{path}: profile_data[{index}]: expected layer {index + 1} with {', '.join(LAYER_KEYS)}")
+        if layer.number != index + 1:
+            raise data["profile_data"].error(f"expected each layer from 1 to {len(layers)} once, got no layer {index + 1}")
+    batch = data["batch_size"].optional(lambda size: size.integer(least=1), 1)
     count = len(layers)
     return Profile(
-        graph=_chain(data, layers),
+        graph=_chain(data, batch, layers),
         macs=np.zeros(count, dtype=np.int64),
         flops=np.zeros(count),
-        seconds={device: np.array([float(layer["time"]) for layer in layers])},
+        seconds={device: np.array([layer.seconds for layer in layers])},
         sources={device: f"read from {path}"},
         uncounted=("MACs of every layer (the file holds none)",),
-        settings={"profiler": "pipeedge", "batch_size": data.get("batch_size", 1)},
+        settings={"profiler": "pipeedge", "batch_size": batch},
     )
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One entry of `profile_data`; shapes are without the batch axis."""
+
+    number: int
+    seconds: float
+    memory_bytes: int
+    shapes_in: tuple[tuple[int, ...], ...]
+    shapes_out: tuple[tuple[int, ...], ...]
+
+
+def _layer(field: Field) -> _Layer:
+    # PipeEdge takes the difference of two readings of memory, which can be negative.
+    memory_bytes = int(max(field["memory"].number(most=MOST_MEGABYTES), 0) * MEGABYTE)
+    shapes_in, shapes_out = (field[key].list_of(_shape) for key in ("shape_in", "shape_out"))
+    return _Layer(field["layer"].integer(least=1), field["time"].quantity(FACTOR), memory_bytes, shapes_in, shapes_out)
+
+
+def _shape(field: Field) -> tuple[int, ...]:
+    return field.list_of(Field.count)
 
 
 def _shapes(graph: Graph, names: tuple[str, ...]) -> list[list[int]]:
@@ -89,29 +110,34 @@ def _shapes(graph: Graph, names: tuple[str, ...]) -> list[list[int]]:
     return [[dim if isinstance(dim, int) else 1 for dim in shape[1:]] for shape in shapes if shape is not None]
 
 
-def _chain(data: Mapping[str, Any], layers: list[dict[str, Any]]) -> Graph:
-    batch = int(data.get("batch_size", 1))
-    dtype = str(data.get("dtype", "float32")).removeprefix("torch.")
-    width = np.dtype(dtype).itemsize
+def _chain(data: Field, batch: int, layers: Sequence[_Layer]) -> Graph:
+    dtype = data["dtype"].optional(_dtype, np.dtype("float32"))
     tensors: dict[str, Tensor] = {}
 
-    def boundary(after: int, shapes: list[list[int]]) -> tuple[str, ...]:
+    def boundary(after: int, shapes: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
         names = tuple(f"layer_{after}_out_{position}" for position in range(len(shapes)))
         for name, shape in zip(names, shapes, strict=True):
-            tensors[name] = Tensor(name, dtype, (batch, *shape), batch * prod(shape) * width)
+            tensors[name] = Tensor(name, dtype.name, (batch, *shape), batch * prod(shape) * dtype.itemsize)
         return names
 
-    bounds = [boundary(0, layers[0]["shape_in"]), *(boundary(i, layer["shape_out"]) for i, layer in enumerate(layers, 1))]
-    parameters = {f"memory_{i}": int(max(layer["memory"], 0) * MEGABYTE) for i, layer in enumerate(layers, 1)}
+    bounds = [boundary(0, layers[0].shapes_in), *(boundary(layer.number, layer.shapes_out) for layer in layers)]
+    parameters = {f"memory_{layer.number}": layer.memory_bytes for layer in layers}
     nodes = [
         Node(f"layer_{i}", "Layer", (*bounds[i - 1], f"memory_{i}"), bounds[i], domain="pipeedge")
         for i in range(1, len(bounds))
     ]
     return Graph(
-        name=str(data.get("model_name", "model")),
+        name=data["model_name"].optional(Field.text, "model"),
         nodes=tuple(nodes),
         inputs=bounds[0],
         outputs=bounds[-1],
         tensors=tensors,
         parameters={name: Tensor(name, "uint8", (nbytes,), nbytes) for name, nbytes in parameters.items()},
     )
+
+
+def _dtype(field: Field) -> np.dtype[Any]:
+    try:
+        return np.dtype(field.text().removeprefix("torch."))
+    except TypeError:
+        raise field.expected("the name of a dtype such as torch.float32") from None

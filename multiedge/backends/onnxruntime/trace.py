@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from multiedge.errors import ProfileError
+from multiedge.formats.documents import read_json
+from multiedge.formats.fields import Field, Kind
 from multiedge.graph import Graph
 from multiedge.profile import Floats
 
 KERNEL = "_kernel_time"
 MICRO = 1e-6
+KIND = Kind("profile written by onnxruntime", ProfileError)
+
+OutputShapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class KernelTimes:
     name: str
     op_type: str
     seconds: Floats
-    outputs: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    """Type (onnxruntime's word) and shape of each output in the last run, as far as the trace tells."""
+    outputs: OutputShapes = ()
+    """Type (onnxruntime's word) and shape of each output in the last run, as far as the trace states them."""
 
     def without(self, warmup: int) -> Floats:
         return self.seconds[warmup:]
@@ -36,26 +39,61 @@ class KernelTimes:
 def read_trace(path: str | os.PathLike[str]) -> list[KernelTimes]:
     """Times of every top-level node, in the order of execution. Nodes inside If and Loop bodies count for the node
     that holds them. ProfileError if the file is no profile of onnxruntime's."""
-    try:
-        events = json.loads(Path(path).read_text(encoding="utf-8"))
-        kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(KERNEL)]
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise ProfileError(f"{path}: expected a profile written by onnxruntime: {error}") from error
+    kernels = [_kernel(event) for event in read_json(path, KIND).items() if _is_kernel(event)]
     if not kernels:
         raise ProfileError(f"{path}: no node times; was the session opened with profiling and run?")
-    found: dict[tuple[str, str, str], list[float]] = {}
-    shapes: dict[tuple[str, str, str], tuple[tuple[str, tuple[int, ...]], ...]] = {}
-    end = -1
-    for event in sorted(kernels, key=lambda event: (event["ts"], -event["dur"])):
-        stop = event["ts"] + event["dur"]
-        if event["ts"] < end and stop <= end:
+    seconds: dict[tuple[int, str, str], list[float]] = {}
+    shapes: dict[tuple[int, str, str], OutputShapes] = {}
+    end_us = -1.0
+    for kernel in sorted(kernels, key=lambda kernel: (kernel.start_us, -kernel.duration_us)):
+        stop_us = kernel.start_us + kernel.duration_us
+        if kernel.start_us < end_us and stop_us <= end_us:
             continue
-        end = stop
-        key = (str(event["args"]["node_index"]), event["name"].removesuffix(KERNEL), event["args"]["op_name"])
-        found.setdefault(key, []).append(event["dur"] * MICRO)
-        typed = event["args"].get("output_type_shape", [])
-        shapes[key] = tuple((kind, tuple(dims)) for output in typed for kind, dims in output.items())
-    return [KernelTimes(int(key[0]), key[1], key[2], np.array(times), shapes[key]) for key, times in found.items()]
+        end_us = stop_us
+        key = (kernel.index, kernel.name, kernel.op_type)
+        seconds.setdefault(key, []).append(kernel.duration_us * MICRO)
+        shapes[key] = kernel.outputs
+    return [KernelTimes(*key, np.array(times), shapes[key]) for key, times in seconds.items()]
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """One run of one node."""
+
+    index: int
+    name: str
+    op_type: str
+    start_us: float
+    duration_us: float
+    outputs: OutputShapes
+
+
+def _is_kernel(event: Field) -> bool:
+    return event["cat"].value == "Node" and event["name"].text().endswith(KERNEL)
+
+
+def _kernel(event: Field) -> _Kernel:
+    arguments = event["args"]
+    return _Kernel(
+        _index(arguments["node_index"]),
+        event["name"].text().removesuffix(KERNEL),
+        arguments["op_name"].text(),
+        event["ts"].number(),
+        event["dur"].number(least=0),
+        arguments["output_type_shape"].optional(_output_shapes, ()),
+    )
+
+
+def _index(field: Field) -> int:
+    """The runtime writes the number as a text."""
+    if isinstance(field.value, str) and field.value.isdecimal():
+        return Field(int(field.value[:20]), field.place, field.kind).count()
+    return field.count()
+
+
+def _output_shapes(field: Field) -> OutputShapes:
+    shapes = [output.mapping_of(lambda dims: dims.list_of(Field.integer)) for output in field.items()]
+    return tuple(entry for shape in shapes for entry in shape.items())
 
 
 def at_one_pace(kernels: Sequence[KernelTimes], warmup: int) -> list[Floats]:

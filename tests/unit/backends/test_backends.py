@@ -111,5 +111,5 @@ def test_a_synthetic_stage_does_as_described(tmp_path: Path) -> None:
 def test_a_synthetic_stage_that_is_misspelt_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"unknown key 'secnds'.*seconds"):
         SyntheticBackend().open(synthetic(tmp_path / "s.json", secnds=1))
-    with pytest.raises(ModelError, match=r"expected the JSON description of a synthetic stage"):
+    with pytest.raises(ModelError, match=r"no such description of a synthetic stage"):
         SyntheticBackend().open(tmp_path / "none.json")

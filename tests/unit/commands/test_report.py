@@ -60,7 +60,7 @@ def test_trace_of_one_run(folder, capsys):
     ("words", "message"),
     [
         (["results", "--chrome-trace", "t.json"], "expected one results file that holds events, got 5"),
-        (["nothing.json"], "nothing.json: no such file"),
+        (["nothing.json"], "nothing.json: no such results file"),
         (["empty"], "no results file in there"),
     ],
 )

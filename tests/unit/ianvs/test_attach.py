@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -109,9 +110,20 @@ def test_our_own_host_is_no_checkout():
 def test_a_damaged_note_is_named(checkout, host):
     attach.attach(checkout, host)
     kept = checkout / ianvs_standin.PARADIGM / ".multiedge_attach" / "state.json"
-    kept.write_text("{", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"state.json: damaged .*; restore the checkout with git instead"):
-        attach.detach(checkout)
+    note = json.loads(kept.read_text(encoding="utf-8"))
+    damages = {
+        "{": "not valid JSON: ",
+        "[]": "expected a mapping with 'files', got an empty list",
+        json.dumps({**note, "version": None}): "version: expected a text, got nothing",
+        json.dumps({**note, "files": {"../../x.py": ""}}): "expected the name of a file without a folder, got '../../x.py'",
+        json.dumps({**note, "replaced": ["/etc/x.py"]}): "expected the name of a file without a folder, got '/etc/x.py'",
+    }
+    for text, message in damages.items():
+        kept.write_text(text, encoding="utf-8")
+        with pytest.raises(
+            ConfigError, match=rf"state\.json: .*{re.escape(message)}.*; restore the checkout with git instead$"
+        ):
+            attach.detach(checkout)
 
 
 def test_the_command_says_what_is_there(checkout, capsys):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
 
 from multiedge.backends.onnxruntime.fusion import OptimisedNode
 from multiedge.backends.onnxruntime.node_times import match_optimised, match_own_nodes, own_times, with_seen_shapes
@@ -18,6 +19,7 @@ from multiedge.fleet import Device
 from multiedge.graph import Node, Tensor
 from profilers.engine.merge import profile_of_trace
 from tests.builders.graphs import graph_of
+from tests.builders.refusals import refusal, with_one_value_changed
 
 
 def kernel(name: str, op_type: str, index: int, ts: int, dur: int) -> dict[str, Any]:
@@ -58,6 +60,20 @@ def test_anything_else_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(ProfileError, match=r"t\.json"):
         read_trace(tmp_path / "t.json")
+
+
+def test_any_damaged_value_is_read_or_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "t.json"
+    event = kernel("a", "Add", 0, 0, 5)
+    event["args"]["output_type_shape"] = [{"float": [1, 4]}]
+
+    @given(with_one_value_changed([event, kernel("b", "Mul", 1, 6, 7)]))
+    def check(damaged: object) -> None:
+        path.write_text(json.dumps(damaged, default=str))
+        message = refusal(lambda: read_trace(path), ProfileError)
+        assert message is None or (message.startswith(str(path)) and "\n" not in message)
+
+    check()
 
 
 def test_nameless_nodes_are_found_by_their_place_among_their_kind(tmp_path: Path) -> None:
