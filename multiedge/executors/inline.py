@@ -17,6 +17,7 @@ from multiedge.executors.flow.contract import (
     Result,
     RunOptions,
     Tensors,
+    failure,
     require_inputs,
 )
 from multiedge.executors.flow.routes import Routes
@@ -52,16 +53,16 @@ class InlineExecutor(Closing):
         self._events: list[Event] = []
 
     def start(self) -> None:
-        try:
-            for part in self.routes.parts:
+        for stage, part in enumerate(self.routes.parts):
+            begin = time.monotonic()
+            try:
                 device = self.fleet.device(part.device)
                 path = Path(self.manifest.directory) / part.file
-                begin = time.monotonic()
                 self._sessions.append(open_part(device_backend(device, self.options.backends), path, device))
-                self._events.append(Event("load", -1, len(self._sessions) - 1, device.name, begin, time.monotonic()))
-        except MultiedgeError as error:
-            self.close()
-            raise PipelineError(f"stage {len(self._sessions)} on '{part.device}' could not start: {error}") from error
+            except MultiedgeError as error:
+                self.close()
+                raise PipelineError(f"stage {stage} on '{part.device}' could not start: {error}") from error
+            self._events.append(Event("load", -1, stage, device.name, begin, time.monotonic()))
 
     @property
     def has_room(self) -> bool:
@@ -72,40 +73,31 @@ class InlineExecutor(Closing):
         return len(self._ready)
 
     def submit(self, item: int, tensors: Tensors) -> None:
-        issued = time.monotonic()
-        held: dict[tuple[int, str], Array] = {
-            (CALLER, name): value for name, value in require_inputs(self.manifest, item, tensors).items()
-        }
-        error = ""
+        issued_s = time.monotonic()
+        given = require_inputs(self.manifest, item, tensors)
+        held: dict[tuple[int, str], Array] = {(CALLER, name): array for name, array in given.items()}
         for stage in range(len(self.routes.parts)):
             error = self._run_stage(stage, item, held)
             if error:
-                break
-        answer = None if error else self._answer(held)
-        self._ready.append(Result(item, answer, error, issued, time.monotonic()))
+                self._ready.append(Result(item, None, error, issued_s, time.monotonic()))
+                return
+        made = self.routes.gather(CALLER, held)
+        answer = {name: made[name] for name in self.manifest.outputs if name in made}
+        self._ready.append(Result(item, answer, "", issued_s, time.monotonic()))
 
     def _run_stage(self, stage: int, item: int, held: dict[tuple[int, str], Array]) -> str:
         """Adds what the stage passes on to `held`; the error text if it failed."""
         begin = time.monotonic()
-        given = {
-            name: held[move.source, name]
-            for move in map(self.routes.transfers.__getitem__, self.routes.entering(stage))
-            for name in move.tensors
-        }
+        given = self.routes.gather(stage, held)
         device = self.routes.parts[stage].device
         try:
             made = {**given, **self._sessions[stage].run(given)}
         except Exception as error:  # whatever the runtime raises is the item's failure, not the pipeline's
-            return f"stage {stage} on '{device}' failed: {type(error).__name__}: {' '.join(str(error).split())}"
-        held.update({(stage, name): value for name, value in made.items()})
+            return failure(stage, device, error)
+        held.update({(stage, name): array for name, array in made.items()})
         if self.options.record_events:
             self._events.append(Event("compute", item, stage, device, begin, time.monotonic()))
         return ""
-
-    def _answer(self, held: dict[tuple[int, str], Array]) -> dict[str, Array]:
-        moves = [self.routes.transfers[number] for number in self.routes.sinks]
-        made = {name: held[move.source, name] for move in moves for name in move.tensors}
-        return {name: made[name] for name in self.manifest.outputs if name in made}
 
     def poll(self, timeout_s: float) -> list[Result]:
         results = list(self._ready)

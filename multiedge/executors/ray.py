@@ -1,8 +1,8 @@
-"""Stages as Ray actors, one actor per device: our plan decides where they run, Ray places and restarts them.
+"""Stages as Ray actors, one actor per device: the plan decides where they run, Ray places and restarts them.
 
-A cluster says which node is which device by custom resources, `ray start --resources '{"multiedge_laptop": 1}'`. If it
-declares none at all, actors go where Ray likes. The plan folder must be at the same path on every node. Without a
-running Ray (`ray.init` or RAY_ADDRESS) a small one is started on this machine, and stopped in the end.
+A cluster declares which node is which device by custom resources, `ray start --resources '{"multiedge_laptop": 1}'`. If it
+declares none, Ray chooses the nodes. The plan folder must be at the same path on every node. Without a running Ray
+(`ray.init` or RAY_ADDRESS) a small one is started on this machine, and stopped in the end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from multiedge.plan import Manifest
 
 RESOURCE = "multiedge_"
 TASK_RETRIES = 3
-"""How often Ray sends an item again whose actor died. Not for ever: an item that kills its actor must fail in the end."""
+"""How often Ray sends an item again whose actor died. An item that kills its actor must fail in the end."""
 MEMORY_S = 2.0
 LOOPBACK = "127.0.0.1"
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -49,7 +49,7 @@ def ray_module() -> Any:
 
 
 class DeviceActor:
-    """All stages of one device, in a process of Ray's on that device."""
+    """All stages of one device, in a process of Ray on that device."""
 
     def __init__(self, files: Mapping[int, str], device: Device, backends: BackendOptions) -> None:
         backend = device_backend(device, backends)
@@ -84,7 +84,7 @@ class RayOptions(ThreadsOptions):
 
 
 class RayExecutor(ThreadsExecutor):
-    """Sends each stage's tensors to the actor of its device. Memory is the actors' own reading."""
+    """Sends each stage's tensors to the actor of its device. Memory is what the actors read of themselves."""
 
     options_type = RayOptions
     name = "ray"
@@ -109,7 +109,7 @@ class RayExecutor(ThreadsExecutor):
             for device in self.routes.devices:
                 self._actors[device] = self._make_actor(device)
             for device in self.routes.devices:
-                self._pids[device] = self._first_sign(device)
+                self._pids[device] = self._wait_started(device)
         except BaseException:
             self.close()
             raise
@@ -153,7 +153,7 @@ class RayExecutor(ThreadsExecutor):
         self._ray.init(address="local", include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
 
     def _is_pinned(self) -> bool:
-        """Whether the cluster says which node is which device; PipelineError if it leaves out one of the plan's."""
+        """Whether the cluster declares which node is which device; PipelineError if one of the plan's devices is missing."""
         declared = sorted(name for name in self._ray.cluster_resources() if name.startswith(RESOURCE))
         for device in self.routes.devices if declared else ():
             if RESOURCE + device not in declared:
@@ -168,11 +168,11 @@ class RayExecutor(ThreadsExecutor):
             stage: str(Path(self.manifest.directory, self.routes.parts[stage].file)) for stage in self.routes.stages_on(device)
         }
         needs = {RESOURCE + device: 1} if self._pinned else {}
-        # No CPUs are asked for: how busy a device may be is the plan's business, and Ray would wait for free ones.
+        # No CPUs are requested: the plan decides how busy a device is, and Ray would wait for free ones.
         kind = self._ray.remote(num_cpus=0, resources=needs, max_restarts=-1, max_task_retries=TASK_RETRIES)(DeviceActor)
         return kind.remote(files, self.fleet.device(device), self._backends)
 
-    def _first_sign(self, device: str) -> int:
+    def _wait_started(self, device: str) -> int:
         errors = self._ray.exceptions
         try:
             return int(self._ray.get(self._actors[device].pid.remote(), timeout=self._load_s))
@@ -181,14 +181,14 @@ class RayExecutor(ThreadsExecutor):
         except errors.RayError as error:
             raise PipelineError(f"the actor of device '{device}' could not start: {_last_line(error)}") from error
 
-    def _saw_pid(self, device: str, pid: int, asked_s: float) -> bool:
-        """Whether the answer came from a new process; notes that Ray has restarted the actor, once."""
+    def _saw_pid(self, device: str, pid: int, sent_s: float) -> bool:
+        """Whether the answer came from a new process; a restart by Ray is recorded once."""
         with self._lock:
             before, self._pids[device] = self._pids[device], pid
         if before == pid:
             return False
         detail = f"Ray restarted the actor: process {before} is now {pid}; an item sent before that was answered after it"
-        self.note_fault(Fault("restart", device, asked_s, time.monotonic(), detail))
+        self.note_fault(Fault("restart", device, sent_s, time.monotonic(), detail))
         return True
 
     def _memory_of(self, device: str, actor: Any) -> Memory:
@@ -218,7 +218,7 @@ class RayStage:
         self._closing = threading.Event()
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
-        """The stage's outputs; raises what the stage raised, or StageError if the actor stays away or takes too long."""
+        """The stage's outputs; raises what the stage raised, or StageError if the actor is gone or takes too long."""
         self.tries = 1
         begin = time.monotonic()
         answer = self._actor.run.remote(self._stage, dict(tensors))

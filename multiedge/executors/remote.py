@@ -4,7 +4,7 @@
 
 An endpoint is `host:port` or `host:port/model`; without a model it is `stage_N`, as `multiedge serve` names it. Keys are
 device names or stage numbers (from 0, and these take precedence). Of several endpoints the first that works is used.
-A stage is a pure function, so a request that may or may not have been answered is simply sent again.
+A stage is a pure function, so a request can be sent again whether or not it was answered.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from multiedge.errors import ConfigError, PipelineError, StageError, did_you_mean
-from multiedge.executors.flow.contract import Array, Tensors
+from multiedge.executors.flow.contract import Array, Tensors, require_fallbacks
 from multiedge.executors.flow.expected import expected_seconds
 from multiedge.executors.flow.stage_clock import StageClock
 from multiedge.executors.workers.threads import ThreadsExecutor, ThreadsOptions
@@ -29,9 +29,9 @@ PROBE_S = 2.0
 """How long a server may take to say whether it has a model."""
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 SHARE_OF_WAITING = 4.0
-"""A server that let a request run into its deadline is left alone for so many times that long, if there are others."""
+"""A server that did not answer a request within its deadline gets none for so many times as long, if there are others."""
 TRANSIENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED", "RESOURCE_EXHAUSTED", "NOT_FOUND")
-"""Answers of a server that is away, starting or busy. NOT_FOUND is one: the model was there when the pipeline started."""
+"""Status codes of a server that is down, starting or busy. NOT_FOUND is one: the model was there at the start."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class RemoteExecutor(ThreadsExecutor):
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: RemoteOptions) -> None:
         super().__init__(manifest, fleet, options)
+        require_fallbacks(manifest, fleet, options.fallbacks)
         self._connect_s, self._fallbacks = options.connect_s, options.fallbacks
         self._patience_s = options.deadlines.first_s if options.patience_s is None else options.patience_s
         self._given = checked_endpoints(options.endpoints, manifest, fleet)
@@ -84,7 +85,7 @@ class RemoteExecutor(ThreadsExecutor):
         own = self._given.get(str(stage), ()) or self._given.get(device, ())
         if not own and not spare:
             raise ConfigError(
-                f"it has no endpoint; give one, --endpoint '{device}=host:port' or in Python"
+                f"it has no endpoint; give one, --endpoint '{device}=host:port', in Python"
                 f" endpoints={{'{device}': 'host:port'}}"
             )
         return tuple(dict.fromkeys([*own, *spare]))
@@ -109,7 +110,7 @@ def checked_endpoints(
 
 @dataclass
 class Endpoint:
-    """A server's model as this side sees it."""
+    """A server and the model on it. After `failures` in a row it gets no request until `free_from_s`."""
 
     address: str
     model: str
@@ -131,8 +132,8 @@ class Endpoint:
         send, receive = kinds[f"{method}Request"].SerializeToString, kinds[f"{method}Response"].FromString
         return self.channel.unary_unary(f"/{SERVICE}/{method}", send, receive)(request, timeout=timeout_s)
 
-    def leave_alone(self, now_s: float, least_s: float) -> None:
-        """Sends nothing for a while, longer after each failure in a row."""
+    def pause(self, now_s: float, least_s: float) -> None:
+        """Counts a failure: no request is sent for a while, longer after each failure in a row."""
         pause_s = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2.0 ** min(self.failures, 10))
         self.failures += 1
         self.free_from_s = now_s + max(pause_s, least_s)
@@ -160,20 +161,20 @@ class RemoteStage:
         self.tries = 0
         self._clock, self._patience_s, self._note_fault = clock, patience_s, note_fault
         self._closing = threading.Event()
-        self._trouble: tuple[float, str] | None = None
+        self._fault: tuple[float, str] | None = None
         self._count = 0
 
     def wait_ready(self, timeout_s: float) -> None:
         """Returns once one of the servers has the model; PipelineError if none does in time."""
         until = time.monotonic() + timeout_s
         while True:
-            complaints = [complaint for endpoint in self.endpoints if (complaint := self._complaint(endpoint))]
-            if len(complaints) < len(self.endpoints):
+            problems = [problem for endpoint in self.endpoints if (problem := self._problem(endpoint))]
+            if len(problems) < len(self.endpoints):
                 return
             if time.monotonic() >= until or self._closing.wait(SHORTEST_PAUSE_S):
-                raise PipelineError(f"{'; '.join(complaints)} (waited {timeout_s:g} s)")
+                raise PipelineError(f"{'; '.join(problems)} (waited {timeout_s:g} s)")
 
-    def _complaint(self, endpoint: Endpoint) -> str:
+    def _problem(self, endpoint: Endpoint) -> str:
         request = messages()["ModelReadyRequest"](name=endpoint.model)
         try:
             ready = endpoint.call("ModelReady", request, PROBE_S).ready
@@ -191,17 +192,17 @@ class RemoteStage:
             endpoint = self._pick()
             if endpoint is not None and (response := self._try(endpoint, request)) is not None:
                 return self._outputs(response, endpoint)
-        self._end_trouble(None, "")
+        self._end_fault(None, "")
         raise StageError("the pipeline is closed" if self._closing.is_set() else self._no_server())
 
     def close(self) -> None:
-        """Ends a request that is under way, too."""
+        """Also ends a request that is under way."""
         self._closing.set()
         for endpoint in self.endpoints:
             endpoint.channel.close()
 
     def _pick(self) -> Endpoint | None:
-        """The first endpoint that may be tried; None after a wait if all are being left alone."""
+        """The first endpoint that may be tried; None, after a wait, if all are in a pause."""
         now = time.monotonic()
         for endpoint in self.endpoints:
             if endpoint.free_from_s <= now:
@@ -210,15 +211,15 @@ class RemoteStage:
         return None
 
     def _try(self, endpoint: Endpoint, request: Any) -> Any | None:
-        """The server's answer; None if it is away or too slow; StageError if it refuses the item."""
+        """The server's answer; None if it is down or too slow; StageError if it refuses the item."""
         request.model_name = endpoint.model
         self.tries += 1
         begin = time.monotonic()
-        # One server that hangs must leave time to ask the others, or itself once more.
+        # If one server hangs, there must be time to try the others, or the same one again.
         limit_s = min(self._clock.limit_s(self.stage, endpoint.address), self._patience_s / (len(self.endpoints) + 1))
         try:
             response = endpoint.call("ModelInfer", request, limit_s)
-        except ValueError as error:  # gRPC's word for a channel that was closed meanwhile
+        except ValueError as error:  # what gRPC raises for a channel that was closed meanwhile
             raise StageError("the pipeline is closed") from error
         except self._grpc.RpcError as error:
             self._failed(endpoint, error, begin)
@@ -226,7 +227,7 @@ class RemoteStage:
         now = time.monotonic()
         self._clock.saw(self.stage, endpoint.address, now - begin)
         endpoint.worked()
-        self._end_trouble(now, f"; answered by {endpoint.address}")
+        self._end_fault(now, f"; answered by {endpoint.address}")
         return response
 
     def _failed(self, endpoint: Endpoint, error: Any, begin_s: float) -> None:
@@ -237,15 +238,15 @@ class RemoteStage:
         hung = code == "DEADLINE_EXCEEDED"
         if hung:
             self._clock.was_slow(self.stage)
-        endpoint.leave_alone(now, SHARE_OF_WAITING * (now - begin_s) if hung and len(self.endpoints) > 1 else 0.0)
-        if self._trouble is None and not self._closing.is_set():
-            self._trouble = (now, what)
+        endpoint.pause(now, SHARE_OF_WAITING * (now - begin_s) if hung and len(self.endpoints) > 1 else 0.0)
+        if self._fault is None and not self._closing.is_set():
+            self._fault = (now, what)
 
-    def _end_trouble(self, recovered_s: float | None, ending: str) -> None:
-        """Notes the fault that lies behind; `recovered_s` is None if nobody answered."""
-        if self._trouble is not None:
-            detected_s, detail = self._trouble
-            self._trouble = None
+    def _end_fault(self, recovered_s: float | None, ending: str) -> None:
+        """Records the fault since which no server answered, if any; `recovered_s` is None if none answered in time."""
+        if self._fault is not None:
+            detected_s, detail = self._fault
+            self._fault = None
             self._note_fault(Fault("server", self.device, detected_s, recovered_s, detail + ending))
 
     def _outputs(self, response: Any, endpoint: Endpoint) -> dict[str, Array]:

@@ -1,15 +1,16 @@
-"""A small Open Inference server: hosts stages of a plan, so that another machine's pipeline can use them.
+"""A small Open Inference server: hosts stages of a plan, so that a pipeline on another machine can use them.
 
-Models are called `stage_1`, `stage_2`, ... after their parts. It binds to loopback unless told otherwise, and knows no
-authentication: open it to a trusted network only.
+Models are named `stage_1`, `stage_2`, ... after their parts. The server listens on loopback unless another address is given.
+It has no authentication: give it an address in a trusted network only.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 from multiedge.backends.contract import Session
 from multiedge.errors import MultiedgeError, PipelineError
@@ -24,20 +25,30 @@ from multiedge.transports.open_inference import (
 )
 
 LOOPBACK = "127.0.0.1"
+STOP_S = 1.0
+"""How long requests that are under way may take when the server stops."""
+
+
+class Context(Protocol):
+    """The part of grpc.ServicerContext that is used here."""
+
+    def abort(self, code: Any, details: str) -> NoReturn: ...
 
 
 class StageServer:
-    """Serves `sessions`, by model name, on `host`:`port`; port 0 takes a free one. A context manager."""
+    """Serves `sessions`, by model name, on `host`:`port`; port 0 takes a free one. A context manager.
+
+    Raises PipelineError if the port is taken, MissingDependencyError without gRPC.
+    """
 
     def __init__(self, sessions: Mapping[str, Session], *, host: str = LOOPBACK, port: int = 0, threads: int = 4) -> None:
-        grpc = grpc_module()
-        self._grpc = grpc
+        self._grpc = grpc_module()
         self._sessions = dict(sessions)
         pool = ThreadPoolExecutor(threads, thread_name_prefix="stage-server")
-        # Without reuse of ports, a second server on a taken port is an error and not a silent sharer of its requests.
-        self._server = grpc.server(pool, options=(*UNLIMITED_MESSAGES, ("grpc.so_reuseport", 0)))
+        # Without reuse of ports, a second server on a taken port is an error; with it, both would get some of the requests.
+        self._server = self._grpc.server(pool, options=(*UNLIMITED_MESSAGES, ("grpc.so_reuseport", 0)))
         handlers = {name: self._handler(name) for name in METHODS}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        self._server.add_generic_rpc_handlers((self._grpc.method_handlers_generic_handler(SERVICE, handlers),))
         try:
             self.port: int = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
@@ -53,7 +64,7 @@ class StageServer:
         self._server.wait_for_termination()
 
     def close(self) -> None:
-        self._server.stop(grace=1.0).wait()
+        self._server.stop(grace=STOP_S).wait()
         for session in self._sessions.values():
             session.close()
 
@@ -64,50 +75,45 @@ class StageServer:
         self.close()
 
     def _handler(self, method: str) -> Any:
-        answer: Callable[[Any, Any], Any] = getattr(self, f"_{_snake(method)}")
+        """gRPC's handler for a method of the protocol, which the method of this class in lower case answers."""
+        answer: Callable[[Any, Context], Any] = getattr(self, re.sub("(?=[A-Z])", "_", method).lower())
         return self._grpc.unary_unary_rpc_method_handler(
             answer,
             request_deserializer=messages()[f"{method}Request"].FromString,
             response_serializer=messages()[f"{method}Response"].SerializeToString,
         )
 
-    def _server_live(self, request: Any, context: Any) -> Any:
+    def _server_live(self, request: Any, context: Context) -> Any:
         return messages()["ServerLiveResponse"](live=True)
 
-    def _server_ready(self, request: Any, context: Any) -> Any:
+    def _server_ready(self, request: Any, context: Context) -> Any:
         return messages()["ServerReadyResponse"](ready=True)
 
-    def _model_ready(self, request: Any, context: Any) -> Any:
+    def _model_ready(self, request: Any, context: Context) -> Any:
         return messages()["ModelReadyResponse"](ready=request.name in self._sessions)
 
-    def _model_metadata(self, request: Any, context: Any) -> Any:
+    def _model_metadata(self, request: Any, context: Context) -> Any:
         session = self._session(request.name, context)
         response = messages()["ModelMetadataResponse"](name=request.name, platform="onnxruntime_onnx")
-        for listed, names in ((response.inputs, session.inputs), (response.outputs, session.outputs)):
+        for tensors, names in ((response.inputs, session.inputs), (response.outputs, session.outputs)):
             for name in names:
-                listed.add(name=name)
+                tensors.add(name=name)
         return response
 
-    def _model_infer(self, request: Any, context: Any) -> Any:
+    def _model_infer(self, request: Any, context: Context) -> Any:
         session = self._session(request.model_name, context)
+        codes = self._grpc.StatusCode
         try:
             made = session.run(unpack(request.inputs, request.raw_input_contents))
         except Exception as error:  # whatever the runtime raises is this item's failure, not the server's
-            code = (
-                self._grpc.StatusCode.INVALID_ARGUMENT if isinstance(error, MultiedgeError) else self._grpc.StatusCode.INTERNAL
-            )
+            code = codes.INVALID_ARGUMENT if isinstance(error, MultiedgeError) else codes.INTERNAL
             context.abort(code, " ".join(str(error).split()))
         wanted = [tensor.name for tensor in request.outputs] or list(made)
         response = messages()["ModelInferResponse"](model_name=request.model_name, id=request.id)
         pack(response.outputs, response.raw_output_contents, {name: made[name] for name in wanted if name in made})
         return response
 
-    def _session(self, name: str, context: Any) -> Session:
+    def _session(self, name: str, context: Context) -> Session:
         if name not in self._sessions:
-            known = ", ".join(self._sessions)
-            context.abort(self._grpc.StatusCode.NOT_FOUND, f"no model '{name}' here; there are {known}")
+            context.abort(self._grpc.StatusCode.NOT_FOUND, f"no model '{name}' here; there are {', '.join(self._sessions)}")
         return self._sessions[name]
-
-
-def _snake(method: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in method).lstrip("_")

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from multiedge.errors import StageError, did_you_mean, require_least
+from multiedge.errors import ConfigError, StageError, did_you_mean, require_least
+from multiedge.fleet import Fleet
 from multiedge.measurements import Event, Fault, Memory
 from multiedge.plan import Manifest
 
@@ -167,6 +168,20 @@ class Closing:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def failure(stage: int, device: str, error: Exception) -> str:
+    """The line for an item that a stage could not handle."""
+    return f"stage {stage} on '{device}' failed: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def require_fallbacks(manifest: Manifest, fleet: Fleet, fallbacks: Mapping[int, tuple[str, ...]]) -> None:
+    """ConfigError for a stage that the plan does not have and for a device that the fleet does not have."""
+    for stage, names in fallbacks.items():
+        if not 0 <= stage < len(manifest.parts):
+            raise ConfigError(f"fallbacks: expected a stage from 0 to {len(manifest.parts) - 1}, got {stage}")
+        for name in names:
+            fleet.device(name)
 
 
 def require_inputs(manifest: Manifest, item: int, tensors: Tensors) -> dict[str, Array]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from multiedge.errors import PlanError
+from multiedge.executors.flow.contract import Array
 from multiedge.plan import CALLER, Manifest, Part, Transfer
 
 
@@ -42,6 +43,11 @@ class Routes:
 
     def leaving(self, stage: int) -> tuple[int, ...]:
         return tuple(number for number, move in enumerate(self.transfers) if move.source == stage)
+
+    def gather(self, stage: int, tensors: Mapping[tuple[int, str], Array]) -> dict[str, Array]:
+        """What `stage` gets of an item (CALLER: its answer), out of all its tensors by the stage that made them and name."""
+        moves = [move for move in self.transfers if move.target == stage]
+        return {name: tensors[move.source, name] for move in moves for name in move.tensors}
 
     @cached_property
     def sinks(self) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from multiedge.backends.contract import Array, Session
+from multiedge.executors.flow.contract import failure
 from multiedge.executors.flow.routes import Routes
 from multiedge.plan import CALLER
 from multiedge.transports.links import LinkShaper, Mailbox
@@ -147,7 +148,7 @@ class StageLoop:
             for place, made in zip(valid, run_joined(self._sessions[stage], [inputs[each] for each in valid]), strict=True):
                 outputs[place] = made
         except Exception as error:  # whatever the runtime raises is the items' failure, not the worker's
-            text = f"stage {stage} on '{self.device}' failed: {type(error).__name__}: {' '.join(str(error).split())}"
+            text = failure(stage, self.device, error)
             if len(valid) > 1:
                 # One bad item must not fail the others that were joined with it.
                 for messages, sequence in zip(batch, sequences, strict=True):

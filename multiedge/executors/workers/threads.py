@@ -1,8 +1,8 @@
-"""A pipeline over stages that answer elsewhere: a thread per stage, which waits while a server or an actor computes.
+"""A pipeline whose stages run elsewhere: one thread per stage, which waits while a server or an actor computes.
 
-What `remote` and `ray` share. An item goes to a stage when everything that the stage reads has arrived, so stages work
-on different items at once. At most `depth` items are under way and each is queued once per stage, so no queue grows
-beyond that. An item whose stage failed still visits the stages after it, which let it pass: it leaves no orphans.
+`remote` and `ray` share it. A stage gets an item when everything that it reads has arrived, so stages work on different
+items at the same time. At most `depth` items are under way and each is queued once per stage, which bounds every queue. An
+item whose stage failed is passed through the stages after it without being run, so that no stage waits for it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from multiedge.executors.flow.contract import (
     RunOptions,
     StageRunner,
     Tensors,
+    failure,
     require_inputs,
 )
 from multiedge.executors.flow.expected import default_depth
@@ -33,15 +35,15 @@ from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_clock import StageDeadlines
 from multiedge.fleet import Fleet
 from multiedge.measurements import Event, Fault, Memory
-from multiedge.plan import CALLER, Manifest
+from multiedge.plan import CALLER, Manifest, Part
 
 TICK_S = 0.25
-"""How long a thread waits before it looks whether the pipeline has been closed."""
+"""How long a thread waits before it checks whether the pipeline has been closed."""
 JOIN_S = 1.0
 
 
-class PatientRunner(StageRunner, Protocol):
-    """A stage that tries again when its place fails. Used by one thread; `close` may come from another and ends `run`."""
+class RetryingRunner(StageRunner, Protocol):
+    """A stage that is tried again when its server or actor fails. `close` may come from another thread and ends `run`."""
 
     tries: int
     """How often the last item was sent."""
@@ -49,22 +51,31 @@ class PatientRunner(StageRunner, Protocol):
 
 @dataclass
 class Job:
-    """An item on its way. `held` has each tensor under the stage that made it, `missing` what each stage waits for."""
+    """An item under way: its tensors by the stage that made them and their name, and how many transfers each stage lacks."""
 
     entry: Pending
-    held: dict[tuple[int, str], Array]
+    tensors: dict[tuple[int, str], Array]
     missing: Counter[int]
     events: list[Event] = field(default_factory=list)
     error: str = ""
 
+    def arrive(self, targets: Iterable[int]) -> list[int]:
+        """Counts one transfer to each of the targets; those that lack none from now on."""
+        ready = []
+        for target in targets:
+            self.missing[target] -= 1
+            if self.missing[target] == 0:
+                ready.append(target)
+        return ready
+
 
 @dataclass
-class Lane:
-    """One stage on one device: its handle, the items that wait for it, and the thread that takes them."""
+class StageThread:
+    """One stage on one device, the items that wait for it, and the thread that runs them."""
 
     stage: int
     device: str
-    runner: PatientRunner
+    runner: RetryingRunner
     jobs: queue.Queue[Job]
     thread: threading.Thread | None = None
 
@@ -93,7 +104,7 @@ class ThreadsOptions(RunOptions):
 
 
 class ThreadsExecutor(Closing):
-    """Runs stages through the handles that `connect` gives. Devices are real here: nothing is emulated."""
+    """Runs stages through the runners that `connect` gives. Devices are real here: nothing is emulated."""
 
     name = "threads"
     on_this_machine = False
@@ -105,24 +116,24 @@ class ThreadsExecutor(Closing):
         for device in self.routes.devices:
             fleet.device(device)
         self.ledger = Ledger(options.depth or default_depth(manifest, self.routes))
-        self._entering = {stage: self.routes.entering(stage) for stage in range(CALLER, len(self.routes.parts))}
-        self._lanes: dict[tuple[int, str], Lane] = {}
-        self._finished: queue.Queue[Job] = queue.Queue(self.ledger.depth)
+        self._lacking = Counter(move.target for move in self.routes.transfers)
+        self._threads: dict[tuple[int, str], StageThread] = {}
+        self._complete: queue.Queue[Job] = queue.Queue(self.ledger.depth)
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._events: list[Event] = []
         self._faults: list[Fault] = []
 
-    def connect(self, stage: int, device: str) -> PatientRunner:
-        """The handle of a stage, ready to run; MultiedgeError if it cannot be reached."""
+    def connect(self, stage: int, device: str) -> RetryingRunner:
+        """The runner of a stage, ready to run; MultiedgeError if it cannot be reached."""
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
-        """What the results say about this way of running, on top of the options."""
+        """What the results hold on this executor beside its options."""
         return {}
 
     def memory(self) -> tuple[Memory, ...]:
-        """Nobody here sees into the devices."""
+        """Not measured: the devices' processes are not visible from here."""
         method = f"not measured: the {self.name} executor does not see the device's process"
         return tuple(Memory(device, None, method=method) for device in self.routes.devices)
 
@@ -130,12 +141,12 @@ class ThreadsExecutor(Closing):
         try:
             for stage, part in enumerate(self.routes.parts):
                 for device in part.devices:
-                    self._open_lane(stage, device)
+                    self._start_thread(stage, device)
         except BaseException:
             self.close()
             raise
 
-    def _open_lane(self, stage: int, device: str) -> None:
+    def _start_thread(self, stage: int, device: str) -> None:
         begin = time.monotonic()
         try:
             runner = self.connect(stage, device)
@@ -144,10 +155,10 @@ class ThreadsExecutor(Closing):
         except MultiedgeError as error:
             raise PipelineError(f"stage {stage} on '{device}' could not start: {error}") from error
         self._events.append(Event("load", -1, stage, device, begin, time.monotonic()))
-        lane = Lane(stage, device, runner, queue.Queue(self.ledger.depth))
-        self._lanes[stage, device] = lane
-        lane.thread = threading.Thread(target=self._serve, args=(lane,), name=f"stage-{stage}-{device}", daemon=True)
-        lane.thread.start()
+        worker = StageThread(stage, device, runner, queue.Queue(self.ledger.depth))
+        self._threads[stage, device] = worker
+        worker.thread = threading.Thread(target=self._serve, args=(worker,), name=f"stage-{stage}-{device}", daemon=True)
+        worker.thread.start()
 
     @property
     def has_room(self) -> bool:
@@ -160,13 +171,12 @@ class ThreadsExecutor(Closing):
 
     def submit(self, item: int, tensors: Tensors) -> None:
         given = require_inputs(self.manifest, item, tensors)
-        if self._closing.is_set() or not self._lanes:
+        if self._closing.is_set() or not self._threads:
             raise PipelineError("the pipeline is not running: it was not started, or it is closed")
         while not self.ledger.has_room:
             self._collect(TICK_S)
         entry = self.ledger.enter(item, given, time.monotonic())
-        missing = Counter({stage: len(numbers) for stage, numbers in self._entering.items()})
-        job = Job(entry, {(CALLER, name): array for name, array in given.items()}, missing)
+        job = Job(entry, {(CALLER, name): array for name, array in given.items()}, self._lacking.copy())
         self._pass_on(job, CALLER)
 
     def poll(self, timeout_s: float) -> list[Result]:
@@ -193,81 +203,71 @@ class ThreadsExecutor(Closing):
 
     def close(self) -> None:
         self._closing.set()
-        for lane in self._lanes.values():
-            lane.runner.close()
+        for worker in self._threads.values():
+            worker.runner.close()
         until = time.monotonic() + JOIN_S
-        for lane in self._lanes.values():
-            if lane.thread is not None:
-                lane.thread.join(max(0.0, until - time.monotonic()))
-        self._lanes.clear()
+        for worker in self._threads.values():
+            if worker.thread is not None:
+                worker.thread.join(max(0.0, until - time.monotonic()))
+        self._threads.clear()
 
     def note_fault(self, fault: Fault) -> None:
         """Adds to the record; for runners, from any thread."""
         with self._lock:
             self._faults.append(fault)
 
-    def _serve(self, lane: Lane) -> None:
+    def _serve(self, worker: StageThread) -> None:
         while not self._closing.is_set():
             try:
-                job = lane.jobs.get(timeout=TICK_S)
+                job = worker.jobs.get(timeout=TICK_S)
             except queue.Empty:
                 continue
             if not job.error:
-                self._run(lane, job)
-            self._pass_on(job, lane.stage)
+                self._run(worker, job, self.routes.parts[worker.stage])
+            self._pass_on(job, worker.stage)
 
-    def _run(self, lane: Lane, job: Job) -> None:
-        """Adds what the stage made, and what it hands on unchanged, to what the job holds; or the job's error."""
-        part = self.routes.parts[lane.stage]
-        moves = [self.routes.transfers[number] for number in self._entering[lane.stage]]
-        given = {name: job.held[move.source, name] for move in moves for name in move.tensors}
+    def _run(self, worker: StageThread, job: Job, part: Part) -> None:
+        """Adds to the job what the stage made, and what it passes on unchanged; or the error."""
+        given = self.routes.gather(worker.stage, job.tensors)
         begin = time.monotonic()
         try:
-            made = {**given, **lane.runner.run({name: given[name] for name in part.inputs})}
-            error = ""
+            made, error = worker.runner.run({name: given[name] for name in part.inputs}), ""
         except Exception as raised:  # whatever the stage raises is the item's failure, not the pipeline's
-            error = f"stage {lane.stage} on '{lane.device}' failed: {type(raised).__name__}: {' '.join(str(raised).split())}"
+            made, error = {}, failure(worker.stage, worker.device, raised)
         with self._lock:
-            job.entry.attempts += max(0, lane.runner.tries - 1)
+            job.entry.attempts += max(0, worker.runner.tries - 1)
             if error:
                 job.error = job.error or error
                 return
-            job.held.update({(lane.stage, name): array for name, array in made.items()})
-            job.events.append(Event("compute", job.entry.item, lane.stage, lane.device, begin, time.monotonic()))
+            job.tensors.update({(worker.stage, name): array for name, array in {**given, **made}.items()})
+            job.events.append(Event("compute", job.entry.item, worker.stage, worker.device, begin, time.monotonic()))
 
     def _pass_on(self, job: Job, stage: int) -> None:
-        """Queues the job at every stage for which `stage` was the last that it waited for."""
-        due = []
+        """Queues the job at every stage that lacked nothing but what `stage` sends."""
         with self._lock:
-            for number in self.routes.leaving(stage):
-                target = self.routes.transfers[number].target
-                job.missing[target] -= 1
-                if job.missing[target] == 0:
-                    due.append(target)
-        for target in due:
+            ready = job.arrive(self.routes.transfers[number].target for number in self.routes.leaving(stage))
+        for target in ready:
             if target == CALLER:
-                self._finished.put(job, timeout=TICK_S)
+                self._complete.put(job, timeout=TICK_S)
             else:
-                self._lanes[target, self.routes.home(target, job.entry.sequence)].jobs.put(job, timeout=TICK_S)
+                self._threads[target, self.routes.home(target, job.entry.sequence)].jobs.put(job, timeout=TICK_S)
 
     def _collect(self, timeout_s: float) -> None:
         """Answers the items that are complete, after waiting up to `timeout_s` for the first."""
         try:
-            job = self._finished.get(timeout=timeout_s) if timeout_s > 0 else self._finished.get_nowait()
+            job = self._complete.get(timeout=timeout_s) if timeout_s > 0 else self._complete.get_nowait()
             while True:
                 self._answer(job)
-                job = self._finished.get_nowait()
+                job = self._complete.get_nowait()
         except queue.Empty:
             return
 
     def _answer(self, job: Job) -> None:
         if self.options.record_events:
             self._events += job.events
-        moves = [self.routes.transfers[number] for number in self.routes.sinks]
-        error = job.error
         tensors: dict[str, Array] | None = None
-        if not error:
-            made = {name: job.held[move.source, name] for move in moves for name in move.tensors}
-            # Copies: what came over the wire is a read-only view of a message.
+        if not job.error:
+            made = self.routes.gather(CALLER, job.tensors)
+            # Copies: what a server sent is a read-only view of its message.
             tensors = {name: np.array(made[name]) for name in self.manifest.outputs if name in made}
-        self.ledger.answer(job.entry, tensors, error, time.monotonic())
+        self.ledger.answer(job.entry, tensors, job.error, time.monotonic())

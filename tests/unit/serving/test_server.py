@@ -1,0 +1,115 @@
+"""The server of stages, over loopback: each method of the protocol, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from multiedge.errors import ModelError, PipelineError
+from multiedge.serving.server import StageServer
+from tests.builders.flow import FakeSession
+
+grpc = pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not installed")
+
+from multiedge.transports.open_inference import SERVICE, infer_request, messages, unpack  # noqa: E402
+
+
+def double(tensors):
+    if float(tensors["x"][0]) == 7:
+        raise ModelError("seven is refused,\nsays the model")
+    if float(tensors["x"][0]) == 8:
+        raise ZeroDivisionError("eight breaks it")
+    return {"y": tensors["x"] * 2, "z": tensors["x"] * 3}
+
+
+@pytest.fixture
+def session():
+    return FakeSession(double, inputs=("x",), outputs=("y", "z"))
+
+
+@pytest.fixture
+def server(session):
+    with StageServer({"stage_1": session}) as running:
+        yield running
+
+
+@pytest.fixture
+def call(server):
+    with grpc.insecure_channel(server.address) as channel:
+
+        def answer(method, request):
+            kinds = messages()
+            send, receive = kinds[f"{method}Request"].SerializeToString, kinds[f"{method}Response"].FromString
+            return channel.unary_unary(f"/{SERVICE}/{method}", send, receive)(request, timeout=10)
+
+        yield answer
+
+
+def infer(value, *outputs, model="stage_1", item=5):
+    return infer_request(model, item, {"x": np.full(3, value, dtype=np.float32)}, outputs)
+
+
+def test_it_is_live_and_ready(call):
+    assert call("ServerLive", messages()["ServerLiveRequest"]()).live
+    assert call("ServerReady", messages()["ServerReadyRequest"]()).ready
+
+
+@pytest.mark.parametrize(("name", "ready"), [("stage_1", True), ("stage_2", False)])
+def test_a_model_is_ready_if_it_is_served(call, name, ready):
+    assert call("ModelReady", messages()["ModelReadyRequest"](name=name)).ready is ready
+
+
+def test_metadata_names_inputs_and_outputs(call):
+    found = call("ModelMetadata", messages()["ModelMetadataRequest"](name="stage_1"))
+    assert [tensor.name for tensor in found.inputs] == ["x"]
+    assert [tensor.name for tensor in found.outputs] == ["y", "z"]
+
+
+def test_an_item_is_answered_under_its_number_with_the_outputs_that_were_requested(call):
+    response = call("ModelInfer", infer(2, "z"))
+    assert (response.model_name, response.id) == ("stage_1", "5")
+    made = unpack(response.outputs, response.raw_output_contents)
+    assert list(made) == ["z"]
+    np.testing.assert_array_equal(made["z"], np.full(3, 6, dtype=np.float32))
+
+
+def test_without_a_choice_every_output_is_sent(call):
+    response = call("ModelInfer", infer(2))
+    assert list(unpack(response.outputs, response.raw_output_contents)) == ["y", "z"]
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "code", "details"),
+    [
+        ("ModelInfer", infer(7), "INVALID_ARGUMENT", "seven is refused, says the model"),
+        ("ModelInfer", infer(8), "INTERNAL", "eight breaks it"),
+        ("ModelInfer", infer(1, model="stage_9"), "NOT_FOUND", "no model 'stage_9' here; there are stage_1"),
+        ("ModelMetadata", messages()["ModelMetadataRequest"](name="x"), "NOT_FOUND", "no model 'x' here; there are stage_1"),
+    ],
+)
+def test_what_cannot_be_answered_has_a_code_and_one_line(call, method, request_, code, details):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(method, request_)
+    assert (caught.value.code().name, caught.value.details()) == (code, details)
+
+
+def test_a_failed_item_leaves_the_server_as_it_was(call):
+    with pytest.raises(grpc.RpcError):
+        call("ModelInfer", infer(8))
+    assert call("ModelInfer", infer(1)).id == "5"
+
+
+def test_it_listens_on_loopback_unless_another_address_is_given(server):
+    assert server.address == f"127.0.0.1:{server.port}"
+    assert server.port > 0
+
+
+def test_a_taken_port_is_one_line(server, session):
+    with pytest.raises(PipelineError, match=rf"cannot listen on {server.address}: .*; is the port taken\?"):
+        StageServer({"stage_1": session}, port=server.port)
+
+
+def test_closing_closes_the_sessions(session):
+    with StageServer({"stage_1": session}):
+        assert not session.closed
+    assert session.closed
