@@ -15,7 +15,7 @@ from typing import Any
 
 from multiedge.backends.stages import require_backend_options
 from multiedge.errors import ConfigError, PipelineError
-from multiedge.executors.flow.contract import Closing, Record, Result, Tensors, require_inputs
+from multiedge.executors.flow.contract import Closing, Record, Result, Tensors, require_fallbacks, require_inputs
 from multiedge.executors.flow.expected import default_depth, most_depth
 from multiedge.executors.flow.ledger import Ledger, Pending, joined, merged_log
 from multiedge.executors.flow.routes import Routes
@@ -46,8 +46,9 @@ class ProcessesExecutor(Closing):
         self.manifest, self.fleet, self.options = manifest, fleet, options
         self.slows_down = options.emulation.speed or options.emulation.quota
         self.routes = Routes.of(manifest)
-        for name in (*self.routes.devices, *(name for names in options.fallbacks.values() for name in names)):
+        for name in self.routes.devices:
             fleet.device(name)
+        require_fallbacks(manifest, fleet, options.fallbacks)
         self.epoch = 0
         self.directory: Path | None = None
         most = most_depth(self.routes)

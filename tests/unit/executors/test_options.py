@@ -134,3 +134,19 @@ def test_results_hold_options_as_plain_data() -> None:
     assert settings["fallbacks"] == {"1": ["d2"]}
     assert settings["deadlines"]["first_s"] == 60.0
     assert ProcessesOptions().as_settings()["trace"] is None
+
+
+@pytest.mark.parametrize("name", ["processes", "remote"])
+@pytest.mark.parametrize(
+    ("fallbacks", "message"),
+    [
+        ({3: ("d0",)}, "fallbacks: expected a stage from 0 to 2, got 3"),
+        ({-1: ("d0",)}, "fallbacks: expected a stage from 0 to 2, got -1"),
+        ({1: ("d7",)}, "device 'd7' is not in"),
+    ],
+)
+def test_fallbacks_of_no_stage_or_device_are_refused(
+    name: str, fallbacks: dict[int, tuple[str, ...]], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        open_pipeline(synthetic_chain(tmp_path), synthetic_fleet(3), name, fallbacks=fallbacks)
