@@ -61,9 +61,8 @@ def make_column(name: str, values: Sequence[Any]) -> Column:
     unit, direction, description = described(name, values)
     figures = [value.value if isinstance(value, MetricValue) else value for value in values]
     if name not in known_metrics() and any(number_of(figure) is None and not _is_missing(figure) for figure in figures):
-        return Column(
-            name, _bare(name), "", tuple(MISSING if _is_missing(figure) else str(figure) for figure in figures), False
-        )
+        words = tuple(MISSING if _is_missing(figure) else " ".join(str(figure).splitlines()) for figure in figures)
+        return Column(name, _bare(name), "", words, False)
     scale = scale_for(figures, unit)
     cells = tuple(
         _short_note(value) if isinstance(value, MetricValue) and value.value is None else scale.text(figure)
@@ -165,7 +164,7 @@ def markdown(columns: Sequence[str] | None, rows: Sequence[Row]) -> str:
         return ""
 
     def cell(column: Column, row: int) -> str:
-        text = column.cells[row].replace("|", "\\|").replace("\n", " ")
+        text = column.cells[row].replace("|", "\\|")
         return f"**{text}**" if row in column.best else text
 
     lines = [

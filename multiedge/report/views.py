@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from multiedge.measurements import Measurements
-from multiedge.metrics import known_metrics
+from multiedge.metrics import MetricValue, known_metrics
 from multiedge.metrics.run import latencies_s
 from multiedge.plan import CALLER, Plan
 from multiedge.report import curves, gantt
@@ -268,10 +268,11 @@ def _prediction(what: str, expected: float | None, observed: float | None, unit:
 
 
 def _quantiles(result: RunResult) -> list[tuple[str, str]]:
-    names = ("mean", "p50", "p90", "p99", "max")
-    found = []
-    for name in names:
-        figure = result.results.get(f"latency_{name}_s")
-        if figure:
-            found.append((name, human(figure.value, "s") if figure.value is not None else figure.note.partition(":")[0]))
-    return found
+    figures = {name: result.results.get(f"latency_{name}_s") for name in ("mean", "p50", "p90", "p99", "max")}
+    return [(name, _quantile(figure)) for name, figure in figures.items() if figure]
+
+
+def _quantile(figure: MetricValue) -> str:
+    if figure.value is None:
+        return f"n<{figure.samples_needed}" if figure.samples_needed else figure.note or human(None, "s")
+    return human(figure.value, "s")

@@ -6,9 +6,11 @@ import random
 from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
+
 from multiedge.fleet import Device, Fleet, Power
 from multiedge.graph import Graph, Node
-from multiedge.measurements import Event, Fault, Item, Measurements, Memory
+from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
 from multiedge.meters.modelled import with_energy
 from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer
 from multiedge.report.results import RunResult, make_result
@@ -60,6 +62,24 @@ def pipeline(compute_s: tuple[float, ...], items: int = 100, seed: int = 0, faul
     settings = {"scenario": "Offline", "executor": "processes", "seed": seed, "threads": 1}
     run = Measurements(tuple(finished), tuple(events), 0.0, finished[-1].done_s, 4, faults, memory, (), settings)
     return with_energy(run, FLEET)
+
+
+def steady_run(count: int = 100, seconds: float = 0.1, seed: int = 0, spread: float = 0.02) -> Measurements:
+    """Items that a single device answers one after the other."""
+    wait = np.random.default_rng(seed).normal(seconds, seconds * spread, count)
+    stops = np.cumsum(wait)
+    items = tuple(Item(n, stop - took, stop - took, stop) for n, (stop, took) in enumerate(zip(stops, wait, strict=True)))
+    events = tuple(Event("compute", item.item, 0, "nano", item.issued_s, item.done_s) for item in items)
+    return Measurements(
+        items,
+        events,
+        0.0,
+        float(stops[-1]),
+        faults=(Fault("device", "nano", 1.0, None, "unplugged"),),
+        memory=(Memory("nano", 100, 60, 40, planned_bytes=90, limit_bytes=200, method="VmHWM"),),
+        energy=(Energy("nano", None, None, None),),
+        settings={"scenario": "SingleStream", "seed": 7},
+    )
 
 
 def plan(strategy: str, compute_s: tuple[float, ...], gap: float | None = 0.0) -> Plan:

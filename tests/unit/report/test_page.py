@@ -14,12 +14,9 @@ from multiedge.errors import ConfigError
 from multiedge.formats.fields import Field
 from multiedge.measurements import Item
 from multiedge.metrics import MetricValue
-from multiedge.report import views
 from multiedge.report.encode import graph_to_json, read_graph
 from multiedge.report.page import find_results, render_page, site, write_report
 from multiedge.report.results import RunResult, save_results, to_json
-from multiedge.report.standings import board, groups, rank
-from multiedge.report.views import graphs, view
 from tests.builders.reports import FLEET, pipeline, sample, samples
 
 COLOURS = {name: number for number, name in enumerate(FLEET.names)}
@@ -154,66 +151,6 @@ def test_site_finds_results_whatever_their_name(tmp_path):
     text = site(tmp_path, tmp_path / "report.html", title="Two cases").read_text(encoding="utf-8")
     assert "Two cases" in text
     assert ">single</a>" in text
-
-
-def test_rank_is_by_speed_and_unknown_last():
-    bare = RunResult("bare", {})
-    assert [result.name for result in rank([bare, *samples()])] == [
-        "exact",
-        "exact with a fault",
-        "manual",
-        "equal_flops",
-        "single",
-        "bare",
-    ]
-
-
-def test_models_are_ranked_apart_and_numbered_through():
-    small = sample("small", (0.01, 0.02))
-    other = replace(small, plan=replace(small.plan, model="mobilenet"), configuration={"model": "mobilenet"})
-    found = groups(rank([*samples(), other]))
-    assert [(group.model, group.first, len(group.results)) for group in found] == [("mobilenet", 1, 1), ("vit_b_16", 2, 5)]
-    text = render_page([*samples(), other])
-    assert text.count('aria-label="Leaderboard') == 2
-    assert 'href="#run-6"' in text
-    outline = Outline()
-    outline.feed(text)
-    assert all(after <= before + 1 for before, after in itertools.pairwise(outline.headings))
-
-
-def test_what_all_names_share_names_the_group():
-    runs = [replace(samples()[0], name=f"vit, field, {name}", configuration={}) for name in ("exact", "manual")]
-    assert (groups(runs)[0].model, groups(runs)[0].labels) == ("vit, field", ["exact", "manual"])
-    assert groups(runs[:1])[0].labels == ["exact"]
-    alone = replace(runs[0], name="exact")
-    assert (groups([alone])[0].model, groups([alone])[0].labels) == ("vit_b_16", ["exact"])
-
-
-def test_models_of_one_name_are_told_apart_by_their_hash():
-    runs = [replace(samples()[0], plan=replace(samples()[0].plan, model_hash=digest)) for digest in ("aa", "bb", "aa")]
-    assert [len(group.results) for group in groups(rank(runs))] == [2, 1]
-
-
-def test_board_leaves_out_what_nobody_measured_and_names_it():
-    columns, numbers, missing = board(samples())
-    assert "peak_gpu_memory_bytes" in missing
-    assert "failed" not in [column.name for column in columns]
-    assert len(columns) == len(numbers)
-
-
-def test_predictions_meet_what_was_seen():
-    rows = {row.what: row for row in view(1, sample("exact", (0.04, 0.05), seed=1), 1).predictions}
-    assert rows["stage 2 on raspberry-pi"].expected == "48.0 ms"
-    assert rows["stage 2 on raspberry-pi"].error == pytest.approx(0.04, abs=0.02)
-    assert "mean latency" not in rows  # all at once: items wait for each other, which the plan's latency leaves out
-
-
-def test_model_is_drawn_and_there_is_room_for_some(monkeypatch):
-    drawn = graphs([sample("a", (0.1, 0.2)), sample("b", (0.1, 0.2))])
-    assert [drawing.count('class="node"') for drawing in drawn] == [202, 202]
-    assert "586 KiB" in drawn[0].replace("585.9", "586")
-    monkeypatch.setattr(views, "GRAPH_CHARACTERS", len(drawn[0]) + 1)
-    assert [bool(drawing) for drawing in graphs([sample("a", (0.1, 0.2)), sample("b", (0.1, 0.2))])] == [True, False]
 
 
 def test_graph_comes_back_from_json():

@@ -13,32 +13,12 @@ from hypothesis import given
 from multiedge.errors import ConfigError
 from multiedge.formats.fields import Field
 from multiedge.graph import Graph, Node
-from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
+from multiedge.measurements import Item
 from multiedge.metrics import MetricValue
-from multiedge.report.compare import compare
 from multiedge.report.encode import measurements_to_json, plain_data, read_measurements
-from multiedge.report.environment import commit, machine, versions
 from multiedge.report.results import SCHEMA, from_json, load_results, make_result, save_results, to_json
 from tests.builders.refusals import refusal, with_one_value_changed
-from tests.builders.reports import plan
-
-
-def steady_run(count=100, seconds=0.1, seed=0, spread=0.02):
-    """Items that a single device answers one after the other."""
-    wait = np.random.default_rng(seed).normal(seconds, seconds * spread, count)
-    stops = np.cumsum(wait)
-    items = tuple(Item(n, stop - took, stop - took, stop) for n, (stop, took) in enumerate(zip(stops, wait, strict=True)))
-    events = tuple(Event("compute", item.item, 0, "nano", item.issued_s, item.done_s) for item in items)
-    return Measurements(
-        items,
-        events,
-        0.0,
-        float(stops[-1]),
-        faults=(Fault("device", "nano", 1.0, None, "unplugged"),),
-        memory=(Memory("nano", 100, 60, 40, planned_bytes=90, limit_bytes=200, method="VmHWM"),),
-        energy=(Energy("nano", None, None, None),),
-        settings={"scenario": "SingleStream", "seed": 7},
-    )
+from tests.builders.reports import plan, steady_run
 
 
 def test_file_gives_back_what_was_saved(tmp_path):
@@ -114,59 +94,6 @@ def test_failed_write_leaves_no_draft(tmp_path):
     result = replace(make_result("one", steady_run()), configuration={"x": object()})
     save_results(result, tmp_path / "one.json")
     assert [path.name for path in tmp_path.iterdir()] == ["one.json"]
-
-
-def test_environment_is_known():
-    assert {"multiedge", "python", "numpy"} <= set(versions())
-    assert machine()["cores"] >= 1
-    assert machine()["processor"]
-
-
-def test_no_commit_outside_a_checkout(tmp_path):
-    assert commit(tmp_path) is None
-
-
-def differences(a, b):
-    return {entry.name: entry for entry in compare(a, b)}
-
-
-def test_same_system_twice_is_within_noise():
-    found = differences(make_result("a", steady_run(seed=1)), make_result("b", steady_run(seed=2)))
-    assert found["fps"].within_noise
-    assert found["latency_mean_s"].within_noise
-    assert found["latency_mean_s"].note == "resampled from the run's items"
-
-
-def test_faster_system_is_no_noise():
-    found = differences(make_result("a", steady_run(seconds=0.08)), make_result("b", steady_run(seconds=0.1)))
-    assert found["fps"].within_noise is False
-    assert found["fps"].better is True
-    assert found["fps"].change == pytest.approx(0.25, abs=0.02)
-    assert found["latency_mean_s"].better is True
-
-
-def test_noise_of_a_single_sample_is_not_claimed():
-    found = differences(make_result("a", steady_run(seed=1)), make_result("b", steady_run(seed=2)))
-    assert found["utilisation"].within_noise is None
-    assert "noise unknown" in found["utilisation"].note
-
-
-def test_too_few_items_claim_nothing():
-    found = differences(make_result("a", steady_run(5, seed=1)), make_result("b", steady_run(5, seed=2)))
-    assert found["fps"].within_noise is None
-    assert "fewer than 16 items" in found["fps"].note
-
-
-@pytest.mark.parametrize(("repeats", "within"), [((9.9, 10.0, 10.4), True), ((12.0, 12.1, 12.2), False)])
-def test_repeats_are_believed_before_resampling(repeats, within):
-    other = make_result("b", steady_run(seed=2), repeats={"fps": (9.8, 10.1, 10.2)})
-    found = differences(make_result("a", steady_run(seconds=0.08), repeats={"fps": repeats}), other)["fps"]
-    assert found.within_noise is within
-    assert found.note == "spread over 3 and 3 repeats"
-
-
-def test_what_was_not_measured_is_not_compared():
-    assert "energy_per_item_j" not in differences(make_result("a", steady_run()), make_result("b", steady_run()))
 
 
 def test_json_round_trip_is_stable():
