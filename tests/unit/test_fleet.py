@@ -1,4 +1,4 @@
-"""Devices with and without a memory limit."""
+"""Devices and links as values: memory, cards, links in both directions, fleets that lose a device."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 
 import pytest
 
-from multiedge.fleet import Device, Fleet
+from multiedge.errors import ConfigError
+from multiedge.fleet import Device, Fleet, Link
+from tests.builders.fleets import fleet_of
 
 FLEET = Fleet((Device("small", memory_bytes=100, runtime_bytes=30), Device("large", memory_bytes=200), Device("free")))
 
@@ -28,3 +30,86 @@ def test_the_least_memory_is_that_of_the_devices_with_a_limit(names, limit):
 
 def test_a_cap_lowers_what_is_larger_and_limits_what_was_not():
     assert [device.memory_bytes for device in FLEET.with_memory_cap(150).devices] == [100, 150, 150]
+
+
+@pytest.mark.parametrize(
+    ("kind", "card"),
+    [("cpu", None), ("gpu", 0), ("gpu-0", 0), ("gpu-3", 3), ("gpu-x", None), ("gpu3", None), ("GPU", None), ("npu-1", None)],
+)
+def test_the_type_tells_the_card(kind, card):
+    assert Device("d", type=kind).gpu == card
+
+
+@pytest.mark.parametrize(
+    ("link", "nbytes", "occupancy_s", "transfer_s"),
+    [
+        pytest.param(Link(), 1e12, 0.0, 0.0, id="no limit"),
+        pytest.param(Link(10.0), 5, 0.5, 0.5, id="a rate"),
+        pytest.param(Link(10.0, 2.0), 5, 0.5, 2.5, id="latency does not occupy it"),
+        pytest.param(Link(10.0, 2.0, loss=0.5), 5, 1.0, 3.0, id="half is sent again"),
+        pytest.param(Link(10.0, 2.0), 0, 0.0, 2.0, id="an empty message"),
+        pytest.param(Link(latency_s=2.0, jitter_s=1.0), 5, 0.0, 2.0, id="jitter is for those who emulate it"),
+    ],
+)
+def test_a_message_takes_its_bytes_and_the_latency(link, nbytes, occupancy_s, transfer_s):
+    assert link.occupancy_s(nbytes) == pytest.approx(occupancy_s)
+    assert link.transfer_s(nbytes) == pytest.approx(transfer_s)
+
+
+A, B = Device("a", bandwidth_bytes_per_s=10.0, latency_s=0.5), Device("b", bandwidth_bytes_per_s=4.0, latency_s=0.25)
+
+
+@pytest.mark.parametrize(
+    ("links", "there", "back"),
+    [
+        pytest.param({}, Link(4.0, 0.75), Link(4.0, 0.75), id="interfaces: the slower rate, both latencies"),
+        pytest.param({("a", "b"): Link(9.0)}, Link(9.0), Link(9.0), id="declared one way"),
+        pytest.param({("b", "a"): Link(9.0)}, Link(9.0), Link(9.0), id="declared the other way"),
+        pytest.param({("a", "b"): Link(9.0), ("b", "a"): Link(3.0)}, Link(9.0), Link(3.0), id="declared both ways"),
+        pytest.param({("a", "b"): Link(1e9)}, Link(1e9), Link(1e9), id="a declared link goes before the interfaces"),
+    ],
+)
+def test_the_way_from_one_device_to_another(links, there, back):
+    fleet = Fleet((A, B), links)
+    assert (fleet.link("a", "b"), fleet.link("b", "a")) == (there, back)
+    assert fleet.link("a", "a") == Link()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        pytest.param({"devices": ()}, "mine: expected at least one device, got none", id="no device"),
+        pytest.param(
+            {"devices": (A, B, A, B, Device("c"))}, "mine: device names must be unique, got a, b more than once", id="names"
+        ),
+        pytest.param({"devices": (A,), "links": {("a", "bb"): Link()}}, "device 'bb' is not in mine; known: a", id="a link"),
+        pytest.param({"devices": (Device("nano"),), "source": "nan0"}, "did you mean 'nano'", id="the source"),
+    ],
+)
+def test_a_fleet_that_contradicts_itself_is_refused(values, message):
+    with pytest.raises(ConfigError, match=message):
+        Fleet(**values, name="mine")
+
+
+def test_devices_are_found_by_name_in_the_order_declared():
+    fleet = fleet_of("z", "a", "m")
+    assert fleet.names == ("z", "a", "m")
+    assert fleet.device("m") is fleet.by_name["m"]
+    with pytest.raises(ConfigError, match="device 'q' is not in fleet; known: a, m, z"):
+        fleet.device("q")
+
+
+def test_a_fleet_without_a_device_has_none_of_its_links():
+    fleet = Fleet((A, B, Device("c")), {("a", "b"): Link(1.0), ("b", "c"): Link(2.0)})
+    left = fleet.without("a")
+    assert (left.names, dict(left.links)) == (("b", "c"), {("b", "c"): Link(2.0)})
+    assert fleet.without() == fleet
+    assert fleet.without("nobody") == fleet
+    with pytest.raises(ConfigError, match="expected at least one device"):
+        fleet.without("a", "b", "c")
+
+
+@pytest.mark.parametrize("pair", [("a", "b"), ("b", "a")])
+def test_a_changed_link_holds_both_ways(pair):
+    fleet = Fleet((A, B), {("a", "b"): Link(9.0), ("b", "a"): Link(3.0)}).with_link(*pair, Link(1.0))
+    assert fleet.link("a", "b") == fleet.link("b", "a") == Link(1.0)

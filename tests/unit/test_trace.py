@@ -95,3 +95,91 @@ def test_the_story_of_a_run_tells_what_it_reached_and_what_not():
         "   3.000 s  the end, before 1 of 3 events of 'day'; run more items",
     ]
     assert len(Trace(events, "day").story(9.0)) == 3
+
+
+@pytest.mark.parametrize(
+    ("events", "absent", "battery_j", "speed_factor"),
+    [
+        pytest.param([], set(), {}, {}, id="nothing"),
+        pytest.param([("leave", None), ("return", None)], set(), {}, {}, id="away and back"),
+        pytest.param([("return", None)], set(), {}, {}, id="back without having left"),
+        pytest.param([("speed", 0.5), ("speed", 2.0)], set(), {}, {"car": 2.0}, id="the last speed counts"),
+        pytest.param([("speed", 0.5), ("speed", 1.0)], set(), {}, {"car": 1.0}, id="back to normal"),
+        pytest.param([("battery", 5.0), ("battery", 2.0)], set(), {"car": 2.0}, {}, id="a battery that runs down"),
+        pytest.param([("battery", 0.0), ("return", None)], set(), {"car": 0.0}, {}, id="empty, then back"),
+        pytest.param([("leave", None), ("battery", 3.0)], {"car"}, {"car": 3.0}, {}, id="a battery does not bring it back"),
+    ],
+)
+def test_states_follow_one_another(
+    events: list[tuple[str, float | None]], absent: set[str], battery_j: dict[str, float], speed_factor: dict[str, float]
+) -> None:
+    state = FleetState()
+    for name, value in events:
+        state = state.after(DeviceEvent(0, "car", name, value), FLEET)
+    assert (state.absent, state.battery_j, state.speed_factor) == (absent, battery_j, speed_factor)
+
+
+def test_events_at_the_same_time_keep_their_order() -> None:
+    trace = Trace((DeviceEvent(1, "car", "leave"), DeviceEvent(1, "car", "return"), DeviceEvent(0, "cloud", "leave")))
+    assert trace.state_at(1, FLEET).absent == {"cloud"}
+    assert trace.state_at(0.999, FLEET).absent == {"cloud"}
+    assert trace.devices == {"car", "cloud"}
+
+
+def test_an_empty_trace_lasts_no_time() -> None:
+    assert Trace().duration_s == 0
+    assert Trace().story(5.0) == []
+    assert Trace().state_at(5.0, FLEET) == FleetState()
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        pytest.param(LinkEvent(0, ("car", "cloud"), 5.0), Link(5.0, 0.25), id="bandwidth"),
+        pytest.param(LinkEvent(0, ("car", "cloud"), latency_s=9.0), Link(100.0, 9.0), id="latency"),
+        pytest.param(LinkEvent(0, ("car", "cloud"), 5.0, 9.0), Link(5.0, 9.0), id="both"),
+        pytest.param(LinkEvent(0, ("car", "cloud")), Link(100.0, 0.25), id="neither"),
+        pytest.param(LinkEvent(0, ("car", "cloud"), 0.0), Link(DOWN_BYTES_PER_S, 0.25), id="down"),
+    ],
+)
+def test_a_link_event_changes_what_it_names(event: LinkEvent, expected: Link) -> None:
+    fleet = FLEET.with_link("car", "cloud", Link(100.0, 0.25))
+    assert FleetState().after(event, fleet).fleet(fleet).link("cloud", "car") == expected
+
+
+def test_the_two_directions_of_a_link_keep_their_own_other_values() -> None:
+    uneven = Fleet(FLEET.devices, {("car", "cloud"): Link(100.0, 1.0), ("cloud", "car"): Link(50.0, 2.0)})
+    now = FleetState().after(LinkEvent(0, ("car", "cloud"), bandwidth_bytes_per_s=7.0), uneven).fleet(uneven)
+    assert (now.link("car", "cloud"), now.link("cloud", "car")) == (Link(7.0, 1.0), Link(7.0, 2.0))
+
+
+def test_a_source_that_has_left_is_no_source() -> None:
+    fed = Fleet(FLEET.devices, source="car")
+    assert FleetState(absent=frozenset({"car"})).fleet(fed).source is None
+    assert FleetState(absent=frozenset({"cloud"})).fleet(fed).source == "car"
+
+
+def test_figures_that_a_device_does_not_state_stay_unstated() -> None:
+    state = FleetState(speed_factor={"cloud": 0.5})
+    assert state.fleet(FLEET).device("cloud").speed is None
+    stated = Fleet((Device("cloud", flops_per_s=10.0, memory_bytes_per_s=6.0),))
+    slow = state.fleet(stated).device("cloud")
+    assert (slow.flops_per_s, slow.memory_bytes_per_s) == (5.0, 3.0)
+
+
+@pytest.mark.parametrize("at_s", [float("nan"), float("inf"), -0.1])
+def test_a_time_that_is_none_is_a_violation(at_s: float) -> None:
+    (wrong,) = Trace((DeviceEvent(at_s, "car", "leave"),)).violations(FLEET)
+    assert f"events[0]: at_s: expected seconds from 0, got {at_s}" in wrong
+
+
+def test_a_tunnel_with_a_share_leaves_that_much() -> None:
+    inside = tunnel(FLEET, "car", enter_s=0, leave_s=9, share=0.25).state_at(1, FLEET)
+    assert inside.fleet(FLEET).link("car", "cloud").bandwidth_bytes_per_s == 2.5
+    assert not inside.is_down("car", "cloud")
+
+
+def test_a_train_starts_with_the_source_aboard() -> None:
+    fed = Fleet(FLEET.devices, source="roadside")
+    assert train(fed, period_s=10, stay_s=8).state_at(1, fed).fleet(fed).names == ("car", "roadside")
+    assert train(fed, period_s=10, stay_s=8, first="cloud").devices == {"car", "roadside"}
