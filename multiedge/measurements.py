@@ -97,6 +97,7 @@ class Memory:
         planned_bytes: What the plan expects.
         limit_bytes: The device's memory; None is no limit.
         method: 'VmHWM', or what was used instead.
+        gpu_method: How GPU memory was measured, or why it was not; empty for a device without a GPU.
     """
 
     device: str
@@ -107,6 +108,7 @@ class Memory:
     planned_bytes: int | None = None
     limit_bytes: int | None = None
     method: str = "not measured"
+    gpu_method: str = ""
 
 
 @dataclass(frozen=True)

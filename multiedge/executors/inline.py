@@ -108,7 +108,15 @@ class InlineExecutor(Closing):
         self._events = [event for event in self._events if event.kind == "load"]
 
     def record(self) -> Record:
-        settings = {**self.options.as_settings(), "executor": "inline", "transport": "none", "emulation": "none"}
+        stages = zip(self.routes.parts, self._sessions, strict=False)  # none are open once the executor is closed
+        providers = {part.device: session.provider.name for part, session in stages}
+        settings = {
+            **self.options.as_settings(),
+            "executor": "inline",
+            "transport": "none",
+            "emulation": "none",
+            "providers": providers,
+        }
         return Record(events=tuple(self._events), settings=settings)
 
     def close(self) -> None:

@@ -142,6 +142,7 @@ class ProcessesExecutor(Closing):
             "executor": "processes",
             "transport": self.transport,
             "depth": self.ledger.depth,
+            "providers": dict(self.supervisor.providers),
             "emulated": self.launcher.emulated(entry.device for entry in memory),
         }
         return Record(tuple(self._events), self.supervisor.faults, memory, settings, self.ledger.duplicates_dropped)

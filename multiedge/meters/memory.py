@@ -1,8 +1,8 @@
 """Memory of one process, as the kernel counts it.
 
-The peak is VmHWM, the largest resident set since the process began, or since `reset_peak`. A forked child inherits
-its parent's peak and `ru_maxrss` survives exec, so a worker must be *spawned*, and reads itself at its end.
-Anonymous and file pages are told apart: weights that are mapped from a file can be reclaimed under pressure.
+The peak is VmHWM, the largest resident set since the process began. A forked child inherits its parent's peak and
+`ru_maxrss` survives exec, so a worker must be *spawned*, and reads itself at its end. Anonymous and file pages are counted
+apart: the kernel can reclaim weights that are mapped from a file.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class MemoryReading:
 
 
 def read_memory(pid: int | str = "self", proc: Path = PROC) -> MemoryReading:
-    """What the process takes: from /proc on Linux, else from psutil, and `method` says which.
+    """What the process takes: from /proc on Linux, otherwise from psutil, as `method` states.
 
-    A process that has gone, or a system that shows nothing, gives a reading of None with the reason as its method.
+    A process that has ended, or a system that shows nothing, gives a reading of None with the reason as its method.
     """
     try:
         return parse_status((proc / str(pid) / "status").read_text(encoding="ascii", errors="replace"))
@@ -40,28 +40,19 @@ def read_memory(pid: int | str = "self", proc: Path = PROC) -> MemoryReading:
 
 
 def parse_status(text: str) -> MemoryReading:
-    """The reading that /proc/PID/status holds; kernel threads and zombies have none.
+    """The reading in the text of /proc/PID/status; kernel threads and zombies have none.
 
     >>> parse_status("VmHWM:\\t    2048 kB\\nRssAnon:\\t 1024 kB\\n").peak_bytes
     2097152
     """
-    found = {}
+    counters = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
         if name in _FIELDS:
-            found[_FIELDS[name]] = int(value.split()[0]) * 1024
-    if "peak_bytes" not in found:
+            counters[_FIELDS[name]] = int(value.split()[0]) * 1024
+    if "peak_bytes" not in counters:
         return MemoryReading(None, method="not measured: the process has no VmHWM")
-    return MemoryReading(**found, method="VmHWM")
-
-
-def reset_peak(pid: int | str = "self", proc: Path = PROC) -> bool:
-    """Sets the peak back to what is resident now, for a phase of its own. False where the system does not let us."""
-    try:
-        (proc / str(pid) / "clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return False
-    return True
+    return MemoryReading(**counters, method="VmHWM")
 
 
 def _read_with_psutil(pid: int | str) -> MemoryReading:

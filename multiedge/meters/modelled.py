@@ -19,7 +19,7 @@ WINDOW_S = 1.0
 
 
 def modelled_energy(measurements: Measurements, device: Device, window_s: float = WINDOW_S) -> Energy:
-    """What `device` drew in the timed window by its declared watts; 'none' with None where it declares none."""
+    """Energy of `device` in the timed window by its declared watts; method 'none' and None where it declares none."""
     if device.power is None:
         return Energy(device.name, None, None, None, method="none", source="no watts declared for this device")
     idle_w, busy_w = device.power.idle_w, device.power.busy_w
@@ -46,10 +46,10 @@ def _sent_bytes(measurements: Measurements, device: str) -> int:
     return sum(event.nbytes for event in measurements.events if (event.kind, event.device) == ("transfer", device))
 
 
-def with_energy(measurements: Measurements, fleet: Fleet, window_s: float = WINDOW_S) -> Measurements:
-    """`measurements` with an Energy for every device that took part: what was measured stays, the rest is modelled."""
+def with_energy(measurements: Measurements, fleet: Fleet) -> Measurements:
+    """`measurements` with an Energy for every device that took part: measured where it was, otherwise modelled."""
     measured = {entry.device: entry for entry in measurements.energy if entry.joules is not None}
     names = [name for name in fleet.names if name in measurements.devices or name in measured]
-    filled = [measured.get(name) or modelled_energy(measurements, fleet.device(name), window_s) for name in names]
+    energy = [measured.get(name) or modelled_energy(measurements, fleet.device(name)) for name in names]
     outside = [entry for name, entry in measured.items() if name not in fleet.by_name]
-    return replace(measurements, energy=(*filled, *outside))
+    return replace(measurements, energy=(*energy, *outside))

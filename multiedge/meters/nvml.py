@@ -7,13 +7,17 @@ claimed. The whole card's memory is never reported for one process.
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from multiedge.fleet import Device
 from multiedge.meters.provider import Reading, Unavailable
+
+log = logging.getLogger(__name__)
 
 
 class Nvml:
@@ -71,6 +75,32 @@ class Nvml:
             return list(self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle(gpu)))
         except self._nvml.NVMLError:
             return []
+
+
+class GpuMemory:
+    """GPU memory of one process, on all GPUs. Nothing counts its peak: `peak_bytes` is the largest reading, None before one."""
+
+    def __init__(self, nvml: Nvml, pid: int | None = None) -> None:
+        self._nvml, self._pid = nvml, pid
+        self.peak_bytes: int | None = None
+
+    def sample(self) -> int | None:
+        """Reads the memory; the peak so far, None while NVML lists none of the process."""
+        now = self._nvml.process_bytes(self._pid)
+        if now is not None:
+            self.peak_bytes = max(now, self.peak_bytes or 0)
+        return self.peak_bytes
+
+
+def gpu_memory_of(device: Device) -> GpuMemory | None:
+    """This process's GPU memory; None if the device declares no GPU, or where NVML is absent."""
+    if device.gpu is None:
+        return None
+    try:
+        return GpuMemory(Nvml())
+    except Unavailable as reason:
+        log.debug("GPU memory of '%s' is not measured: %s", device.name, reason)
+        return None
 
 
 @dataclass

@@ -126,7 +126,7 @@ class PowerMeter:
             self.sample()
 
 
-def open_meter(device: str, *, gpu: int | None = None, whole_machine: bool = False, **options: Any) -> PowerMeter:
+def open_meter(device: str, *, gpu: int | None = None, whole_machine: bool = False) -> PowerMeter:
     """A meter for `device`: GPU number `gpu`'s, or the machine's if the device has the whole machine to itself.
 
     Raises Unavailable with the reasons if nothing here measures that device.
@@ -136,4 +136,4 @@ def open_meter(device: str, *, gpu: int | None = None, whole_machine: bool = Fal
         chain |= CPU_CHAIN
     if not chain:
         raise Unavailable("the machine is shared by several devices, so its power is none of theirs alone")
-    return PowerMeter(open_provider(chain), device, **options)
+    return PowerMeter(open_provider(chain), device)

@@ -83,8 +83,9 @@ def peak_memory(measurements: Measurements, context: Context) -> Figure:
 
 @metric("B", LOWER, "largest GPU memory of any device's worker process")
 def peak_gpu_memory(measurements: Measurements, context: Context) -> Figure:
-    peaks = {entry.device: entry.gpu_peak_bytes for entry in measurements.memory if entry.gpu_peak_bytes is not None}
-    return _largest(peaks, "the process's own GPU memory") if peaks else Figure(None, "no process with GPU memory")
+    peaks = {entry.device: entry.gpu_peak_bytes for entry in measurements.memory if entry.gpu_method}
+    methods = "; ".join(sorted({entry.gpu_method for entry in measurements.memory if entry.gpu_method}))
+    return _largest(peaks, methods) if peaks else Figure(None, "no device with a GPU")
 
 
 @metric("W", LOWER, "largest windowed average power of any device")

@@ -64,7 +64,10 @@ class Pipeline:
             meters=open_meters(metered, is_emulated=self.executor.slows_down),
         )
         memory = tuple(replace(found, planned_bytes=self._planned_bytes.get(found.device)) for found in measurements.memory)
-        settings = {**measurements.settings, "providers": providers(self._devices)}
+        settings = {
+            **measurements.settings,
+            "providers": {**providers(self._devices), **measurements.settings.get("providers", {})},
+        }
         return results, replace(measurements, memory=memory, settings=settings)
 
     def close(self) -> None:

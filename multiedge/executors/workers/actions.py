@@ -104,6 +104,14 @@ class RecordEvent:
 
 
 @dataclass(frozen=True)
+class RecordProvider:
+    """What computes the device's stages, in the runtime's words."""
+
+    device: str
+    provider: str
+
+
+@dataclass(frozen=True)
 class EndRun:
     """The run cannot go on."""
 
@@ -123,5 +131,6 @@ Action = (
     | RecordFault
     | RecordRecovery
     | RecordEvent
+    | RecordProvider
     | EndRun
 )

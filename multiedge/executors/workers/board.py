@@ -12,8 +12,8 @@ from multiedge.meters.memory import MemoryReading
 from multiedge.transports.rundir import file_of
 
 MOST_TRANSFERS = 2048
-_FIXED = 8
-_HEARTBEAT_S, _BUSY_SINCE_S, _BUSY_STAGE, _BUSY_SEQUENCE, _RESIDENT, _PEAK, _ANONYMOUS, _FILE = range(_FIXED)
+_FIXED = 9
+_HEARTBEAT_S, _BUSY_SINCE_S, _BUSY_STAGE, _BUSY_SEQUENCE, _RESIDENT, _PEAK, _ANONYMOUS, _FILE, _GPU_PEAK = range(_FIXED)
 _SENT, _TAKEN = _FIXED, _FIXED + MOST_TRANSFERS
 _CELLS = _FIXED + 2 * MOST_TRANSFERS
 
@@ -55,11 +55,12 @@ class Board:
     def show_idle(self) -> None:
         self._cells[_BUSY_SINCE_S] = 0.0
 
-    def beat(self, now_s: float, memory: MemoryReading) -> None:
+    def beat(self, now_s: float, memory: MemoryReading, gpu_peak_bytes: int | None = None) -> None:
         """A sign of life."""
         cells = self._cells
         cells[_RESIDENT], cells[_PEAK] = memory.resident_bytes or 0, memory.peak_bytes or 0
         cells[_ANONYMOUS], cells[_FILE] = memory.anonymous_bytes or 0, memory.file_bytes or 0
+        cells[_GPU_PEAK] = gpu_peak_bytes or 0
         cells[_HEARTBEAT_S] = now_s
 
     # -- by the supervisor ------------------------------------------------------------------------------------------
@@ -78,6 +79,11 @@ class Board:
         """As of the last sign of life."""
         peak, resident, anonymous, mapped = (int(self._cells[cell]) or None for cell in (_PEAK, _RESIDENT, _ANONYMOUS, _FILE))
         return MemoryReading(peak, resident, anonymous, mapped, "VmHWM shortly before its end" if peak else "not measured")
+
+    @property
+    def gpu_peak_bytes(self) -> int | None:
+        """The largest GPU memory that was read; None where none was."""
+        return int(self._cells[_GPU_PEAK]) or None
 
     def counts(self, transfers: int) -> tuple[list[float], list[float]]:
         """Messages sent and taken, of the first so many transfers."""

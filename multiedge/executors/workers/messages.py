@@ -84,11 +84,12 @@ Command = Hello | Prepare | Configure | SetSpeed | SetLink | Stop
 
 @dataclass(frozen=True)
 class Load:
-    """A stage that was loaded, and when (CLOCK_MONOTONIC)."""
+    """A stage that was loaded, when (CLOCK_MONOTONIC), and what computes it, in the runtime's words."""
 
     stage: int
     start_s: float
     stop_s: float
+    provider: str
 
 
 @dataclass(frozen=True)

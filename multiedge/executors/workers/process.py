@@ -88,7 +88,11 @@ class WorkerProcess:
         if reading.peak_bytes is None:
             reading = self._board.memory
         parts = (reading.peak_bytes, reading.anonymous_bytes, reading.file_bytes)
-        return Memory(self._device.name, *parts, limit_bytes=self._device.memory_bytes, method=reading.method)
+        gpu_peak, gpu_method = self._board.gpu_peak_bytes, ""
+        if self._device.gpu is not None:
+            gpu_method = "largest reading of NVML" if gpu_peak else "not measured: NVML lists no memory of this process"
+        limit = self._device.memory_bytes
+        return Memory(self._device.name, *parts, gpu_peak, limit_bytes=limit, method=reading.method, gpu_method=gpu_method)
 
     def end(self, patience_s: float = 0.0) -> None:
         try:

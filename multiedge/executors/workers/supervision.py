@@ -18,6 +18,7 @@ from multiedge.executors.workers.actions import (
     FailItem,
     RecordEvent,
     RecordFault,
+    RecordProvider,
     RecordRecovery,
     RequestPlan,
     Send,
@@ -265,7 +266,9 @@ class _Step:
         self.actions.append(RecordFault(fault))
 
     def _record_loads(self, name: str, loads: tuple[Load, ...]) -> None:
-        self.actions += [RecordEvent(Event("load", -1, load.stage, name, load.start_s, load.stop_s)) for load in loads]
+        for load in loads:
+            self.actions.append(RecordEvent(Event("load", -1, load.stage, name, load.start_s, load.stop_s)))
+            self.actions.append(RecordProvider(name, load.provider))
 
     # -- plans and epochs -----------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from multiedge.executors.workers.actions import (
     FailItem,
     RecordEvent,
     RecordFault,
+    RecordProvider,
     RecordRecovery,
     RequestPlan,
     Send,
@@ -88,6 +89,8 @@ class Supervisor:
         self._answered: list[int] = []
         self._answered_s: float | None = None
         self._faults: list[Fault] = []
+        self.providers: dict[str, str] = {}
+        """What computes each device's stages, in the runtime's words."""
 
     def start(self) -> None:
         """Starts every worker and loads every stage. Raises PipelineError that names what could not be started."""
@@ -181,6 +184,8 @@ class Supervisor:
                 self._faults[self._faults.index(fault)] = replace(fault, recovered_s=recovered_s)
             case RecordEvent(event):
                 self._caller.record_event(event)
+            case RecordProvider(device, provider):
+                self.providers[device] = provider
             case EndRun(error):
                 raise PipelineError(error)
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -128,6 +128,11 @@ class ThreadsExecutor(Closing):
         """The runner of a stage, ready to run; MultiedgeError if it cannot be reached."""
         raise NotImplementedError
 
+    def _without_gpu(self, memory: Memory) -> Memory:
+        """The same, which states of a device with a GPU that its GPU memory is not measured."""
+        has_gpu = self.fleet.device(memory.device).gpu is not None
+        return replace(memory, gpu_method=f"not measured by the {self.name} executor") if has_gpu else memory
+
     def settings(self) -> dict[str, Any]:
         """What the results hold on this executor beside its options."""
         return {}
@@ -199,7 +204,9 @@ class ThreadsExecutor(Closing):
         }
         with self._lock:
             faults = tuple(self._faults)
-        return Record(events=tuple(self._events), faults=faults, memory=self.memory(), settings=settings)
+        return Record(
+            events=tuple(self._events), faults=faults, memory=tuple(map(self._without_gpu, self.memory())), settings=settings
+        )
 
     def close(self) -> None:
         self._closing.set()

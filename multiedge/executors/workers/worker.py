@@ -41,6 +41,7 @@ from multiedge.executors.workers.messages import (
     encode,
 )
 from multiedge.meters.memory import read_memory
+from multiedge.meters.nvml import GpuMemory, gpu_memory_of
 from multiedge.transports import TRANSPORTS, rundir
 from multiedge.transports.links import LinkShaper
 
@@ -67,16 +68,16 @@ class Control:
             raise TypeError(f"expected Hello first, got {type(hello).__name__}")
         return hello
 
-    def watch(self, board: Board, wake: Callable[[], None]) -> None:
+    def watch(self, board: Board, wake: Callable[[], None], gpu: GpuMemory | None = None) -> None:
         """From now on commands are queued as they come, and `wake` is called for each."""
-        threading.Thread(target=self._watch, args=(board, wake), name="control", daemon=True).start()
+        threading.Thread(target=self._watch, args=(board, wake, gpu), name="control", daemon=True).start()
 
     def reply(self, reply: Reply) -> None:
         self._socket.sendall(encode(reply))
 
-    def _watch(self, board: Board, wake: Callable[[], None]) -> None:
+    def _watch(self, board: Board, wake: Callable[[], None], gpu: GpuMemory | None) -> None:
         while True:
-            board.beat(time.monotonic(), read_memory())
+            board.beat(time.monotonic(), read_memory(), gpu.sample() if gpu else None)
             if select.select([self._socket], [], [], BEAT_S)[0]:
                 self._read()
                 wake()
@@ -116,7 +117,7 @@ class Worker:
             record=hello.record,
         )
         self._sessions: dict[str, Session] = {}
-        control.watch(board, endpoint.wake)
+        control.watch(board, endpoint.wake, gpu_memory_of(self._device))
 
     def work(self) -> None:
         """Until the process is ended."""
@@ -163,7 +164,7 @@ class Worker:
             if path not in self._sessions:
                 begin = time.monotonic()
                 self._sessions[path] = open_part(backend, Path(path), self._device)
-                loads.append(Load(stage, begin, time.monotonic()))
+                loads.append(Load(stage, begin, time.monotonic(), self._sessions[path].provider.name))
         return tuple(loads)
 
     def _path(self, directory: str, routes: Routes, stage: int) -> str:

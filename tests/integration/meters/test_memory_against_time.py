@@ -13,7 +13,7 @@ import pytest
 
 import multiedge as me
 from multiedge.executors import open_pipeline
-from multiedge.meters.memory import read_memory, reset_peak
+from multiedge.meters.memory import read_memory
 from tests.builders.onnx_models import LIGHT
 
 TIME = "/usr/bin/time"
@@ -39,18 +39,6 @@ def test_worker_peak_is_within_five_percent_of_gnu_time(mebibytes):
     outside = int(re.search(r"Maximum resident set size \(kbytes\): (\d+)", done.stderr).group(1)) * 1024
     assert own > mebibytes << 20
     assert own == pytest.approx(outside, rel=0.05)
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="the kernel offers no clear_refs")
-def test_reset_starts_a_phase_of_its_own():
-    block = bytearray(96 << 20)
-    block[::4096] = b"x" * len(block[::4096])
-    before = read_memory()
-    del block
-    if not reset_peak():
-        pytest.skip("this system does not let a process reset its peak")
-    after = read_memory()
-    assert before.peak_bytes - after.peak_bytes > 64 << 20
 
 
 @pytest.mark.skipif(not os.path.exists(TIME), reason="GNU time is not installed (apt-get install time)")

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from multiedge.meters.memory import MemoryReading, parse_status, read_memory, reset_peak
+from multiedge.meters.memory import MemoryReading, parse_status, read_memory
 
 STATUS = "Name:\tworker\nVmHWM:\t    4096 kB\nVmRSS:\t    3072 kB\nRssAnon:\t    1024 kB\nRssFile:\t    2048 kB\n"
 GONE = 2**22 + 1
@@ -79,13 +79,3 @@ def test_a_process_that_is_gone_is_not_measured(tmp_path: Path) -> None:
     reading = read_memory(GONE, proc=tmp_path)
     assert reading.peak_bytes is None
     assert reading.method.startswith("not measured: ")
-
-
-def test_a_peak_is_reset_by_the_number_five(tmp_path: Path) -> None:
-    status_file(tmp_path, "self", STATUS)
-    assert reset_peak("self", proc=tmp_path) is True
-    assert (tmp_path / "self" / "clear_refs").read_text() == "5"
-
-
-def test_a_peak_cannot_be_reset_where_proc_is_absent(tmp_path: Path) -> None:
-    assert reset_peak("self", proc=tmp_path) is False

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from multiedge.meters.nvml import Nvml, NvmlEnergy
+from multiedge.fleet import Device
+from multiedge.meters.nvml import GpuMemory, Nvml, NvmlEnergy, gpu_memory_of
 from multiedge.meters.power import gpu_chain, open_provider
 from multiedge.meters.provider import Reading, Unavailable
 from tests.builders.power import FakeNvml
@@ -92,3 +93,29 @@ def test_memory_of_a_process(processes, gpus, pid, nbytes):
 
 def test_memory_is_that_of_this_process_unless_another_is_named():
     assert Nvml(FakeNvml(processes=((os.getpid(), 123),))).process_bytes() == 123
+
+
+def test_the_peak_of_gpu_memory_is_the_largest_reading():
+    fake = FakeNvml(processes=())
+    memory = GpuMemory(Nvml(fake), pid=7)
+    assert memory.sample() is None
+    for used, peak in ((100, 100), (300, 300), (200, 300)):
+        fake.processes = ((7, used), (8, 999))
+        assert memory.sample() == peak
+    fake.processes = ()
+    assert memory.sample() == 300, "a process without GPU memory now has had some"
+
+
+@pytest.mark.parametrize("device", [Device("a"), Device("a", type="phone"), Device("a", type="gpu-x")])
+def test_gpu_memory_is_not_looked_for_without_a_gpu(monkeypatch, device):
+    monkeypatch.setattr("multiedge.meters.nvml.Nvml", lambda: pytest.fail("NVML was opened"))
+    assert gpu_memory_of(device) is None
+
+
+def test_gpu_memory_of_this_process_is_read_where_nvml_answers(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(processes=((os.getpid(), 5 << 20),)))
+    memory = gpu_memory_of(Device("a", type="gpu-1"))
+    assert memory is not None
+    assert memory.sample() == 5 << 20
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(driver=False))
+    assert gpu_memory_of(Device("a", type="gpu")) is None
