@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from multiedge.backends.contract import Provider
 from multiedge.executors.flow.routes import Routes
 from multiedge.plan import CALLER, Manifest, Part, Transfer
 from multiedge.transports.message import Address, Message
@@ -107,6 +108,7 @@ class FakeSession:
     inputs: tuple[str, ...] = ("x",)
     outputs: tuple[str, ...] = ("y",)
     batch_is_free: bool = False
+    provider: Provider = Provider("fake")  # noqa: RUF009
     closed: bool = False
 
     def run(self, tensors: Tensors) -> dict[str, np.ndarray]:
