@@ -113,7 +113,7 @@ def test_without_record_events_only_loads_are_kept(sessions):
         assert {event.kind for event in running.record().events} == {"load"}
 
 
-def test_the_results_hold_its_own_options_and_no_others(sessions):
+def test_the_results_hold_its_own_options_and_what_computed_each_device(sessions):
     with executor(seed=3) as running:
         settings = running.record().settings
     assert settings == {
@@ -124,6 +124,7 @@ def test_the_results_hold_its_own_options_and_no_others(sessions):
         "executor": "inline",
         "transport": "none",
         "emulation": "none",
+        "providers": {"d0": "fake", "d1": "fake"},
     }
 
 
