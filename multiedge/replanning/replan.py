@@ -92,7 +92,8 @@ def _usable(fleet: Fleet, low_battery_j: float) -> Fleet:
     low = [device.name for device in fleet.devices if device.battery_j is not None and device.battery_j <= low_battery_j]
     if len(low) == len(fleet.devices):
         raise ConfigError(f"{fleet.name}: every device's battery is at {low_battery_j:g} J or below; no plan can be made")
-    return replace(fleet.without(*low), source=None if fleet.source in low else fleet.source) if low else fleet
+    # A fleet whose source is not one of its devices is refused, so the source goes before its device does.
+    return replace(fleet, source=None if fleet.source in low else fleet.source).without(*low)
 
 
 def _options(running: Plan, profile: Profile, fleet: Fleet) -> Iterator[_Option]:

@@ -88,7 +88,7 @@ def test_what_is_no_such_quantity_is_refused(text, kind):
 
 
 @pytest.mark.parametrize(("text", "expected"), [("8Mb/s", 1e6), ("8MB/s", 8e6), ("8MBPS", 1e6), ("8mbps", 1e6)])
-def test_bits_and_bytes_are_told_apart(text, expected):
+def test_bits_and_bytes_differ(text, expected):
     assert quantity.parse(text, quantity.BANDWIDTH) == pytest.approx(expected)
 
 

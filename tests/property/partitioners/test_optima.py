@@ -356,7 +356,7 @@ def test_two_nodes_within_a_latency_are_proven_in_a_second() -> None:
 
 
 @known_fault("whatever lies within `tolerance` is printed as proven")
-def test_a_tolerance_is_told_from_a_proof() -> None:
+def test_a_tolerance_is_not_reported_as_a_proof() -> None:
     for seed in (33, 65, 141):
         oracle = Oracle(*random_case(seed, POWERED))
         plan = planned(Energy(tolerance=0.5), oracle)
@@ -387,8 +387,8 @@ def test_equal_devices_are_equal_whichever_of_them_is_the_source(source: str) ->
     require_optimum(planned(Throughput(replicate=True), oracle), optimum, 0)
 
 
-@known_fault("devices of too many kinds: 'no plan fits' is said without a proof")
-def test_no_plan_fits_is_said_with_a_proof_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@known_fault("devices of too many kinds: 'no plan fits' is reported without a proof")
+def test_no_plan_fits_is_reported_with_a_proof_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes of 1, 2, 3, 4 MiB on devices whose memories hold just them, all different."""
     monkeypatch.setattr(chain_module, "MOST_CELLS", 40)
     nodes = [f"t{index + 1}: t{index} w{index}" for index in range(4)]

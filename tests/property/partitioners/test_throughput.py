@@ -42,7 +42,7 @@ def test_throughput_is_the_best_of_all_contiguous_plans(instance):
 
 
 def replicated_plans(profile: Profile, fleet: Fleet):
-    """Every contiguous plan in which a stage may also run on several devices that cannot be told apart."""
+    """Every contiguous plan in which a stage may also run on several devices that are exchangeable."""
     nodes = len(profile)
     teams = [
         team

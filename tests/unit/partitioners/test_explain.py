@@ -1,4 +1,4 @@
-"""What plans say about themselves, what is said where there is none, and how long that takes."""
+"""What plans explain, what errors explain where there is no plan, and how long that takes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_stage_is_replicated_where_one_node_outweighs_the_rest():
     assert "with replicas" in shared.bound_scope
 
 
-def test_an_impossible_fleet_is_told_the_smallest_remedy():
+def test_an_error_names_the_smallest_remedy():
     profile, fleet = uniform(Device("phone", speed=1, memory_bytes=3 * MIB), Device("tablet", speed=1, memory_bytes=4 * MIB))
     with pytest.raises(InfeasibleError) as caught:
         Throughput().plan(profile, fleet)

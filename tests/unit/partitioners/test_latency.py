@@ -82,7 +82,7 @@ def test_a_rate_that_no_plan_reaches_is_refused_with_the_most_possible() -> None
         Latency(min_fps=-1)
 
 
-def test_devices_left_out_are_told_how_fast_the_plan_is() -> None:
+def test_devices_left_out_are_listed_with_the_latency_of_the_plan() -> None:
     plan = Latency().plan(chain_profile({"a": [1, 1], "b": [5, 5]}), fleet_of("a", "b"))
     assert plan.left_out == {"b": "no plan that uses it is faster than 2000 ms"}
 

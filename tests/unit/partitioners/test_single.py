@@ -40,7 +40,7 @@ def test_the_first_of_equals_is_taken() -> None:
     assert Single().plan(equal, fleet_of("q", "p", "r")).stages[0].device == "q"
 
 
-def test_the_others_are_told_their_value_or_what_they_lack() -> None:
+def test_the_others_are_listed_with_their_value_or_what_they_lack() -> None:
     fleet = Fleet((Device("a"), Device("b"), Device("c", memory_bytes=MIB)))
     plan = Single().plan(PROFILE, fleet)
     assert plan.left_out == {"a": "its throughput value alone is 6", "c": "the whole model needs 1.0 MiB more"}

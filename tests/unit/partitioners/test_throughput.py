@@ -1,4 +1,4 @@
-"""The smallest bottleneck: what can be one, how it is found, and what is said about devices without work."""
+"""The smallest bottleneck: what can be one, how it is found, and the reasons of devices without work."""
 
 from __future__ import annotations
 

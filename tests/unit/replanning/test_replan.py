@@ -5,7 +5,7 @@ import pytest
 
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet, Link
-from multiedge.plan import Plan
+from multiedge.plan import Plan, Stage, direct_transfers
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.planning.loading import bytes_to_load
@@ -13,7 +13,8 @@ from multiedge.profile import Profile
 from multiedge.replanning.replan import replan
 from partitioners.throughput import Throughput
 from tests.builders.fleets import fleet_of, with_device, with_devices
-from tests.builders.graphs import chain_graph
+from tests.builders.graphs import chain_graph, fork_graph
+from tests.builders.plans import direct_plan, relay_plan
 from tests.builders.profiles import profile_of
 
 MIB = 1 << 20
@@ -117,3 +118,38 @@ def test_five_hundred_nodes_on_eight_devices_take_less_than_a_second() -> None:
     assert again.changed
     # The goal is one second; a shared machine gets some room.
     assert seconds < 3.0
+
+
+def test_a_replica_that_has_left_is_dropped_and_nothing_moves() -> None:
+    profile = profile_on(FLEET, 2)
+    running = relay_plan(profile, FLEET, Stage("a", (0,)), Stage("b", (1,), ("c", "d")))
+    again = replan(running, profile, FLEET.without("c"), tolerance=9.0)
+    assert again.moved_bytes == 0
+    assert [stage.devices for stage in again.plan.stages] == [("a",), ("b", "d")]
+    headless = replan(running, profile, FLEET.without("b"), tolerance=9.0)
+    assert [stage.devices for stage in headless.plan.stages] == [("a",), ("c", "d")]
+
+
+def test_plans_that_send_directly_stay_direct() -> None:
+    profile = profile_of(fork_graph(2, 1, nbytes=10), dict.fromkeys("abcd", 1.0))
+    running = direct_plan(profile, FLEET, Stage("a", (0,)), Stage("b", (1,)), Stage("a", (2, 3)))
+    again = replan(running, profile, FLEET.without("b"), tolerance=9.0)
+    assert again.plan.transfers == direct_transfers(profile.graph, again.plan.stages)
+
+
+def test_a_source_whose_battery_is_low_feeds_no_longer() -> None:
+    fed = replace(with_device(FLEET, "d", battery_j=1.0), source="d")
+    again = replan(RUNNING, PROFILE, fed, low_battery_j=2.0)
+    assert "d" not in {stage.device for stage in again.plan.stages}
+
+
+def test_a_strategy_of_ones_own_is_asked_for_the_best() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    class Mine:
+        def plan(self, profile: Profile, fleet: Fleet) -> Plan:
+            asked.append(fleet.names)
+            return Throughput().plan(profile, fleet)
+
+    replan(RUNNING, PROFILE, FLEET.without("c"), strategy=Mine())
+    assert asked == [("a", "b", "d")]

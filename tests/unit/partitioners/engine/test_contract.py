@@ -43,13 +43,19 @@ def test_a_rate_that_is_none_is_refused(min_fps: float) -> None:
 
 
 def test_a_contiguous_plan_hands_on_and_keeps_its_proof() -> None:
-    plan = contiguous_plan("mine", "latency", PROFILE, FLEET, spans(("b", 1), ("a", 2)), lower_bound=0.5, notes=("told",))
+    plan = contiguous_plan("mine", "latency", PROFILE, FLEET, spans(("b", 1), ("a", 2)), lower_bound=0.5, notes=("a note",))
     assert [(move.source, move.target, move.tensors) for move in plan.transfers] == [
         (-1, 0, ("t0",)),
         (0, 1, ("t1",)),
         (1, -1, ("t3",)),
     ]
-    assert (plan.strategy, plan.objective, plan.value, plan.lower_bound, plan.notes) == ("mine", "latency", 3.0, 0.5, ("told",))
+    assert (plan.strategy, plan.objective, plan.value, plan.lower_bound, plan.notes) == (
+        "mine",
+        "latency",
+        3.0,
+        0.5,
+        ("a note",),
+    )
 
 
 @pytest.mark.parametrize(
