@@ -1,4 +1,4 @@
-"""One request over parallel branches: split where the graph forks, joined where it meets, on several devices at once."""
+"""One request over parallel branches: split where the graph forks, joined where it meets, on several devices in parallel."""
 
 from __future__ import annotations
 

@@ -36,13 +36,15 @@ class Latency:
     def plan(self, profile: Profile, fleet: Fleet) -> Plan:
         """The contiguous plan of least latency and its bound; InfeasibleError if memory or the bottleneck forbid all."""
         start = perf_counter()
-        kind, harsh = chains(profile, fleet)
+        optimistic, pessimistic = chains(profile, fleet)
         most_s = self.most_s
-        found = cheapest(harsh, States(harsh), latency_prices(harsh), most_s)
+        found = cheapest(pessimistic, States(pessimistic), latency_prices(pessimistic), most_s)
         if not found.path:
-            raise too_strict(harsh, most_s)
-        bound = found if kind is harsh else cheapest(kind, States(kind), latency_prices(kind), most_s)
-        stages = harsh.stages(found.path)
+            raise too_strict(pessimistic, most_s)
+        bound = (
+            found if optimistic is pessimistic else cheapest(optimistic, States(optimistic), latency_prices(optimistic), most_s)
+        )
+        stages = pessimistic.stages(found.path)
         plan = relay_plan("latency", "latency", profile, fleet, stages)
         return replace(
             plan,
@@ -50,7 +52,7 @@ class Latency:
             bound_scope="contiguous plans" + (f" of at least {1 / most_s:.4g} items/s" if np.isfinite(most_s) else ""),
             solve_s=perf_counter() - start,
             left_out=unused(fleet, stages, f"no plan that uses it is faster than {bound.price * 1e3:.4g} ms"),
-            notes=() if kind is harsh else (NOTE.format(kinds=len(kind.groups), count=len(fleet.devices)),),
+            notes=() if optimistic is pessimistic else (NOTE.format(kinds=len(optimistic.groups), count=len(fleet.devices)),),
         )
 
 

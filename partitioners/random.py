@@ -1,4 +1,4 @@
-"""Parts by lot: how good a plan is by chance."""
+"""Random parts: how good a plan is by chance."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Random:
         self.objective = check_objective(objective)
 
     def plan(self, profile: Profile, fleet: Fleet) -> Plan:
-        """A plan by lot; InfeasibleError if none of the draws fits, which need not mean that no plan does."""
+        """A random plan; InfeasibleError if none of the draws fits, although another plan may fit."""
         start = perf_counter()
         stages = self._draw(profile, fleet)
         plan = relay_plan("random", self.objective, profile, fleet, stages)
@@ -41,11 +41,11 @@ class Random:
         )
 
     def _draw(self, profile: Profile, fleet: Fleet) -> tuple[Stage, ...]:
-        lot = np.random.default_rng(self.seed)
+        generator = np.random.default_rng(self.seed)
         for _ in range(self.tries):
-            count = int(lot.integers(1, len(fleet.devices) + 1))
-            drawn = [fleet.devices[index] for index in lot.permutation(len(fleet.devices))[:count]]
-            shares = dict(zip((device.name for device in drawn), lot.dirichlet(np.ones(count)), strict=True))
+            count = int(generator.integers(1, len(fleet.devices) + 1))
+            drawn = [fleet.devices[index] for index in generator.permutation(len(fleet.devices))[:count]]
+            shares = dict(zip((device.name for device in drawn), generator.dirichlet(np.ones(count)), strict=True))
 
             def nodes_per_share(_start: int, device: Device, memory: Ints, shares: dict[str, float] = shares) -> Floats:
                 return np.arange(1, len(memory) + 1) / shares[device.name]

@@ -2,7 +2,7 @@
 
 Every feasible bottleneck is one of finitely many values: a stage's time, or a hand-over's. A bisection asks for values T
 whether any order of any subset of the devices has a bottleneck of at most T (`partitioners.engine.search`, exact), and stops
-when no such value is left between the largest T refuted and the plan in hand. The idea of a bisection over a
+when no such value is left between the largest T refuted and the best plan found. The idea of a bisection over a
 farthest-prefix table is PipeDream's and PipeEdge's problem turned round; see `search` for why the farthest prefix alone
 would not be exact.
 """
@@ -53,26 +53,26 @@ class Throughput:
     def plan(self, profile: Profile, fleet: Fleet) -> Plan:
         """The optimal contiguous plan and its bound; InfeasibleError with the smallest remedy if memory forbids all."""
         start = perf_counter()
-        kind, harsh = chains(profile, fleet, replicate=self.replicate)
-        found = smallest_bottleneck(harsh, deadline_s=start + self.time_limit_s)
-        stages = harsh.stages(found.path)
+        optimistic, pessimistic = chains(profile, fleet, replicate=self.replicate)
+        found = smallest_bottleneck(pessimistic, deadline_s=start + self.time_limit_s)
+        stages = pessimistic.stages(found.path)
         plan = relay_plan("throughput", "throughput", profile, fleet, stages)
-        if kind is not harsh:
-            bound_s = smallest_bottleneck(kind, deadline_s=start + 2 * self.time_limit_s).lower_bound_s
+        if optimistic is not pessimistic:
+            bound_s = smallest_bottleneck(optimistic, deadline_s=start + 2 * self.time_limit_s).lower_bound_s
             return replace(
                 plan,
                 lower_bound=min(plan.value, bound_s),
                 bound_scope=self._scope(),
                 solve_s=perf_counter() - start,
                 left_out=unused(fleet, stages, "the plan found does without it"),
-                notes=(NOTE.format(kinds=len(kind.groups), count=len(fleet.devices)),),
+                notes=(NOTE.format(kinds=len(optimistic.groups), count=len(fleet.devices)),),
             )
         return replace(
             plan,
             lower_bound=plan.value if found.lower_bound_s >= found.seconds else min(plan.value, found.lower_bound_s),
             bound_scope=self._scope(),
             solve_s=perf_counter() - start,
-            left_out=unused(fleet, stages, reasons(harsh, plan.value)),
+            left_out=unused(fleet, stages, reasons(pessimistic, plan.value)),
         )
 
     def _scope(self) -> str:

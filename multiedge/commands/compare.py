@@ -62,7 +62,7 @@ def show(graph: Graph, rows: Sequence[Row], console: Console) -> None:
     """Prints a line for each strategy, then why some have none."""
     table = new_table(f"{graph.name}: strategies side by side")
     table.add_column("strategy", no_wrap=True)
-    table.add_column("makes best", no_wrap=True)
+    table.add_column("minimises", no_wrap=True)
     for name in ("ms/item", "of best", "latency ms", "of best", "J/item", "memory", "gap", "stages", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     throughput, latency = ratios(rows, "throughput"), ratios(rows, "latency")

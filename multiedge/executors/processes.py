@@ -1,4 +1,4 @@
-"""One worker process per device, all stages busy at once: the default executor.
+"""One worker process per device, all stages at the same time: the default executor.
 
 Each device's worker sends straight to the next one; this side feeds items and collects answers, and its supervisor keeps
 the workers going. It works in *epochs*: an epoch is one placement of the stages. When a device is lost or comes back, the

@@ -26,7 +26,7 @@ _SAMPLE_BYTES = 2048
 _WITHOUT_GRAPHS = frozenset(
     {onnx.AttributeProto.INT, onnx.AttributeProto.INTS, onnx.AttributeProto.FLOAT, onnx.AttributeProto.TENSOR}
 )
-"""The kinds that most attributes are of, told apart without looking further."""
+"""Kinds of attributes that contain no graph; most attributes are of these."""
 
 RANDOM_OPERATORS = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}

@@ -163,7 +163,7 @@ def _repairs(
         return
     for device in _targets(stages, fleet):
         moved = [stage or replace(stages[index], device=device, replicas=()) for index, stage in enumerate(reduced)]
-        yield _merged(moved), f"moved what was lost to '{device}'"
+        yield _merged(moved), f"moved the lost stage to '{device}'"
     if len(gone) == 1:
         yield from _divided(profile, stages, reduced, gone[0])
 

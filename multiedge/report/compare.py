@@ -43,7 +43,7 @@ _OF_LATENCIES: dict[str, Statistic] = {
 @dataclass(frozen=True)
 class Difference:
     """One figure in two runs. `change` is (value - other) / other; `better` is None where it is no better or worse.
-    `within_noise` is None where the noise is not known, and `note` says how it was told."""
+    `within_noise` is None where the noise is not known, and `note` is the method."""
 
     name: str
     value: float
@@ -71,7 +71,7 @@ def compare(result: RunResult, other: RunResult, seed: int = 0) -> list[Differen
 
 
 def noise_interval(name: str, result: RunResult, other: RunResult, seed: int = 0) -> tuple[tuple[float, float] | None, str]:
-    """The 95 % interval of the difference of a figure, and how it was come by; None where nothing can be said."""
+    """The 95 % interval of the difference of a figure, and the method; None where it is not known."""
     repeats = [run.repeats.get(name, ()) for run in (result, other)]
     if all(len(values) >= 3 for values in repeats):
         return _welch(*repeats), f"spread over {len(repeats[0])} and {len(repeats[1])} repeats"

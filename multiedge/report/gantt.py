@@ -73,8 +73,8 @@ def windows(measurements: Measurements, items: int = 24) -> list[Window]:
 def draw(measurements: Measurements, window: Window, colours: Mapping[str, int], max_bars: int = 400) -> Markup:
     """The events of a window as bars, the first `max_bars` of them; empty if no device computed.
 
-    A full bar is computing, a thin one below it sending; a lane's bare ground is a bubble. Items of odd and even number
-    differ in strength, so that neighbours can be told apart.
+    A full bar is computing, a thin one below it sending; empty time of a lane is a bubble. Items of odd and even number
+    differ in strength, so that neighbours can be distinguished.
     """
     rows = {lane.device: (index, lane) for index, lane in enumerate(lanes(measurements, colours))}
     wanted = [event for event in measurements.events if event.kind in ("compute", "transfer") and event.device in rows]

@@ -42,7 +42,7 @@ def chrome_trace(measurements: Measurements, fleet: Fleet | None = None) -> dict
 
 
 def write_trace(measurements: Measurements, path: str | os.PathLike[str], fleet: Fleet | None = None) -> Path:
-    """Writes the trace at once and returns its path."""
+    """Writes the trace atomically. Returns its path."""
     return write_text(path, json.dumps(chrome_trace(measurements, fleet), separators=(",", ":")) + "\n")
 
 

@@ -58,7 +58,7 @@ class Server:
             self._next()
 
     def set_speed(self, speed: float) -> None:
-        """Goes on with the job in hand at another speed; at 0 it rests."""
+        """Continues the current job at another speed; at 0 it stops."""
         if speed == self._speed:
             return
         if self._job is not None and math.isfinite(self._speed):
@@ -69,7 +69,7 @@ class Server:
             self._next()
 
     def lose(self) -> None:
-        """Drops what is done of the job in hand; it begins again."""
+        """Loses the progress of the current job, which starts again."""
         if self._job is not None:
             self._left, self._began_s = self._job.work, self._loop.now_s
             self._schedule()

@@ -5,7 +5,7 @@ is queued goes by item, so that nothing waits for a later one. Times are those o
 rate in the steady state is one item per `Estimate.bottleneck_s`. Items are admitted while fewer than `in_flight` are
 under way, as bounded queues would have it.
 
-A device that leaves loses the item in hand and all that waits on it begins again when it returns; a link that is down
+A device that leaves loses its current item, and all that waits on it starts again when it returns; a link that is down
 holds what it carries. With a `replanner` (see `multiedge.replanning.replan`) the fleet answers instead: `detect_s` after an
 event it is asked for a new plan, devices load the parameters that they lack, and then new items follow the new plan.
 Items that were under way on a device that is gone begin again with it.
@@ -47,7 +47,7 @@ Replanner = Callable[[Plan, Profile, Fleet], Replanned]
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of the pipeline: `items` timed ones after `warmup`, due every `interval_s` (0: at once), at most
+    """What is asked of the pipeline: `items` timed ones after `warmup`, due every `interval_s` (0: all at the start), at most
     `in_flight` under way (None: as many as fill the pipeline)."""
 
     items: int = 100

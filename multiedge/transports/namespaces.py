@@ -36,7 +36,7 @@ RANGE = Subnet("198.18.0.0/15")
 FRAME_BYTES, PAYLOAD_BYTES = 1514, 1448
 """What a full packet of TCP counts for, with its headers, and what it carries of a message."""
 BURST_S = 0.001
-"""How much a link that was idle may let through at once, but at least two packets."""
+"""How much a link that was idle may send without delay; at least two packets."""
 SLOWEST_BYTES_PER_S = 64.0
 """What tbf's clock can just count with such a burst."""
 QUEUE = "8mb"

@@ -31,7 +31,7 @@ _RECORD = struct.Struct("<IHHQIHQ")
 _WAKE = 0xFFFF
 _READ_BYTES = _RECORD.size * 512
 _POPULATE = getattr(mmap, "MAP_POPULATE", 0)
-"""Maps all pages at once: taking a fault for each costs more than the copy."""
+"""Maps all pages in one call: a page fault for each costs more than the copy."""
 _SLACK_BYTES = 4096
 """Room to spare, since headers grow a little with their logs."""
 _FLAG_BYTES = 64

@@ -29,7 +29,7 @@ RETRY_S = 0.05
 CLOSE_S = 1.5
 """Longer than a sender may still be connecting."""
 _AT_ONCE = struct.pack("ii", 1, 0)
-"""A connection that is closed ends at once: what it has not sent is void, and must not outlive its network."""
+"""A connection that is closed ends immediately: data that was not sent is discarded, since its network may end, too."""
 
 
 def set_hosts(directory: Path, hosts: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Large fleets: devices that are nearly alike taken as equal, once too kindly for a bound, once too harshly for a plan."""
+"""Large fleets: similar devices are merged, once with their best values for a bound, once with their worst for a plan."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ NOTE = "devices that are nearly alike were taken as {kinds} kinds, since all {co
 
 
 def chains(profile: Profile, fleet: Fleet, *, replicate: bool = False) -> tuple[Chain, Chain]:
-    """(kind, harsh): no plan on `fleet` beats the best of the first, and each plan of the second runs on `fleet` at least
-    as well. Both are the one exact chain where the fleet can be searched as it is, which is the rule."""
+    """An optimistic and a pessimistic chain: no plan on `fleet` is better than the best of the first, and each plan of the
+    second is at least as good on `fleet`. Usually the fleet can be searched without merging: both are one exact chain then."""
     groups = exchangeable(profile, fleet)
     if is_searchable(groups, len(profile), replicate=replicate):
         exact = Chain.of(profile, fleet, replicate=replicate)
         return exact, exact
     sets = _merged(profile, fleet, groups, replicate=replicate)
     return (
-        Chain.of(*_levelled(profile, fleet, sets, kind=True), replicate=replicate),
-        Chain.of(*_levelled(profile, fleet, sets, kind=False), replicate=replicate),
+        Chain.of(*_levelled(profile, fleet, sets, optimistic=True), replicate=replicate),
+        Chain.of(*_levelled(profile, fleet, sets, optimistic=False), replicate=replicate),
     )
 
 
@@ -48,10 +48,10 @@ def _merged(profile: Profile, fleet: Fleet, groups: Sequence[Sequence[str]], *, 
     return [*alone, *sets]
 
 
-def _levelled(profile: Profile, fleet: Fleet, sets: Sequence[Sequence[str]], *, kind: bool) -> tuple[Profile, Fleet]:
-    """Profile and fleet with every device as good as the best of its set (`kind`), or only as good as the worst."""
-    room_of, time_of = (max, min) if kind else (min, max)
-    fold: Callable[..., object] = np.minimum.reduce if kind else np.maximum.reduce
+def _levelled(profile: Profile, fleet: Fleet, sets: Sequence[Sequence[str]], *, optimistic: bool) -> tuple[Profile, Fleet]:
+    """Profile and fleet with every device as good as the best of its set (`optimistic`), or only as good as the worst."""
+    room_of, time_of = (max, min) if optimistic else (min, max)
+    fold: Callable[..., object] = np.minimum.reduce if optimistic else np.maximum.reduce
     seconds, overhead, devices = dict(profile.seconds), dict(profile.overhead_s), {}
     for names in sets:
         members = [fleet.device(name) for name in names]

@@ -1,4 +1,4 @@
-"""Memory of contiguous stages, as `cost.stage_memory_bytes` counts it, for all stages at once."""
+"""Memory of contiguous stages, as `cost.stage_memory_bytes` counts it, for all stages together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a stage that ends at a boundary may start: half-open intervals, for all ends at once."""
+"""Where a stage that ends at a boundary may start: half-open intervals, for all ends together."""
 
 from __future__ import annotations
 

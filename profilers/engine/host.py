@@ -120,7 +120,7 @@ def require_memory(graph: Graph) -> None:
     free = psutil.virtual_memory().available
     if largest > free:
         raise ProfileError(
-            f"{graph.name}: activations take {human_bytes(largest)} at once with these input shapes, this machine has"
+            f"{graph.name}: activations take {human_bytes(largest)} together with these input shapes, this machine has"
             f" {human_bytes(free)} free; profile with smaller shapes"
         )
 

@@ -26,7 +26,7 @@ FLEET = Fleet(
 
 
 def pipeline(compute_s: tuple[float, ...], items: int = 100, seed: int = 0, fault: bool = False) -> Measurements:
-    """All items at once through one stage per device, links of 2 ms, times that vary by 6 %."""
+    """All items due at the start, through one stage per device, links of 2 ms, times that vary by 6 %."""
     chance = random.Random(seed)
     free = [0.0] * len(compute_s)
     events, finished = [], []

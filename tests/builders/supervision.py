@@ -1,4 +1,4 @@
-"""A policy under test, with workers that do as they are told until a test says otherwise."""
+"""A policy under test, with workers that carry out every command unless a test changes that."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fleet_of(count: int, **values: Any) -> Fleet:
 
 @dataclass
 class FakeWorker:
-    """What a worker shows. It carries out commands at once, unless it `ignores` them or cannot load (`failure`)."""
+    """What a worker shows. It carries out commands immediately, unless it `ignores` them or cannot load (`failure`)."""
 
     started_s: float
     silent_s: float | None = 0.0

@@ -1,4 +1,4 @@
-"""The checker: everything wrong at once, differences seen, and the commands' words and exit status."""
+"""The checker: all errors in one message, differences that it finds, output and exit status of the command."""
 
 from __future__ import annotations
 

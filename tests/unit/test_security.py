@@ -17,7 +17,9 @@ from tests.builders.onnx_models import LIGHT
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
-    path for room in ("multiedge", "core", "partitioners", "profilers", "examples") for path in (ROOT / room).rglob("*.py")
+    path
+    for package in ("multiedge", "core", "partitioners", "profilers", "examples")
+    for path in (ROOT / package).rglob("*.py")
 ]
 SQUEEZENET = LIGHT / "light_squeezenet.onnx"
 FLEET = "devices: [{name: a, memory: 1GiB}, {name: b, memory: 1GiB}]\n"

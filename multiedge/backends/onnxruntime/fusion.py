@@ -44,7 +44,7 @@ def is_blocked(node: OptimisedNode) -> bool:
 class Ownership:
     """`owner`, (n,), is the index of the optimised node that does the work of each node of the model, or NO_OWNER if that was
     folded into a constant before the first run. `group`, (m,), is for each optimised node the one to which its own time
-    belongs: itself, or for a node that only serves another (a Reorder) that other, or NO_OWNER if none can be told."""
+    belongs: itself, or for a node that only serves another (a Reorder) that other, or NO_OWNER if that is not known."""
 
     owner: Ints
     group: Ints
@@ -105,16 +105,16 @@ def spread(ownership: Ownership, optimised_s: Floats, weights: Floats) -> Floats
     """Seconds of each node of the model, (n,): each optimised node's time over the nodes that it does the work of, in
     proportion to `weights`. Time that belongs to no node in particular goes over all, in proportion to theirs."""
     owner, group = ownership.owner, ownership.group
-    told = group != NO_OWNER
+    known = group != NO_OWNER
     totals = np.zeros(len(optimised_s))
-    np.add.at(totals, group[told], optimised_s[told])
+    np.add.at(totals, group[known], optimised_s[known])
     owned = owner != NO_OWNER
     share = np.where(owned, np.maximum(weights, 1e-9), 0.0)
     shares = np.zeros(len(optimised_s))
     np.add.at(shares, owner[owned], share[owned])
     seconds = np.zeros(len(owner))
     seconds[owned] = share[owned] / shares[owner[owned]] * totals[owner[owned]]
-    rest = float(optimised_s[~told].sum())
+    rest = float(optimised_s[~known].sum())
     if rest and seconds.sum() > 0:
         seconds *= 1 + rest / seconds.sum()
     return seconds
@@ -139,7 +139,7 @@ def _groups(optimised: Sequence[OptimisedNode], owner: Ints, anchors: Sequence[S
 
 
 def _aliases(graph: Graph, optimised: Sequence[OptimisedNode]) -> dict[str, str]:
-    """The model's own name of each tensor that the optimiser renamed, as far as it can be told."""
+    """The model's own name of each tensor that the optimiser renamed, where it is known."""
     found: dict[str, str] = {}
     for node in optimised:
         if node.name.endswith(LAYOUT_SUFFIX):

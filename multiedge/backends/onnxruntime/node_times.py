@@ -200,5 +200,5 @@ def _coverage(graph: Graph, optimised: Sequence[OptimisedNode], ownership: Owner
             counts["by_tensor"] += 1
         else:
             counts["fused"] += 1
-    told = ownership.group != NO_OWNER
-    return Coverage(**counts, attributed=float(seconds[told].sum() / max(seconds.sum(), 1e-12)))
+    known = ownership.group != NO_OWNER
+    return Coverage(**counts, attributed=float(seconds[known].sum() / max(seconds.sum(), 1e-12)))

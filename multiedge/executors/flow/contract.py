@@ -104,7 +104,7 @@ class Record:
 
 
 class Executor(Protocol):
-    """A running pipeline. Not safe for use from several threads at once.
+    """A running pipeline. Not safe for use from several threads at the same time.
 
     `submit` takes an item under a number of the caller's choice and waits while the pipeline is full; `poll` gives the
     results that are ready, in the order of submission, and waits up to `timeout_s` for the first. Every submitted item

@@ -66,6 +66,6 @@ def test_percentiles_agree_with_loadgen(tmp_path, queries):
         theirs_s = summary_ns(summary, f"{p * 100:.2f} percentile latency (ns)") * 1e-9
         assert percentile(seconds, p) == pytest.approx(theirs_s, rel=0.01), f"p{p * 100:g}"
     for p in (0.90, 0.99):
-        told = re.search(rf"Early stopping {p * 100:.1f}th percentile estimate: (\d+)", summary)
-        theirs_s = float(told.group(1)) * 1e-9 if told else None
+        found = re.search(rf"Early stopping {p * 100:.1f}th percentile estimate: (\d+)", summary)
+        theirs_s = float(found.group(1)) * 1e-9 if found else None
         assert early_stopping_estimate(seconds, p) == (theirs_s and pytest.approx(theirs_s, rel=0.01)), f"p{p * 100:g}"

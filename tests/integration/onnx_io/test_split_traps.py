@@ -1,4 +1,4 @@
-"""Every trap, cut at each of its boundaries and at all of them at once, gives what the whole model gives."""
+"""Every trap, cut at each of its boundaries and at all of them together, gives what the whole model gives."""
 
 from __future__ import annotations
 

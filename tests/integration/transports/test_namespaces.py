@@ -84,7 +84,7 @@ def test_the_kernel_holds_a_link_to_its_rate(
 
 
 def test_each_way_has_its_own_rate_and_the_caller_that_of_his_device(tmp_path: Path) -> None:
-    """Into d1 at 4 MB/s, out of it at 1 MB/s; the caller is where d0 is, whose worker he reaches at once."""
+    """Into d1 at 4 MB/s, out of it at 1 MB/s; the caller is at d0, whose worker it reaches without delay."""
     manifest, nbytes = synthetic_chain(tmp_path, stages=2), 100_000
     links = {("d0", "d1"): Link(4e6), ("d1", "d0"): Link(1e6)}
     fleet = Fleet(synthetic_fleet(2).devices, links, source="d0")
@@ -232,7 +232,7 @@ with open_pipeline(manifest, synthetic_fleet(3), emulation=Emulation(namespaces=
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
-    """After Ctrl-C at once; of one that was killed itself, the next network removes what is left."""
+    """After Ctrl-C immediately; if a run was killed, the next network removes what is left."""
     command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parents[3])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
         assert run.stdout is not None

@@ -62,11 +62,13 @@ def test_sleeping_takes_wall_time_and_hardly_cpu_time() -> None:
     assert timing.cpu_median_s < timing.median_s / 2
 
 
-def test_progress_is_told() -> None:
-    told: list[float] = []
-    time_in_turn([lambda: None], Accuracy(relative=0.0, budget_s=9.0, least=5, most=5), lambda step, share: told.append(share))
-    assert told[-1] == pytest.approx(1.0)
-    assert told == sorted(told)
+def test_progress_is_reported() -> None:
+    shares: list[float] = []
+    time_in_turn(
+        [lambda: None], Accuracy(relative=0.0, budget_s=9.0, least=5, most=5), lambda step, share: shares.append(share)
+    )
+    assert shares[-1] == pytest.approx(1.0)
+    assert shares == sorted(shares)
 
 
 def test_the_probe_is_taken_off_evenly() -> None:

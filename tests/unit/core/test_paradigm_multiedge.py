@@ -1,4 +1,4 @@
-"""The paradigm with fakes: what the user's object is asked, in which order, and what partition() is told."""
+"""The paradigm with fakes: which methods of the user's object are called, in which order, and the arguments of partition()."""
 
 import os
 import sys

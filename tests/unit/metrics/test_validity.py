@@ -18,7 +18,7 @@ def run(*items: Item, **settings: Any) -> Measurements:
 
 
 def steady(count: int, seconds: float = 1.0, **settings: Any) -> Measurements:
-    """Items that are all due at once and take as long as each other."""
+    """Items that are all due at the same time and take equally long."""
     return run(*(Item(number, 0.0, 0.0, seconds) for number in range(count)), **settings)
 
 

@@ -1,4 +1,4 @@
-"""Events in simulated time, and servers whose speed changes under the job in hand."""
+"""Events in simulated time, and servers whose speed changes during a job."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Bench:
         self.server.push(Job(item, stage, work, lambda: wanted, finished))
 
     def at(self, at_s: float, **change: float | str) -> None:
-        """Changes the speed, or loses the job in hand, at a time."""
+        """Changes the speed, or loses the current job, at a time."""
         call = self.server.lose if "lose" in change else lambda: self.server.set_speed(float(change["speed"]))
         self.loop.at(at_s, call)
 
@@ -74,7 +74,7 @@ def test_earlier_items_go_first_then_earlier_stages() -> None:
     for item, stage in [(9, 0), (2, 1), (1, 5), (2, 0)]:
         bench.push(item, 1.0, stage=stage)
     run(bench.loop)
-    # The first pushed is in hand already.
+    # The first one that was pushed has started already.
     assert [(item, stage) for item, stage, _, _ in bench.done] == [(9, 0), (1, 5), (2, 0), (2, 1)]
 
 
@@ -93,7 +93,7 @@ def test_a_job_that_is_not_wanted_any_more_is_passed_over() -> None:
         pytest.param([(4.0, 0.5)], 4 + 6 / 0.5, id="half as fast for the rest"),
         pytest.param([(4.0, 3.0)], 4 + 6 / 3, id="three times as fast for the rest"),
         pytest.param([(4.0, 0.0), (9.0, 1.0)], 15.0, id="at rest for 5 s"),
-        pytest.param([(4.0, inf)], 4.0, id="done at once"),
+        pytest.param([(4.0, inf)], 4.0, id="done immediately"),
         pytest.param([(4.0, 1.0)], 10.0, id="the same speed"),
         pytest.param([(2.0, 0.5), (6.0, 2.0)], 6 + (10 - 2 - 2) / 2, id="slower, then faster"),
         pytest.param([(10.0, 0.5)], 10.0, id="a change at the very end is too late"),

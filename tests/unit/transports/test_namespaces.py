@@ -1,4 +1,4 @@
-"""Networks of the kernel: who gets which address, what `ip` and `tc` are told, and what is said where they cannot help."""
+"""Networks of the kernel: who gets which address, the arguments of `ip` and `tc`, and the errors where they fail."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def test_a_subnet_is_chosen_that_nobody_uses() -> None:
 
 
 def tools(folder: Path, monkeypatch: pytest.MonkeyPatch, **said: str) -> Path:
-    """Makes `ip` and `tc` of our own the only ones; they note what they are told, and batches end as `said` by the tool."""
-    told = folder / "told"
+    """Makes `ip` and `tc` of our own the only ones; they log their arguments, and batches end as `said` by the tool."""
+    log = folder / "log"
     for tool in ("ip", "tc"):
-        script = f"#!/bin/sh\ncase $* in *-json*) exit;; esac\necho {tool} $* >>{told}\ncat >>{told}\n"
+        script = f"#!/bin/sh\ncase $* in *-json*) exit;; esac\necho {tool} $* >>{log}\ncat >>{log}\n"
         if tool in said:
             script += f"printf '{said[tool]}' >&2\nexit 1\n"
         (folder / tool).write_text(script)
@@ -90,19 +90,19 @@ def tools(folder: Path, monkeypatch: pytest.MonkeyPatch, **said: str) -> Path:
     monkeypatch.setenv("PATH", os.pathsep.join((str(folder), "/bin", "/usr/bin")))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(namespaces, "NAMESPACES", folder)
-    return told
+    return log
 
 
 def test_what_the_kernel_refuses_is_said_in_one_line_and_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = "Error: Specified qdisc kind is unknown.\\nCommand failed -:2\\n"
-    told = tools(tmp_path, monkeypatch, tc=refused)
+    log = tools(tmp_path, monkeypatch, tc=refused)
     with pytest.raises(PipelineError) as caught:
         Network(Fleet(FLEET.devices, {("phone", "../laptop of ours"): Link(2e6)}), "caller")
     line = str(caught.value)
     assert "\n" not in line
     assert line.startswith("network namespaces: `tc qdisc replace dev me")
     assert "failed: Error: Specified qdisc kind is unknown.; see docs/emulation.md" in line
-    last = told.read_text().split("ip -force -batch -\n")[-1].splitlines()
+    last = log.read_text().split("ip -force -batch -\n")[-1].splitlines()
     assert [words.split()[:2] for words in last] == [["link", "del"]] * 2
 
 
@@ -124,12 +124,12 @@ def test_who_cannot_make_namespaces_is_told_why(
 
 
 def test_networks_of_dead_runs_are_swept_up_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = tools(tmp_path, monkeypatch)
+    log = tools(tmp_path, monkeypatch)
     dead = 2**22 + 1  # above every process number that Linux gives
     for name in (f"multiedge-{dead}-1", f"multiedge-{os.getpid()}-1", "multiedge-mine-1", "other"):
         (tmp_path / name).touch()
     namespaces.sweep()
-    assert told.read_text().splitlines() == ["ip -force -batch -", f"netns del multiedge-{dead}-1"]
+    assert log.read_text().splitlines() == ["ip -force -batch -", f"netns del multiedge-{dead}-1"]
 
 
 NAMESPACES_ON = ProcessesOptions(emulation=Emulation(namespaces=True))

@@ -88,7 +88,7 @@ WORKERS = [
         lambda run: run.change("d2", resident_bytes=1001).wait(0.1),
         rules={"fleet": SMALL, "limits_memory": False},
     ),
-    Row("two workers end at once", lambda run: run.end("d0", "d2").wait(0.1), "d3 d1 d1", "crash d0, crash d2", 1),
+    Row("two workers end at the same time", lambda run: run.end("d0", "d2").wait(0.1), "d3 d1 d1", "crash d0, crash d2", 1),
     Row("all but one end", lambda run: run.end("d0", "d1").end("d2").wait(0.1), "d3 d3 d3", "crash d0, crash d1, crash d2", 1),
     Row(
         "the device that stands in ends, too",
@@ -373,7 +373,7 @@ TRACES = [
         newborn={"d1": {"ignores": True}},
     ),
     Row(
-        "a device that has failed returns by the trace at once",
+        "a device that has failed returns by the trace immediately",
         lambda run: run.end("d1").wait(0.1).events(back("d1")).wait(0.1),
         faults="crash d1, return d1",
         epochs=2,

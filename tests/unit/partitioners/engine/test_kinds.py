@@ -25,65 +25,67 @@ def two_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fleet_that_can_be_searched_is_taken_as_it_is() -> None:
-    kind, harsh = chains(PROFILE, fleet_of(*NAMES))
-    assert kind is harsh
-    assert kind.groups == (("a",), ("b",), ("c",), ("d",))
+    optimistic, pessimistic = chains(PROFILE, fleet_of(*NAMES))
+    assert optimistic is pessimistic
+    assert optimistic.groups == (("a",), ("b",), ("c",), ("d",))
 
 
 @pytest.mark.usefixtures("two_kinds")
 def test_the_nearest_in_total_time_are_joined() -> None:
-    kind, harsh = chains(PROFILE, fleet_of(*NAMES))
-    assert kind.groups == harsh.groups == (("a", "b"), ("c", "d"))
+    optimistic, pessimistic = chains(PROFILE, fleet_of(*NAMES))
+    assert optimistic.groups == pessimistic.groups == (("a", "b"), ("c", "d"))
 
 
 @pytest.mark.usefixtures("two_kinds")
 def test_times_are_the_best_of_a_set_for_the_bound_and_the_worst_for_the_plan() -> None:
-    kind, harsh = chains(PROFILE, fleet_of(*NAMES))
-    assert kind.seconds.tolist() == [[0, 1, 2], [0, 8, 16]]
-    assert harsh.seconds.tolist() == [[0, 2, 4], [0, 8, 17]]
-    assert kind.overhead_s.tolist() == [0.0, 0.0]
-    assert harsh.overhead_s.tolist() == [0.5, 0.0]
+    optimistic, pessimistic = chains(PROFILE, fleet_of(*NAMES))
+    assert optimistic.seconds.tolist() == [[0, 1, 2], [0, 8, 16]]
+    assert pessimistic.seconds.tolist() == [[0, 2, 4], [0, 8, 17]]
+    assert optimistic.overhead_s.tolist() == [0.0, 0.0]
+    assert pessimistic.overhead_s.tolist() == [0.5, 0.0]
 
 
 @pytest.mark.usefixtures("two_kinds")
 def test_memory_and_links_are_levelled_too() -> None:
     devices = (Device("a", memory_bytes=17), Device("b"), Device("c", memory_bytes=30, runtime_bytes=5), Device("d"))
     links = {("a", "b"): Link(1.0), ("a", "c"): Link(2.0, 1.0), ("b", "d"): Link(4.0, 0.5), ("c", "d"): Link(8.0)}
-    kind, harsh = chains(PROFILE, Fleet(devices, links))
-    assert [kind.fleet.device(name).available_bytes for name in "ac"] == [float("inf")] * 2
-    assert [harsh.fleet.device(name).available_bytes for name in "ac"] == [17, 25]
+    optimistic, pessimistic = chains(PROFILE, Fleet(devices, links))
+    assert [optimistic.fleet.device(name).available_bytes for name in "ac"] == [float("inf")] * 2
+    assert [pessimistic.fleet.device(name).available_bytes for name in "ac"] == [17, 25]
     # Between the sets: 1/2, free, free and 1/4 seconds per byte.
-    assert (kind.per_byte_s[0, 1], harsh.per_byte_s[0, 1]) == (0.0, 0.5)
-    assert (kind.latency_s[0, 1], harsh.latency_s[0, 1]) == (0.0, 1.0)
-    assert (kind.per_byte_s[0, 0], harsh.per_byte_s[0, 0]) == (1.0, 1.0)
+    assert (optimistic.per_byte_s[0, 1], pessimistic.per_byte_s[0, 1]) == (0.0, 0.5)
+    assert (optimistic.latency_s[0, 1], pessimistic.latency_s[0, 1]) == (0.0, 1.0)
+    assert (optimistic.per_byte_s[0, 0], pessimistic.per_byte_s[0, 0]) == (1.0, 1.0)
 
 
 @pytest.mark.usefixtures("two_kinds")
 def test_sets_grow_from_the_nearest_pair() -> None:
     """2, 2.1, 2.3 and 9 s: 5 % apart before 10 %, before four times."""
     near = profile_of(chain_graph(2), {"a": 1.0, "b": 1.15, "c": 1.05, "d": 4.5})
-    kind, _ = chains(near, fleet_of(*NAMES))
-    assert set(map(frozenset, kind.groups)) == {frozenset("abc"), frozenset("d")}
+    optimistic, _ = chains(near, fleet_of(*NAMES))
+    assert set(map(frozenset, optimistic.groups)) == {frozenset("abc"), frozenset("d")}
 
 
 def test_the_source_stays_a_kind_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain_module, "MOST_CELLS", 4 * 2 * 2 * 3)
-    kind, harsh = chains(PROFILE, fleet_of(*NAMES, source="b"))
-    for chain in (kind, harsh):
+    optimistic, pessimistic = chains(PROFILE, fleet_of(*NAMES, source="b"))
+    for chain in (optimistic, pessimistic):
         assert sorted(map(sorted, chain.groups)) == [["a", "c", "d"], ["b"]]
         assert chain.source is not None
         assert chain.groups[chain.source] == ("b",)
 
 
 @pytest.mark.usefixtures("two_kinds")
-def test_no_path_is_better_than_on_the_kind_chain_or_worse_than_on_the_harsh_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_path_is_better_than_on_the_optimistic_chain_or_worse_than_on_the_pessimistic_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     fleet = fleet_of(*NAMES, links=Link(1.0))
-    kind, harsh = chains(PROFILE, fleet)
+    optimistic, pessimistic = chains(PROFILE, fleet)
     monkeypatch.setattr(chain_module, "MOST_CELLS", 10**6)
     real = Chain.of(PROFILE, fleet)
     for device in NAMES:
         way = next(index for index, group in enumerate(real.groups) if device in group)
-        level = next(index for index, group in enumerate(kind.groups) if device in group)
+        level = next(index for index, group in enumerate(optimistic.groups) if device in group)
         for start, stop in ((0, 1), (1, 2), (0, 2)):
-            times = [chain.compute_s(at, start, stop) for chain, at in ((kind, level), (real, way), (harsh, level))]
+            times = [chain.compute_s(at, start, stop) for chain, at in ((optimistic, level), (real, way), (pessimistic, level))]
             assert times == sorted(times)

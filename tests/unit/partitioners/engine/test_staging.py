@@ -31,7 +31,9 @@ def staged(function, graph, placement):
     [
         pytest.param("aaaaaa", [("a", (0, 1, 2, 3, 4, 5))], id="one device, one stage"),
         pytest.param("aaabba", [("a", (0, 1, 2)), ("b", (3, 4)), ("a", (5,))], id="one branch away and back"),
-        pytest.param("abbbba", [("a", (0,)), ("b", (1, 2, 3, 4)), ("a", (5,))], id="the middle on b, both branches at once"),
+        pytest.param(
+            "abbbba", [("a", (0,)), ("b", (1, 2, 3, 4)), ("a", (5,))], id="the middle on b, both branches at the same time"
+        ),
         pytest.param("abbcca", [("a", (0,)), ("b", (1, 2)), ("c", (3, 4)), ("a", (5,))], id="a device for each branch"),
     ],
 )
