@@ -69,7 +69,7 @@ def test_activations_that_do_not_fit_are_refused_before_anything_is_run(
         require_memory(graph)
     else:
         with pytest.raises(
-            ProfileError, match=r"chain: activations take 2\.0 KiB at once with these input shapes, this machine has"
+            ProfileError, match=r"chain: activations take 2\.0 KiB together with these input shapes, this machine has"
         ):
             require_memory(graph)
 
