@@ -119,7 +119,7 @@ class FakeSession:
 
 
 def part(stage: int, device: str, replicas: tuple[str, ...] = ()) -> Part:
-    return Part(stage, f"stage_{stage}", device, (f"t{stage}",), (f"t{stage + 1}",), {}, replicas)
+    return Part(stage, f"stage_{stage}.json", device, (f"t{stage}",), (f"t{stage + 1}",), {}, replicas)
 
 
 def chain_manifest(*devices: str | tuple[str, ...], directory: str = "plan") -> Manifest:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -119,14 +120,12 @@ class Worker:
         self._sessions: dict[str, Session] = {}
         control.watch(board, endpoint.wake, gpu_memory_of(self._device))
 
-    def work(self) -> None:
-        """Until the process is ended."""
-        while True:
-            try:
-                while True:
-                    self._carry_out(self._control.commands.get_nowait())
-            except Empty:
-                self._loop.step(WAIT_S)
+    def step(self, timeout_s: float) -> None:
+        """Carries out the commands that have come, then runs at most one stage, after waiting for up to `timeout_s`."""
+        with suppress(Empty):
+            while True:
+                self._carry_out(self._control.commands.get_nowait())
+        self._loop.step(timeout_s)
 
     def _carry_out(self, command: Command) -> None:
         match command:
@@ -178,11 +177,14 @@ class Worker:
 
 
 def main(directory: str, fd: str) -> None:
-    # A group of our own: Ctrl-C goes to the one who started us, and a stopped worker is not left behind an ended parent.
+    # A group of its own: Ctrl-C goes to the process that started this one, and a stopped worker is not left behind an ended
+    # parent.
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = Control(int(fd), Path(directory))
-    Worker(control, Path(directory), control.first()).work()
+    worker = Worker(control, Path(directory), control.first())
+    while True:
+        worker.step(WAIT_S)
 
 
 if __name__ == "__main__":

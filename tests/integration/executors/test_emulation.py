@@ -11,10 +11,9 @@ import pytest
 
 from multiedge.executors import open_pipeline
 from multiedge.executors.flow.scenarios import scenario
-from multiedge.executors.workers.emulation import Pace, Quota, assign_cores
+from multiedge.executors.workers.emulation import Pace
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.measurements import Measurements
-from multiedge.transports.links import LinkShaper
 from tests.builders.pipelines import item, synthetic_chain, synthetic_fleet
 
 TOLERANCE = 0.05
@@ -62,20 +61,6 @@ def test_link_rate_and_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert full.settings["emulated"]["links"] == "in process"
 
 
-def test_loss_sends_again_and_keeps_order() -> None:
-    link = Link(1e6, 0.01, jitter_s=0.005, loss=0.2)
-    shaper = LinkShaper("a", {"b": link}, seed=3)
-    due = [shaper.due_s("b", 1000, 0.0) for _ in range(2000)]
-    assert due == sorted(due)
-    assert due[-1] == pytest.approx(2000 * link.occupancy_s(1000), rel=TOLERANCE)
-
-
-def test_a_link_that_is_down_never_delivers() -> None:
-    shaper = LinkShaper("a", {"b": Link(1e-6)})
-    assert shaper.due_s("b", 1, 0.0) == float("inf")
-    assert shaper.due_s("c", 1, 5.0) == 5.0
-
-
 def test_pace_makes_up_for_oversleeping() -> None:
     pace, added, worked = Pace(0.5), 0.0, 0.0
     for _ in range(20):
@@ -88,14 +73,3 @@ def test_pace_makes_up_for_oversleeping() -> None:
         pace.stretch()
         added += time.monotonic() - end
     assert added == pytest.approx(worked, rel=0.1)
-
-
-def test_cores_are_given_only_if_there_are_enough() -> None:
-    devices = [Device("a", threads=2), Device("b")]
-    assert assign_cores(devices, [0, 1, 2]) == {"a": (0, 1), "b": (2,)}
-    assert assign_cores(devices, [0, 1]) == {}
-
-
-def test_quota_says_whether_it_was_made(tmp_path: Path) -> None:
-    assert not Quota("x", 0.5, root=tmp_path).made
-    assert list(tmp_path.iterdir()) == []

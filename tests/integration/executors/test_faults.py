@@ -144,6 +144,28 @@ def test_an_item_that_ends_every_worker_is_given_up(tmp_path: Path) -> None:
     assert "workers ended while they computed this item" in results[7].error
 
 
+def test_items_that_end_the_only_worker_fail_alone(tmp_path: Path) -> None:
+    manifest = synthetic_chain(tmp_path, stages=1, crash_at=7.0)
+    inputs = [item(7.0 if number in (5, 6) else -number) for number in range(20)]
+    with open_pipeline(manifest, synthetic_fleet(1), deadlines=Deadlines(cooldown_s=0.05)) as pipeline:
+        results, _ = pipeline.map(inputs)
+    assert [result.item for result in results] == list(range(20))
+    assert [result.item for result in results if result.error] == [5, 6]
+
+
+def test_a_device_that_answers_after_each_fault_is_never_given_up(tmp_path: Path) -> None:
+    manifest = synthetic_chain(tmp_path, stages=1)
+    with open_pipeline(manifest, synthetic_fleet(1), deadlines=Deadlines(cooldown_s=0.05)) as pipeline:
+        executor = pipeline.executor
+        assert isinstance(executor, ProcessesExecutor)
+        for _ in range(7):
+            pipeline.map(item(number) for number in range(10))
+            kill(executor, "d0")
+        results, measured = pipeline.map(item(number) for number in range(10))
+    assert not any(result.error for result in results)
+    assert [fault.kind for fault in measured.faults].count("crash") == 1
+
+
 def test_a_worker_that_leaks_past_its_memory_is_replaced(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, leak_bytes=1_000_000, seconds=0.004)
     fleet = synthetic_fleet(4, memory_bytes=160 * 2**20)

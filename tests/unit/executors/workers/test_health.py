@@ -1,0 +1,84 @@
+import math
+
+import pytest
+
+from multiedge.executors.workers.health import MOST_DOUBLINGS, memory_problem, problem_of, stuck_links, waiting_s
+from multiedge.executors.workers.observation import Busy, LinkView, WorkerView
+from multiedge.executors.workers.options import Deadlines
+from multiedge.executors.workers.state import Stuck
+from multiedge.fleet import Device
+
+DEADLINES = Deadlines(heartbeat_s=2.0, floor_s=4.0, load_s=10.0, cooldown_s=3.0)
+MIB = 1 << 20
+
+
+def problem(*, owes_for_s=None, limits_memory=True, **view):
+    return problem_of(
+        Device("d0", memory_bytes=MIB),
+        WorkerView(**{"age_s": 1.0, "silent_s": 0.0, **view}),
+        limit_s=5.0,
+        owes_for_s=owes_for_s,
+        deadlines=DEADLINES,
+        limits_memory=limits_memory,
+    )
+
+
+@pytest.mark.parametrize(
+    ("view", "detail"),
+    [
+        ({"ended": "killed by signal 9"}, "worker of 'd0' killed by signal 9"),
+        ({"silent_s": None, "age_s": 61.0}, "worker of 'd0' gave no sign of life for 61.0 s after its start"),
+        ({"silent_s": 2.5}, "worker of 'd0' gives no sign of life for 2.5 s"),
+        ({"busy": Busy(3, 7, 5.5)}, "worker of 'd0': stage 3 runs for 5.5 s; it may take 5.0 s"),
+        ({"owes_for_s": 10.5}, "worker of 'd0' has not loaded its stages within 10 s"),
+        ({"resident_bytes": 3 * MIB}, "device 'd0' takes 3.0 MiB and has 1.0 MiB"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_figures(view, detail):
+    assert problem(**view).detail == detail
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        {},
+        {"silent_s": None, "age_s": 59.0},
+        {"silent_s": 3.5, "owes_for_s": 1.0},
+        {"busy": Busy(3, 7, 4.5)},
+        {"busy": Busy(3, 7, 4.5), "owes_for_s": 11.0},
+        {"resident_bytes": 3 * MIB, "owes_for_s": 1.0},
+        {"resident_bytes": 3 * MIB, "limits_memory": False},
+        {"resident_bytes": None},
+    ],
+)
+def test_what_may_be_is_no_problem(view):
+    assert problem(**view) is None
+
+
+def test_a_worker_that_has_ended_is_not_judged_by_its_silence():
+    assert problem(ended="ended with status 1", silent_s=99.0).kind == "crash"
+
+
+@pytest.mark.parametrize(("runtime_bytes", "hint"), [(0, True), (5, False)])
+def test_a_device_that_states_no_runtime_memory_gets_a_hint(runtime_bytes, hint):
+    found = memory_problem(Device("d0", memory_bytes=MIB, runtime_bytes=runtime_bytes), 2 * MIB, just_loaded=True)
+    assert ("state its runtime_memory" in found.detail) == hint
+
+
+def test_a_transfer_is_stuck_from_when_it_took_its_last_message():
+    link = LinkView(4, "d0", "d1", sent=5, taken=3, receiver_is_idle=True)
+    first = stuck_links([link], {}, 10.0)
+    assert first == {4: Stuck(10.0, 3)}
+    assert stuck_links([link], first, 11.0) == first
+    assert stuck_links([LinkView(4, "d0", "d1", 5, 4, True)], first, 11.0) == {4: Stuck(11.0, 4)}
+
+
+@pytest.mark.parametrize("link", [LinkView(4, "d0", "d1", 5, 5, True), LinkView(4, "d0", "d1", 5, 3, False)])
+def test_a_transfer_is_not_stuck_while_its_receiver_has_other_work_or_nothing_waits(link):
+    assert stuck_links([link], {4: Stuck(1.0, 3)}, 11.0) == {}
+
+
+def test_a_device_waits_twice_as_long_after_each_loss_up_to_a_limit():
+    assert [waiting_s(losses, DEADLINES) for losses in (0, 1, 2, 3)] == [3.0, 3.0, 6.0, 12.0]
+    assert waiting_s(100, DEADLINES) == 3.0 * 2**MOST_DOUBLINGS
+    assert waiting_s(1, Deadlines(rejoin=False)) == math.inf
