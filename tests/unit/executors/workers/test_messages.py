@@ -40,7 +40,7 @@ def test_a_command_arrives_as_it_was_sent(command):
 
 @pytest.mark.parametrize(
     "reply",
-    [Prepared((Load(0, 1.0, 2.5),)), Configured(3, (), 1000), Configured(3), Failed("load", "no such file: 'x'\n")],
+    [Prepared((Load(0, 1.0, 2.5, "CPU"),)), Configured(3, (), 1000), Configured(3), Failed("load", "no such file: 'x'\n")],
     ids=str,
 )
 def test_a_reply_arrives_as_it_was_sent(reply):

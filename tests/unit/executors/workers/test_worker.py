@@ -34,7 +34,7 @@ class FakeControl:
         self.replies = []
         self.reply = self.replies.append
 
-    def watch(self, board, wake):
+    def watch(self, board, wake, gpu=None):
         self.board = board
 
 
