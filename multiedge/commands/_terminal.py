@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 
 def new_console(least_columns: int = 0) -> Console:
-    """A console on stdout of at least so many columns: a narrower terminal wraps lines, which loses nothing."""
+    """A console on stdout of at least so many columns: a narrower terminal wraps lines, which loses nothing.
+
+    Texts are printed as they are: names of devices and tensors may look like rich's markup, and a tag that is not closed
+    would end the command.
+    """
     from rich.console import Console
 
-    return Console(width=max(least_columns, Console().width))
+    return Console(width=max(least_columns, Console().width), markup=False, emoji=False)
 
 
 def new_table(title: str) -> Table:
@@ -39,7 +43,7 @@ def share_bar(title: str) -> Iterator[Callable[[str, float], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda step, share: bar.update(task, description=f"{title}: {step}", completed=share)
@@ -54,7 +58,7 @@ def count_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda count: bar.advance(task, count)

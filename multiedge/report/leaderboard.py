@@ -219,4 +219,4 @@ def _print_rich(columns: Sequence[Column], stream: TextIO, title: str, width: in
         table.add_column(heading, justify="right" if column.is_number else "left", overflow="fold")
     for row in range(len(columns[0].cells) if columns else 0):
         table.add_row(*(Text(c.cells[row], style="bold green" if row in c.best else "") for c in columns))
-    Console(file=stream, width=width).print(table)
+    Console(file=stream, width=width, markup=False, emoji=False).print(table)

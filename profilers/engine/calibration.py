@@ -6,7 +6,9 @@ work that `profilers.engine.macs` counts.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ STREAM_ELEMENTS = 16 << 20
 CHAIN = 200
 """Nodes of the model that shows the cost per node."""
 HOP_BYTES = 4 << 20
+_WORDS_OF_YAML = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 QUICK = Accuracy(relative=0.05, budget_s=0.6, least=5, most=200, warmup=2)
 
 
@@ -97,7 +100,7 @@ def devices_yaml(calibration: Calibration, hop: Hop | None, name: str) -> str:
     memory_mib = psutil.virtual_memory().total // 2**20
     lines = [
         "devices:",
-        f"  - name: {name}",
+        f"  - name: {_as_yaml(name)}",
         f"    threads: {calibration.threads}",
         f"    memory: {memory_mib}MiB",
         f"    flops: {able.flops_per_s / 1e9:.1f}GFLOPS",
@@ -111,6 +114,12 @@ def devices_yaml(calibration: Calibration, hop: Hop | None, name: str) -> str:
             f"    # a hop between two processes takes {hop.latency_s * 1e6:.0f} us and {hop.bytes_per_s / 1e9:.2f} GB/s"
         )
     return "\n".join(lines)
+
+
+def _as_yaml(text: str) -> str:
+    """`text` as a YAML value, quoted where it could be read as something else."""
+    is_plain = re.fullmatch(r"[A-Za-z][\w.-]*", text) and text.lower() not in _WORDS_OF_YAML
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
 
 
 def measure(threads: int, backend: str = REFERENCE_BACKEND, progress: Progress = silent) -> tuple[Calibration, Hop]:
