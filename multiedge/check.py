@@ -16,7 +16,7 @@ from multiedge.backends.stages import load_backend, open_part
 from multiedge.errors import PlanError
 from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.graph import Graph
-from multiedge.metrics.difference import largest_difference
+from multiedge.metrics.difference import difference
 from multiedge.onnx_io import random_inputs, read_manifest, write_parts
 from multiedge.onnx_io.verify import part_violations, whole_graph
 from multiedge.plan import CALLER, Estimate, Manifest, Plan, Stage, StageEstimate, direct_transfers, require
@@ -162,8 +162,8 @@ def compare(name: str, whole: Value, parts: Value) -> OutputCheck:
         return OutputCheck(name, np.inf, np.inf, bitwise=False)
     if whole.tolist() == parts.tolist() if whole.dtype.hasobject else whole.tobytes() == parts.tobytes():
         return OutputCheck(name, 0.0, 0.0, bitwise=True)
-    max_abs, scale = largest_difference(whole, parts)
-    return OutputCheck(name, max_abs, max_abs / scale if scale > 0 else np.inf if max_abs > 0 else 0.0, bitwise=False)
+    apart = difference(whole, parts)
+    return OutputCheck(name, apart.absolute, apart.relative, bitwise=False)
 
 
 def _compare_sequences(name: str, whole: Value, parts: Value) -> OutputCheck:

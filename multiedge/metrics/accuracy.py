@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiedge.errors import ConfigError
-from multiedge.metrics.difference import Array, largest_difference
+from multiedge.metrics.difference import Array, difference
 
 
 def top_k_accuracy(labels: npt.ArrayLike, scores: npt.ArrayLike, k: int = 1) -> float | None:
@@ -56,8 +56,8 @@ def fidelity(reference: Sequence[Mapping[str, Array]], outputs: Sequence[Mapping
             if wanted.shape != got.shape:
                 place = f"item {number}, output '{name}'"
                 raise ConfigError(f"fidelity: {place} has shape {got.shape}, expected {wanted.shape}")
-            error, scale = largest_difference(wanted, got)
-            absolute, relative = max(absolute, error), max(relative, error / scale if scale else error)
+            apart = difference(wanted, got)
+            absolute, relative = max(absolute, apart.absolute), max(relative, apart.relative)
             if position == 0 and wanted.ndim and wanted.size == wanted.shape[-1] > 0:
                 same.append(bool(wanted.argmax() == got.argmax()))
     agreement = sum(same) / len(same) if same and len(same) == len(reference) else None

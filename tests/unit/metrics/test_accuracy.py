@@ -74,8 +74,9 @@ def test_relative_errors_are_of_the_largest_magnitude_of_their_own_output():
     assert (found.max_absolute_error, found.max_relative_error) == (1.0, pytest.approx(0.5))
 
 
-def test_an_output_of_zeros_has_its_absolute_error_for_a_relative_one():
-    assert fidelity(outputs([0, 0]), outputs([0, 0.25])).max_relative_error == 0.25
+def test_an_output_of_zeros_has_an_infinite_relative_error_where_anything_differs():
+    assert fidelity(outputs([0, 0]), outputs([0, 0.25])).max_relative_error == np.inf
+    assert fidelity(outputs([0, 0]), outputs([0, 0])).max_relative_error == 0.0
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0), (2, 3)], ids=str)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multiedge.metrics.difference import largest_difference
+from multiedge.metrics.difference import Difference, difference
 
 INF, NAN = np.inf, np.nan
 
 
 @pytest.mark.parametrize(
-    ("expected", "actual", "difference"),
+    ("expected", "actual", "apart"),
     [
         pytest.param([], [], (0.0, 0.0), id="empty"),
         pytest.param([1.0, -4.0], [1.0, -4.0], (0.0, 4.0), id="equal"),
@@ -30,12 +30,12 @@ INF, NAN = np.inf, np.nan
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
-def test_floats(expected: Any, actual: Any, difference: tuple[float, float]) -> None:
-    assert largest_difference(np.array(expected), np.array(actual)) == difference
+def test_floats(expected: Any, actual: Any, apart: tuple[float, float]) -> None:
+    assert difference(np.array(expected), np.array(actual)) == Difference(*apart)
 
 
 @pytest.mark.parametrize(
-    ("dtype", "expected", "actual", "difference"),
+    ("dtype", "expected", "actual", "apart"),
     [
         pytest.param("uint8", [1, 200], [2, 100], (100.0, 200.0), id="unsigned-do-not-wrap"),
         pytest.param("int8", [-128], [127], (255.0, 128.0), id="signed-do-not-overflow"),
@@ -46,26 +46,33 @@ def test_floats(expected: Any, actual: Any, difference: tuple[float, float]) -> 
         pytest.param("int64", [2**53 + 1], [2**53], (1.0, float(2**53 + 1)), id="integers-that-float64-cannot-tell-apart"),
     ],
 )
-def test_other_numbers(dtype: str, expected: list[Any], actual: list[Any], difference: tuple[float, float]) -> None:
-    assert largest_difference(np.array(expected, dtype=dtype), np.array(actual, dtype=dtype)) == difference
+def test_other_numbers(dtype: str, expected: list[Any], actual: list[Any], apart: tuple[float, float]) -> None:
+    assert difference(np.array(expected, dtype=dtype), np.array(actual, dtype=dtype)) == Difference(*apart)
 
 
 @pytest.mark.parametrize(
-    ("actual", "difference"),
+    ("actual", "absolute"),
     [(["a", "ü"], 0.0), (["a", "u"], INF), (["a", ""], INF)],
     ids=["equal", "other", "empty"],
 )
-def test_texts_are_equal_or_infinitely_different(actual: list[str], difference: float) -> None:
+def test_texts_are_equal_or_infinitely_different(actual: list[str], absolute: float) -> None:
     expected = np.array(["a", "ü"], dtype=object)
-    assert largest_difference(expected, np.array(actual, dtype=object)) == (difference, 1.0)
+    assert difference(expected, np.array(actual, dtype=object)) == Difference(absolute, 1.0)
 
 
 def test_numbers_of_different_types_are_compared_by_value() -> None:
-    assert largest_difference(np.array([1, 2]), np.array([1.0, 2.5], dtype=np.float32)) == (0.5, 2.0)
+    assert difference(np.array([1, 2]), np.array([1.0, 2.5], dtype=np.float32)) == Difference(0.5, 2.0)
 
 
 def test_eight_bit_floats_are_numbers_too() -> None:
     import ml_dtypes
 
     expected = np.array([1.0, 2.0], dtype=ml_dtypes.float8_e4m3fn)
-    assert largest_difference(expected, expected) == (0.0, 2.0)
+    assert difference(expected, expected) == Difference(0.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("absolute", "scale", "relative"), [(0.5, 2.0, 0.25), (0.0, 0.0, 0.0), (0.1, 0.0, INF), (INF, 1.0, INF)]
+)
+def test_a_relative_difference_is_of_the_largest_magnitude_expected(absolute: float, scale: float, relative: float) -> None:
+    assert Difference(absolute, scale).relative == relative
