@@ -1,9 +1,9 @@
-"""The emulated link: when a message that is sent now may be taken at the other end.
+"""The emulated link: when a message that is sent now arrives at the receiver.
 
-A message occupies the link for its bytes over the bandwidth, one message after another; latency delays it without
-keeping the next one waiting. Loss sends a message again, each time after a further latency, as a reliable stream does;
-order is kept, too. Sender and receiver share the machine's monotonic clock, so a message carries the moment at which
-it is due, and the receiver holds it back until then: no thread sleeps for a link.
+A message occupies the link for its bytes divided by the bandwidth, one message after another; latency delays it, but not
+the next one. A lost message is sent again, each time after a further latency, as in a reliable stream, and order is kept.
+Sender and receiver share the machine's monotonic clock: a message carries the time at which it is due, and the receiver
+holds it until then, so no thread sleeps for a link.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def is_down(link: Link) -> bool:
 
 
 @dataclass
-class _Line:
+class _State:
     link: Link
     rng: random.Random
     free_s: float = 0.0
@@ -51,25 +51,25 @@ class LinkShaper:
     def __init__(self, device: str, links: Mapping[str, Link], seed: int = 0) -> None:
         self._device = device
         self._seed = seed
-        self._lines: dict[str, _Line] = {}
+        self._states: dict[str, _State] = {}
         for peer, link in links.items():
             self.change(peer, link)
 
     def change(self, peer: str, link: Link) -> None:
-        """Sets the link to `peer` from now on; what is on its way already arrives as it would have."""
-        if peer in self._lines:
-            self._lines[peer].link = link
+        """Sets the link to `peer` from now on; messages that were sent before arrive as they would have."""
+        if peer in self._states:
+            self._states[peer].link = link
             return
-        self._lines[peer] = _Line(link, random.Random(f"{self._seed}:{self._device}:{peer}"))
+        self._states[peer] = _State(link, random.Random(f"{self._seed}:{self._device}:{peer}"))
 
     def due_s(self, peer: str, nbytes: int, now_s: float) -> float:
-        """When a message sent now arrives at `peer`: now, if no link to it is emulated; never (inf) if it is down."""
-        line = self._lines.get(peer)
-        return now_s if line is None else line.due_s(nbytes, now_s)
+        """When a message sent now arrives at `peer`: now if no link to it is emulated, infinity if it is down."""
+        state = self._states.get(peer)
+        return now_s if state is None else state.due_s(nbytes, now_s)
 
 
 class Mailbox:
-    """Messages on their way to this device, in the order in which they are due."""
+    """Messages that are due later, in the order of their due times."""
 
     def __init__(self) -> None:
         self._held: list[tuple[float, int, Message]] = []
@@ -80,18 +80,18 @@ class Mailbox:
         heapq.heappush(self._held, (message.due_s, self._count, message))
 
     def take(self, now_s: float) -> list[Message]:
-        """Every message that is due."""
-        found = []
+        """Removes and returns every message that is due."""
+        messages = []
         while self._held and self._held[0][0] <= now_s:
-            found.append(heapq.heappop(self._held)[2])
-        return found
+            messages.append(heapq.heappop(self._held)[2])
+        return messages
 
     def next_due_s(self) -> float:
         """When the next message is due; inf if none is."""
         return self._held[0][0] if self._held else math.inf
 
     def restore(self, source: str, link: Link, now_s: float) -> None:
-        """Lets messages arrive that `source` sent while its link was down: it is up again."""
+        """Schedules the messages that `source` sent while its link, which is up again, was down."""
         shaper = LinkShaper("", {source: link})
         lost = [message for due, _, message in self._held if due == math.inf and message.source == source]
         self._held = [entry for entry in self._held if not any(entry[2] is each for each in lost)]

@@ -1,9 +1,9 @@
-"""One message: the tensors that a stage sends to another for one item, and its form in bytes.
+"""One message, the tensors that one stage sends to another for one item, and its encoding in bytes.
 
     head (fixed) | source | specs (JSON) | error | log | padding to 64 | tensor | padding to 64 | tensor ...
 
-Decoding copies nothing but strings: arrays are views of the buffer that the message lies in. What repeats from message
-to message, the dtypes and shapes, is parsed once.
+Decoding copies strings only: arrays are views of the message's buffer. Dtypes and shapes, which repeat from message to
+message, are parsed once.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ ALIGNMENT = 64
 _HEAD = struct.Struct("<ddIIII")
 _TEXT = "text"
 _LAYOUTS = 1024
-"""How many combinations of dtypes and shapes are remembered."""
+"""How many combinations of dtypes and shapes are cached."""
 
 
 class Address(NamedTuple):
-    """Which message: `epoch` counts the placements of a run, `transfer` is its number in the routes, `ticket` the
-    place that the item has among those under way, `sequence` the item's number in the order of submission."""
+    """Identifies a message: `epoch` counts the placements of a run, `transfer` is its number in the routes, `ticket` the
+    item's slot among the items in the pipeline, `sequence` the item's number in the order of submission."""
 
     epoch: int
     transfer: int
@@ -36,8 +36,8 @@ class Address(NamedTuple):
 
 
 class Message(NamedTuple):
-    """`arrays` in the order of the transfer's tensors, or empty with an `error`. `sent_s` and `due_s` are the moments
-    at which it was sent and may be taken (CLOCK_MONOTONIC); `log` is what happened to the item so far: see `log_row`."""
+    """`arrays` in the order of the transfer's tensors, or empty with an `error`. `sent_s` is when it was sent, `due_s` when
+    it may be received (CLOCK_MONOTONIC); `log` holds the events of the item so far: see `log_row`."""
 
     address: Address
     source: str = ""
@@ -53,7 +53,7 @@ class Message(NamedTuple):
 
 
 def log_row(kind: str, stage: int, device: str, start_s: float, stop_s: float, nbytes: int, peer: str) -> bytes:
-    """One event in the form in which it travels; rows are joined by `join_logs`."""
+    """One event as a message carries it; `join_logs` joins rows."""
     return json.dumps([kind, stage, device, start_s, stop_s, nbytes, peer], separators=(",", ":")).encode()
 
 
@@ -63,22 +63,22 @@ def join_logs(logs: Iterable[bytes]) -> bytes:
 
 def log_rows(log: bytes) -> list[list[Any]]:
     """The events of a log, as lists of `log_row`'s arguments."""
-    found: list[list[Any]] = json.loads(b"[" + log + b"]")
-    return found
+    rows: list[list[Any]] = json.loads(b"[" + log + b"]")
+    return rows
 
 
 class Endpoint(Protocol):
     """Where one process sends and receives.
 
-    Received arrays lie in memory that both share: they stay as they are until `release`. Who needs them longer copies.
+    Received arrays are in shared memory and stay valid until `release`; copy them to keep them longer.
     """
 
     def send(self, peer: str, message: Message) -> None:
-        """Never blocks on the receiver: there is room for every ticket. A peer that has gone is not an error here."""
+        """Sends without blocking on the receiver: there is room for every ticket. A peer that has ended is no error."""
         ...
 
     def receive(self, timeout_s: float) -> list[Message]:
-        """What has arrived, after waiting up to `timeout_s` for the first; [] also when `wake` was called."""
+        """The messages that have arrived, after waiting up to `timeout_s` for the first; [] also when `wake` was called."""
         ...
 
     def release(self, address: Address) -> None:
@@ -86,11 +86,11 @@ class Endpoint(Protocol):
         ...
 
     def wake(self) -> None:
-        """Makes a `receive` of this process return; may be called from another thread."""
+        """Makes `receive` return in this process; may be called from another thread."""
         ...
 
     def forget(self, before_epoch: int) -> None:
-        """Drops what belongs to earlier epochs."""
+        """Drops messages and memory of earlier epochs."""
         ...
 
     def close(self) -> None: ...
@@ -101,7 +101,7 @@ Spec = tuple[str, tuple[int, ...], int]
 
 
 def plan_layout(message: Message) -> tuple[bytes, list[tuple[int, Array]], int]:
-    """Header, (offset, array) of each payload, and the bytes that all of it takes."""
+    """The header, the (offset, array) of each payload, and the size of the whole in bytes."""
     payloads = [_payload(array) for array in message.arrays]
     specs, offsets, size = _layout(tuple(spec for spec, _ in payloads))
     source, error = message.source.encode(), message.error.encode()
@@ -113,14 +113,14 @@ def plan_layout(message: Message) -> tuple[bytes, list[tuple[int, Array]], int]:
 
 
 def write(buffer: Any, header: bytes, payloads: Sequence[tuple[int, Array]]) -> None:
-    """Puts a planned message into `buffer`."""
+    """Writes a planned message into `buffer`."""
     buffer[: len(header)] = header
     for offset, array in payloads:
         np.ndarray(array.shape, array.dtype, buffer, offset)[...] = array
 
 
 def encode(message: Message, room: int = 0) -> bytearray:
-    """The message as bytes of its own, after `room` bytes that are left free."""
+    """The message as new bytes, after `room` bytes that are left free."""
     header, payloads, size = plan_layout(message)
     buffer = bytearray(room + size)
     write(memoryview(buffer)[room:], header, payloads)
@@ -145,7 +145,7 @@ def _aligned(offset: int) -> int:
 
 
 def _payload(array: Array) -> tuple[Spec, Array]:
-    """How an array is described, and what is copied: itself, or its strings as JSON."""
+    """The description of an array, and what is copied: the array, or its strings as JSON."""
     if array.dtype.hasobject or array.dtype.kind in "US":
         text = np.frombuffer(json.dumps(array.ravel().tolist(), default=_plain).encode(), dtype=np.uint8)
         return (_TEXT, array.shape, text.nbytes), text
@@ -158,7 +158,7 @@ def _plain(value: Any) -> Any:
 
 @lru_cache(_LAYOUTS)
 def _layout(specs: tuple[Spec, ...]) -> tuple[bytes, tuple[int, ...], int]:
-    """The specs as JSON, where each payload lies after the first, and the bytes of all of them."""
+    """The specs as JSON, the offset of each payload from the first, and the bytes of all of them."""
     offsets, size = [], 0
     for _, _, nbytes in specs:
         offsets.append(size)
@@ -168,9 +168,9 @@ def _layout(specs: tuple[Spec, ...]) -> tuple[bytes, tuple[int, ...], int]:
 
 @lru_cache(_LAYOUTS)
 def _parsed(specs: bytes) -> tuple[tuple[str, tuple[int, ...], int, int], ...]:
-    """What `_layout` wrote, each with its offset."""
-    found = tuple((kind, tuple(shape), nbytes) for kind, shape, nbytes in json.loads(specs))
-    return tuple((*spec, offset) for spec, offset in zip(found, _layout(found)[1], strict=True))
+    """The specs that `_layout` wrote, each with its offset."""
+    parsed = tuple((kind, tuple(shape), nbytes) for kind, shape, nbytes in json.loads(specs))
+    return tuple((*spec, offset) for spec, offset in zip(parsed, _layout(parsed)[1], strict=True))
 
 
 def _view(kind: str, shape: tuple[int, ...], nbytes: int, buffer: Any, offset: int) -> Array:

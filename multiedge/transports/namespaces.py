@@ -1,8 +1,8 @@
-"""A network of the kernel's own for a fleet: a namespace per device, and a way between every two of its ends.
+"""A kernel network for a fleet: one network namespace per device, and one veth pair between every two ends.
 
-The ends are the devices and the caller, who stays in the namespace he is in. Each has one address; a veth pair for every
-two of them, addressed point to point, is the only way between them, so nothing has to be routed or filtered. On each
-interface a token bucket (tbf) holds what leaves by it to the bandwidth of the link. Needs Linux, root, and iproute2.
+The ends are the devices and the caller, which stays in its present namespace. Each end has one address. The veth pairs are
+addressed point to point and are the only connections, so nothing has to be routed or filtered. On each interface a token
+bucket filter (tbf) limits outgoing traffic to the bandwidth of the link. Needs Linux, root, and iproute2.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ Subnet = ipaddress.IPv4Network
 NAMESPACES = Path("/var/run/netns")
 """Where `ip netns` keeps names."""
 RANGE = Subnet("198.18.0.0/15")
-"""Set aside for measuring networks (RFC 2544): nothing else has such an address."""
+"""Reserved for network benchmarks (RFC 2544): no other network has such an address."""
 FRAME_BYTES, PAYLOAD_BYTES = 1514, 1448
-"""What a full packet of TCP counts for, with its headers, and what it carries of a message."""
+"""Bytes of a full TCP packet with its headers, and the bytes of a message that it carries."""
 BURST_S = 0.001
-"""How much a link that was idle may send without delay; at least two packets."""
+"""An idle link may send this much traffic in one burst, but at least two packets."""
 SLOWEST_BYTES_PER_S = 64.0
-"""What tbf's clock can just count with such a burst."""
+"""The lowest rate that tbf's clock can represent with such a burst."""
 QUEUE = "8mb"
-"""TCP keeps far less waiting in a device's queue, so nothing is dropped."""
+"""TCP queues far less than this at a device, so nothing is dropped."""
 TOOL_S = 30.0
 _NUMBERS = count(1)
-"""Of the ends of all networks of this process."""
+"""Numbers of the ends of all networks of this process."""
 
 
 @dataclass(frozen=True)
 class End:
-    """A device or the caller. `place` is the device where it is, None if the fleet does not say where the caller is;
-    `namespace` is None for the one that this process is in."""
+    """A device or the caller. `place` is the device on which it runs, None if the fleet does not state the caller's;
+    `namespace` is None for the namespace of this process."""
 
     name: str
     place: str | None
@@ -58,13 +58,13 @@ class End:
     number: int
 
     def interface(self, peer: End) -> str:
-        """The interface by which `peer` is reached; the kernel takes 15 letters."""
+        """The interface that leads to `peer`; the kernel allows 15 characters."""
         return f"to-{peer.number}" if self.namespace else f"me{os.getpid()}-{peer.number}"
 
 
 def plan_ends(fleet: Fleet, caller: str, subnet: Subnet, numbers: Iterator[int]) -> tuple[End, ...]:
-    """The caller and every device, each with an address in `subnet` and one of `numbers`, which rise; ConfigError if there
-    are more than the subnet has addresses."""
+    """The caller and every device, each with an address in `subnet` and the next of `numbers`; ConfigError if there are more
+    ends than addresses in the subnet."""
     first, *hosts = map(str, subnet.hosts())
     if len(fleet.names) > len(hosts):
         raise ConfigError(f"{fleet.name}: network namespaces take up to {len(hosts)} devices, got {len(fleet.names)}")
@@ -75,7 +75,7 @@ def plan_ends(fleet: Fleet, caller: str, subnet: Subnet, numbers: Iterator[int])
 
 
 def free_subnet(used: Iterable[Subnet]) -> Subnet:
-    """A /24 that overlaps none in use; runs that start together begin to look at different ones."""
+    """A /24 subnet that overlaps none in use; runs that start together begin their search at different ones."""
     taken, subnets = list(used), list(RANGE.subnets(new_prefix=24))
     start = os.getpid() % len(subnets)
     for subnet in subnets[start:] + subnets[:start]:
@@ -84,8 +84,8 @@ def free_subnet(used: Iterable[Subnet]) -> Subnet:
     raise PipelineError(f"network namespaces: every address of {RANGE} is in use; remove routes into it, see `ip route`")
 
 
-def making(ends: Sequence[End]) -> list[str]:
-    """What `ip` has to do to make the namespaces, and the pairs of interfaces between them."""
+def namespace_commands(ends: Sequence[End]) -> list[str]:
+    """The `ip` commands that make the namespaces and the pairs of interfaces between them."""
     lines = [f"netns add {end.namespace}" for end in ends if end.namespace]
     for a, b in combinations(ends, 2):
         inside = f"netns {a.namespace} " if a.namespace else ""
@@ -93,8 +93,8 @@ def making(ends: Sequence[End]) -> list[str]:
     return lines
 
 
-def addressing(end: End, ends: Sequence[End]) -> list[str]:
-    """What `ip` has to do in the namespace of `end`."""
+def address_commands(end: End, ends: Sequence[End]) -> list[str]:
+    """The `ip` commands that assign addresses in the namespace of `end`."""
     lines = ["link set lo up"] if end.namespace else []
     for peer in ends:
         if peer is not end:
@@ -103,8 +103,8 @@ def addressing(end: End, ends: Sequence[End]) -> list[str]:
     return lines
 
 
-def shaping(interface: str, link: Link) -> str:
-    """What `tc` has to do so that messages leave by `interface` as fast as `link` takes them."""
+def shaping_command(interface: str, link: Link) -> str:
+    """The `tc` command that limits `interface` to the bandwidth of `link`."""
     if math.isinf(link.bandwidth_bytes_per_s):
         return f"qdisc replace dev {interface} root noqueue"
     rate = max(link.bandwidth_bytes_per_s, SLOWEST_BYTES_PER_S) * FRAME_BYTES / PAYLOAD_BYTES
@@ -113,12 +113,12 @@ def shaping(interface: str, link: Link) -> str:
 
 
 class Network:
-    """The fleet's links, made real. Raises ConfigError or PipelineError, in one line, where that cannot be; nothing is
-    left behind then."""
+    """The fleet's links as kernel networks. Raises ConfigError or PipelineError, in one line, where that is not possible, and
+    then removes what it has made."""
 
     def __init__(self, fleet: Fleet, caller: str) -> None:
         require_tools()
-        sweep()
+        remove_orphans()
         self._ends = plan_ends(fleet, caller, free_subnet(subnets_in_use()), _NUMBERS)
         self._links: dict[tuple[End, End], Link] = {}
         for a, b in combinations(self._ends, 2):
@@ -137,21 +137,21 @@ class Network:
         return {end.name: end.host for end in self._ends}
 
     def command(self, device: str) -> tuple[str, ...]:
-        """What a command line begins with so that it runs on the device's side of the network."""
+        """The beginning of a command line that runs in the device's namespace."""
         end = next(end for end in self._ends[1:] if end.name == device)
         return ("ip", "netns", "exec", str(end.namespace))
 
     def change(self, source: str, target: str, link: Link) -> None:
-        """The link from one device to another is now `link`, for the caller too if he is at one of them.
+        """Sets the link from one device to another, and the caller's if it runs on one of them.
 
-        One that is down one way is down both ways, since TCP needs answers. What is on its way then stays with its sender,
-        who tries again until the link is back.
+        A link that is down in one direction is down in both, since TCP needs acknowledgements. Its messages stay with the
+        sender, which tries again until the link is up.
         """
         for a, b in self._links:
             if (a.place, b.place) == (source, target):
                 self._links[a, b] = link
                 if not is_down(link):
-                    _batch("tc", a.namespace, [shaping(a.interface(b), link)])
+                    _batch("tc", a.namespace, [shaping_command(a.interface(b), link)])
                 self._switch(*sorted((a, b), key=lambda end: end.number))
 
     def close(self) -> None:
@@ -161,30 +161,30 @@ class Network:
         _delete(lines, [str(end.namespace) for end in devices if (NAMESPACES / str(end.namespace)).exists()])
 
     def _make(self) -> None:
-        _batch("ip", None, making(self._ends))
+        _batch("ip", None, namespace_commands(self._ends))
         for end in self._ends:
-            ways = [(peer, link) for (source, peer), link in self._links.items() if source is end]
-            _batch("ip", end.namespace, addressing(end, self._ends))
-            _batch("tc", end.namespace, [shaping(end.interface(peer), link) for peer, link in ways if not is_down(link)])
+            links = [(peer, link) for (source, peer), link in self._links.items() if source is end and not is_down(link)]
+            _batch("ip", end.namespace, address_commands(end, self._ends))
+            _batch("tc", end.namespace, [shaping_command(end.interface(peer), link) for peer, link in links])
         for a, b in combinations(self._ends, 2):
             self._switch(a, b)
 
     def _switch(self, a: End, b: End) -> None:
-        """Takes the pair down, or up again, as its links say."""
+        """Sets the pair down or up, as its links require."""
         down = is_down(self._links[a, b]) or is_down(self._links[b, a])
         if down != ((a, b) in self._down):
-            # At the device's end: from the caller's, packets would take his default route.
+            # At the device's end: at the caller's, packets would take the default route.
             _batch("ip", b.namespace, [f"link set {b.interface(a)} {'down' if down else 'up'}"])
             self._down ^= {(a, b)}
 
 
 def _link(fleet: Fleet, source: str | None, target: str | None) -> Link:
-    """What is between two places; nothing, if one is not known."""
+    """The link between two places; an unlimited one if a place is not known."""
     return Link() if source is None or target is None else fleet.link(source, target)
 
 
 def require_tools() -> None:
-    """ConfigError if this user or this system cannot make network namespaces."""
+    """Raises ConfigError if this user or this system cannot make network namespaces."""
     if os.geteuid() != 0:
         raise ConfigError(f"network namespaces: expected root, running as user {os.geteuid()}; use sudo, or leave them off")
     for tool in ("ip", "tc"):
@@ -192,36 +192,36 @@ def require_tools() -> None:
             raise ConfigError(f"network namespaces: `{tool}` is not installed; install iproute2, or leave them off")
 
 
-def sweep() -> None:
+def remove_orphans() -> None:
     """Removes the networks of runs whose process does not exist any more."""
-    found = [path.name for path in NAMESPACES.glob(f"{rundir.PREFIX}*-*")]
-    _delete([], [name for name in found if rundir.is_orphan(name)])
+    names = [path.name for path in NAMESPACES.glob(f"{rundir.PREFIX}*-*")]
+    _delete([], [name for name in names if rundir.is_orphan(name)])
 
 
 def subnets_in_use() -> list[Subnet]:
-    """Of addresses and routes in this process's namespace; wider ones lead elsewhere, as a default route does."""
-    addresses = [each["local"] for device in _ask("addr", "show") for each in device.get("addr_info", ())]
-    routes = [route["dst"] for route in _ask("route", "show", "table", "all") if route["dst"] != "default"]
-    found = [Subnet(text, strict=False) for text in (*addresses, *routes)]
-    return [subnet for subnet in found if subnet.prefixlen >= RANGE.prefixlen]
+    """Subnets of addresses and routes in this process's namespace, without wider ones such as the default route."""
+    addresses = [each["local"] for device in _query("addr", "show") for each in device.get("addr_info", ())]
+    routes = [route["dst"] for route in _query("route", "show", "table", "all") if route["dst"] != "default"]
+    subnets = [Subnet(text, strict=False) for text in (*addresses, *routes)]
+    return [subnet for subnet in subnets if subnet.prefixlen >= RANGE.prefixlen]
 
 
-def _ask(*words: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(_run(["ip", "-json", "-4", *words]) or "[]")
-    return [each for each in found if each]
+def _query(*words: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads(_run(["ip", "-json", "-4", *words]) or "[]")
+    return [entry for entry in entries if entry]
 
 
 def _batch(tool: str, namespace: str | None, lines: Sequence[str]) -> None:
-    """Carries out `lines`; PipelineError names the one that failed."""
+    """Runs `lines` as one batch; PipelineError names the line that failed."""
     inside = ["-netns", namespace] if namespace else []
     _run([tool, *inside, "-batch", "-"], lines)
 
 
 def _delete(lines: Sequence[str], namespaces: Sequence[str]) -> None:
-    """Removes what is there of interfaces and namespaces."""
-    deleting = [*lines, *(f"netns del {name}" for name in namespaces)]
-    if deleting:
-        _call(["ip", "-force", "-batch", "-"], deleting)
+    """Removes the interfaces and namespaces that exist."""
+    commands = [*lines, *(f"netns del {name}" for name in namespaces)]
+    if commands:
+        _call(["ip", "-force", "-batch", "-"], commands)
     for name in namespaces:
         if (NAMESPACES / name).exists():
             log.warning("network namespace '%s' could not be removed; remove it by `ip netns del %s`", name, name)
@@ -240,6 +240,6 @@ def _run(command: Sequence[str], lines: Sequence[str] = ()) -> str:
 
 
 def _call(command: Sequence[str], lines: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    # A session of its own: Ctrl-C comes to this process, which removes what has been made.
+    # In a new session: Ctrl-C then reaches this process alone, which removes what it has made.
     text = "".join(f"{line}\n" for line in lines)
     return subprocess.run(command, input=text, capture_output=True, text=True, timeout=TOOL_S, start_new_session=True)

@@ -1,7 +1,7 @@
 """The Open Inference Protocol v2 over gRPC: messages, and tensors in and out of them.
 
 The messages are built from a table of field numbers (kserve's open-inference-protocol specification), so no generated
-code is kept here. Tensors always travel as `raw_input_contents`: typed contents cost about 28 ms a hop for 600 KB.
+code is kept here. Tensors are always sent as `raw_input_contents`: typed contents cost about 28 ms per message for 600 KB.
 `grpc` and `protobuf` come with the extra `remote`.
 """
 
@@ -87,7 +87,7 @@ def messages() -> dict[str, Any]:
                 field.type, field.type_name = field_type.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
             else:
                 field.type = getattr(field_type, f"TYPE_{kind.upper()}")
-    # A pool of our own: the default one may already hold another package's copy of the same protocol.
+    # A separate pool: the default one may already hold another package's copy of the same protocol.
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in _MESSAGES}
@@ -103,7 +103,7 @@ def grpc_module() -> Any:
 
 
 def infer_request(model: str, item: int, tensors: Mapping[str, Array], outputs: Sequence[str]) -> Any:
-    """A ModelInferRequest that carries `tensors` and asks for `outputs`."""
+    """A ModelInferRequest with `tensors` as inputs that requests `outputs`."""
     kinds = messages()
     request = kinds["ModelInferRequest"](model_name=model, id=str(item))
     for name in outputs:
@@ -154,11 +154,11 @@ def _decode(tensor: Any, raw: bytes) -> Array:
 
 
 def _texts(name: str, raw: bytes) -> list[str]:
-    found, at = [], 0
+    texts, at = [], 0
     while at < len(raw):
         size = int.from_bytes(raw[at : at + 4], "little")
         if at + 4 + size > len(raw):
             raise PipelineError(f"tensor '{name}': a string of {size} bytes runs past the end of its contents")
-        found.append(raw[at + 4 : at + 4 + size].decode())
+        texts.append(raw[at + 4 : at + 4 + size].decode())
         at += 4 + size
-    return found
+    return texts

@@ -1,4 +1,4 @@
-"""Messages through Unix sockets: where there is no shared memory, or not enough of it."""
+"""Messages through Unix sockets, for systems without enough shared memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PipeEndpoint(StreamEndpoint):
                 self._peers[peer] = _connect(file_of(self._directory, "inbox", peer))
             self._peers[peer].sendall(frame(message))
         except OSError:
-            # Nobody reads there (any more): the one who watches the processes knows it already.
+            # The peer has ended: the supervisor notices that by itself.
             if (connection := self._peers.pop(peer, None)) is not None:
                 connection.close()
 

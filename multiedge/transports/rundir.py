@@ -1,7 +1,7 @@
-"""The folder of a run: what its processes share, by name, and how nothing of it stays behind.
+"""The folder of a run, with the files that its processes share, and its removal.
 
-It lies in shared memory (/dev/shm) where there is any, else among temporary files. Its name holds the process that
-made it, so that a later run can sweep up after one that was killed together with all of its workers.
+It is in shared memory (/dev/shm) where there is any, otherwise among temporary files. Its name holds the id of the process
+that made it, so that a later run can remove the folder of one that was killed together with all of its workers.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from urllib.parse import quote
 SHARED = Path("/dev/shm")
 PREFIX = "multiedge-"
 MOST_WAITING = 1024
-"""Messages that may wait for one process. Twice as many records fit into a pipe of 64 KiB: those of a placement that ended
-may still lie there."""
+"""Messages that may be queued for one process. Twice as many records fit into a pipe of 64 KiB, since those of an ended
+placement may still be in it."""
 
 MOST_CHARACTERS = 32
-"""Of a device's name in that of a file: the path of a Unix socket has 107 bytes at most. A longer name ends in its digest."""
+"""Characters of a device's name in a file's name: the path of a Unix socket has at most 107 bytes. A longer name ends in its
+digest."""
 
 
 def has_shared_memory(root: Path = SHARED) -> bool:
@@ -28,18 +29,18 @@ def has_shared_memory(root: Path = SHARED) -> bool:
 
 
 def make(root: Path | None = None) -> Path:
-    """A new folder, readable by its owner alone, after sweeping up those whose process has gone."""
+    """A new folder, readable by its owner alone, after removing those whose process has ended."""
     root = root or (SHARED if has_shared_memory() else Path(tempfile.gettempdir()))
-    sweep(root)
+    remove_orphans(root)
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=root))
 
 
 def remove(directory: Path) -> None:
-    """Removes the folder; one that has gone is no error, since every process of a run may be the last."""
+    """Removes the folder if it exists: any process of a run may be the last one."""
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def sweep(root: Path) -> None:
+def remove_orphans(root: Path) -> None:
     """Removes folders of runs whose process does not exist any more."""
     for path in root.glob(f"{PREFIX}*-*"):
         if is_orphan(path.name):
@@ -47,7 +48,7 @@ def sweep(root: Path) -> None:
 
 
 def is_orphan(name: str) -> bool:
-    """Whether `name` holds a process that does not exist any more."""
+    """Whether `name` holds the id of a process that does not exist any more."""
     owner = name[len(PREFIX) :].split("-")[0]
     return owner.isdecimal() and not _alive(int(owner))
 
@@ -66,6 +67,6 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
-        # Of another user, or a number that no process ever had: such a folder is not ours to remove.
+        # The process of another user, or a number that is no process id: that folder must not be removed.
         return True
     return True

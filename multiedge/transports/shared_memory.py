@@ -1,13 +1,13 @@
-"""Shared-memory rings, one per transfer and sender, with a doorbell.
+"""Shared-memory slots per transfer and sender, with a notification pipe per process.
 
-A slot is a file in the run's folder that both ends map: a flag that says whether it is taken, then the message. The sender
-takes the first that is free, so a few stay in the processor's caches, and makes one more if none is; the receiver frees it
-when it is done with the arrays. Nobody waits for a free one: items under way are bounded by their tickets, which are
-the back-pressure of the whole pipeline, and so are slots. A slot grows with its messages.
+A slot is a file in the run's folder that both ends map: a flag that states whether it is in use, then the message. The
+sender takes the first free slot, so that a few stay in the processor's caches, and makes another if none is free; the
+receiver frees it after the arrays have been used. No sender waits for a free slot: tickets bound the items in the pipeline,
+and with them the slots. A slot grows with its messages.
 
-The doorbell is a named pipe per process: one record of 30 bytes says which slot to read and how long it is. The kernel's
-locks in write and read order the payload before the record, so no counter is shared. Records stay below PIPE_BUF, so
-writers never mix, and below the pipe's capacity, so they never block.
+The notification pipe is a named pipe: one record of 30 bytes names the slot to read and its length. The kernel's locks in
+write and read order the payload before the record, so no counter is shared. Records are shorter than PIPE_BUF, so records of
+several writers never mix, and fewer than the pipe's capacity, so writing never blocks.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _RECORD = struct.Struct("<IHHQIHQ")
 _WAKE = 0xFFFF
 _READ_BYTES = _RECORD.size * 512
 _POPULATE = getattr(mmap, "MAP_POPULATE", 0)
-"""Maps all pages in one call: a page fault for each costs more than the copy."""
+"""Maps all pages in advance: one page fault for each costs more than the copy."""
 _SLACK_BYTES = 4096
-"""Room to spare, since headers grow a little with their logs."""
+"""Spare bytes, since headers grow a little with their logs."""
 _FLAG_BYTES = 64
 _FREE, _TAKEN = 0, 1
 
@@ -49,11 +49,11 @@ class SharedMemoryEndpoint:
         inbox = file_of(directory, "inbox", name)
         with contextlib.suppress(FileExistsError):
             os.mkfifo(inbox, 0o600)
-        # Open for both: with a writer of its own, a pipe never reports its end when another writer goes.
+        # Opened for both: a pipe with an open writer never reports its end when another writer closes.
         self._inbox = os.open(inbox, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._poller = select.poll()
         self._poller.register(self._inbox, select.POLLIN)
-        self._bells: dict[str, int] = {}
+        self._notifiers: dict[str, int] = {}
         self._oldest_epoch = 0
         self._rings: dict[Ring, dict[int, mmap.mmap]] = {}
         self._reading: dict[Address, mmap.mmap] = {}
@@ -61,13 +61,13 @@ class SharedMemoryEndpoint:
     def send(self, peer: str, message: Message) -> None:
         header, payloads, size = plan_layout(message)
         address = message.address
-        found = self._free_slot((address.epoch, address.transfer, os.getpid()), _FLAG_BYTES + size)
-        if found is None:
-            return  # the run's folder has gone, and with it everyone who could wait for this
-        index, slot = found
+        free = self._free_slot((address.epoch, address.transfer, os.getpid()), _FLAG_BYTES + size)
+        if free is None:
+            return  # the run's folder has been removed, so no receiver waits for this message
+        index, slot = free
         slot[0] = _TAKEN
         write(memoryview(slot)[_FLAG_BYTES:], header, payloads)
-        self._ring_bell(peer, _RECORD.pack(*address, os.getpid(), index, _FLAG_BYTES + size))
+        self._notify(peer, _RECORD.pack(*address, os.getpid(), index, _FLAG_BYTES + size))
 
     def receive(self, timeout_s: float) -> list[Message]:
         if timeout_s > 0 and not self._wait(timeout_s):
@@ -76,7 +76,7 @@ class SharedMemoryEndpoint:
             data = os.read(self._inbox, _READ_BYTES)
         except BlockingIOError:
             return []
-        found = []
+        messages = []
         for epoch, transfer, ticket, sequence, sender, index, size in _RECORD.iter_unpack(data):
             if transfer == _WAKE or epoch < self._oldest_epoch:
                 continue
@@ -84,8 +84,8 @@ class SharedMemoryEndpoint:
             if slot is not None:
                 address = Address(epoch, transfer, ticket, sequence)
                 self._reading[address] = slot
-                found.append(decode(address, memoryview(slot)[_FLAG_BYTES:]))
-        return found
+                messages.append(decode(address, memoryview(slot)[_FLAG_BYTES:]))
+        return messages
 
     def release(self, address: Address) -> None:
         slot = self._reading.pop(address, None)
@@ -93,7 +93,7 @@ class SharedMemoryEndpoint:
             slot[0] = _FREE
 
     def _wait(self, timeout_s: float) -> bool:
-        """Whether there is something to read; poll counts whole milliseconds, so a shorter rest is slept."""
+        """Whether there is something to read. `poll` counts whole milliseconds; a shorter rest is slept."""
         whole_ms = int(timeout_s * 1000)
         until = time.monotonic() + timeout_s
         if self._poller.poll(whole_ms):
@@ -117,26 +117,26 @@ class SharedMemoryEndpoint:
     def close(self) -> None:
         self._rings.clear()
         self._reading.clear()
-        for fd in (self._inbox, *self._bells.values()):
+        for fd in (self._inbox, *self._notifiers.values()):
             with contextlib.suppress(OSError):
                 os.close(fd)
-        self._bells.clear()
+        self._notifiers.clear()
 
-    def _ring_bell(self, peer: str, record: bytes) -> None:
+    def _notify(self, peer: str, record: bytes) -> None:
         try:
-            if peer not in self._bells:
+            if peer not in self._notifiers:
                 flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
-                self._bells[peer] = os.open(file_of(self._directory, "inbox", peer), flags)
-            os.write(self._bells[peer], record)
+                self._notifiers[peer] = os.open(file_of(self._directory, "inbox", peer), flags)
+            os.write(self._notifiers[peer], record)
         except OSError as error:
-            # Nobody reads there (any more): the one who watches the processes knows it already.
+            # The peer has ended: the supervisor notices that by itself.
             if error.errno not in (errno.ENXIO, errno.EPIPE, errno.ENOENT, errno.EAGAIN):
                 raise
-            if (fd := self._bells.pop(peer, None)) is not None:
+            if (fd := self._notifiers.pop(peer, None)) is not None:
                 os.close(fd)
 
     def _free_slot(self, ring: Ring, size: int) -> tuple[int, mmap.mmap] | None:
-        """The number and the memory of a slot of ours that nobody reads; None if the run's folder has gone."""
+        """The number and the memory of a free slot of this sender; None if the run's folder has been removed."""
         slots = self._rings.setdefault(ring, {})
         index = next((index for index, slot in slots.items() if slot[0] == _FREE), len(slots))
         slot = slots.get(index)
@@ -148,9 +148,9 @@ class SharedMemoryEndpoint:
         return index, slot
 
     def _slot(self, ring: Ring, index: int, size: int) -> mmap.mmap | None:
-        """The memory of a sender's slot; None if it is void by now.
+        """The memory of a sender's slot; None if the slot has been removed.
 
-        A process that is new finds records of earlier epochs in its inbox, whose slots have been removed.
+        A new process can find records of earlier epochs in its inbox, whose slots have been removed.
         """
         slots = self._rings.setdefault(ring, {})
         slot = slots.get(index)
@@ -167,7 +167,7 @@ class SharedMemoryEndpoint:
 
 
 def _map(path: Path, size: int) -> mmap.mmap:
-    """The file's memory; one that is smaller than `size` is made or grown first, with 0 it has to exist."""
+    """The mapped file, which is made or grown to `size` first; with a size of 0 it has to exist."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if size else 0), 0o600)
     try:
         if size > os.fstat(fd).st_size:
@@ -178,7 +178,7 @@ def _map(path: Path, size: int) -> mmap.mmap:
 
 
 def _allocate(fd: int, size: int, path: Path) -> None:
-    """Reserves the pages now: writing to a mapping of a full file system ends the process without a word."""
+    """Reserves the pages now: writing to a mapping on a full file system ends the process without an error message."""
     try:
         allocate: Any = getattr(os, "posix_fallocate", None)
         if allocate:

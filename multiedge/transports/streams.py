@@ -1,7 +1,7 @@
 """Messages as bytes through stream sockets: what the endpoints over Unix sockets and over TCP share.
 
-Each process listens; one thread reads whatever comes, piece by piece, so that no two processes ever wait for each other to
-read, and a message that takes long keeps none of another sender waiting. What waits is bounded by the number of tickets.
+Each process listens. One thread reads what arrives, in pieces, so that two processes never wait for each other to read, and
+a long message does not delay those of other senders. The number of tickets bounds what is queued.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ BACKLOG = 64
 
 
 def frame(message: Message) -> bytearray:
-    """The message as it goes over a stream."""
+    """The message in the form in which a stream carries it."""
     buffer = encode(message, room=_HEAD.size)
     _HEAD.pack_into(buffer, 0, *message.address, len(buffer) - _HEAD.size)
     return buffer
 
 
 class StreamEndpoint:
-    """The receiving half of a mailbox: reads from whoever connects to `listener` and begins with `greeting`.
+    """The receiving half of a mailbox: reads from every connection to `listener` that begins with `greeting`.
 
-    What inherits from it sends, and drops its connections in `disconnect`.
+    Subclasses send, and close their connections in `disconnect`.
     """
 
     def __init__(self, listener: socket.socket, name: str, greeting: bytes = b"") -> None:
@@ -45,21 +45,21 @@ class StreamEndpoint:
         self._reader.start()
 
     def receive(self, timeout_s: float) -> list[Message]:
-        found: list[Message | None] = []
+        messages: list[Message | None] = []
         with contextlib.suppress(Empty):
-            found.append(self._arrived.get(timeout=max(timeout_s, 0.0)) if timeout_s > 0 else self._arrived.get_nowait())
+            messages.append(self._arrived.get(timeout=max(timeout_s, 0.0)) if timeout_s > 0 else self._arrived.get_nowait())
             while True:
-                found.append(self._arrived.get_nowait())
-        return [message for message in found if message is not None and message.address.epoch >= self._oldest_epoch]
+                messages.append(self._arrived.get_nowait())
+        return [message for message in messages if message is not None and message.address.epoch >= self._oldest_epoch]
 
     def release(self, address: Address) -> None:
-        """Nothing to do: each message has memory of its own."""
+        """Nothing to do: each message has its own memory."""
 
     def wake(self) -> None:
         self._arrived.put(None)
 
     def forget(self, before_epoch: int) -> None:
-        """Drops what belongs to earlier epochs, connections too: another process may have taken a peer's place."""
+        """Drops messages of earlier epochs, and connections: another process may have replaced a peer."""
         self._oldest_epoch = before_epoch
         self.disconnect()
 
@@ -78,7 +78,7 @@ class StreamEndpoint:
                 os.close(fd)
 
     def arrived(self, message: Message) -> Message:
-        """The message as it is handed on, at the moment of its arrival."""
+        """The message with the due time that follows from its arrival."""
         return message
 
     def _read(self) -> None:
@@ -102,7 +102,7 @@ class StreamEndpoint:
             selector.register(connection, selectors.EVENT_READ, _Incoming(connection, self._greeting))
 
     def _take(self, incoming: _Incoming) -> bool:
-        """Reads what has come; False when the sender has gone, or is none of ours."""
+        """Reads what has arrived; False when the sender has closed, or its greeting is wrong."""
         try:
             for message in incoming.read():
                 self._arrived.put(self.arrived(message))
@@ -112,7 +112,7 @@ class StreamEndpoint:
 
 
 class _Incoming:
-    """The messages of one sender, put together from the pieces in which they come."""
+    """The messages of one sender, assembled from the pieces in which they arrive."""
 
     def __init__(self, connection: socket.socket, greeting: bytes) -> None:
         connection.setblocking(False)
@@ -128,7 +128,7 @@ class _Incoming:
             self._expect(_HEAD.size, self._on_head)
 
     def read(self) -> Iterator[Message]:
-        """Every message that is complete by now; EOFError or OSError if no more can come."""
+        """Every message that is complete; EOFError or OSError if no more can arrive."""
         while True:
             try:
                 count = self.connection.recv_into(self._rest)

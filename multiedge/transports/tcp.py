@@ -1,7 +1,8 @@
-"""Messages over TCP: between network namespaces, where the kernel shapes the way, or on 127.0.0.1.
+"""Messages over TCP: between network namespaces, where the kernel shapes the links, or on 127.0.0.1.
 
-Where a process listens stands in its file of the run's folder, with a secret that only those who can read the folder
-can begin with. To each peer a thread of its own sends, so that a slow way keeps neither a stage nor another peer waiting.
+Each process writes its address into a file of the run's folder, with a secret with which every connection must begin, so
+that only processes that can read the folder can connect. One thread per peer sends, so that a slow link delays neither a
+stage nor another peer.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ SECRET_BYTES = 16
 CONNECT_S = 1.0
 RETRY_S = 0.05
 CLOSE_S = 1.5
-"""Longer than a sender may still be connecting."""
-_AT_ONCE = struct.pack("ii", 1, 0)
-"""A connection that is closed ends immediately: data that was not sent is discarded, since its network may end, too."""
+"""Longer than an attempt to connect takes."""
+_LINGER_OFF = struct.pack("ii", 1, 0)
+"""Closing a connection discards what it has not sent: that must not arrive after its network has been removed."""
 
 
 def set_hosts(directory: Path, hosts: Mapping[str, str]) -> None:
-    """States in the run's folder on which address each process listens, where the kernel shapes the ways between them."""
+    """Writes the address on which each process listens, where the kernel shapes the links, into the run's folder."""
     for name, host in hosts.items():
         file_of(directory, "host", name).write_text(host, encoding="ascii")
 
@@ -41,26 +42,26 @@ def set_hosts(directory: Path, hosts: Mapping[str, str]) -> None:
 class TcpEndpoint(StreamEndpoint):
     """The mailbox of process `name` in the run's folder.
 
-    On a way that the kernel shapes, a message is due its delay (`due_s` - `sent_s`) after it has arrived; elsewhere it is
-    due when its sender says.
+    On a link that the kernel shapes, a message is due its delay (`due_s` - `sent_s`) after it has arrived; otherwise it is due
+    at the time that its sender computed.
     """
 
     def __init__(self, directory: Path, name: str) -> None:
         self._directory = directory
-        self._lines: dict[str, _Line] = {}
+        self._senders: dict[str, _Sender] = {}
         self._last_due_s: dict[str, float] = {}
         host = file_of(directory, "host", name)
         self._is_shaped = host.exists()
         listener = socket.create_server((host.read_text(encoding="ascii") if self._is_shaped else LOOPBACK, 0), backlog=BACKLOG)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
         secret = secrets.token_bytes(SECRET_BYTES)
         super().__init__(listener, f"tcp-{name}", secret)
         _write(file_of(directory, "inbox", name), "{} {} {}".format(*listener.getsockname(), secret.hex()))
 
     def send(self, peer: str, message: Message) -> None:
-        if peer not in self._lines:
-            self._lines[peer] = _Line(file_of(self._directory, "inbox", peer))
-        self._lines[peer].put(frame(message))
+        if peer not in self._senders:
+            self._senders[peer] = _Sender(file_of(self._directory, "inbox", peer))
+        self._senders[peer].put(frame(message))
 
     def arrived(self, message: Message) -> Message:
         if not self._is_shaped:
@@ -70,34 +71,34 @@ class TcpEndpoint(StreamEndpoint):
         return message._replace(due_s=self._last_due_s[message.source])
 
     def disconnect(self) -> None:
-        for line in self._lines.values():
-            line.close()
-        self._lines.clear()
+        for sender in self._senders.values():
+            sender.close()
+        self._senders.clear()
 
     def close(self) -> None:
-        lines = list(self._lines.values())
+        senders = list(self._senders.values())
         super().close()
         until = time.monotonic() + CLOSE_S
-        for line in lines:
-            line.join(until - time.monotonic())
+        for sender in senders:
+            sender.join(until - time.monotonic())
 
 
-class _Line:
-    """What goes to one peer, in order, from a thread of its own."""
+class _Sender:
+    """Sends the messages for one peer, in order, from its own thread."""
 
     def __init__(self, inbox: Path) -> None:
         self._inbox = inbox
         self._waiting: SimpleQueue[bytearray | None] = SimpleQueue()
         self._closed = threading.Event()
         self._connection: socket.socket | None = None
-        self._sender = threading.Thread(target=self._send, name=f"to-{inbox.name}", daemon=True)
-        self._sender.start()
+        self._thread = threading.Thread(target=self._send, name=f"to-{inbox.name}", daemon=True)
+        self._thread.start()
 
     def put(self, data: bytearray) -> None:
         self._waiting.put(data)
 
     def close(self) -> None:
-        """Sends nothing more, not even what waits; the thread ends soon, see `join`."""
+        """Stops sending and drops what is queued; the thread ends soon, see `join`."""
         self._closed.set()
         self._waiting.put(None)
         with contextlib.suppress(OSError):
@@ -105,19 +106,19 @@ class _Line:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def join(self, timeout_s: float) -> None:
-        self._sender.join(max(0.0, timeout_s))
+        self._thread.join(max(0.0, timeout_s))
 
     def _send(self) -> None:
         while (data := self._waiting.get()) is not None:
             try:
                 if self._connection is None:
                     self._connection = self._connect()
-                # Either `close` has seen this connection, or it is seen here that `close` was called.
+                # Either `close` shuts this connection down, or the flag that `close` sets is seen here.
                 if self._closed.is_set():
                     break
                 self._connection.sendall(data)
             except OSError:
-                # Nobody reads there (any more): the one who watches the processes knows it already.
+                # The peer has ended: the supervisor notices that by itself.
                 self._disconnect()
         self._disconnect()
 
@@ -127,7 +128,7 @@ class _Line:
             self._connection = None
 
     def _connect(self) -> socket.socket:
-        """A connection, however long its link is down. Raises OSError if there is no such process, or when closed."""
+        """Connects, and tries again while the link is down. Raises OSError if there is no such process, or when closed."""
         while not self._closed.is_set():
             try:
                 return _connect(self._inbox)
@@ -144,7 +145,7 @@ def _connect(inbox: Path) -> socket.socket:
     try:
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
         connection.sendall(bytes.fromhex(secret))
     except OSError:
         connection.close()

@@ -242,7 +242,7 @@ def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, how: signal.Signals)
         run.wait(timeout=10)
     if how is signal.SIGKILL:
         assert len(of_process(run.pid)) == 6
-        namespaces.sweep()
+        namespaces.remove_orphans()
     until = time.monotonic() + END_LIMIT_S
     while of_process(run.pid) and time.monotonic() < until:
         time.sleep(0.02)

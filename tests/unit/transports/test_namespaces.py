@@ -17,7 +17,16 @@ from multiedge.executors.processes import pick_transport
 from multiedge.executors.workers.options import Emulation, ProcessesOptions
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.transports import namespaces
-from multiedge.transports.namespaces import RANGE, Network, Subnet, addressing, free_subnet, making, plan_ends, shaping
+from multiedge.transports.namespaces import (
+    RANGE,
+    Network,
+    Subnet,
+    address_commands,
+    free_subnet,
+    namespace_commands,
+    plan_ends,
+    shaping_command,
+)
 
 FLEET = Fleet((Device("phone"), Device("../laptop of ours")), {("phone", "../laptop of ours"): Link(2e6)}, source="phone")
 HERE = Subnet("198.18.7.0/24")
@@ -45,29 +54,29 @@ def test_more_devices_than_addresses_are_refused() -> None:
 def test_there_is_a_pair_of_interfaces_for_every_two_ends() -> None:
     caller, phone, _ = ends = plan_ends(FLEET, "caller", HERE, count())
     pid = os.getpid()
-    assert making(ends) == [
+    assert namespace_commands(ends) == [
         f"netns add multiedge-{pid}-1",
         f"netns add multiedge-{pid}-2",
         f"link add name me{pid}-1 type veth peer name to-0 netns multiedge-{pid}-1",
         f"link add name me{pid}-2 type veth peer name to-0 netns multiedge-{pid}-2",
         f"link add name to-2 netns multiedge-{pid}-1 type veth peer name to-1 netns multiedge-{pid}-2",
     ]
-    assert addressing(phone, ends) == [
+    assert address_commands(phone, ends) == [
         "link set lo up",
         "addr add 198.18.7.2 peer 198.18.7.1 dev to-0",
         "link set to-0 up",
         "addr add 198.18.7.2 peer 198.18.7.3 dev to-2",
         "link set to-2 up",
     ]
-    assert "link set lo up" not in addressing(caller, ends)
+    assert "link set lo up" not in address_commands(caller, ends)
 
 
 def test_a_bucket_lets_full_packets_carry_what_was_asked() -> None:
     """8 bits, times 1514 bytes of a full packet over the 1448 of a message in it; a burst of a millisecond or two packets."""
-    assert shaping("to-1", Link(20e6)) == "qdisc replace dev to-1 root tbf rate 167292818bit burst 20912 limit 8mb"
-    assert shaping("to-1", Link(1e6)) == "qdisc replace dev to-1 root tbf rate 8364641bit burst 3028 limit 8mb"
-    assert shaping("to-1", Link(math.inf)) == "qdisc replace dev to-1 root noqueue"
-    assert shaping("to-1", Link(1e-3)) == shaping("to-1", Link(64.0))
+    assert shaping_command("to-1", Link(20e6)) == "qdisc replace dev to-1 root tbf rate 167292818bit burst 20912 limit 8mb"
+    assert shaping_command("to-1", Link(1e6)) == "qdisc replace dev to-1 root tbf rate 8364641bit burst 3028 limit 8mb"
+    assert shaping_command("to-1", Link(math.inf)) == "qdisc replace dev to-1 root noqueue"
+    assert shaping_command("to-1", Link(1e-3)) == shaping_command("to-1", Link(64.0))
 
 
 def test_a_subnet_is_chosen_that_nobody_uses() -> None:
@@ -128,7 +137,7 @@ def test_networks_of_dead_runs_are_swept_up_and_no_others(tmp_path: Path, monkey
     dead = 2**22 + 1  # above every process number that Linux gives
     for name in (f"multiedge-{dead}-1", f"multiedge-{os.getpid()}-1", "multiedge-mine-1", "other"):
         (tmp_path / name).touch()
-    namespaces.sweep()
+    namespaces.remove_orphans()
     assert log.read_text().splitlines() == ["ip -force -batch -", f"netns del multiedge-{dead}-1"]
 
 
