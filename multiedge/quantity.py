@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from multiedge.errors import describe
 
@@ -77,13 +78,51 @@ def _worth(unit: str, quantity: Quantity) -> float | None:
     return folded.pop() if len(folded) == 1 else None
 
 
-def human_bytes(nbytes: float) -> str:
+def human_bytes(nbytes: float, *, round_up: bool = False) -> str:
     """
-    >>> human_bytes(1536), human_bytes(5 * 2**30)
-    ('1.5 KiB', '5.0 GiB')
+    >>> human_bytes(1536), human_bytes(5 * 2**30), human_bytes(1025), human_bytes(1025, round_up=True)
+    ('1.5 KiB', '5.0 GiB', '1.0 KiB', '1.1 KiB')
     """
-    for unit in ("B", "KiB", "MiB", "GiB"):
+    unit = "TiB"
+    for smaller in ("B", "KiB", "MiB", "GiB"):
         if abs(nbytes) < 1024:
-            return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
+            unit = smaller
+            break
         nbytes /= 1024
-    return f"{nbytes:.1f} TiB"
+    decimals = 0 if unit == "B" else 1
+    return f"{_up(nbytes, decimals) if round_up else nbytes:.{decimals}f} {unit}"
+
+
+def mib_at_least(nbytes: float, decimals: int) -> str:
+    """MiB that hold `nbytes`, rounded up.
+
+    >>> mib_at_least(2**20, 3), mib_at_least(2**20 + 1, 3)
+    ('1.000', '1.001')
+    """
+    return f"{_up(nbytes / 2**20, decimals):.{decimals}f}"
+
+
+def _up(value: float, decimals: int) -> float:
+    scale = float(10**decimals)
+    return math.ceil(value * scale) / scale
+
+
+def at_least(value: float, digits: int = 6) -> str:
+    """The number to so many significant digits, rounded up: what an advice may ask for.
+
+    >>> at_least(1 / 3, 3), at_most(1 / 3, 3), at_least(0.5, 3)
+    ('0.334', '0.333', '0.5')
+    """
+    return _significant(value, digits, ROUND_CEILING)
+
+
+def at_most(value: float, digits: int = 6) -> str:
+    """The number to so many significant digits, rounded down: what an advice may promise."""
+    return _significant(value, digits, ROUND_FLOOR)
+
+
+def _significant(value: float, digits: int, rounding: str) -> str:
+    nearest = f"{value:.{digits}g}"
+    if math.isclose(float(nearest), value, rel_tol=1e-12):
+        return nearest  # what is missing comes from the arithmetic, not from the value
+    return f"{float(Context(prec=digits, rounding=rounding).create_decimal_from_float(value)):.{digits}g}"

@@ -22,6 +22,7 @@ from multiedge.fleet import Fleet, Power
 from multiedge.plan import Estimate, Plan, relay_transfers
 from multiedge.planning import cost
 from multiedge.profile import Profile
+from multiedge.quantity import at_least
 from partitioners.engine.chain import Chain, Placed
 from partitioners.engine.cheapest import Prices, cheapest
 from partitioners.engine.contract import most_bottleneck_s, relay_plan, unused
@@ -30,7 +31,8 @@ from partitioners.latency import latency_prices, too_strict
 from partitioners.throughput import smallest_bottleneck
 
 NARROWEST = 1e-6
-"""A part of the range of bottlenecks that is relatively narrower than this is not divided further."""
+"""A part of the range of bottlenecks that is relatively narrower than this is not divided further, and a bound that is
+nearer to the plan's energy than this is printed as equal to it."""
 
 
 class Energy:
@@ -70,7 +72,7 @@ class Energy:
         others = dict.fromkeys(fleet.names, f"no plan found that uses it takes less than {plan.value:.4g} J per item")
         return replace(
             plan,
-            lower_bound=plan.value if lower_bound >= plan.value * (1 - self.tolerance) else lower_bound,
+            lower_bound=plan.value if lower_bound >= plan.value * (1 - NARROWEST) else lower_bound,
             bound_scope="contiguous plans" + self._bounds(),
             solve_s=perf_counter() - start,
             left_out=unused(fleet, stages, others | silent),
@@ -83,13 +85,14 @@ class Energy:
 
     def _refusal(self, chain: Chain) -> InfeasibleError:
         """Which of the bounds cannot be kept, and what can."""
-        fastest = cheapest(chain, States(chain), latency_prices(chain), self.most_s)
-        if not fastest.path:
+        latency = latency_prices(chain)
+        if not cheapest(chain, States(chain), latency, self.most_s).path:
             return too_strict(chain, self.most_s)
-        if fastest.price > self.max_latency_s:
+        fastest = cheapest(chain, States(chain), _with_power_only(chain, latency), self.most_s)
+        if fastest.path and fastest.price > self.max_latency_s:
             return InfeasibleError(
                 f"no contiguous plan of {chain.profile.graph.name} on {chain.fleet.name}{self._bounds()}:"
-                f" allow {fastest.price * 1e3:.6g} ms, the least latency possible"
+                f" allow {at_least(fastest.price * 1e3)} ms, the least latency possible"
             )
         return InfeasibleError(
             f"no contiguous plan of {chain.profile.graph.name} on {chain.fleet.name}{self._bounds()} was found on devices that"
@@ -104,20 +107,26 @@ def energy_prices(chain: Chain, bottleneck_s: float) -> Prices:
     power = [head.power or Power(0.0, 0.0) for head in heads]
     idle_w = np.array([watts.idle_w for watts in power])
     dynamic_w = np.array([watts.busy_w for watts in power]) - idle_w
-    barred = np.array([np.inf if head.power is None else 0.0 for head in heads])
     per_byte = np.array([head.joules_per_byte for head in heads])
     at_source = np.array([index == chain.source for index in group])
     returning = np.zeros_like(per_byte) if chain.source is None else np.where(at_source, 0.0, per_byte)
     nodes = dynamic_w[:, None] * chain.seconds[group] + returning[:, None] * chain.results
-    return Prices(
+    prices = Prices(
         nodes=nodes,
         last_nodes=nodes,
-        stage=dynamic_w * chain.overhead_s[group] + idle_w * bottleneck_s + barred,
+        stage=dynamic_w * chain.overhead_s[group] + idle_w * bottleneck_s,
         enter=np.zeros(len(group)),
         hand_over=np.broadcast_to((per_byte[:, None] * chain.cut)[:, None, :], (len(group), len(group), len(chain) + 1)),
         last_stage=np.zeros(len(group)),
         late_source=float(per_byte[at_source].sum() * chain.cut[0]),
     )
+    return _with_power_only(chain, prices)
+
+
+def _with_power_only(chain: Chain, prices: Prices) -> Prices:
+    """The prices with no stage on a device that declares no power: its energy is not known."""
+    heads = [chain.fleet.device(chain.groups[way.group][0]) for way in chain.ways]
+    return replace(prices, stage=prices.stage + np.array([np.inf if head.power is None else 0.0 for head in heads]))
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,7 @@ class _Part:
         if below <= self.low:
             return [(self.low * (1 + NARROWEST), self.high)]
         middle = (self.low + below) / 2
-        return [(self.low, middle), (middle, below), *([(at, self.high)] if at < self.high else [])]
+        return [(self.low, middle), (middle, below), (at, self.high)]
 
 
 class _Search:
@@ -145,7 +154,7 @@ class _Search:
     def __init__(self, chain: Chain, most_s: float, max_latency_s: float) -> None:
         self.chain, self.states = chain, States(chain)
         self.most_s, self.max_latency_s = most_s, max_latency_s
-        self.latency = latency_prices(chain)
+        self.latency = _with_power_only(chain, latency_prices(chain))
         self.best: list[Placed] | None = None
         self.joules = np.inf
 

@@ -7,6 +7,7 @@ any order of them and hard memory limits.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from time import perf_counter
 
@@ -16,6 +17,7 @@ from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Profile
+from multiedge.quantity import at_most
 from partitioners.engine.chain import Chain
 from partitioners.engine.cheapest import Prices, cheapest
 from partitioners.engine.contract import most_bottleneck_s, relay_plan, unused
@@ -48,7 +50,7 @@ class Latency:
         plan = relay_plan("latency", "latency", profile, fleet, stages)
         return replace(
             plan,
-            lower_bound=plan.value if np.isclose(plan.value, bound.price, rtol=1e-9) else min(plan.value, bound.price),
+            lower_bound=plan.value if math.isclose(plan.value, bound.price, rel_tol=1e-9) else min(plan.value, bound.price),
             bound_scope="contiguous plans" + (f" of at least {1 / most_s:.4g} items/s" if np.isfinite(most_s) else ""),
             solve_s=perf_counter() - start,
             left_out=unused(fleet, stages, f"no plan that uses it is faster than {bound.price * 1e3:.4g} ms"),
@@ -61,7 +63,7 @@ def too_strict(chain: Chain, most_s: float) -> InfeasibleError:
     least = smallest_bottleneck(chain)
     return InfeasibleError(
         f"no contiguous plan of {chain.profile.graph.name} on {chain.fleet.name} gives"
-        f" {1 / most_s:.6g} items/s; ask for {1 / least.seconds:.6g} items/s, the most possible"
+        f" {1 / most_s:.6g} items/s; ask for {at_most(1 / least.seconds)} items/s, the most possible"
     )
 
 

@@ -10,6 +10,7 @@ from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, relay_transfers
 from multiedge.planning.cost import stage_memory_bytes
 from multiedge.profile import Profile
+from multiedge.quantity import mib_at_least
 from partitioners.engine.contract import check_objective, relay_plan, unused
 
 
@@ -28,13 +29,13 @@ class Single:
             nearest = min(short, key=lambda name: short[name])
             raise InfeasibleError(
                 f"no plan fits: {profile.graph.name} as a whole is larger than the memory of every device;"
-                f" {short[nearest] / 2**20:.1f} MiB more on '{nearest}' would do"
+                f" {mib_at_least(short[nearest], 1)} MiB more on '{nearest}' would do"
             )
         plans = [self._on(profile, fleet, name) for name in fitting]
         best = min(plans, key=lambda plan: plan.value)
         reasons = {plan.stages[0].device: f"its {self.objective} value alone is {plan.value:.6g}" for plan in plans}
         reasons |= {
-            name: f"the whole model needs {missing / 2**20:.1f} MiB more" for name, missing in short.items() if missing > 0
+            name: f"the whole model needs {mib_at_least(missing, 1)} MiB more" for name, missing in short.items() if missing > 0
         }
         return replace(
             best,

@@ -99,6 +99,6 @@ def memory_violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], t
     for device, nbytes in memory_by_device(profile, fleet, stages, transfers).items():
         limit = fleet.device(device).memory_bytes
         if limit is not None and nbytes > limit:
-            missing = human_bytes(nbytes - limit)
+            missing = human_bytes(nbytes - limit, round_up=True)
             wrong.append(f"device '{device}' needs {human_bytes(nbytes)} and has {human_bytes(limit)}; {missing} more would do")
     return wrong

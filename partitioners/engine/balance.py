@@ -12,6 +12,7 @@ from multiedge.errors import InfeasibleError
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import Stage
 from multiedge.profile import Floats, Ints, Profile
+from multiedge.quantity import at_least
 from partitioners.engine.memory import memory_rows
 
 Load = Callable[[int, Device, Ints], Floats]
@@ -26,7 +27,7 @@ def even_split(profile: Profile, devices: Sequence[Device], load: Load, share: s
     order = ", ".join(f"'{device.name}'" for device in devices)
     raise InfeasibleError(
         f"no plan fits: memory of {order}, in this order, is too small for {profile.graph.name} split by {share};"
-        f" {smallest_fit(profile, devices):.4g} times the memory on each would do"
+        f" {at_least(smallest_fit(profile, devices), 4)} times the memory on each would do"
     )
 
 

@@ -19,7 +19,7 @@ def load_bound(seconds: Floats) -> float:
     """
     total = seconds.sum(axis=0)
     simple = weighted_bound(seconds, speed_weights(total))
-    proportional = np.allclose(seconds * total[:1], seconds[:, :1] * total, rtol=1e-9)
+    proportional = np.allclose(seconds * total[:1], seconds[:, :1] * total, rtol=1e-9, atol=0.0)
     return simple if proportional else max(simple, weighted_bound(seconds, _multipliers(seconds)))
 
 

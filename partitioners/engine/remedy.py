@@ -10,6 +10,7 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.planning.devices import exchangeable
 from multiedge.profile import Profile
+from multiedge.quantity import mib_at_least
 from partitioners.engine.chain import Chain
 from partitioners.engine.memory import memory_rows
 from partitioners.engine.search import States, reachable
@@ -46,7 +47,7 @@ def _advice(profile: Profile, fleet: Fleet) -> str:
             return "how much more memory would do is not known: the devices are of too many kinds to search"
         if missing is not None:
             best, extra = group[0], missing
-    return f"{extra / 2**20:.3f} MiB more on '{best}' would do"
+    return f"{mib_at_least(extra, 3)} MiB more on '{best}' would do"
 
 
 def largest_node(profile: Profile) -> tuple[int, int]:

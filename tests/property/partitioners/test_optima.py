@@ -315,7 +315,6 @@ def watts(name: str, idle_w: float, busy_w: float, **values: object) -> Device:
     return Device(name, power=Power(idle_w, busy_w), **values)
 
 
-@known_fault("`energy` drops the plan at exactly the rate asked for")
 def test_energy_takes_the_plan_at_exactly_the_rate_asked_for() -> None:
     """y alone: 9 W busy for 4 s = 36 J, and 0.25 items/s."""
     fleet = Fleet((watts("x", 10, 10), watts("y", 1, 9), watts("z", 100, 100)))
@@ -324,7 +323,6 @@ def test_energy_takes_the_plan_at_exactly_the_rate_asked_for() -> None:
     assert Energy(min_fps=0.25).plan(profile, fleet).value == pytest.approx(36.0)
 
 
-@known_fault("`energy` drops the plan at exactly the rate asked for")
 @pytest.mark.parametrize("seed", [584])
 def test_least_energy_at_a_rate_that_some_plan_just_reaches(seed: int) -> None:
     oracle = Oracle(*random_case(seed, POWERED))
@@ -334,7 +332,6 @@ def test_least_energy_at_a_rate_that_some_plan_just_reaches(seed: int) -> None:
         require_honest(plan, best(costs, "energy", most_s=most_s * ROUNDING), seed, rel=ENERGY)
 
 
-@known_fault("with a device without watts the multiplier of a bound on latency becomes infinite", RuntimeWarning)
 @pytest.mark.parametrize("seed", [54])
 def test_least_energy_within_a_latency_where_a_device_declares_no_power(seed: int) -> None:
     oracle = Oracle(*random_case(seed))
@@ -355,7 +352,6 @@ def test_two_nodes_within_a_latency_are_proven_in_a_second() -> None:
     assert plan.gap == pytest.approx(0.0, abs=1e-6)
 
 
-@known_fault("whatever lies within `tolerance` is printed as proven")
 def test_a_tolerance_is_not_reported_as_a_proof() -> None:
     for seed in (33, 65, 141):
         oracle = Oracle(*random_case(seed, POWERED))
@@ -363,13 +359,11 @@ def test_a_tolerance_is_not_reported_as_a_proof() -> None:
         require_honest(plan, best(oracle.contiguous_costs(), "energy"), seed, rel=ENERGY)
 
 
-@known_fault("`latency` compares with its bound to an absolute 1e-8 s")
 def test_latency_is_honest_at_nanoseconds() -> None:
     oracle = Oracle(*random_case(491))
     require_honest(planned(Latency(), oracle), best(oracle.contiguous_costs(), "latency"), 491)
 
 
-@known_fault("the load bound takes times below an absolute 1e-8 s for proportional")
 def test_the_load_bound_does_not_depend_on_the_unit_of_time() -> None:
     seconds = np.array([[1.0, 4.0], [2.0, 3.0], [6.0, 1.0]])
     assert load_bound(seconds * 1e-10) == pytest.approx(load_bound(seconds) * 1e-10, rel=1e-6, abs=0)
@@ -427,7 +421,6 @@ def later(fleet: Fleet, error: str) -> Partitioner:
     return Energy(max_latency_s=float(advice[1]) / 1e3, time_limit_s=0.3)
 
 
-@known_fault("figures in advice are rounded to the nearest, not to the safe side", InfeasibleError)
 @pytest.mark.parametrize("strategy", [Single(), Throughput()], ids=["single", "throughput"])
 def test_the_memory_that_is_advised_suffices(strategy: Partitioner) -> None:
     for seed in range(500):
@@ -436,7 +429,6 @@ def test_the_memory_that_is_advised_suffices(strategy: Partitioner) -> None:
         assert error is None or strategy.plan(profile, with_more_memory(fleet, error)).stages, seed
 
 
-@known_fault("figures in advice are rounded to the nearest, not to the safe side", InfeasibleError)
 @pytest.mark.parametrize(
     ("refused", "advised", "objective"),
     [

@@ -43,7 +43,7 @@ def test_the_first_of_equals_is_taken() -> None:
 def test_the_others_are_listed_with_their_value_or_what_they_lack() -> None:
     fleet = Fleet((Device("a"), Device("b"), Device("c", memory_bytes=MIB)))
     plan = Single().plan(PROFILE, fleet)
-    assert plan.left_out == {"a": "its throughput value alone is 6", "c": "the whole model needs 1.0 MiB more"}
+    assert plan.left_out == {"a": "its throughput value alone is 6", "c": "the whole model needs 1.1 MiB more"}
 
 
 @pytest.mark.parametrize(("extra", "fits"), [(0, True), (-1, False)])
@@ -59,7 +59,7 @@ def test_memory_is_hard_to_the_byte(extra: int, fits: bool) -> None:
 
 def test_the_device_that_lacks_least_is_advised() -> None:
     fleet = Fleet((Device("a", memory_bytes=100), Device("b", memory_bytes=MIB), Device("c", memory_bytes=0)))
-    with pytest.raises(InfeasibleError, match=r"1\.0 MiB more on 'b' would do"):
+    with pytest.raises(InfeasibleError, match=r"1\.1 MiB more on 'b' would do"):
         Single().plan(PROFILE, fleet)
 
 
