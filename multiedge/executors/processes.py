@@ -37,7 +37,7 @@ from multiedge.transports.tcp import set_hosts
 
 
 class ProcessesExecutor(Closing):
-    """Runs a manifest's parts in spawned workers on this machine, emulating the fleet as far as the options ask."""
+    """Runs a manifest's parts in spawned workers on this machine, emulating the fleet as far as the options say."""
 
     options_type = ProcessesOptions
 
@@ -211,7 +211,7 @@ class ProcessesExecutor(Closing):
                 self._sent[number] += 1
 
     def _pump(self, timeout_s: float) -> None:
-        """Takes what has arrived, after waiting up to `timeout_s`, and looks after the workers now and then."""
+        """Takes what has arrived, after waiting up to `timeout_s`, and lets the supervisor observe."""
         wait_s = min(timeout_s, self.supervisor.interval_s, max(0.0, self._mailbox.next_due_s() - time.monotonic()))
         for message in self.endpoint.receive(wait_s):
             if message.address.epoch == self.epoch:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from multiedge.errors import PlanError
 from multiedge.executors.flow.contract import Array
@@ -17,7 +16,7 @@ class Routes:
     """The parts and the messages between them, per item. Stages are numbered by their place in `parts`.
 
     A stage from which nothing leaves reports to the caller with an empty message, so an item is complete exactly
-    when the caller has one message from each stage in `sinks`; no other message of the item is then under way.
+    when the caller has one message from each stage in `sinks`; no other message of the item is then in the pipeline.
     """
 
     parts: tuple[Part, ...]
@@ -67,31 +66,3 @@ class Routes:
 
     def stages_on(self, device: str) -> tuple[int, ...]:
         return tuple(n for n, part in enumerate(self.parts) if device in part.devices)
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON data for a worker."""
-        return {
-            "parts": [[part.stage, part.file, part.device, list(part.replicas)] for part in self.parts],
-            "transfers": [[move.source, move.target, list(move.tensors), move.nbytes] for move in self.transfers],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Routes:
-        parts = tuple(Part(stage, file, device, (), (), {}, tuple(others)) for stage, file, device, others in data["parts"])
-        moves = tuple(Transfer(source, target, tuple(names), nbytes) for source, target, names, nbytes in data["transfers"])
-        return cls(parts, moves)
-
-
-def move_stages(manifest: Manifest, gone: frozenset[str], pick: Callable[[int, Part], str | None]) -> Manifest:
-    """The manifest without the devices in `gone`: replicas on them are dropped, and a stage that has no device left
-    goes to `pick(place, part)`. PlanError if that is None."""
-    parts = []
-    for place, part in enumerate(manifest.parts):
-        left = [device for device in part.devices if device not in gone]
-        if not left:
-            chosen = pick(place, part)
-            if chosen is None:
-                raise PlanError(f"stage {place}: no device is left to run it (lost: {', '.join(sorted(gone))})")
-            left = [chosen]
-        parts.append(replace(part, device=left[0], replicas=tuple(left[1:])))
-    return replace(manifest, parts=tuple(parts))

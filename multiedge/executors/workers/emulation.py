@@ -51,11 +51,11 @@ def assign_cores(devices: Sequence[Device], cores: Sequence[int]) -> dict[str, t
     """Cores of its own for each device, by its threads; empty for all if there are not enough cores."""
     if sum(device.threads for device in devices) > len(cores):
         return {}
-    left, found = list(cores), {}
+    left, by_device = list(cores), {}
     for device in devices:
-        found[device.name] = tuple(left[: device.threads])
+        by_device[device.name] = tuple(left[: device.threads])
         del left[: device.threads]
-    return found
+    return by_device
 
 
 def pin(cores: Sequence[int]) -> None:

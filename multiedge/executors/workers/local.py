@@ -1,4 +1,4 @@
-"""Workers that are processes of this machine, each emulating its device as far as the options ask."""
+"""Workers that are processes of this machine, each emulating its device as far as the options say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a supervisor and a worker send each other: typed commands and replies, each one line of JSON on the way."""
+"""What a supervisor and a worker send each other: typed commands and replies, each one line of JSON."""
 
 from __future__ import annotations
 

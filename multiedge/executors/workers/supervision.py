@@ -199,7 +199,7 @@ class _Step:
             self.state = replace(self.state, phase=replace(self.state.phase, awaited=self.state.phase.awaited - {name}))
 
     def _look_at_links(self) -> None:
-        """A message that nobody takes while its receiver has nothing else to do means that its link is down."""
+        """A message that is not taken while its receiver has nothing else to do means that its link is down."""
         starting = any(view.age_s < SETTLING_S for name, view in self._workers.items() if name in self.state.away)
         if starting or not self.state.is_running:
             return
@@ -283,7 +283,7 @@ class _Step:
             self._place()
 
     def _follow_changes(self) -> None:
-        """Asks for a plan, or only places the stages anew, if the fleet is not what it was."""
+        """Requests a plan, or only places the stages anew, if the fleet is not what it was."""
         phase = self.state.phase
         devices_have_changed = self.state.away != self._away_before
         fleet = self._fleet_now() if self.rules.can_replan else None

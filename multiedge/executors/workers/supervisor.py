@@ -42,9 +42,9 @@ from multiedge.trace import Trace
 log = logging.getLogger(__name__)
 
 TICK_S = 0.02
-"""How often workers are looked at."""
+"""The time between two observations."""
 HASTE_S = 0.002
-"""How often while items stand still."""
+"""The same while items stand still."""
 
 
 class Caller(Protocol):

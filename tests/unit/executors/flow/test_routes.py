@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from multiedge.errors import PlanError
-from multiedge.executors.flow.routes import Routes, move_stages
+from multiedge.executors.flow.routes import Routes
 from multiedge.plan import CALLER, Transfer
 from tests.builders.flow import chain_manifest, chain_routes
 
@@ -40,15 +40,3 @@ def test_devices_are_listed_once_in_order_of_first_use():
     assert routes.devices == ("d1", "d2", "d0")
     assert routes.stages_on("d1") == (0, 2)
     assert routes.stages_on("d9") == ()
-
-
-def test_a_lost_replica_is_dropped_and_a_lost_stage_moved():
-    manifest = chain_manifest(("d0", "d1"), "d2")
-    moved = move_stages(manifest, frozenset({"d0", "d2"}), lambda place, part: f"spare of {place}")
-    assert [part.device for part in moved.parts] == ["d1", "spare of 1"]
-    assert [part.replicas for part in moved.parts] == [(), ()]
-
-
-def test_a_stage_for_which_there_is_no_device_is_named():
-    with pytest.raises(PlanError, match=r"stage 1: no device is left to run it \(lost: d1\)"):
-        move_stages(chain_manifest("d0", "d1"), frozenset({"d1"}), lambda place, part: None)
