@@ -48,6 +48,6 @@ def chosen(manifest: Manifest, device: str | None) -> list[Part]:
     """The parts of `device`, or all; ConfigError if it has none."""
     parts = [part for part in manifest.parts if device in (None, *part.devices)]
     if not parts:
-        names = [part.device for part in manifest.parts]
+        names = {name for part in manifest.parts for name in part.devices}
         raise ConfigError(f"{manifest.directory}: no stage is on device '{device}'{did_you_mean(str(device), names)}")
     return parts

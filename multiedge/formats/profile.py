@@ -191,7 +191,7 @@ def _graph(document: Field) -> Graph:
         opsets=model["opsets"].mapping_of(Field.integer),
         ir_version=model["ir_version"].integer(),
         model_hash=model["hash"].text(),
-        path=model["path"].text(),
+        path=model["path"].optional(Field.text),
     )
 
 

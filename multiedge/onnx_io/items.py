@@ -81,7 +81,7 @@ def read_npz(path: Path, inputs: Mapping[str, Tensor]) -> Arrays:
 
 def _load(path: Path, example: str) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
     except (TypeError, AttributeError, OSError, ValueError, BadZipFile, EOFError):  # a lone array is no context
         raise ConfigError(

@@ -41,6 +41,29 @@ def test_a_bug_is_not_dressed_up_as_bad_input(command):
         cli.main(["plan", "m"])
 
 
+def test_an_option_that_is_refused_while_it_is_read_is_one_line_too(command, capsys):
+    def refuse(text):
+        raise ConfigError("--size: expected a size, got 'lots'")
+
+    command.add_arguments = lambda parser: parser.add_argument("--size", type=refuse)
+    assert cli.main(["plan", "--size", "lots"]) == 1
+    assert capsys.readouterr().err == "multiedge plan: error: --size: expected a size, got 'lots'\n"
+
+
+def test_the_package_runs_as_a_module():
+    command = [sys.executable, "-m", "multiedge", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("multiedge ")
+
+
+@pytest.mark.parametrize("name", ["split", "plan", "inspect", "compare", "simulate", "run", "report"])
+def test_a_command_imports_no_runtime_and_nothing_to_draw_with_before_it_needs_it(name):
+    heavy = ("scipy", "rich", "onnxruntime", "torch", "ray", "grpc", "multiprocessing")
+    code = f"import sys, multiedge.commands.{name}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
 def test_ctrl_c_ends_with_130(command, capsys):
     def interrupt(args):
         raise KeyboardInterrupt

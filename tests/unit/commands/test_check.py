@@ -12,6 +12,7 @@ import pytest
 from multiedge.check import CheckReport, OutputCheck
 from multiedge.cli import build_parser, main
 from multiedge.commands import check as command
+from multiedge.errors import ConfigError
 from tests.builders.onnx_models import layers, saved
 
 
@@ -115,3 +116,9 @@ def test_parts_of_a_real_model_equal_it(tmp_path: Path, capsys: pytest.CaptureFi
     assert shown.count("equal │") == 2
     assert "optimisation=disabled" in shown
     assert "as in a run" in shown
+
+
+def test_a_level_that_two_options_give_is_refused(asked: list[dict[str, Any]]) -> None:
+    with pytest.raises(ConfigError, match="--option optimisation: a flag gives it, too; leave one of them out"):
+        check("--optimisation", "all", "--option", "optimisation=basic")
+    assert asked == []

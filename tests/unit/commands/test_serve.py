@@ -7,6 +7,9 @@ import time
 
 import pytest
 
+from multiedge.commands.serve import chosen
+from multiedge.errors import ConfigError
+from tests.builders.flow import chain_manifest
 from tests.builders.pipelines import small_plan
 from tests.builders.stage_hosts import serve
 
@@ -18,6 +21,17 @@ ENDS_WITHIN_S = 2.0
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
     return small_plan(tmp_path_factory.mktemp("serve"))[0].directory
+
+
+@pytest.mark.parametrize(("device", "stages"), [(None, [0, 1, 2]), ("d0", [0]), ("d2", [1]), ("d3", [2])])
+def test_the_stages_of_a_device_are_those_that_it_runs_alone_or_in_turns(device, stages):
+    manifest = chain_manifest("d0", ("d1", "d2"), "d3")
+    assert [part.stage for part in chosen(manifest, device)] == stages
+
+
+def test_a_device_that_runs_nothing_is_named_with_those_that_do():
+    with pytest.raises(ConfigError, match="plan: no stage is on device 'd9'; known: d0, d1, d2"):
+        chosen(chain_manifest("d0", ("d1", "d2")), "d9")
 
 
 def serve_and_fail(parts, *options):
