@@ -30,7 +30,7 @@ def run_testcases(cases: Sequence[TestCase], workspace: str) -> tuple[list[Outco
 
 
 def _log_failure(case: TestCase, error: BaseException) -> None:
-    """One line; with the traceback where it is the user's code that failed, for whoever has to mend it."""
+    """One line; with the traceback where it is the user's code that failed, to help to correct it."""
     chain = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)

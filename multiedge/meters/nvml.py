@@ -1,6 +1,6 @@
 """NVIDIA GPUs over NVML: memory of one process, energy counter, power.
 
-The package is nvidia-ml-py, its module pynvml; neither is needed where there is no GPU. Process memory is asked for
+The package is nvidia-ml-py, its module pynvml; neither is needed where there is no GPU. Process memory is read
 by process id, and inside a container NVML may answer with the host's ids: then nothing is found and nothing is
 claimed. The whole card's memory is never reported for one process.
 """

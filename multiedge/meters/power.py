@@ -44,7 +44,7 @@ def open_provider(chain: Mapping[str, Callable[[], PowerProvider]]) -> PowerProv
 class PowerMeter:
     """Samples one provider from `start` to `stop`, and gives the Energy of that time.
 
-    Use it as a context manager, or start and stop it by hand; `energy` may be asked for once it has stopped. Samples
+    Use it as a context manager, or start and stop it by hand; `energy` is available once it has stopped. Samples
     are stamped with the monotonic clock, so that they can be drawn beside the events: see `samples`.
     """
 

@@ -51,7 +51,7 @@ def _backed(count: int, over: int, p: float, confidence: float) -> bool:
 
 
 def early_stopping_estimate(values: Sequence[float], p: float, confidence: float = CONFIDENCE) -> float | None:
-    """A value that the p-quantile stays below with the confidence asked for; None with too few samples."""
+    """A value that the p-quantile stays below with the given confidence; None with too few samples."""
     if len(values) < samples_needed(p, 1, confidence):
         return None
     over = 1

@@ -1,4 +1,4 @@
-"""Types that onnx's own inference cannot find, asked of onnxruntime: it knows the operators of its own domains."""
+"""Types that onnx's own inference cannot find, from onnxruntime, which knows the operators of its own domains."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def types_of(proto: Any, folder: Path) -> dict[str, Any]:
     """
     types = infer(proto)
     open_ones = [name for node in proto.graph.node for name in node.output if name and name not in types]
-    return {**_asked(proto, folder, open_ones), **types} if open_ones else types
+    return {**_from_runtime(proto, folder, open_ones), **types} if open_ones else types
 
 
-def _asked(proto: Any, folder: Path, names: Sequence[str]) -> Mapping[str, Any]:
-    """What onnxruntime says of `names`; nothing if it is absent or cannot load the model."""
+def _from_runtime(proto: Any, folder: Path, names: Sequence[str]) -> Mapping[str, Any]:
+    """The types that onnxruntime has for `names`; nothing if it is absent or cannot load the model."""
     try:
         import onnxruntime as ort
     except ImportError:
@@ -54,7 +54,7 @@ def _asked(proto: Any, folder: Path, names: Sequence[str]) -> Mapping[str, Any]:
     try:
         session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # a class per status code, all direct children of Exception; the types then stay unknown
-        log.debug("onnxruntime says no types: %s", error)
+        log.debug("no types from onnxruntime: %s", error)
         return {}
     said = {value.name: _type(value.type, value.shape) for value in session.get_outputs()}
     return {name: said[name] for name in names if said.get(name) is not None}

@@ -6,7 +6,7 @@ Schema 'multiedge-results/1':
     results                                figure by name: value (null: not measured), unit, direction, description,
                                            note, method, by_device
     validity                               valid, reasons
-    configuration                          whatever the run was asked to do
+    configuration                          the run's options
     versions, commit, machine              what it ran on
     plan                                   the plan, as in plan.json (null: none)
     graph                                  nodes and who reads what, for the drawing (null: not kept)

@@ -17,12 +17,12 @@ from tests.builders.onnx_models import layers, saved
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What each comparison was asked for; the second output is off by 0.01 with optimisations."""
-    calls: list[dict[str, Any]] = []
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The arguments of each comparison; the second output is off by 0.01 with optimisations."""
+    made: list[dict[str, Any]] = []
 
     def check(directory: str, seed: int, shapes: Any, *, backend: str, options: Any) -> CheckReport:
-        calls.append({"directory": directory, "seed": seed, "shapes": shapes, "backend": backend, "options": options})
+        made.append({"directory": directory, "seed": seed, "shapes": shapes, "backend": backend, "options": options})
         level = "disabled" if options is None else options.get("optimisation", "all")
         error = 0.0 if level == "disabled" else 0.01
         outputs = (OutputCheck("a", 0.0, 0.0, True, is_constant=True), OutputCheck("b", error, error, error == 0.0))
@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(command, "check", check)
     monkeypatch.setattr(command, "_changed", lambda report: f"level {report.options['optimisation']}")
-    return calls
+    return made
 
 
 def check(*words: str) -> int:
@@ -53,14 +53,14 @@ def check(*words: str) -> int:
         ),
     ],
 )
-def test_comparisons_by_the_words(asked: list[dict[str, Any]], words: list[str], options: list[Any]) -> None:
+def test_comparisons_by_the_words(calls: list[dict[str, Any]], words: list[str], options: list[Any]) -> None:
     check(*words)
-    assert [call["options"] for call in asked] == options
+    assert [call["options"] for call in calls] == options
 
 
-def test_seed_shapes_and_backend_are_passed_on(asked: list[dict[str, Any]]) -> None:
+def test_seed_shapes_and_backend_are_passed_on(calls: list[dict[str, Any]]) -> None:
     check("--seed", "7", "--shape", "x=1,3", "--backend", "synthetic", "--optimisation", "all")
-    assert asked == [
+    assert calls == [
         {"directory": "parts", "seed": 7, "shapes": {"x": [1, 3]}, "backend": "synthetic", "options": {"optimisation": "all"}}
     ]
 
@@ -75,13 +75,13 @@ def test_seed_shapes_and_backend_are_passed_on(asked: list[dict[str, Any]]) -> N
     ids=["equal", "different", "tolerated"],
 )
 def test_the_exit_status_says_whether_they_agree(
-    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], words: list[str], status: int, verdict: str
+    calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], words: list[str], status: int, verdict: str
 ) -> None:
     assert check(*words) == status
     assert verdict in capsys.readouterr().out
 
 
-def test_an_output_of_one_value_is_said_to_show_little(asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_output_of_one_value_is_said_to_show_little(calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
     check("--optimisation", "disabled")
     shown = capsys.readouterr().out
     assert "note: 'a' of the whole model has one value everywhere" in shown
@@ -89,7 +89,7 @@ def test_an_output_of_one_value_is_said_to_show_little(asked: list[dict[str, Any
 
 
 def test_json_holds_the_reports_and_no_infinity(
-    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = CheckReport("m", "parts", 2, 0, "onnxruntime", {}, (OutputCheck("y", math.inf, math.inf, False),))
     monkeypatch.setattr(command, "check", lambda *words, **options: report)

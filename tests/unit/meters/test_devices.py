@@ -14,7 +14,7 @@ def test_a_device_names_its_card(kind, number):
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def calls(monkeypatch):
     seen = []
 
     def opened(name, *, gpu, whole_machine):
@@ -27,11 +27,11 @@ def asked(monkeypatch):
     return seen
 
 
-def test_a_machine_that_several_share_is_nobodys(asked):
+def test_the_power_of_a_shared_machine_belongs_to_no_device(calls):
     assert open_meters([Device("a"), Device("b", type="gpu-1")], is_emulated=False) == ["b"]
-    assert asked == [("a", None, False), ("b", 1, False)]
+    assert calls == [("a", None, False), ("b", 1, False)]
 
 
-def test_the_machine_is_measured_for_a_single_real_device_only(asked):
+def test_the_machine_is_measured_for_a_single_real_device_only(calls):
     assert open_meters([Device("a")], is_emulated=False) == ["a"]
     assert open_meters([Device("a")], is_emulated=True) == []

@@ -1,4 +1,4 @@
-"""Places to cut: where a person names tensors, and where a number of parts is asked for."""
+"""Places to cut: where a person names tensors, and where a number of parts is given."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_an_operator_that_nobody_knows_leaves_what_is_behind_it_unknown(tmp_path
 
 def test_no_session_is_made_where_onnx_knows_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setattr(runtime_types, "_asked", None)
+    monkeypatch.setattr(runtime_types, "_from_runtime", None)
     types = types_of(layers(3, activation="Tanh"), tmp_path)
     assert fixed_shape(types["h2"]) == [1, 16]
 

@@ -71,7 +71,7 @@ def test_there_is_a_pair_of_interfaces_for_every_two_ends() -> None:
     assert "link set lo up" not in address_commands(caller, ends)
 
 
-def test_a_bucket_lets_full_packets_carry_what_was_asked() -> None:
+def test_a_bucket_lets_full_packets_carry_what_was_words() -> None:
     """8 bits, times 1514 bytes of a full packet over the 1448 of a message in it; a burst of a millisecond or two packets."""
     assert shaping_command("to-1", Link(20e6)) == "qdisc replace dev to-1 root tbf rate 167292818bit burst 20912 limit 8mb"
     assert shaping_command("to-1", Link(1e6)) == "qdisc replace dev to-1 root tbf rate 8364641bit burst 3028 limit 8mb"
@@ -153,8 +153,8 @@ def test_only_tcp_crosses_namespaces() -> None:
 def test_the_command_line_asks_for_namespaces() -> None:
     parser = ArgumentParser()
     run_command.add_arguments(parser)
-    asked = ["plan", "--random", "1", "--namespaces"]
-    assert run_command.executor_options(parser.parse_args(asked), FLEET)["emulation"] == Emulation(namespaces=True)
-    assert "emulation" not in run_command.executor_options(parser.parse_args(asked[:-1]), FLEET)
+    words = ["plan", "--random", "1", "--namespaces"]
+    assert run_command.executor_options(parser.parse_args(words), FLEET)["emulation"] == Emulation(namespaces=True)
+    assert "emulation" not in run_command.executor_options(parser.parse_args(words[:-1]), FLEET)
     with pytest.raises(ConfigError, match="namespaces: expected links to be emulated"):
-        run_command.executor_options(parser.parse_args([*asked, "--no-emulate"]), FLEET)
+        run_command.executor_options(parser.parse_args([*words, "--no-emulate"]), FLEET)

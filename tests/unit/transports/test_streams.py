@@ -80,7 +80,7 @@ def test_half_a_message_is_dropped_with_its_sender_and_others_go_on(inbox: Inbox
 @pytest.mark.parametrize(
     "said", [b"", b"open", b"open sesamE", b"OPEN SESAME and more"], ids=["nothing", "part", "near", "other"]
 )
-def test_who_does_not_begin_with_the_greeting_is_not_heard(said: bytes) -> None:
+def test_a_sender_without_the_greeting_is_refused(said: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         end = Inbox(listener, "inbox", GREETING)
         with socket.create_connection(listener.getsockname()) as stranger:

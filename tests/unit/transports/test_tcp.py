@@ -37,7 +37,7 @@ def test_tcp_listens_on_this_machine_alone(over_tcp: tuple[TcpEndpoint, TcpEndpo
     assert rundir.file_of(tmp_path, "inbox", "b").stat().st_mode & 0o077 == 0
 
 
-def test_tcp_hears_only_who_knows_the_secret(over_tcp: tuple[TcpEndpoint, TcpEndpoint], tmp_path: Path) -> None:
+def test_tcp_accepts_only_senders_that_know_the_secret(over_tcp: tuple[TcpEndpoint, TcpEndpoint], tmp_path: Path) -> None:
     _, b = over_tcp
     address, secret = inbox(tmp_path, "b")
     for sequence, greeting in enumerate((bytes(len(secret)), secret)):

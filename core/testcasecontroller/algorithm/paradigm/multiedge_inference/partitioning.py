@@ -1,6 +1,6 @@
 """From the settings of a job to the parts of its model.
 
-The library `multiedge` is imported only when a partition is asked for, so that an Ianvs without it keeps running
+The library `multiedge` is imported only when a partition is needed, so that an Ianvs without it keeps running
 everything else.
 """
 
