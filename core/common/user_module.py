@@ -114,6 +114,6 @@ class UserModule:
 
 
 def _class_factory() -> tuple[Any, str]:
-    """KubeEdge's registry where it is installed, else ours; users' files import it by the same name."""
+    """KubeEdge's registry where it is installed, otherwise ours; users' files import it by the same name."""
     module = importlib.import_module("sedna.common.class_factory")
     return module.ClassFactory, module.ClassType.GENERAL

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 if some strategy has a plan, else 1."""
+    """0 if some strategy has a plan, otherwise 1."""
     names = comparable(parse_names(args.strategies))
     fleet = read_fleet(args.devices)
     graph = read_graph(args.model, _options.parse_shapes(args.shape))

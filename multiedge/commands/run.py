@@ -111,7 +111,7 @@ def _add_flags(parser: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status 0 if every item was answered well, else 1."""
+    """Exit status 0 if every item was answered without an error, otherwise 1."""
     scenario(args.scenario, rate_per_s=args.rate, latency_bound_s=args.latency_bound)  # refused before anything is read
     manifest = read_manifest(args.plan_dir)
     fleet = read_fleet(args.devices) if args.devices else bare_fleet(manifest)

@@ -84,7 +84,7 @@ def _hwmon_rails(chip: Path) -> list[Rail]:
 
 
 class BoardSensor:
-    """The board's own power sensor: its total rail where it has one, else all rails added."""
+    """The board's own power sensor: its total rail where it has one, otherwise all rails added."""
 
     source = "hwmon"
 

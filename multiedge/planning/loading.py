@@ -26,7 +26,7 @@ def bytes_held(graph: Graph, running: Sequence[Stage], device: str, stages: Sequ
 
 
 def loading_bytes_per_s(fleet: Fleet, device: str) -> float:
-    """The rate at which weights come: over the link from the source, else over the device's own interface."""
+    """The rate at which weights come: over the link from the source, otherwise over the device's own interface."""
     if fleet.source is not None and fleet.source != device:
         return fleet.link(fleet.source, device).bandwidth_bytes_per_s
     return fleet.device(device).bandwidth_bytes_per_s

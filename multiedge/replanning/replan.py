@@ -1,7 +1,7 @@
 """A new plan for a fleet that has changed under a running one: least change first.
 
 Weights that are loaded already are worth keeping: a stage that moves costs the bytes of its parameters over a network.
-So the running plan is kept if it still fits and is nearly as good as the best; else the cheapest repair that is; else
+So the running plan is kept if it still fits and is nearly as good as the best; otherwise the cheapest repair that is; otherwise
 the best.
 """
 

@@ -38,7 +38,7 @@ class Replanner:
         self.close()
 
     def __call__(self, fleet: Fleet) -> Manifest:
-        """The manifest in force if its plan is still nearly as good as any; else a new one.
+        """The manifest in force if its plan is still nearly as good as any; otherwise a new one.
 
         Raises InfeasibleError if nothing fits what is left.
         """

@@ -71,7 +71,7 @@ def throughput(measurements: Measurements, width: float = 960, height: float = 1
     if len(done) < 8 or wall_s <= 0:
         return Markup("")
     edges_s = np.linspace(0.0, wall_s, bins + 1)
-    # counted between completions too, else bins of few items jump by a whole item
+    # counted between completions too, otherwise bins of few items jump by a whole item
     answered = np.interp(edges_s, [0.0, *done], np.arange(len(done) + 1))
     rates = [float(rate) for rate in np.diff(answered) * bins / wall_s]
     scale = scale_for([wall_s], "s")

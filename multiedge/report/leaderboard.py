@@ -185,7 +185,7 @@ def render(
     title: str = "",
     width: int | None = None,
 ) -> None:
-    """Prints the leaderboard to `stream` (stdout): with rich on a terminal, else as plain text of `width` (120).
+    """Prints the leaderboard to `stream` (stdout): with rich on a terminal, otherwise as plain text of `width` (120).
 
     `failed` are (test case, reason) pairs; they are listed below the table, never left out.
     """

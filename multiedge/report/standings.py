@@ -45,7 +45,7 @@ class Group:
 
 
 def model_of(result: RunResult) -> str:
-    """What identifies the run's model: its hash, else its name as the plan or the configuration says it, else ''."""
+    """What identifies the run's model: its hash, otherwise its name in the plan or the configuration, otherwise ''."""
     return (result.plan and (result.plan.model_hash or result.plan.model)) or str(result.configuration.get("model") or "")
 
 

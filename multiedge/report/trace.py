@@ -28,7 +28,7 @@ Entry = dict[str, Any]
 
 
 def chrome_trace(measurements: Measurements, fleet: Fleet | None = None) -> dict[str, Any]:
-    """The trace as JSON data. With the `fleet`'s watts the power counter follows the work, else it shows the mean."""
+    """The trace as JSON data. With the `fleet`'s watts the power counter follows the work, otherwise it shows the mean."""
     pids = {name: number for number, name in enumerate(measurements.devices, start=1)}
     entries = [
         *_names(measurements, pids),

@@ -121,8 +121,8 @@ def spread(ownership: Ownership, optimised_s: Floats, weights: Floats) -> Floats
 
 
 def _groups(optimised: Sequence[OptimisedNode], owner: Ints, anchors: Sequence[Sequence[int]]) -> Ints:
-    """To whom each optimised node's time belongs. One that owns nothing serves the owner of its anchor, else the node that it
-    reads from, else the one that reads from it."""
+    """The owner of each optimised node's time. One that owns nothing serves the owner of its anchor, otherwise the node that
+    it reads from, otherwise the one that reads from it."""
     owning = set(owner.tolist())
     group = np.array([index if index in owning else NO_OWNER for index in range(len(optimised))], dtype=np.int64)
     maker = {name: index for index, node in enumerate(optimised) for name in node.outputs if name}

@@ -94,7 +94,7 @@ def _scratch() -> Iterator[Path]:
 def match_own_nodes(graph: Graph, kernels: Sequence[KernelTimes]) -> list[KernelTimes | None]:
     """What ran for each node of `graph` when nothing was optimised; None for nodes that did not run (Constants).
 
-    Nodes are found by name where names are unique, else as the first, second, ... of their operator: onnxruntime numbers
+    Nodes are found by name where names are unique, otherwise as the first, second, ... of their operator: onnxruntime numbers
     nodes in the order of the file."""
     names = Counter(kernel.name for kernel in kernels)
     by_name = {kernel.name: kernel for kernel in kernels if kernel.name and names[kernel.name] == 1}

@@ -78,7 +78,7 @@ def test_outputs_equal_the_inline_ones_and_what_is_not_measured_says_so(tmp_path
     assert "as seen from the caller" in measured.settings["compute_times"]
 
 
-def test_stages_work_on_different_items_at_once(chain):
+def test_stages_work_on_different_items_at_the_same_time(chain):
     with (
         StageServer({"stage_1": Adder(0, 0.05), "stage_2": Adder(1, 0.05)}) as slow,
         open_pipeline(*chain, "remote", endpoints=endpoints(slow.address, slow.address)) as pipeline,

@@ -31,7 +31,7 @@ def models() -> list[Path]:
 
 
 def inputs_of(path: Path, graph: Graph) -> dict[str, Any]:
-    """What the wheel holds for this model, else random ones; of sequences it holds none that are simple to read."""
+    """What the wheel holds for this model, otherwise random ones; of sequences it holds none that are simple to read."""
     found = random_inputs(graph)
     for number, name in enumerate(graph.inputs):
         stored = path.parent / "test_data_set_0" / f"input_{number}.pb"

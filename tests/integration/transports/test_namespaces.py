@@ -205,7 +205,7 @@ def test_a_plan_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
         open_pipeline(manifest, synthetic_fleet(3, memory_bytes=150 * 2**20), emulation=BY_KERNEL)
 
 
-def test_two_networks_at_once_do_not_meet(tmp_path: Path) -> None:
+def test_two_networks_at_the_same_time_are_separate(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path)
     with (
         open_pipeline(manifest, synthetic_fleet(3), emulation=BY_KERNEL) as first,

@@ -75,7 +75,7 @@ def start(tmp_path, monkeypatch):
     return start
 
 
-def test_a_whole_model_is_loaded_and_told_the_training_data(start):
+def test_a_whole_model_is_loaded_and_gets_the_training_data(start):
     model = Model()
     result, system = start(model)
     assert model.calls[0] == ("load", "model.onnx")

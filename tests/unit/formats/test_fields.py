@@ -109,7 +109,7 @@ def test_another_value_is_one_line_with_place_expectation_and_finding(read, valu
     assert message_of(read, value) == f"file.yaml: key: {finding}"
 
 
-def test_a_missing_key_is_told_apart_from_an_empty_one():
+def test_a_missing_key_differs_from_an_empty_one():
     field = Field({"null": None}, "file.yaml")
     assert not field["null"].given
     assert not field["other"].given

@@ -118,7 +118,7 @@ def test_direct_transfers_send_a_tensor_once_to_each_reader(profile):
     )
 
 
-def test_violations_lists_everything_at_once(profile, fleet):
+def test_violations_lists_all_errors(profile, fleet):
     stages = (Stage("phone", (2,)), Stage("slow", (0, 0, 9)), Stage("fast", ()))
     assert violations(profile, fleet, stages, ()) == [
         "stage 0: device 'phone' is not in fleet; known: fast, slow, twin",

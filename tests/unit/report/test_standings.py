@@ -52,7 +52,7 @@ def test_what_all_names_share_names_the_group():
     assert (groups([alone])[0].model, groups([alone])[0].labels) == ("vit_b_16", ["exact"])
 
 
-def test_models_of_one_name_are_told_apart_by_their_hash():
+def test_models_of_one_name_are_distinguished_by_their_hash():
     runs = [replace(samples()[0], plan=replace(samples()[0].plan, model_hash=digest)) for digest in ("aa", "bb", "aa")]
     assert [len(group.results) for group in groups(rank(runs))] == [2, 1]
 

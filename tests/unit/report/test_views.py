@@ -40,7 +40,7 @@ def test_predictions_meet_what_was_seen():
     rows = {row.what: row for row in view(1, sample("exact", (0.04, 0.05), seed=1), 1).predictions}
     assert rows["stage 2 on raspberry-pi"].expected == "48.0 ms"
     assert rows["stage 2 on raspberry-pi"].error == pytest.approx(0.04, abs=0.02)
-    assert "mean latency" not in rows  # all at once: items wait for each other, which the plan's latency leaves out
+    assert "mean latency" not in rows  # all due at the start: items wait for each other, which the plan's latency leaves out
 
 
 def test_model_is_drawn_and_there_is_room_for_some(monkeypatch):

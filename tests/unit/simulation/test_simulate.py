@@ -72,7 +72,7 @@ def test_items_on_a_schedule_wait_when_they_come_too_fast() -> None:
     assert latencies[-1] > 2 * latencies[0]
 
 
-def test_no_device_does_two_things_at_once() -> None:
+def test_no_device_does_two_things_at_the_same_time() -> None:
     found = simulate(PLAN, PROFILE, FLEET, load=Load(items=20))
     for device in ("a", "b"):
         spans = sorted((e.start_s, e.stop_s) for e in found.events if e.kind == "compute" and e.device == device)

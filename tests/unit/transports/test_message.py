@@ -79,7 +79,7 @@ def test_a_message_is_decoded_out_of_a_larger_buffer() -> None:
     assert decode(HERE, encode(sent) + b"\xff" * 1000).arrays[0].tolist() == [0, 1, 2]
 
 
-def test_layouts_that_repeat_are_still_told_apart_by_shape_and_kind() -> None:
+def test_layouts_that_repeat_are_still_distinguished_by_shape_and_kind() -> None:
     arrays = [np.zeros((2, 3)), np.zeros((3, 2)), np.zeros(6), np.zeros(6, dtype=np.int64), np.zeros((2, 3))]
     found = [decode(HERE, encode(Message(HERE, arrays=(array,)))).arrays[0] for array in arrays]
     assert [(each.shape, each.dtype) for each in found] == [(each.shape, each.dtype) for each in arrays]

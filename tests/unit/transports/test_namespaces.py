@@ -122,7 +122,7 @@ def test_what_the_kernel_refuses_is_said_in_one_line_and_nothing_stays(tmp_path:
         (0, "/nowhere", "network namespaces: `ip` is not installed; install iproute2, or leave them off"),
     ],
 )
-def test_who_cannot_make_namespaces_is_told_why(
+def test_without_the_rights_for_namespaces_the_error_says_why(
     uid: int, path: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)

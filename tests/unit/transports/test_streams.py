@@ -50,7 +50,7 @@ def test_a_message_that_comes_byte_by_byte_is_whole(inbox: Inbox) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 27, 28, 29, 60, -1], ids=lambda cut: f"after-{cut}")
-def test_messages_in_one_piece_or_cut_anywhere_are_told_apart(inbox: Inbox, cut: int) -> None:
+def test_messages_in_one_piece_or_cut_anywhere_are_separated(inbox: Inbox, cut: int) -> None:
     stream = b"".join(frame(message(number, np.full(number, number))) for number in range(5))
     with connected(inbox) as sender:
         sender.sendall(stream[:cut])

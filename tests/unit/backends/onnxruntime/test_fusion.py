@@ -48,7 +48,7 @@ def test_a_new_layout_is_seen_through() -> None:
     assert found.group.tolist() == [1, 1, 2, 2]
 
 
-def test_tensors_inside_fused_nodes_are_told_from_those_that_only_changed_their_layout() -> None:
+def test_tensors_inside_fused_nodes_are_distinguished_from_those_that_only_changed_their_layout() -> None:
     laid_out = [
         OptimisedNode("ReorderInput", "ReorderInput", ("x",), ("token_0",)),
         OptimisedNode("c_nchwc", "Conv", ("token_0",), ("token_1",)),

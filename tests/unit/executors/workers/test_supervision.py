@@ -552,7 +552,7 @@ def test_a_start_that_fails_names_every_device_that_could_not_and_waits_for_all_
     assert not [action for action in run.decided(Send) if isinstance(action.command, Prepare)]
 
 
-def test_a_device_that_is_too_small_is_told_what_to_state():
+def test_a_device_that_is_too_small_fails_with_the_remedy():
     run = Supervised(fleet=SMALL)
     run.newborn = {"d1": {"resident_bytes": 2 << 20}}
     run.wait(0.1)
@@ -670,7 +670,7 @@ def test_a_device_that_ends_with_each_item_waits_longer_each_time():
     assert waited == [2.0, 4.0, 8.0]
 
 
-def test_once_an_item_is_failed_its_devices_return_at_once():
+def test_once_an_item_is_failed_its_devices_return_immediately():
     run = Supervised(**one_device()).start()
     for _ in range(MOST_CRASHES - 1):
         run.end("d0", item=7).wait(COOLDOWN_S + 0.1)

@@ -31,7 +31,7 @@ def partition(
 ) -> tuple[str, Mapping[str, str]]:
     """The folder of the parts and the device of each part's file, in order.
 
-    Settings, from the hyperparameters, else the object, else the yaml files: `devices`, the path of a devices.yaml;
+    Settings, from the hyperparameters, otherwise the object, otherwise the yaml files: `devices`, the path of a devices.yaml;
     `partition_strategy` (or `strategy`), by name; `partition_options`, the strategy's arguments; `profiler`, by name;
     `input_shapes`, for inputs whose shape the model leaves open. `job.partition_point_list` means the strategy 'manual',
     and so do partition points in devices.yaml where no strategy is named.
