@@ -35,15 +35,12 @@ MOST_SPLITS = 48
 @dataclass(frozen=True)
 class Replan:
     """`plan` is for the changed fleet. `moved_bytes` are parameters that devices must load which they do not hold yet;
-    `reason` says in words what was done and why."""
+    `reason` says in words what was done and why. `changed` is False if the stages are those of the running plan."""
 
     plan: Plan
     moved_bytes: int
     reason: str
-
-    @property
-    def changed(self) -> bool:
-        return not self.reason.startswith("kept")
+    changed: bool
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,8 @@ def replan(
         left_out=unused(fleet, chosen.stages, "not needed to come within the tolerance of the best"),
         notes=(f"re-planned: {chosen.what}",),
     )
-    return Replan(plan, chosen.moved_bytes, _reason(running, fleet, chosen, options))
+    changed = chosen.stages != running.stages
+    return Replan(plan, chosen.moved_bytes, _reason(running, fleet, chosen, options), changed)
 
 
 def _usable(fleet: Fleet, low_battery_j: float) -> Fleet:
