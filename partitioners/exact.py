@@ -41,7 +41,7 @@ class Exact:
     far, less the gap, as cut-off. The chain itself may hand tensors on from stage to stage; where that is better than
     every direct plan (a slow direct link), it is returned.
 
-    `gap` is relative: 0.01 stops at a proven 1 %, 0 asks for the optimum. After `time_limit_s` the best plan so far is
+    `gap` is relative: 0.01 stops at a proven 1 %, 0 searches for the optimum. After `time_limit_s` the best plan so far is
     returned with the bound proven by then.
     """
 
@@ -56,11 +56,11 @@ class Exact:
     def plan(self, profile: Profile, fleet: Fleet) -> Plan:
         """The best plan found and what is proven; InfeasibleError if memory forbids every plan."""
         start = perf_counter()
-        hunt = _Hunt(profile, fleet, self.gap, start + self.time_limit_s)
-        hunt.try_chain(self.time_limit_s / 3)
-        hunt.try_orders(self.orders, self.seed)
-        hunt.try_programs()
-        return hunt.result(perf_counter() - start)
+        search = _Search(profile, fleet, self.gap, start + self.time_limit_s)
+        search.try_chain(self.time_limit_s / 3)
+        search.try_orders(self.orders, self.seed)
+        search.try_programs()
+        return search.result(perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class _Best:
     value: float
 
 
-class _Hunt:
+class _Search:
     """One search: the best placement so far and what is proven."""
 
     def __init__(self, profile: Profile, fleet: Fleet, gap: float, deadline_s: float) -> None:

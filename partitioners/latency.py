@@ -29,7 +29,7 @@ from partitioners.throughput import smallest_bottleneck
 class Latency:
     """Least latency of one request in an idle pipeline, over any order and subset of the devices; memory limits hard.
 
-    `min_fps` asks besides for at least that many items per second.
+    With `min_fps`, the plan also reaches at least that many items per second.
     """
 
     def __init__(self, min_fps: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""No split at all: the yardstick for every split."""
+"""No split at all: the baseline of every split."""
 
 from __future__ import annotations
 

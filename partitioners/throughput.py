@@ -42,7 +42,7 @@ class Throughput:
 
     With `replicate` a stage may also run on several devices of one kind, which take items in turn: more throughput where
     one node outweighs the rest, at the price of holding its weights on each. It multiplies the search and needs an
-    executor that shares out items, so it is off unless asked for. Of the plans with the smallest bottleneck, one on the
+    executor that shares out items, so it is off by default. Of the plans with the smallest bottleneck, one on the
     fewest devices is returned. `time_limit_s` ends the search early, with the gap then proven.
     """
 

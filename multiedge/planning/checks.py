@@ -16,7 +16,7 @@ from multiedge.planning.cost import memory_by_device
 from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
 
-NOWHERE = -1
+NO_STAGE = -1
 
 
 def violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> list[str]:
@@ -51,10 +51,10 @@ def structural_violations(graph: Graph, fleet: Fleet, stages: Sequence[Stage]) -
         for device in stage.devices
         if device not in fleet.by_name
     ]
-    stage_of = [NOWHERE] * len(graph.nodes)
+    stage_of = [NO_STAGE] * len(graph.nodes)
     for number, stage in enumerate(stages):
         wrong += _enter(graph, stage, number, stage_of)
-    missing = (node for node, number in enumerate(stage_of) if number == NOWHERE)
+    missing = (node for node, number in enumerate(stage_of) if number == NO_STAGE)
     wrong += [f"node {node} '{graph.nodes[node].name}' is in no stage" for node in missing]
     return wrong + list(_broken_order(graph, stage_of))
 
@@ -65,7 +65,7 @@ def _enter(graph: Graph, stage: Stage, number: int, stage_of: list[int]) -> list
     for node in stage.nodes:
         if not 0 <= node < len(stage_of):
             wrong.append(f"stage {number}: node {node} does not exist; the model has nodes 0 to {len(stage_of) - 1}")
-        elif stage_of[node] != NOWHERE:
+        elif stage_of[node] != NO_STAGE:
             wrong.append(f"node {node} '{graph.nodes[node].name}' is in stage {stage_of[node]} and again in stage {number}")
         else:
             stage_of[node] = number
@@ -78,8 +78,8 @@ def _broken_order(graph: Graph, stage_of: Sequence[int]) -> Iterator[str]:
     for node, names in enumerate(graph.activations):
         stage = stage_of[node]
         for name in names:
-            made = stage_making.get(name, NOWHERE)
-            if made > stage != NOWHERE:
+            made = stage_making.get(name, NO_STAGE)
+            if made > stage != NO_STAGE:
                 yield f"order broken: node {node} in stage {stage} reads '{name}', which stage {made} makes later"
 
 

@@ -1,21 +1,22 @@
 """A new plan for a fleet that has changed under a running one: least change first.
 
 Weights that are loaded already are worth keeping: a stage that moves costs the bytes of its parameters over a network.
-So the running plan is kept if it still fits and is nearly as good as the best; otherwise the cheapest repair that is; otherwise
-the best.
+So the running plan is kept if it still fits and is nearly as good as the best; otherwise the cheapest repair that is so
+good; otherwise the best.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from itertools import pairwise
 
 import numpy as np
 
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
-from multiedge.plan import Plan, Stage, Transfer, direct_transfers, relay_transfers
+from multiedge.plan import Plan, Stage, Transfer, direct_transfers, relay_transfers, require
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.planning.devices import exchangeable
@@ -25,20 +26,45 @@ from partitioners import PARTITIONERS
 from partitioners.engine.contract import Partitioner, unused
 
 MOST_DEVICES = 12
-"""The strategy is asked about so many devices at most: those that hold stages and the fastest others."""
+"""The strategy plans for at most so many devices: those that hold stages and the fastest others."""
 MOST_EXCHANGED = 64
 """Groups of more exchangeable devices keep the names that the strategy chose."""
 MOST_SPLITS = 48
 """Places at which a stage whose device is lost may be divided between its neighbours."""
 
 
+class Change(Enum):
+    """What a re-planning did; the value is the text for people."""
+
+    KEPT = "kept the running plan"
+    SHIFTED = "moved {nodes} nodes between {devices}"
+    REDUCED = "continued with the remaining replicas"
+    MOVED = "moved the lost stage to {devices}"
+    DIVIDED = "divided the lost stage between {devices}"
+    PLANNED_ANEW = "planned anew"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change with the devices and the number of nodes that it concerns."""
+
+    change: Change
+    devices: tuple[str, ...] = ()
+    nodes: int = 0
+
+    def __str__(self) -> str:
+        return self.change.value.format(nodes=self.nodes, devices=" and ".join(f"'{device}'" for device in self.devices))
+
+
 @dataclass(frozen=True)
 class Replan:
     """`plan` is for the changed fleet. `moved_bytes` are parameters that devices must load which they do not hold yet;
-    `reason` says in words what was done and why. `changed` is False if the stages are those of the running plan."""
+    `step` is what was done, and `reason` states it and its cause for people. `changed` is False if the stages are those of
+    the running plan."""
 
     plan: Plan
     moved_bytes: int
+    step: Step
     reason: str
     changed: bool
 
@@ -49,7 +75,7 @@ class _Option:
     transfers: tuple[Transfer, ...]
     value: float
     moved_bytes: int
-    what: str
+    step: Step
 
 
 def replan(
@@ -64,7 +90,7 @@ def replan(
     """The plan with the fewest bytes to move among those within `tolerance` of the best known for the changed `fleet`.
 
     `profile` holds times for the devices as they are now. Devices with a declared battery of at most `low_battery_j`
-    take no part. `strategy` finds the best; by default it is the one for the running plan's objective, asked about the
+    take no part. `strategy` finds the best; by default it is the one for the running plan's objective, for the
     devices in use and the fastest others. Raises InfeasibleError if nothing fits, ConfigError if no device is left.
     """
     usable = _usable(fleet, low_battery_j)
@@ -80,10 +106,10 @@ def replan(
         chosen.stages,
         chosen.transfers,
         left_out=unused(fleet, chosen.stages, "not needed to come within the tolerance of the best"),
-        notes=(f"re-planned: {chosen.what}",),
+        notes=(f"re-planned: {chosen.step}",),
     )
     changed = chosen.stages != running.stages
-    return Replan(plan, chosen.moved_bytes, _reason(running, fleet, chosen, options), changed)
+    return Replan(plan, chosen.moved_bytes, chosen.step, _reason(running, fleet, chosen, options), changed)
 
 
 def _usable(fleet: Fleet, low_battery_j: float) -> Fleet:
@@ -97,28 +123,28 @@ def _usable(fleet: Fleet, low_battery_j: float) -> Fleet:
 def _options(running: Plan, profile: Profile, fleet: Fleet) -> Iterator[_Option]:
     """The running plan and its repairs, those that can run."""
     lost = [index for index, stage in enumerate(running.stages) if not set(stage.devices) <= set(fleet.names)]
-    trials: list[tuple[tuple[Stage, ...], str]] = []
+    trials: list[tuple[tuple[Stage, ...], Step]] = []
     if not lost:
-        trials.append((running.stages, "kept the running plan"))
+        trials.append((running.stages, Step(Change.KEPT)))
         trials += _shifts(profile, running.stages)
     else:
         trials += _repairs(profile, running.stages, lost, fleet)
-    for stages, what in trials:
-        option = _option(running, profile, fleet, stages, what)
+    for stages, step in trials:
+        option = _option(running, profile, fleet, stages, step)
         if option is not None:
             yield option
 
 
-def _option(running: Plan, profile: Profile, fleet: Fleet, stages: Sequence[Stage], what: str) -> _Option | None:
+def _option(running: Plan, profile: Profile, fleet: Fleet, stages: Sequence[Stage], step: Step) -> _Option | None:
     transfers = _transfers_like(running, profile, stages)
     if violations(profile, fleet, stages, transfers):
         return None
     value = cost.objective_value(running.objective, cost.estimate(profile, fleet, stages, transfers))
-    return _Option(tuple(stages), transfers, value, sum(bytes_to_load(profile.graph, running.stages, stages).values()), what)
+    return _Option(tuple(stages), transfers, value, sum(bytes_to_load(profile.graph, running.stages, stages).values()), step)
 
 
 def _transfers_like(running: Plan, profile: Profile, stages: Sequence[Stage]) -> tuple[Transfer, ...]:
-    """Relay transfers if the running plan hands on and the new stages can, direct ones else."""
+    """Relay transfers if the running plan hands on and the new stages can, direct ones otherwise."""
     graph = profile.graph
     contiguous = [node for stage in stages for node in stage.nodes] == list(range(len(profile)))
     if contiguous and running.transfers != direct_transfers(graph, running.stages):
@@ -126,7 +152,7 @@ def _transfers_like(running: Plan, profile: Profile, stages: Sequence[Stage]) ->
     return direct_transfers(graph, stages)
 
 
-def _shifts(profile: Profile, stages: Sequence[Stage]) -> Iterator[tuple[tuple[Stage, ...], str]]:
+def _shifts(profile: Profile, stages: Sequence[Stage]) -> Iterator[tuple[tuple[Stage, ...], Step]]:
     """Boundaries between neighbouring contiguous stages moved by a little, not into fused nodes."""
     ends = np.nonzero(profile.open_boundaries)[0]
     for index, (left, right) in enumerate(pairwise(stages)):
@@ -138,8 +164,8 @@ def _shifts(profile: Profile, stages: Sequence[Stage]) -> Iterator[tuple[tuple[S
             if nodes[0] < end <= nodes[-1]:
                 middle = end - nodes[0]
                 pair = (replace(left, nodes=nodes[:middle]), replace(right, nodes=nodes[middle:]))
-                what = f"moved {abs(end - here)} nodes between '{left.device}' and '{right.device}'"
-                yield (*stages[:index], *pair, *stages[index + 2 :]), what
+                step = Step(Change.SHIFTED, (left.device, right.device), abs(end - here))
+                yield (*stages[:index], *pair, *stages[index + 2 :]), step
 
 
 def _next_end(ends: Ints, boundary: int, *, forward: bool) -> int:
@@ -150,18 +176,18 @@ def _next_end(ends: Ints, boundary: int, *, forward: bool) -> int:
 
 def _repairs(
     profile: Profile, stages: Sequence[Stage], lost: Sequence[int], fleet: Fleet
-) -> Iterator[tuple[tuple[Stage, ...], str]]:
+) -> Iterator[tuple[tuple[Stage, ...], Step]]:
     """Stages of lost devices: replicas dropped, whole stages on another device, or divided between the neighbours."""
     present = set(fleet.names)
     reduced = [_reduced(stage, present) for stage in stages]
     gone = [index for index in lost if reduced[index] is None]
     kept = [stage for stage in reduced if stage is not None]
     if not gone:
-        yield tuple(kept), "went on with the replicas that are left"
+        yield tuple(kept), Step(Change.REDUCED)
         return
     for device in _targets(stages, fleet):
         moved = [stage or replace(stages[index], device=device, replicas=()) for index, stage in enumerate(reduced)]
-        yield _merged(moved), f"moved the lost stage to '{device}'"
+        yield _merged(moved), Step(Change.MOVED, (device,))
     if len(gone) == 1:
         yield from _divided(profile, stages, reduced, gone[0])
 
@@ -192,7 +218,7 @@ def _merged(stages: Sequence[Stage]) -> tuple[Stage, ...]:
 
 def _divided(
     profile: Profile, stages: Sequence[Stage], reduced: Sequence[Stage | None], gone: int
-) -> Iterator[tuple[tuple[Stage, ...], str]]:
+) -> Iterator[tuple[tuple[Stage, ...], Step]]:
     if not 0 < gone < len(stages) - 1:
         return
     left, right = reduced[gone - 1], reduced[gone + 1]
@@ -206,25 +232,26 @@ def _divided(
             replace(right, nodes=tuple(sorted(nodes[middle:] + right.nodes))),
         )
         others = [stage for stage in (*reduced[: gone - 1],) if stage], [stage for stage in reduced[gone + 2 :] if stage]
-        yield (*others[0], *pair, *others[1]), f"divided the lost stage between '{left.device}' and '{right.device}'"
+        yield (*others[0], *pair, *others[1]), Step(Change.DIVIDED, (left.device, right.device))
 
 
 def _best(running: Plan, profile: Profile, fleet: Fleet, strategy: Partitioner | None, *, needed: bool) -> list[_Option]:
     """The strategy's plan, exchangeable devices swapped so that they keep what they hold; empty if it finds none."""
-    asked = _shortlist(running, profile, fleet)
-    if len(asked.devices) > MOST_DEVICES and strategy is None and not needed:
+    candidates = _shortlist(running, profile, fleet)
+    if len(candidates.devices) > MOST_DEVICES and strategy is None and not needed:
         return []
     solver = strategy or PARTITIONERS.load(running.objective)()
     try:
-        best: Plan = solver.plan(profile, asked)
+        best: Plan = solver.plan(profile, candidates)
     except InfeasibleError:
         if needed:
             raise
         return []
     stages = _relabelled(profile, fleet, running.stages, best.stages)
+    require(violations(profile, fleet, stages, best.transfers), f"plan of strategy '{best.strategy}'")
     moved = sum(bytes_to_load(profile.graph, running.stages, stages).values())
     value = cost.objective_value(running.objective, cost.estimate(profile, fleet, stages, best.transfers))
-    return [_Option(stages, best.transfers, value, moved, "planned anew")]
+    return [_Option(stages, best.transfers, value, moved, Step(Change.PLANNED_ANEW))]
 
 
 def _shortlist(running: Plan, profile: Profile, fleet: Fleet) -> Fleet:
@@ -256,6 +283,6 @@ def _reason(running: Plan, fleet: Fleet, chosen: _Option, options: Sequence[_Opt
     cause = f" after {', '.join(repr(name) for name in gone)} left" if gone else ""
     loss = chosen.value / best.value - 1 if best.value > 0 else 0.0
     if chosen is best:
-        return f"{chosen.what}{cause}: nothing better is known"
+        return f"{chosen.step}{cause}: nothing better is known"
     spared = (best.moved_bytes - chosen.moved_bytes) / 2**20
-    return f"{chosen.what}{cause}: within {loss:.1%} of the best, which would move {spared:.1f} MiB more"
+    return f"{chosen.step}{cause}: within {loss:.1%} of the best, which would move {spared:.1f} MiB more"

@@ -6,8 +6,8 @@ rate in the steady state is one item per `Estimate.bottleneck_s`. Items are admi
 under way, as bounded queues would have it.
 
 A device that leaves loses its current item, and all that waits on it starts again when it returns; a link that is down
-holds what it carries. With a `replanner` (see `multiedge.replanning.replan`) the fleet answers instead: `detect_s` after an
-event it is asked for a new plan, devices load the parameters that they lack, and then new items follow the new plan.
+holds what it carries. With a `replanner` (see `multiedge.replanning.replan`) there is a new plan `detect_s` after each
+event: devices load the parameters that they lack, and then new items follow the new plan.
 Items that were under way on a device that is gone begin again with it.
 """
 
@@ -47,7 +47,7 @@ Replanner = Callable[[Plan, Profile, Fleet], Replanned]
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of the pipeline: `items` timed ones after `warmup`, due every `interval_s` (0: all at the start), at most
+    """The load on the pipeline: `items` timed ones after `warmup`, due every `interval_s` (0: all at the start), at most
     `in_flight` under way (None: as many as fill the pipeline)."""
 
     items: int = 100
@@ -272,7 +272,7 @@ class _Run:
                 self.faults[index] = Fault(fault.kind, device, fault.detected_s, self.loop.now_s, detail)
 
     def answer(self) -> None:
-        """Asks for a new plan and adopts it when its parameters are loaded; with none, goes on waiting."""
+        """Gets a new plan and adopts it when its parameters are loaded; without one, waits."""
         assert self.replanner is not None
         running, profile = self.epoch.plan, self.profile.with_speed(self.servers.state.speed_factor)
         try:

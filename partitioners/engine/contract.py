@@ -35,7 +35,7 @@ def check_objective(objective: str) -> str:
 
 
 def most_bottleneck_s(min_fps: float | None) -> float:
-    """Seconds per item that `min_fps` items per second allow, inf if none are asked for."""
+    """Seconds per item that `min_fps` items per second allow, inf without a `min_fps`."""
     if min_fps is None:
         return math.inf
     if not min_fps > 0:

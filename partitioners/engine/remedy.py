@@ -23,7 +23,7 @@ STEP_BYTES = 1 << 10
 def infeasible(profile: Profile, fleet: Fleet) -> InfeasibleError:
     """The error for a fleet whose memories hold no contiguous plan, with the least memory, on one device, that would do.
 
-    More memory never hurts, so a bisection finds the least; of equal devices the first is asked.
+    More memory never hurts, so a bisection finds the least; of exchangeable devices only the first is tried.
     """
     node, nbytes = largest_node(profile)
     room = {device.name: device.available_bytes for device in fleet.devices}

@@ -1,7 +1,7 @@
 """Dynamic programmes over contiguous plans: which boundaries can be reached, and at what least price.
 
-A state is a vector c with c[g] devices of group g in use; `table[w][c, p]` speaks of the first p nodes being done by
-the devices of c and boundary p being handed to a stage that runs in way w. From there, a stage [p, q) in way w leads to
+A state is a vector c with c[g] devices of group g in use; `table[w][c, p]` stands for the devices of c having done
+the first p nodes and handed boundary p to a stage that runs in way w. From there, a stage [p, q) in way w leads to
 state c + replicas(w) at group(w), and its hand-over to way x at q is priced or forbidden by q, w and x alone.
 
 It is not enough to keep the farthest p of each entry, as is often done: a nearer boundary may carry fewer bytes, so that

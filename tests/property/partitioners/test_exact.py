@@ -7,7 +7,7 @@ from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.planning.checks import violations
 from multiedge.profile import Profile
-from partitioners.exact import Exact, _Hunt, _machine, distinct_orders
+from partitioners.exact import Exact, _machine, _Search, distinct_orders
 from tests.builders.dags import contiguous, instances, least, one_stage_per_device
 
 CAREFUL = settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow])
@@ -40,13 +40,13 @@ def test_the_programs_alone_equal_brute_force(instance: tuple[Profile, Fleet]) -
     """Without the chain and the random orders, which often have the optimum already."""
     profile, fleet = instance
     expected = least(profile, fleet, one_stage_per_device(profile, fleet), "throughput")
-    hunt = _Hunt(profile, fleet, 0.0, float("inf"))
-    machine = _machine(profile, fleet, hunt.dag)
-    bounds = [hunt.solve_order(machine, order, 60.0) for order in distinct_orders(profile, fleet)]
+    search = _Search(profile, fleet, 0.0, float("inf"))
+    machine = _machine(profile, fleet, search.dag)
+    bounds = [search.solve_order(machine, order, 60.0) for order in distinct_orders(profile, fleet)]
     if expected is None:
-        assert hunt.best is None
+        assert search.best is None
     else:
-        assert hunt.best.value == pytest.approx(expected, rel=1e-6)
+        assert search.best.value == pytest.approx(expected, rel=1e-6)
         assert min(bounds) <= expected * (1 + 1e-6)
 
 
@@ -54,7 +54,7 @@ def test_the_programs_alone_equal_brute_force(instance: tuple[Profile, Fleet]) -
 @given(instances(most_devices=2))
 def test_the_load_bound_holds_for_every_plan(instance: tuple[Profile, Fleet]) -> None:
     profile, fleet = instance
-    bound = _Hunt(profile, fleet, 0.0, 0.0).bound_all
+    bound = _Search(profile, fleet, 0.0, 0.0).bound_all
     expected = optimum(profile, fleet)
     assert expected is None or bound <= expected + 1e-9
 

@@ -10,7 +10,7 @@ from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.planning.loading import bytes_to_load
 from multiedge.profile import Profile
-from multiedge.replanning.replan import replan
+from multiedge.replanning.replan import Change, Step, replan
 from partitioners.throughput import Throughput
 from tests.builders.fleets import fleet_of, with_device, with_devices
 from tests.builders.graphs import chain_graph, fork_graph
@@ -41,7 +41,8 @@ def test_a_lost_device_is_replaced_by_an_idle_one_and_only_its_stage_moves() -> 
     again = replan(RUNNING, PROFILE, FLEET.without(lost.device))
     assert again.plan.value == pytest.approx(RUNNING.value)
     assert again.moved_bytes == len(lost.nodes) * MIB
-    assert f"after '{lost.device}' left" in again.reason
+    assert (again.step.change, again.step.devices) == (Change.MOVED, ("d",))
+    assert again.reason.startswith(f"moved the lost stage to 'd' after '{lost.device}' left")
     kept = [stage for stage in RUNNING.stages if stage != lost]
     assert set(kept) < set(again.plan.stages)
 
@@ -61,6 +62,7 @@ def test_without_a_spare_the_neighbours_share_and_keep_what_they_hold() -> None:
     again = replan(RUNNING, PROFILE, FLEET.without(lost.device, "d"))
     assert again.moved_bytes == len(lost.nodes) * MIB
     assert again.plan.value == pytest.approx(0.06)
+    assert again.step.change is Change.DIVIDED
     assert violations(PROFILE, FLEET, again.plan.stages, again.plan.transfers) == []
 
 
@@ -153,3 +155,16 @@ def test_a_strategy_of_ones_own_is_asked_for_the_best() -> None:
 
     replan(RUNNING, PROFILE, FLEET.without("c"), strategy=Mine())
     assert asked == [("a", "b", "d")]
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (Step(Change.KEPT), "kept the running plan"),
+        (Step(Change.SHIFTED, ("a", "b"), 4), "moved 4 nodes between 'a' and 'b'"),
+        (Step(Change.MOVED, ("d",)), "moved the lost stage to 'd'"),
+        (Step(Change.DIVIDED, ("a", "c")), "divided the lost stage between 'a' and 'c'"),
+    ],
+)
+def test_a_step_is_put_into_words_where_it_is_shown(step: Step, text: str) -> None:
+    assert str(step) == text
