@@ -1,1 +1,1 @@
-"""The project as a host of KubeEdge Ianvs's jobs, and as a paradigm in somebody's checkout of Ianvs."""
+"""The host that runs KubeEdge Ianvs's jobs, and the paradigm as an addition to a checkout of Ianvs."""

@@ -1,7 +1,7 @@
-"""The multi-edge paradigm put into a checkout of KubeEdge Ianvs, and taken out again.
+"""Attaching the multi-edge paradigm to a checkout of KubeEdge Ianvs, and detaching it.
 
-One folder of the checkout changes, the paradigm's. What stood there is kept beside it, with the hashes of what was
-put in, so that detaching restores the checkout byte for byte and no one's later edit is lost.
+Only the paradigm's folder changes. Its former files are kept beside it, with the hashes of the attached ones, so that
+detaching restores the checkout byte for byte, and no later edit is lost.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _OWN_LANDMARK = Path("core", "common", "user_module.py")
 
 @dataclass(frozen=True)
 class Attachment:
-    """What is in a checkout: the project's `version`, the SHA-256 of each file put in, the files kept for later, and which
-    of those put in were edited since."""
+    """What is attached to a checkout: this project's `version`, the SHA-256 of each attached file, the names of the files that
+    were replaced and kept, and the attached files that were edited since."""
 
     version: str
     files: Mapping[str, str]
@@ -44,7 +44,7 @@ class Attachment:
 
 
 def find(checkout: str | os.PathLike[str]) -> Attachment | None:
-    """What is attached to the Ianvs in the folder `checkout`, None if nothing is.
+    """What is attached to the Ianvs in the folder `checkout`; None if nothing is.
 
     Raises ConfigError if no Ianvs is there, or if it is this project's own host.
     """
@@ -68,9 +68,9 @@ def _file_name(name: str, field: Field) -> str:
 
 
 def attach(checkout: str | os.PathLike[str], host: Path) -> bool:
-    """Puts the paradigm of the host in the folder `host` into `checkout`; False if it is there already, file by file.
+    """Attaches the paradigm of the host in the folder `host` to `checkout`; False if the same files are attached already.
 
-    An older version is brought up to date. Raises ConfigError as `find` does, and if files put in were edited since.
+    An older version is replaced. Raises ConfigError as `find` does, and if attached files were edited since.
     """
     root, source = _ianvs(checkout), host / PARADIGM
     files = {path.name: _digest(path) for path in sorted(source.glob("*.py"))}
@@ -90,7 +90,7 @@ def attach(checkout: str | os.PathLike[str], host: Path) -> bool:
 
 
 def detach(checkout: str | os.PathLike[str]) -> bool:
-    """Restores what stood in `checkout` before; False if nothing was attached. Raises ConfigError as `attach` does."""
+    """Restores the former files of `checkout`; False if nothing was attached. Raises ConfigError as `attach` does."""
     root = _ianvs(checkout)
     attached = find(root)
     if attached is None:
@@ -114,7 +114,7 @@ def _ianvs(checkout: str | os.PathLike[str]) -> Path:
 
 
 def _keep(root: Path) -> tuple[str, ...]:
-    """Copies what stands in the paradigm's folder to the kept folder; the names."""
+    """Copies the files of the paradigm's folder to the kept folder. Returns their names."""
     kept = root / _KEPT
     kept.mkdir(exist_ok=True)
     names = tuple(sorted(path.name for path in (root / PARADIGM).glob("*.py")))
@@ -142,11 +142,11 @@ def _remove(root: Path, names: Iterable[str]) -> None:
 def _refuse_edited(root: Path, attached: Attachment) -> None:
     if attached.edited:
         places = ", ".join(str(root / PARADIGM / name) for name in attached.edited)
-        raise ConfigError(f"edited since they were attached: {places}; move your changes elsewhere and put these files back")
+        raise ConfigError(f"edited since they were attached: {places}; move your changes elsewhere and restore these files")
 
 
 def _is_edited(root: Path, name: str, digest: str) -> bool:
-    """Whether a file is neither what was put in nor what stood there, as after an interrupted run."""
+    """Whether a file differs from the attached and from the former one; the latter is left by an interrupted run."""
     path, kept = root / PARADIGM / name, root / _KEPT / name
     return path.is_file() and _digest(path) not in (digest, _digest(kept) if kept.is_file() else digest)
 

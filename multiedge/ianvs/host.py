@@ -1,9 +1,9 @@
-"""Where the Ianvs host is, and the command `ianvs` that starts it.
+"""The location of the Ianvs host, and the command `ianvs` that starts it.
 
-The host's package is called `core`, because users' files import `core...` as they do in KubeEdge Ianvs. Two
-distributions that both own a top-level `core` would overwrite each other's files on installation, and pip does not
-say so. Therefore a wheel carries the host below this package, in `_host/`, and it becomes importable as `core` only
-in the process that runs it. In a checkout it stands beside this package.
+The host's package is called `core`, because users' files import `core...` as they do in KubeEdge Ianvs. Two distributions
+with a top-level `core` would overwrite each other's files on installation, without a warning from pip. Therefore a wheel
+holds the host below this package, in `_host/`, and it can be imported as `core` only in the process that runs it. In a
+checkout it is beside this package.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def upstream_version() -> str | None:
 
 
 def main() -> int:
-    """The command `ianvs`. Where KubeEdge Ianvs is installed the name is its own, so its host runs."""
+    """The command `ianvs`. Where KubeEdge Ianvs is installed, its host runs, since the name is its command's."""
     upstream = upstream_version()
     if upstream is None:
         return run_host()

@@ -1,1 +1,1 @@
-"""What touches hardware to measure: memory of a process, power and energy of a device."""
+"""Measurement of hardware: the memory of a process, the power and energy of a device."""

@@ -1,4 +1,4 @@
-"""Which power meters answer for the devices of a run, on this machine."""
+"""The power meters of this machine that measure the devices of a run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ log = logging.getLogger(__name__)
 
 
 def open_meters(devices: Sequence[Device], *, is_emulated: bool) -> list[PowerMeter]:
-    """A meter for each device that one answers for: its own GPU's, or the machine's if it is the only device and real.
+    """A meter for each device that can be measured: its GPU's meter, or the machine's if it is the only device and not
+    emulated.
 
-    Devices without one are left out; `multiedge.meters.modelled` works theirs out from declared watts.
+    Other devices are left out; `multiedge.meters.modelled` computes their energy from declared watts.
     """
     alone = len(devices) == 1 and not is_emulated
-    found = []
+    meters = []
     for device in devices:
         try:
-            found.append(open_meter(device.name, gpu=device.gpu, whole_machine=alone))
+            meters.append(open_meter(device.name, gpu=device.gpu, whole_machine=alone))
         except Unavailable as reason:
             log.debug("power of '%s' is not measured: %s", device.name, reason)
-    return found
+    return meters

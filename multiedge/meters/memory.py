@@ -1,8 +1,8 @@
 """Memory of one process, as the kernel counts it.
 
 The peak is VmHWM, the largest resident set since the process began. A forked child inherits its parent's peak and
-`ru_maxrss` survives exec, so a worker must be *spawned*, and reads itself at its end. Anonymous and file pages are counted
-apart: the kernel can reclaim weights that are mapped from a file.
+`ru_maxrss` survives exec, so a worker must be *spawned*, and reads its own memory at its end. Anonymous and file pages are
+counted separately: the kernel can reclaim weights that are mapped from a file.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class MemoryReading:
 
 
 def read_memory(pid: int | str = "self", proc: Path = PROC) -> MemoryReading:
-    """What the process takes: from /proc on Linux, otherwise from psutil, as `method` states.
+    """The memory of a process: from /proc on Linux, otherwise from psutil, as `method` states.
 
-    A process that has ended, or a system that shows nothing, gives a reading of None with the reason as its method.
+    For a process that has ended, or a system without counters, the bytes are None and `method` states the reason.
     """
     try:
         return parse_status((proc / str(pid) / "status").read_text(encoding="ascii", errors="replace"))

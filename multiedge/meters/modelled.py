@@ -1,9 +1,10 @@
-"""Energy of a device that is described and not measured.
+"""Modelled energy of a device, from its declared watts.
 
     E = P_idle * wall + (P_busy - P_idle) * busy + J_per_byte * bytes sent
 
 Idle power is charged on every device for the whole timed window, so the bubbles of a pipeline cost energy. The
-modelled peak is the largest average over a window: P_idle + u * (P_busy - P_idle), u the busiest window's share.
+modelled peak is the largest average over a window: P_idle + u * (P_busy - P_idle), where u is the busy share of the
+busiest window.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ def modelled_energy(measurements: Measurements, device: Device, window_s: float 
 
 
 def busiest_share(spans: Sequence[tuple[float, float]], start: float, stop: float, window_s: float) -> float:
-    """The largest share of any window of `window_s` within [start, stop] that disjoint ascending `spans` fill."""
-    at_s, filled_s, busy_s = [start], [0.0], 0.0
+    """The largest share of a window of `window_s` within [start, stop] that disjoint ascending `spans` cover."""
+    at_s, covered_s, busy_s = [start], [0.0], 0.0
     for begin, end in spans:
         at_s += [begin, end]
-        filled_s += [busy_s, busy_s + end - begin]
+        covered_s += [busy_s, busy_s + end - begin]
         busy_s += end - begin
-    return largest_average_w([*at_s, stop], [*filled_s, busy_s], window_s) or 0.0
+    return largest_average_w([*at_s, stop], [*covered_s, busy_s], window_s) or 0.0
 
 
 def _sent_bytes(measurements: Measurements, device: str) -> int:

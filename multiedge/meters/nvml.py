@@ -1,8 +1,8 @@
 """NVIDIA GPUs over NVML: memory of one process, energy counter, power.
 
-The package is nvidia-ml-py, its module pynvml; neither is needed where there is no GPU. Process memory is read
-by process id, and inside a container NVML may answer with the host's ids: then nothing is found and nothing is
-claimed. The whole card's memory is never reported for one process.
+The package is nvidia-ml-py, its module pynvml; neither is needed without a GPU. Process memory is listed by process id.
+Inside a container NVML may list the host's ids: the memory is then unknown (None). The memory of the whole GPU is never
+reported as that of one process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Nvml:
-    """An initialised NVML. `Unavailable` says why there is none: no package, no driver, no GPU."""
+    """An initialised NVML. Raises `Unavailable` with the reason: no package, no driver, no GPU."""
 
     def __init__(self, module: ModuleType | Any | None = None) -> None:
         try:
@@ -58,11 +58,11 @@ class Nvml:
     def process_bytes(self, pid: int | None = None) -> int | None:
         """Memory that the process holds on all GPUs now; None if NVML does not list the process or its memory."""
         pid = os.getpid() if pid is None else pid
-        found = [
+        readings = [
             process.usedGpuMemory for gpu in range(self.count) for process in self._processes(gpu) if int(process.pid) == pid
         ]
-        known = [int(used) for used in found if used is not None]
-        return sum(known) if known and len(known) == len(found) else None
+        known = [int(used) for used in readings if used is not None]
+        return sum(known) if known and len(known) == len(readings) else None
 
     def close(self) -> None:
         self._nvml.nvmlShutdown()
@@ -78,14 +78,14 @@ class Nvml:
 
 
 class GpuMemory:
-    """GPU memory of one process, on all GPUs. Nothing counts its peak: `peak_bytes` is the largest reading, None before one."""
+    """GPU memory of one process, on all GPUs. NVML counts no peak: `peak_bytes` is the largest reading so far, or None."""
 
     def __init__(self, nvml: Nvml, pid: int | None = None) -> None:
         self._nvml, self._pid = nvml, pid
         self.peak_bytes: int | None = None
 
     def sample(self) -> int | None:
-        """Reads the memory; the peak so far, None while NVML lists none of the process."""
+        """Reads the memory. Returns the peak so far, None as long as NVML does not list the process."""
         now = self._nvml.process_bytes(self._pid)
         if now is not None:
             self.peak_bytes = max(now, self.peak_bytes or 0)

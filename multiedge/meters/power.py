@@ -1,8 +1,8 @@
-"""Power over a run: the first provider that answers, sampled by a thread.
+"""Power over a run: the first available provider, sampled by a thread.
 
-The order is NVML's energy counter, the board's own sensor, RAPL. Where none answers, or where several emulated
-devices share one machine and a reading of that machine belongs to none of them, `multiedge.meters.modelled` works
-the figure out from declared watts.
+The order is NVML's energy counter, the board's sensor, RAPL. Where none is available, or where several emulated devices
+share one machine, whose reading is that of no single device, `multiedge.meters.modelled` computes the energy from declared
+watts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def gpu_chain(gpu: int = 0, nvml: Any = None) -> dict[str, Callable[[], PowerPro
 
 
 def open_provider(chain: Mapping[str, Callable[[], PowerProvider]]) -> PowerProvider:
-    """The first provider of `chain` that answers; `Unavailable` with every reason if none does."""
+    """The first available provider of `chain`; `Unavailable` with every reason if there is none."""
     reasons = []
     for name, make in chain.items():
         try:
@@ -42,10 +42,10 @@ def open_provider(chain: Mapping[str, Callable[[], PowerProvider]]) -> PowerProv
 
 
 class PowerMeter:
-    """Samples one provider from `start` to `stop`, and gives the Energy of that time.
+    """Samples one provider from `start` to `stop`, and computes the Energy of that time.
 
-    Use it as a context manager, or start and stop it by hand; `energy` is available once it has stopped. Samples
-    are stamped with the monotonic clock, so that they can be drawn beside the events: see `samples`.
+    Use it as a context manager, or call `start` and `stop`; call `energy` after `stop`. Samples have times of the monotonic
+    clock, so that they can be drawn beside the events: see `samples`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PowerMeter:
         self._clock = clock
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._sample_until_stopped, name=f"power-{device}", daemon=True)
-        # one append per sample, so that a reader of another thread never sees half of one
+        # one append per sample, so that another thread never reads an incomplete one
         self._joules: list[tuple[float, float]] = []
         self._watts: list[tuple[float, float]] = []
 
@@ -86,7 +86,7 @@ class PowerMeter:
         self._provider.close()
 
     def sample(self) -> None:
-        """Looks once. A source that did not answer leaves no sample: a gap is no zero."""
+        """Reads the source once. A source without a reading adds no sample: a gap is not zero."""
         reading, now = self._provider.read(), self._clock()
         if reading.joules is not None:
             self._joules.append((now, reading.joules))
@@ -103,7 +103,7 @@ class PowerMeter:
         return list(zip(at_s, integrate_watts(at_s, [watts for _, watts in drawn]), strict=True))
 
     def energy(self) -> Energy:
-        """Joules, mean and peak of the sampled time; method 'none' if the source fell silent."""
+        """Joules, mean and peak of the sampled time; method 'none' if the source gave fewer than two readings."""
         samples, source, domain = self.samples, self._provider.source, self._provider.domain
         if len(samples) < 2 or samples[-1][0] <= samples[0][0]:
             return Energy(self._device, None, None, None, "none", f"{source} gave fewer than two samples", domain)
@@ -127,13 +127,13 @@ class PowerMeter:
 
 
 def open_meter(device: str, *, gpu: int | None = None, whole_machine: bool = False) -> PowerMeter:
-    """A meter for `device`: GPU number `gpu`'s, or the machine's if the device has the whole machine to itself.
+    """A meter for `device`: of GPU number `gpu`, or of the machine if the device is the `whole_machine`.
 
-    Raises Unavailable with the reasons if nothing here measures that device.
+    Raises Unavailable with the reasons if that device cannot be measured here.
     """
     chain: dict[str, Callable[[], PowerProvider]] = gpu_chain(gpu) if gpu is not None else {}
     if whole_machine:
         chain |= CPU_CHAIN
     if not chain:
-        raise Unavailable("the machine is shared by several devices, so its power is none of theirs alone")
+        raise Unavailable("several devices share the machine, so its power is not that of one device")
     return PowerMeter(open_provider(chain), device)

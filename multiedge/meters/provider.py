@@ -1,4 +1,4 @@
-"""What a source of power figures looks like to the sampler."""
+"""The contract of a source of power readings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Protocol
 
 
 class Unavailable(Exception):
-    """This provider cannot answer here; its text is the reason. The chain goes on to the next one."""
+    """This provider is not available here; its text is the reason. The chain goes on with the next one."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at a source: `joules` counted so far (never falling), or `watts` now. None: the source did not answer."""
+    """One reading of a source: `joules` counted so far (never falling), or `watts` now. None: no reading."""
 
     joules: float | None = None
     watts: float | None = None

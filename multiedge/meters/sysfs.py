@@ -1,4 +1,4 @@
-"""Power figures that the Linux kernel shows as files: INA sensors (Jetson and others), hwmon, and RAPL.
+"""Power readings that the Linux kernel offers as files: INA sensors (Jetson and others), hwmon, and RAPL.
 
 Units of the files: hwmon gives microjoules, microwatts, millivolts and milliamperes; the older Jetson driver
 milliwatts; powercap microjoules that wrap around at `max_energy_range_uj`.
@@ -15,10 +15,10 @@ from multiedge.meters.provider import Reading, Unavailable
 SYS = Path("/sys")
 
 BOARD_CHIPS = ("ina3221", "ina2", "power_meter")
-"""hwmon chips that stand for a board or a processor; disks, batteries and fans of other chips are not the device."""
+"""hwmon chips that measure a board or a processor; other chips measure disks, batteries and fans."""
 
 TOTAL_RAILS = ("VDD_IN", "POM_5V_IN", "VIN_SYS_5V0", "SYS5V_IN")
-"""Rails that carry all that a Jetson draws; its other rails are parts of these and must not be added to them."""
+"""Rails that supply the whole of a Jetson; its other rails are parts of these and must not be added to them."""
 
 
 def read_number(path: Path) -> float | None:
@@ -56,7 +56,7 @@ class Rail:
 
 
 def find_rails(sys: Path = SYS) -> list[Rail]:
-    """Every power rail of a board chip that answers now."""
+    """Every power rail of a board chip that can be read now."""
     rails = [rail for chip in sorted(sys.glob("class/hwmon/hwmon*")) for rail in _hwmon_rails(chip)]
     for chip in sorted(sys.glob("bus/i2c/drivers/ina3221x/*/iio:device*")):
         for path in sorted(chip.glob("in_power*_input")):
@@ -84,7 +84,7 @@ def _hwmon_rails(chip: Path) -> list[Rail]:
 
 
 class BoardSensor:
-    """The board's own power sensor: its total rail where it has one, otherwise all rails added."""
+    """The board's own power sensor: its total rail where it has one, otherwise the sum of all rails."""
 
     source = "hwmon"
 
@@ -102,15 +102,15 @@ class BoardSensor:
         return Reading(watts=sum(known) if len(known) == len(watts) else None)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: no file is kept open."""
 
 
 @dataclass
 class Counter:
-    """A microjoule counter that starts again at `range_uj`: adds up what passed between looks.
+    """A microjoule counter that wraps around at `range_uj`: adds up the differences between readings.
 
-    A look must come at least once a round: a 60 W package wraps after about an hour on current processors, a minute
-    on the oldest.
+    It must be read at least once per period: with 60 W it wraps around after about an hour on current processors, after a
+    minute on the oldest.
     """
 
     path: Path
@@ -129,7 +129,7 @@ class Counter:
 
 
 class Rapl:
-    """Intel's and AMD's running energy counters: all packages, and their memory where it is counted apart."""
+    """Intel's and AMD's energy counters: all packages, and their memory where it has its own counter."""
 
     source = "RAPL"
 
@@ -152,4 +152,4 @@ class Rapl:
         return Reading(joules=sum(known) if len(known) == len(each) else None)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: no file is kept open."""

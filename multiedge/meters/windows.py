@@ -7,23 +7,23 @@ from collections.abc import Sequence
 
 
 def integrate_watts(at_s: Sequence[float], watts: Sequence[float]) -> list[float]:
-    """Joules since the first sample, at each sample: the area under straight lines between samples.
+    """Joules since the first sample, at each sample, with power taken as linear between samples.
 
     >>> integrate_watts([0, 1, 3], [2, 4, 4])
     [0.0, 3.0, 11.0]
     """
-    total, found = 0.0, [0.0] if at_s else []
+    total, joules = 0.0, [0.0] if at_s else []
     for index in range(1, len(at_s)):
         total += (watts[index] + watts[index - 1]) / 2.0 * (at_s[index] - at_s[index - 1])
-        found.append(total)
-    return found
+        joules.append(total)
+    return joules
 
 
 def largest_average_w(at_s: Sequence[float], joules: Sequence[float], window_s: float) -> float | None:
     """The largest average power over any window of `window_s` (of the whole run, if that is shorter).
 
-    `joules` is energy so far at each time, and grows in straight lines between samples. The largest average then lies
-    at a window that begins or ends at a sample, so only those are looked at. None with fewer than two samples.
+    `joules` is the energy so far at each time, taken as linear between samples. The window with the largest average then
+    begins or ends at a sample, so only those are compared. None with fewer than two samples.
 
     >>> largest_average_w([0, 1, 2, 3], [0, 1, 11, 12], window_s=1)
     10.0

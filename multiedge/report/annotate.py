@@ -1,8 +1,8 @@
 """A plan written into the model, so that viewers such as Netron show it.
 
-Every node's `metadata_props` name its stage and device, the model's name the plan; from IR version 11 the same is said
-in ONNX's own words, a device configuration with a `pipeline_stage` on every node. Weights are not touched: the new file
-holds the structure alone and refers to the weights where they lie. Runtimes load it as they load the model.
+Every node's `metadata_props` name its stage and device, and the model's the plan. From IR version 11 on, ONNX's device
+configuration with a `pipeline_stage` for every node states the same. The new file holds the structure only and refers to
+the existing weights. Runtimes load it as they load the model.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ CONFIGURATION = "multiedge"
 def annotate(model_path: str | os.PathLike[str], plan: Plan, out: str | os.PathLike[str]) -> Path:
     """Writes the model of `model_path` with `plan` in it to `out`, and returns that path.
 
-    Beside the model, `out` refers to the model's own files and takes a few KB. In another folder it gets copies of them:
-    the format allows no path out of a model's folder, and ONNX's checker refuses links. Raises PlanError if the plan is
+    In the model's folder, `out` refers to the model's files and has a few KB. In another folder the files are copied: the
+    format allows no path out of a model's folder, and ONNX's checker refuses links. Raises PlanError if the plan is
     of another model.
     """
     import onnx
@@ -49,22 +49,22 @@ def annotate(model_path: str | os.PathLike[str], plan: Plan, out: str | os.PathL
 
 def _label(proto: Any, plan: Plan, place: str) -> None:
     """Adds stage and device to every node, and the plan to the model."""
-    home = {node: number for number, stage in enumerate(plan.stages) for node in stage.nodes}
-    if sorted(home) != list(range(len(proto.graph.node))):
-        raise PlanError(f"{place}: the plan places {len(home)} nodes, the model has {len(proto.graph.node)}")
+    stage_of = {node: number for number, stage in enumerate(plan.stages) for node in stage.nodes}
+    if sorted(stage_of) != list(range(len(proto.graph.node))):
+        raise PlanError(f"{place}: the plan places {len(stage_of)} nodes, the model has {len(proto.graph.node)}")
     for index, node in enumerate(proto.graph.node):
-        _add(node, "multiedge.stage", str(home[index] + 1))
-        _add(node, "multiedge.device", plan.stages[home[index]].device)
+        _add(node, "multiedge.stage", str(stage_of[index] + 1))
+        _add(node, "multiedge.device", plan.stages[stage_of[index]].device)
     _add(proto, "multiedge.strategy", plan.strategy)
     for number, stage in enumerate(plan.stages, start=1):
         ranges = ", ".join(f"[{start}, {stop})" for start, stop in stage.ranges)
         _add(proto, f"multiedge.stage_{number}", f"{stage.device}: nodes {ranges}")
     if proto.ir_version >= FIRST_IR_WITH_STAGES and hasattr(proto, "configuration"):
-        _configure(proto, [stage.device for stage in plan.stages], home)
+        _configure(proto, [stage.device for stage in plan.stages], stage_of)
 
 
 def _add(entry: Any, key: str, value: str) -> None:
-    """Sets one metadata property; an older plan's is replaced."""
+    """Sets one metadata property; that of an older plan is replaced."""
     for old in entry.metadata_props:
         if old.key == key:
             old.value = value
@@ -72,7 +72,7 @@ def _add(entry: Any, key: str, value: str) -> None:
     entry.metadata_props.add(key=key, value=value)
 
 
-def _configure(proto: Any, devices: list[str], home: Mapping[int, int]) -> None:
+def _configure(proto: Any, devices: list[str], stage_of: Mapping[int, int]) -> None:
     names = list(dict.fromkeys(devices))
     for old in [entry for entry in proto.configuration if entry.name == CONFIGURATION]:
         proto.configuration.remove(old)
@@ -80,11 +80,11 @@ def _configure(proto: Any, devices: list[str], home: Mapping[int, int]) -> None:
     for index, node in enumerate(proto.graph.node):
         for old in [entry for entry in node.device_configurations if entry.configuration_id == CONFIGURATION]:
             node.device_configurations.remove(old)
-        node.device_configurations.add(configuration_id=CONFIGURATION, pipeline_stage=home[index])
+        node.device_configurations.add(configuration_id=CONFIGURATION, pipeline_stage=stage_of[index])
 
 
 def _refer_from(target: Path, proto: Any, references: Mapping[str, Any]) -> None:
-    """Makes every external weight reachable from the target's folder, by its own name or as a copy."""
+    """Makes every external weight available in the target's folder, by its own name or as a copy."""
     from multiedge.onnx_io.weights import refer
 
     root = Path(os.path.realpath(target.parent))

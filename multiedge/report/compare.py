@@ -1,4 +1,4 @@
-"""Two runs side by side, and whether a difference is more than noise.
+"""Two runs compared, and whether a difference is more than noise.
 
 Where both runs were repeated, the noise is the spread over repeats: Welch's interval of the difference of means. Where
 they were not, throughput and latency are resampled from the run's own items, in blocks, since the items of a pipeline
@@ -56,7 +56,7 @@ class Difference:
 
 def compare(result: RunResult, other: RunResult, seed: int = 0) -> list[Difference]:
     """Every figure that both runs measured, in the order of the first."""
-    found = []
+    differences = []
     for name, figure in result.results.items():
         before = other.results.get(name)
         if figure.value is None or before is None or before.value is None:
@@ -66,8 +66,8 @@ def compare(result: RunResult, other: RunResult, seed: int = 0) -> list[Differen
         within = None if interval is None else interval[0] <= 0.0 <= interval[1]
         equal = figure.value == before.value
         better = None if equal or not figure.direction else (figure.value > before.value) == (figure.direction == "higher")
-        found.append(Difference(name, figure.value, before.value, change, better, True if equal else within, note))
-    return found
+        differences.append(Difference(name, figure.value, before.value, change, better, True if equal else within, note))
+    return differences
 
 
 def noise_interval(name: str, result: RunResult, other: RunResult, seed: int = 0) -> tuple[tuple[float, float] | None, str]:
@@ -115,5 +115,5 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     if error == 0.0:
         return difference, difference
     freedom = sum(parts) ** 2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True))
-    reach = float(stdtrit(freedom, 0.975)) * error
-    return difference - reach, difference + reach
+    half_width = float(stdtrit(freedom, 0.975)) * error
+    return difference - half_width, difference + half_width

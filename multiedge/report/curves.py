@@ -38,7 +38,7 @@ def latency_cdf(curves: Sequence[tuple[int, str, Sequence[float]]], width: float
 
 
 def _mark(index: int, number: int, values: Sequence[float], factor: float, x: Axis, y: Axis) -> Markup:
-    """The curve's number, at a height of its own: the labels of curves that lie together should not."""
+    """The curve's number, at its own height, so that labels of similar curves do not overlap."""
     height = 12 + (index * 83) % 76
     at = x(percentile(values, height / 100) / factor)
     ring = element("circle", cx=at, cy=y(height), r=9, class_=f"mark s{index % 8}")
@@ -71,7 +71,7 @@ def throughput(measurements: Measurements, width: float = 960, height: float = 1
     if len(done) < 8 or wall_s <= 0:
         return Markup("")
     edges_s = np.linspace(0.0, wall_s, bins + 1)
-    # counted between completions too, otherwise bins of few items jump by a whole item
+    # interpolated between completions, otherwise bins of few items differ by a whole item
     answered = np.interp(edges_s, [0.0, *done], np.arange(len(done) + 1))
     rates = [float(rate) for rate in np.diff(answered) * bins / wall_s]
     scale = scale_for([wall_s], "s")
@@ -92,7 +92,7 @@ def throughput(measurements: Measurements, width: float = 960, height: float = 1
 
 
 def _fault_band(text: str, left: float, right: float, y: Axis, lasting: bool) -> Markup:
-    ending = "never recovered" if lasting else "until items flowed again"
+    ending = "never recovered" if lasting else "until items were answered"
     band = element("rect", x=left, y=y.stop, width=max(right - left, 2.0), height=y.start - y.stop, class_="fault")
     edge = element("line", x1=left, x2=left, y1=y.stop - 6, y2=y.start, class_="faultline")
     return element(

@@ -1,4 +1,4 @@
-"""What a run ran on: machine, versions, commit. Nothing here names a user, a host or a path."""
+"""The environment of a run: machine, versions, commit; without names of users, hosts or paths."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "scipy", "ray", "torch")
 
 def versions() -> dict[str, str]:
     """Versions of this project, of Python and of the installed packages that figures depend on."""
-    found = {"multiedge": __version__, "python": platform.python_version()}
+    installed = {"multiedge": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def machine() -> dict[str, Any]:
@@ -48,12 +48,12 @@ def _processor() -> str:
 
 
 def commit(directory: str | os.PathLike[str] | None = None) -> str | None:
-    """The commit that the checkout around `directory` (this package) is at, with '+' if files differ from it.
+    """The commit of the checkout around `directory` (this package), with '+' if files differ from it.
 
     None outside a checkout, or where git is not installed.
     """
     place = Path(directory) if directory else Path(__file__).resolve().parents[2]
-    if not (place / ".git").exists():  # an installed package may lie inside somebody else's checkout
+    if not (place / ".git").exists():  # an installed package may be inside another project's checkout
         return None
     try:
         head = _git(place, "rev-parse", "--short=12", "HEAD")

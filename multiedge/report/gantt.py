@@ -1,4 +1,4 @@
-"""The pipeline as a Gantt chart: who computed which item when, and the bubbles between."""
+"""The pipeline as a Gantt chart: which device computed which item when, and the bubbles between."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLOURS = 8
 
 @dataclass(frozen=True)
 class Lane:
-    """One device's row in numbers: the chart's text alternative. Seconds; the longest bubble lies between two items."""
+    """One device's row in numbers, the chart's text alternative. Times are seconds; a bubble is idle time between two items."""
 
     device: str
     colour: int
@@ -31,7 +31,7 @@ class Lane:
 
 def lanes(measurements: Measurements, colours: Mapping[str, int]) -> list[Lane]:
     """A lane per device that computed, in the order of `colours`, which number the devices."""
-    found = []
+    rows = []
     for device in sorted(measurements.devices, key=lambda device: list(colours).index(device)):
         events = [event for event in measurements.events if (event.kind, event.device) == ("compute", device)]
         spans = measurements.busy_spans(device)
@@ -41,13 +41,13 @@ def lanes(measurements: Measurements, colours: Mapping[str, int]) -> list[Lane]:
         seconds = [event.seconds for event in events]
         share = measurements.busy_s(device) / measurements.wall_s if measurements.wall_s > 0 else 0.0
         mean = sum(seconds) / len(seconds)
-        found.append(Lane(device, colours[device], len(events), mean, max(seconds), share, max(bubbles, default=0.0)))
-    return found
+        rows.append(Lane(device, colours[device], len(events), mean, max(seconds), share, max(bubbles, default=0.0)))
+    return rows
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the run that is drawn by itself."""
+    """A part of the run with a chart of its own."""
 
     title: str
     begin_s: float
@@ -55,26 +55,26 @@ class Window:
 
 
 def windows(measurements: Measurements, items: int = 24) -> list[Window]:
-    """The parts worth looking at: the first `items` of the run, and each fault with some time around it (two at most)."""
+    """The first `items` of the run, and the first two faults with some time around each."""
     first = sorted({event.item for event in measurements.events if event.kind == "compute" and event.item >= 0})[:items]
     spans = [(e.start_s, e.stop_s) for e in measurements.events if e.kind == "compute" and e.item in set(first)]
     if not spans:
         return []
     begin, end = min(start for start, _ in spans), max(stop for _, stop in spans)
-    found = [Window(f"The first {len(first)} items", begin, end)]
+    parts = [Window(f"The first {len(first)} items", begin, end)]
     for fault in measurements.faults[:2]:
         until = measurements.stop_s if fault.recovered_s is None else fault.recovered_s
-        room = max((end - begin) / 3, (until - fault.detected_s) / 2)
-        start, stop = max(begin, fault.detected_s - room), min(measurements.stop_s, until + room)
-        found.append(Window(f"Around the {fault.kind} fault of {fault.device}", start, stop))
-    return found
+        margin_s = max((end - begin) / 3, (until - fault.detected_s) / 2)
+        start, stop = max(begin, fault.detected_s - margin_s), min(measurements.stop_s, until + margin_s)
+        parts.append(Window(f"Around the {fault.kind} fault of {fault.device}", start, stop))
+    return parts
 
 
 def draw(measurements: Measurements, window: Window, colours: Mapping[str, int], max_bars: int = 400) -> Markup:
     """The events of a window as bars, the first `max_bars` of them; empty if no device computed.
 
-    A full bar is computing, a thin one below it sending; empty time of a lane is a bubble. Items of odd and even number
-    differ in strength, so that neighbours can be distinguished.
+    A full bar is computing, a thin one below it sending, and empty time a bubble. Items of odd and even number have different
+    shades, so that neighbours can be distinguished.
     """
     rows = {lane.device: (index, lane) for index, lane in enumerate(lanes(measurements, colours))}
     wanted = [event for event in measurements.events if event.kind in ("compute", "transfer") and event.device in rows]

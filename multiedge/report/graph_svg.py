@@ -1,4 +1,4 @@
-"""The graph of a model, coloured by device, with what crosses between stages; and a chart as a file of its own."""
+"""The graph of a model, coloured by device, with the transfers between stages; and a chart as a separate file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from multiedge.quantity import human_bytes
 from multiedge.report.svg import element, group, picture, tooltip
 
 MOST_LAYERS = 60
-"""Layers in a row at most; a deeper graph goes on in further rows of the same length."""
+"""The most layers in a row; a deeper graph continues in further rows of the same length."""
 MOST_LABELS = 16
-"""Transfers that are labelled; with more, the sizes are in the tooltips of the red edges only."""
+"""The most transfers that are labelled; of more, the sizes are in the tooltips of the red edges only."""
 STEP_X, STEP_Y, SIZE = 18.0, 13.0, 10.0
 MARGIN, LEGEND = 24.0, 30.0
 COLOURS = ("#2a78b8", "#e0902a", "#18937a", "#b95c94", "#57a9dd", "#c9512c", "#77715f", "#8a6fc4")
@@ -38,11 +38,11 @@ class _Place:
     x: float
     y: float
     top: float
-    """Where the row begins."""
+    """The top of the row."""
 
 
 def standalone(drawing: Markup, style: str = STYLE) -> str:
-    """The drawing as the text of an SVG file that needs nothing else."""
+    """The drawing as the text of a self-contained SVG file."""
     head, _, rest = str(drawing).partition(">")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n'
 
@@ -50,12 +50,12 @@ def standalone(drawing: Markup, style: str = STYLE) -> str:
 def draw_graph(graph: Graph, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> Markup:
     """Nodes as squares in the colour of their device, layer by layer from left to right and row by row; edges between
     stages in red, each pair of stages with the bytes that one item sends there."""
-    home = {node: number for number, stage in enumerate(stages) for node in stage.nodes}
+    stage_of = {node: number for number, stage in enumerate(stages) for node in stage.nodes}
     places, height = _layout(_layers(graph))
     devices = list(dict.fromkeys(stage.device for stage in stages))
-    nodes = [_node(graph, node, places[node], stages[home[node]], devices) for node in range(len(graph.nodes))]
-    inner, cuts = _edges(graph, places, home)
-    labels = _labels(graph, places, home, transfers)
+    nodes = [_node(graph, node, places[node], stages[stage_of[node]], devices) for node in range(len(graph.nodes))]
+    inner, cuts = _edges(graph, places, stage_of)
+    labels = _labels(graph, places, stage_of, transfers)
     width = max(420.0, MARGIN + STEP_X + max(place.x for place in places))
     parts = [_legend(stages, devices), group(inner), group(cuts), group(nodes), group(labels)]
     names = ", ".join(devices)
@@ -63,7 +63,7 @@ def draw_graph(graph: Graph, stages: Sequence[Stage], transfers: Sequence[Transf
 
 
 def _layers(graph: Graph) -> list[int]:
-    """The layer of each node: after all it reads; what reads nothing stands just before its first reader."""
+    """The layer of each node: after all that it reads; a node that reads nothing is just before its first reader."""
     layer = [0] * len(graph.nodes)
     sources = [
         [graph.producer[name] for name in graph.activations_read(node) if name in graph.producer]
@@ -79,7 +79,7 @@ def _layers(graph: Graph) -> list[int]:
 
 
 def _layout(layers: Sequence[int]) -> tuple[list[_Place], float]:
-    """Where each node stands, and how high the picture is."""
+    """The place of each node, and the height of the picture."""
     count: dict[int, int] = {}
     position = []
     for layer in layers:
@@ -105,16 +105,16 @@ def _node(graph: Graph, number: int, place: _Place, stage: Stage, devices: Seque
     return element("rect", tooltip(text), **square, fill=colour, class_="node")
 
 
-def _edges(graph: Graph, places: Sequence[_Place], home: dict[int, int]) -> tuple[list[Markup], list[Markup]]:
+def _edges(graph: Graph, places: Sequence[_Place], stage_of: dict[int, int]) -> tuple[list[Markup], list[Markup]]:
     """Edges within stages and between them."""
     inner: list[Markup] = []
     cuts: list[Markup] = []
     for reader in range(len(graph.nodes)):
         for name in graph.activations_read(reader):
             if name in graph.producer:
-                maker = graph.producer[name]
-                line = _line(places[maker], places[reader])
-                if home[maker] == home[reader]:
+                writer = graph.producer[name]
+                line = _line(places[writer], places[reader])
+                if stage_of[writer] == stage_of[reader]:
                     inner.append(element("path", d=line, class_="edge"))
                 else:
                     cuts.append(element("path", tooltip(_sent(graph, name)), d=line, class_="cut"))
@@ -125,7 +125,7 @@ def _line(a: _Place, b: _Place) -> str:
     x1, y1, x2, y2 = a.x + SIZE, a.y + SIZE / 2, b.x, b.y + SIZE / 2
     bend = min(40.0, max(6.0, abs(x2 - x1) / 3))
     if a.top != b.top:
-        # On in another row: along the gap above it.
+        # The reader is in another row: along the gap above that row.
         gap = b.top - 14
         out = f"M{x1:.0f},{y1:.0f}C{x1 + 14:.0f},{y1:.0f} {x1 + 14:.0f},{gap:.0f} {x1:.0f},{gap:.0f}"
         return f"{out}H{x2:.0f}C{x2 - 14:.0f},{gap:.0f} {x2 - 14:.0f},{y2:.0f} {x2:.0f},{y2:.0f}"
@@ -137,16 +137,16 @@ def _sent(graph: Graph, name: str) -> str:
     return f"'{name}': {'unknown size' if nbytes is None else human_bytes(nbytes)}"
 
 
-def _labels(graph: Graph, places: Sequence[_Place], home: dict[int, int], transfers: Sequence[Transfer]) -> list[Markup]:
-    """For each transfer between stages its bytes, at the top of the row over the first node that reads of it."""
+def _labels(graph: Graph, places: Sequence[_Place], stage_of: dict[int, int], transfers: Sequence[Transfer]) -> list[Markup]:
+    """The bytes of each transfer between stages, at the top of the row above the first node that reads it."""
     between = [move for move in transfers if CALLER not in (move.source, move.target)]
-    found = []
+    labels = []
     for move in between if len(between) <= MOST_LABELS else ():
         readers = [reader for name in move.tensors for reader in graph.consumers.get(name, ())]
-        there = [reader for reader in readers if home[reader] == move.target] or readers
+        there = [reader for reader in readers if stage_of[reader] == move.target] or readers
         place = places[min(there)]
-        found.append(element("text", human_bytes(move.nbytes), x=place.x - 4, y=place.top - 5, class_="bytes"))
-    return found
+        labels.append(element("text", human_bytes(move.nbytes), x=place.x - 4, y=place.top - 5, class_="bytes"))
+    return labels
 
 
 def _legend(stages: Sequence[Stage], devices: Sequence[str]) -> Markup:

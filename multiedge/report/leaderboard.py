@@ -1,9 +1,9 @@
 """The leaderboard as text: a rich table on a terminal, fixed-width columns when piped, and markdown.
 
-Rows are mappings of column name to value, or values in the order of `columns`; a value may be a number, a word, None, or
-a MetricValue, which shows 'n<662' where it has too few samples. The caller sorts the rows; columns keep the
-order given, or that of `order_columns`, except that hyperparameters ('basemodel-strategy') stand beside the algorithm that
-they distinguish. What is the same in every row, and is no figure, stands once below the table.
+Rows are mappings of column name to value, or values in the order of `columns`; a value may be a number, a text, None, or a
+MetricValue, which shows 'n<662' where it has too few samples. The caller sorts the rows. Columns keep the given order, or
+that of `order_columns`, except that hyperparameters ('basemodel-strategy') come after the algorithm. A setting that is the
+same in every row is printed once below the table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LAST = ("paradigm", "basemodel", "time", "url")
 HYPERPARAMETER = "basemodel-"
 """Ianvs names hyperparameters after their module: 'basemodel-strategy'."""
 IN_FILES_ONLY = ("time", "url")
-"""Columns for the rank files: too long to print, and of use to programs only."""
+"""Columns of the rank files that are not printed: they are long, and of use to programs only."""
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 _SUFFIXES = {"s": "_s", "B": "_bytes", "W": "_w", "J": "_j", "J/item": "_j", "ms": "_ms", "MB": "_mb"}
@@ -49,7 +49,7 @@ Row = Mapping[str, Any] | Sequence[Any]
 
 
 def order_columns(names: Iterable[str]) -> list[str]:
-    """Rank and algorithm, the library's metrics in their table's order, others by name, then what identifies the run."""
+    """Rank and algorithm, the library's metrics in the order of their table, others by name, then what identifies the run."""
     known = set(names)
     metrics = [name for name in known_metrics() if name in known]
     others = sorted(known.difference(FIRST, LAST, metrics))
@@ -57,7 +57,7 @@ def order_columns(names: Iterable[str]) -> list[str]:
 
 
 def make_column(name: str, values: Sequence[Any]) -> Column:
-    """The column as text: figures in one scale, missing ones as '-' or as the note that says why."""
+    """The column as text: figures in one scale, missing ones as '-' or as the number of samples that they need."""
     unit, direction, description = described(name, values)
     figures = [value.value if isinstance(value, MetricValue) else value for value in values]
     if name not in known_metrics() and any(number_of(figure) is None and not _is_missing(figure) for figure in figures):
@@ -91,7 +91,7 @@ def _bare(name: str) -> str:
 
 
 def _is_missing(value: Any) -> bool:
-    """True for None, '', NaN, infinity and the old mark, be they numbers or text."""
+    """True for None, '', NaN, infinity and Ianvs's former mark for them, as numbers or as text."""
     if value is None or value == "":
         return True
     if isinstance(value, bool) or number_of(value) is not None:
@@ -116,18 +116,18 @@ def _best(figures: Sequence[Any], direction: str) -> frozenset[int]:
 
 
 def make_columns(columns: Sequence[str] | None, rows: Sequence[Row]) -> tuple[list[Column], dict[str, str]]:
-    """The columns to print, and what all rows share: name -> text."""
+    """The columns to print, and the settings that all rows share: name -> text."""
     named = [row if isinstance(row, Mapping) else dict(zip(columns or (), row, strict=True)) for row in rows]
     names = list(columns) if columns else order_columns(name for row in named for name in row)
     made = [make_column(name, [row.get(name) for row in named]) for name in names if name not in IN_FILES_ONLY]
-    shared = [column for column in made if len(rows) > 1 and _says_nothing(column)]
+    shared = [column for column in made if len(rows) > 1 and _is_shared_setting(column)]
     kept = [column for column in made if column not in shared]
     kept.sort(key=lambda column: (column.name not in FIRST, not _is_hyperparameter(column.name)))
     return kept, {column.name: column.cells[0] for column in shared if column.cells[0] != MISSING}
 
 
-def _says_nothing(column: Column) -> bool:
-    """True for settings that are the same in every row; a metric stays, since equal figures are a finding."""
+def _is_shared_setting(column: Column) -> bool:
+    """True for a setting that is the same in every row; metrics are always shown, since equal figures are a result."""
     return column.name not in FIRST and not describe_metric(column.name).direction and len(set(column.cells)) == 1
 
 
@@ -187,7 +187,7 @@ def render(
 ) -> None:
     """Prints the leaderboard to `stream` (stdout): with rich on a terminal, otherwise as plain text of `width` (120).
 
-    `failed` are (test case, reason) pairs; they are listed below the table, never left out.
+    `failed` are (test case, reason) pairs; they are listed below the table.
     """
     stream = sys.stdout if stream is None else stream
     made, shared = make_columns(columns, rows)

@@ -1,6 +1,6 @@
 """report.html: one self-contained page for one run or a whole leaderboard.
 
-Nothing is loaded from anywhere: style, script and pictures are in the file, and its content policy forbids the rest.
+Style, script and pictures are in the file, and its content security policy forbids to load anything else.
 """
 
 from __future__ import annotations
@@ -92,9 +92,9 @@ def render_page(
 
 
 def site(results_dir: str | os.PathLike[str], out: str | os.PathLike[str], **options: Any) -> Path:
-    """One page for every results file below `results_dir`, whatever its name: what the end of a job calls.
+    """One page for every results file below `results_dir`, whatever its name; a job calls this at its end.
 
-    Other JSON files are passed over. `options` are those of `write_report`.
+    Other JSON files are ignored. `options` are those of `write_report`.
     """
     return write_report([load_results(path) for path in find_results(results_dir)], out, **options)
 
@@ -107,13 +107,13 @@ def find_results(directory: str | os.PathLike[str]) -> list[Path]:
 def _is_results(path: Path) -> bool:
     try:
         data = read_json(path)
-    except ConfigError:  # not JSON: some other file of the job
+    except ConfigError:  # not JSON: another file of the job
         return False
     return "schema" in data and data["schema"].value == SCHEMA
 
 
 def _origins(results: Sequence[RunResult]) -> list[tuple[list[int], RunResult]]:
-    """Where the runs come from: numbers of the runs that share machine, versions and commit, and one of them."""
+    """The environments of the runs: the numbers of the runs that share machine, versions and commit, and one of those runs."""
     groups: dict[str, tuple[list[int], RunResult]] = {}
     for number, result in enumerate(results, 1):
         key = json.dumps([result.machine, result.versions, result.commit], sort_keys=True, default=str)
@@ -130,7 +130,7 @@ def _signed(share: float | None) -> str:
 
 
 def _words(value: Any) -> str:
-    """A setting for people: lists joined, mappings as `key: value`."""
+    """A setting as text: lists joined, mappings as `key: value`."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_words(entry)}" for key, entry in value.items()) or "none"
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Throughput against a cost, and which runs no other run beats in both."""
+"""Throughput against a cost, with the Pareto front: the runs that no other run beats in both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDTH, HEIGHT = 320, 270
 
 @dataclass(frozen=True)
 class Point:
-    """One run: `number` is its place on the leaderboard."""
+    """One run: `number` is its rank on the leaderboard."""
 
     number: int
     name: str
@@ -24,7 +24,7 @@ class Point:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats: none has more x with no more y, or less y with no less x. Ascending in x."""
+    """The Pareto front, ascending in x: no other point has more x without more y, or less y without less x."""
     best: list[Point] = []
     for point in sorted(points, key=lambda point: (-point.x, point.y)):
         if not best or point.y < best[-1].y:
@@ -33,7 +33,7 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def draw(points: Sequence[Point], x_unit: str, y_unit: str, x_title: str, y_title: str) -> Markup:
-    """Points by number; the front is filled and joined by steps, the rest hollow. Up and right is worse and better."""
+    """Points by number; those of the front are filled and joined by steps. More x is better, more y is worse."""
     x_scale, y_scale = scale_for([p.x for p in points], x_unit), scale_for([p.y for p in points], y_unit)
     x = Axis(0.0, max(p.x for p in points) / x_scale.factor * 1.12 or 1.0, 52, WIDTH - 14)
     y = Axis(0.0, max(p.y for p in points) / y_scale.factor * 1.15 or 1.0, HEIGHT - 46, 34)
@@ -55,7 +55,7 @@ def _titled(title: str, scale: Scale, arrow: str) -> str:
 
 
 def _steps(best: Sequence[Point], x: Axis, y: Axis, x_scale: Scale, y_scale: Scale) -> str:
-    """The edge of what the front's runs reach: level from each run to the left until the next one is cheaper."""
+    """The steps of the front: level from each run to the left, down where the next run costs less."""
     places = [(x(point.x / x_scale.factor), y(point.y / y_scale.factor)) for point in best]
     path = [f"M{x.start:.1f},{places[0][1]:.1f}"]
     for place, after in zip(places, [*places[1:], None], strict=True):

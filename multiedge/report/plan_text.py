@@ -1,4 +1,4 @@
-"""A plan in lines of text: its objective and proof, what else is expected, and why devices are left out."""
+"""A plan in lines of text: its objective and proof, its other estimates, and why devices are left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from multiedge.quantity import human_bytes
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Objective, bound and gap, then what else is expected, then each device that is left out and why."""
+    """Objective, bound and gap, then the other estimates, then each device that is left out and why."""
     expected = plan.estimate
     energy = "energy not known (a device declares no power)"
     if expected.energy_j is not None:
@@ -15,7 +15,7 @@ def plan_lines(plan: Plan) -> list[str]:
     lines = [
         f"{plan.objective}: {value_text(plan.objective, plan.value)}; {_proof(plan)}; solved in {plan.solve_s:.2f} s",
         f"at most {expected.fps_bound:.4g} items/s, limited by {expected.bottleneck};"
-        f" one item alone {expected.latency_s * 1e3:.4g} ms; {human_bytes(expected.network_bytes)} sent per item; {energy}",
+        f" one item takes {expected.latency_s * 1e3:.4g} ms; {human_bytes(expected.network_bytes)} sent per item; {energy}",
     ]
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
     return lines + [f"note: {note}" for note in plan.notes]

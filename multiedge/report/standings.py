@@ -17,10 +17,10 @@ from multiedge.report.results import RunResult
 from multiedge.report.units import number_of
 
 COUNTS = ("items", "completed", "failed", "lost", "duplicated", "recovery_s")
-"""Figures that get a column only where some run has something to tell."""
+"""Figures with a column only where they are not zero in some run."""
 
 IN_DETAIL = ("fps_predicted", "latency_p50_s", "latency_max_s")
-"""Figures that stand in a run's own part, and would only widen the leaderboard."""
+"""Figures that are shown in each run's section, and not on the leaderboard."""
 
 TRADE_OFFS = (
     ("latency_mean_s", "mean latency"),
@@ -31,7 +31,7 @@ TRADE_OFFS = (
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one model, which alone can be compared; `labels` are their names without what all of them share."""
+    """The runs of one model, since only these can be compared; `labels` are their names without the part that all share."""
 
     model: str
     results: Sequence[RunResult]
@@ -50,22 +50,22 @@ def model_of(result: RunResult) -> str:
 
 
 def groups(ranked: Sequence[RunResult]) -> list[Group]:
-    """`ranked` (see `rank`) by model, numbered through."""
-    found, first = [], 1
+    """`ranked` (see `rank`) by model, with ranks that continue from group to group."""
+    by_model, first = [], 1
     for _, members in itertools.groupby(ranked, key=model_of):
         results = list(members)
         columns, numbers, missing = board(results)
         shared, labels = _shared_words([result.name for result in results])
-        # exporters call every graph 'main_graph': what people wrote themselves says more
+        # exporters name every graph 'main_graph': a name from the configuration is more useful
         name = results[0].configuration.get("model") or shared or (results[0].plan and results[0].plan.model) or ""
         drawings = trade_offs(results, first), latency_overlay(results, first)
-        found.append(Group(str(name), results, first, labels, columns, numbers, missing, *drawings))
+        by_model.append(Group(str(name), results, first, labels, columns, numbers, missing, *drawings))
         first += len(results)
-    return found
+    return by_model
 
 
 def _shared_words(names: Sequence[str]) -> tuple[str, list[str]]:
-    """The leading parts, up to ', ', that all names share, and each name without them; '' if nothing else would be left."""
+    """The leading parts, up to ', ', that all names share, and each name without them; '' where no name would be left."""
     parts = [name.split(", ") for name in names]
     same = itertools.takewhile(lambda words: len(set(words)) == 1, zip(*parts, strict=False))
     shared = min(len(list(same)), *(len(words) - 1 for words in parts), 1 << 30)

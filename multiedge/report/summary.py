@@ -1,4 +1,4 @@
-"""A run in figures, as JSON data: what `multiedge run` prints and writes beside the raw events."""
+"""The figures of a run as JSON data, which `multiedge run` prints and writes beside the raw events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small pieces that every chart is drawn from: elements, axes, ticks."""
+"""The parts of every chart: elements, axes, ticks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""Characters that no XML document may hold, not even escaped; names of devices and nodes may."""
+"""Characters that no XML document may hold, not even escaped, but names of devices and nodes may."""
 
 
 def element(tag: str, *children: str | Markup, **attributes: object) -> Markup:
@@ -41,7 +41,7 @@ def group(children: Sequence[Markup], **attributes: object) -> Markup:
 
 
 def picture(children: Sequence[Markup], width: float, height: float, label: str, class_: str = "chart") -> Markup:
-    """The whole drawing; `label` is what a screen reader says of it."""
+    """The whole drawing; `label` is its description for screen readers."""
     inside = Markup("").join(children)
     return element("svg", inside, viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=label, class_=class_)
 
@@ -76,7 +76,7 @@ def tick_text(value: float) -> str:
 
 @dataclass(frozen=True)
 class Axis:
-    """A straight map of values [low, high] to pixels [start, stop]."""
+    """A linear map of values [low, high] to pixels [start, stop]."""
 
     low: float
     high: float

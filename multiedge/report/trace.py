@@ -19,16 +19,16 @@ from multiedge.fleet import Fleet
 from multiedge.measurements import Event, Measurements
 
 REQUESTS = 0
-"""The process that stands for the caller."""
+"""The id of the process that shows the caller's requests."""
 
 NETWORK, FAULTS = 1000, 1001
-"""Threads of a device beside its stages."""
+"""Ids of the threads of a device that are not stages."""
 
 Entry = dict[str, Any]
 
 
 def chrome_trace(measurements: Measurements, fleet: Fleet | None = None) -> dict[str, Any]:
-    """The trace as JSON data. With the `fleet`'s watts the power counter follows the work, otherwise it shows the mean."""
+    """The trace as JSON data. With the `fleet`'s watts the power counter follows the computations, otherwise it is the mean."""
     pids = {name: number for number, name in enumerate(measurements.devices, start=1)}
     entries = [
         *_names(measurements, pids),
@@ -75,9 +75,9 @@ def _slices(run: Measurements, pids: dict[str, int]) -> Iterator[Entry]:
         yield {**slice_, "name": title if event.kind != "transfer" else f"{title} → {event.peer}", "args": arguments}
         fed = feeds.of(event)
         if fed is not None:
-            arrow = {"name": "transfer", "cat": "transfer", "id": number}
-            yield {**arrow, "ph": "s", "pid": pids[event.device], "tid": tid, "ts": begin}
-            yield {**arrow, "ph": "f", "bp": "e", "pid": pids[fed.device], "tid": fed.stage + 1, "ts": _us(run, fed.start_s)}
+            flow = {"name": "transfer", "cat": "transfer", "id": number}
+            yield {**flow, "ph": "s", "pid": pids[event.device], "tid": tid, "ts": begin}
+            yield {**flow, "ph": "f", "bp": "e", "pid": pids[fed.device], "tid": fed.stage + 1, "ts": _us(run, fed.start_s)}
 
 
 class _Feeds:
@@ -92,8 +92,8 @@ class _Feeds:
     def of(self, event: Event) -> Event | None:
         if event.kind != "transfer":
             return None
-        after = (found for found in self._computed.get((event.peer, event.item), ()) if found.start_s >= event.start_s)
-        return next(after, None)
+        computed = self._computed.get((event.peer, event.item), ())
+        return next((each for each in computed if each.start_s >= event.start_s), None)
 
 
 def _requests(run: Measurements) -> Iterator[Entry]:
@@ -131,7 +131,7 @@ def _power(run: Measurements, pids: dict[str, int], fleet: Fleet | None) -> Iter
 
 
 def _memory(run: Measurements, pids: dict[str, int]) -> Iterator[Entry]:
-    """The peak as a level line: where within the run it was reached is not known."""
+    """The peak as a constant: when it was reached within the run is not known."""
     for entry in run.memory:
         if entry.peak_bytes is None:
             continue

@@ -1,4 +1,4 @@
-"""Figures as people read them: one scale per column, as many digits as say something."""
+"""Figures as text: one scale per column, with as many digits as are significant."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SCALES: dict[str, tuple[tuple[float, str], ...]] = {
 }
 
 _NOT_MEASURED_BEFORE = -9223372036854775807
-"""What Ianvs writes where it measured nothing; old rank files hold it."""
+"""What earlier versions of Ianvs wrote for a figure that was not measured; old rank files hold it."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How a column of figures is written: divided by `factor`, named `unit`, with `decimals` places."""
+    """How a column of figures is written: divided by `factor`, in `unit`, with `decimals` places."""
 
     factor: float
     unit: str
@@ -35,7 +35,7 @@ class Scale:
 
 
 def number_of(value: Any) -> float | None:
-    """`value` as a finite number; None for None, NaN, words, and the old mark for 'not measured'."""
+    """`value` as a finite number; None for None, NaN, texts, and Ianvs's former mark for 'not measured'."""
     if isinstance(value, bool) or value is None:
         return None
     try:
@@ -46,7 +46,7 @@ def number_of(value: Any) -> float | None:
 
 
 def scale_for(values: Iterable[Any], unit: str) -> Scale:
-    """The scale that fits most of `values`: their median, without its sign, falls between 1 and 1000 where it can.
+    """The scale that fits most of `values`: their median, without its sign, is between 1 and 1000 where possible.
 
     >>> scale_for([0.0031, 0.0044], "s")
     Scale(factor=0.001, unit='ms', decimals=2)
@@ -73,7 +73,7 @@ def _decimals(numbers: Sequence[float]) -> int:
 
 
 def human(value: Any, unit: str) -> str:
-    """One figure with its unit, by itself.
+    """One figure with its unit.
 
     >>> human(613 * 2**20, "B"), human(None, "s"), human(0.25, "1")
     ('613 MiB', 'not measured', '0.250')

@@ -1,4 +1,4 @@
-"""What the page shows of each run, as plain values: the template only places it."""
+"""The contents of the page for each run, as plain values for the template."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from multiedge.report.results import RunResult
 from multiedge.report.units import human
 
 BARS_IN_ALL = 1500
-"""Gantt bars on one page; more would not fit a megabyte."""
+"""The most Gantt bars on one page, which keep it below a megabyte."""
 
 DRAWN_RUNS = 12
-"""Runs with Gantt charts on one page, the fastest; `multiedge report` of a single file draws any other."""
+"""The most runs with Gantt charts on one page, the fastest; `multiedge report` of a single file draws any other."""
 
 GRAPH_CHARACTERS = 160_000
-"""Drawings of graphs on one page, likewise; the leaderboard's first runs get theirs."""
+"""The most characters of drawings of graphs on one page; the first runs of the leaderboard get theirs."""
 
 TILES = ("fps", "latency_mean_s", "peak_memory_bytes", "energy_per_item_j", "accuracy_top1", "fidelity")
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure in large: the number, its unit, and what qualifies it."""
+    """One figure in large type: the number, its unit, and a note."""
 
     label: str
     number: str
@@ -41,7 +41,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class DeviceRow:
-    """One device of one run: shares are of 1 (None: not known), texts are for people."""
+    """One device of one run. Shares are from 0 to 1 (None: not known)."""
 
     name: str
     colour: int
@@ -57,7 +57,7 @@ class DeviceRow:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the plan expected against what was seen; `error` is (seen - expected) / expected, None where one is missing."""
+    """The plan's estimate of a figure and the measured one; `error` is (seen - expected) / expected, None if one is missing."""
 
     what: str
     expected: str
@@ -67,7 +67,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class StageCard:
-    """One stage in the picture of the plan; `sends` says what leaves it."""
+    """One stage in the picture of the plan; `sends` are its transfers as texts."""
 
     number: int
     devices: str
@@ -79,7 +79,7 @@ class StageCard:
 
 @dataclass(frozen=True)
 class RunView:
-    """One run's part of the page."""
+    """One run's section of the page."""
 
     number: int
     result: RunResult
@@ -102,9 +102,8 @@ class RunView:
 
 
 def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:
-    """One run's part of a page that shows `runs` of them."""
+    """One run's section of a page that shows `runs` runs."""
     run = result.measurements
-    known = run is not None
     colours = colours_of(result)
     lanes = gantt.lanes(run, colours) if run else []
     return RunView(
@@ -121,27 +120,27 @@ def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:
         predictions=_predictions(result),
         quantiles=_quantiles(result),
         graph=graph,
-        settings={**result.configuration, **(dict(run.settings) if run and known else {})},
+        settings={**result.configuration, **(run.settings if run else {})},
     )
 
 
 def colours_of(result: RunResult) -> dict[str, int]:
-    """A colour's number for each device, in the order of the plan's stages and then as the run names them."""
+    """The number of each device's colour, in the order of the plan's stages and then of the run."""
     planned = [stage.device for stage in result.plan.stages] if result.plan else []
     seen = result.measurements.devices if result.measurements else ()
     return {name: number % gantt.COLOURS for number, name in enumerate(dict.fromkeys([*planned, *seen]))}
 
 
 def graphs(results: Sequence[RunResult]) -> list[Markup]:
-    """The model coloured by device for each run, '' where it has none or the page has no room for more."""
-    drawn, room = [], GRAPH_CHARACTERS
+    """The model coloured by device for each run; '' where there is none, or beyond GRAPH_CHARACTERS."""
+    drawn, left = [], GRAPH_CHARACTERS
     for result in results:
         drawing = Markup("")
-        if result.graph and result.plan and room > 0:
+        if result.graph and result.plan and left > 0:
             drawing = draw_graph(result.graph, result.plan.stages, result.plan.transfers)
-        if len(drawing) > room:
+        if len(drawing) > left:
             drawing = Markup("")
-        room -= len(drawing)
+        left -= len(drawing)
         drawn.append(drawing)
     return drawn
 
@@ -232,7 +231,7 @@ def _energy_note(method: str, source: str, peak_w: float | None, window_s: float
 
 
 def _predictions(result: RunResult) -> list[Prediction]:
-    """The plan's expectations beside the run's figures, whole first and then stage by stage."""
+    """The plan's expectations and the run's figures: of the whole pipeline, then of each stage."""
     plan, figures = result.plan, result.results
     if plan is None:
         return []
@@ -244,7 +243,7 @@ def _predictions(result: RunResult) -> list[Prediction]:
 
     whole = [
         ("throughput", expected.fps_bound if expected.bottleneck_s > 0 else None, seen("fps"), "items/s"),
-        # the plan's latency is one item alone; under any other scenario items wait for each other
+        # the plan's latency is that of a single item; in other scenarios items wait for each other
         *([("mean latency", expected.latency_s, seen("latency_mean_s"), "s")] if _one_at_a_time(result) else []),
         ("energy per item", expected.energy_j, seen("energy_per_item_j"), "J"),
         ("network per item", expected.network_bytes, seen("network_bytes"), "B"),

@@ -39,7 +39,7 @@ def test_the_first_provider_that_answers_is_taken():
 
 
 def test_machine_power_is_not_claimed_for_one_of_several_devices():
-    with pytest.raises(Unavailable, match="shared by several devices"):
+    with pytest.raises(Unavailable, match="several devices share the machine"):
         open_meter("nano")
 
 

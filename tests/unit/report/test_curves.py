@@ -111,10 +111,10 @@ def test_too_little_to_draw_is_no_picture(measurements: Measurements) -> None:
 @pytest.mark.parametrize(
     ("fault", "left", "right", "title"),
     [
-        pytest.param(Fault("device", "a", 105.0, 107.5), 500.0, 724.0, "until items flowed again", id="recovered"),
+        pytest.param(Fault("device", "a", 105.0, 107.5), 500.0, 724.0, "until items were answered", id="recovered"),
         pytest.param(Fault("link", "a", 105.0), 500.0, 948.0, "never recovered", id="never-recovered"),
-        pytest.param(Fault("device", "a", 105.0, 200.0), 500.0, 948.0, "until items flowed again", id="past-the-end"),
-        pytest.param(Fault("device", "a", 90.0, 105.0), 52.0, 500.0, "until items flowed again", id="during-the-warm-up"),
+        pytest.param(Fault("device", "a", 105.0, 200.0), 500.0, 948.0, "until items were answered", id="past-the-end"),
+        pytest.param(Fault("device", "a", 90.0, 105.0), 52.0, 500.0, "until items were answered", id="during-the-warm-up"),
         pytest.param(Fault("device", "a", 120.0), 948.0, 950.0, "never recovered", id="after-the-end"),
     ],
 )
