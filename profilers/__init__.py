@@ -1,4 +1,4 @@
-"""Ways to know what a model costs: one file each, imported only when asked for.
+"""Ways to know what a model costs: one file each, imported only when used.
 
 A profiler is a class with `profile(graph, fleet) -> Profile`; see `profilers.engine.contract`.
 """

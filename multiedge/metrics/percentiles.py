@@ -1,8 +1,8 @@
 """Percentiles, and how many samples it takes to claim one.
 
 The rule is the early stopping of MLPerf Inference. Of n independent latencies, the number above the true p-quantile
-is binomial with n trials and chance 1 - p. Seeing at most t of n above some value speaks, at confidence c, for the
-quantile lying below it once
+is binomial with n trials and chance 1 - p. Seeing at most t of n above some value supports, at confidence c, that the
+quantile lies below it once
 
     P[ Binomial(n, 1 - p) <= t ] <= 1 - c,        c = 0.99
 

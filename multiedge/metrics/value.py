@@ -20,7 +20,7 @@ METHODS = ("measured", "modelled", "none")
 class MetricValue:
     """One figure with its unit and the better direction, 'higher' or 'lower'.
 
-    `value` is None where it was not measured, and `note` says why; `samples_needed` is how many samples the figure needs
+    `value` is None where it was not measured, and `note` states why; `samples_needed` is how many samples the figure needs
     where there are too few. `by_device` holds the figure for each device where there is one.
     """
 
@@ -74,7 +74,7 @@ class Metric:
         return f"metric {self.compute.__module__}.{self.compute.__qualname__}"
 
     def __call__(self, measurements: Measurements, context: Context | None = None) -> Figure:
-        """The figure of a run; ConfigError if the function returns anything else."""
+        """The figure of a run; ConfigError if the function returns no figure."""
         result = self.compute(measurements, context or Context())
         figure = result if isinstance(result, Figure) else Figure(result)
         if figure.value is None:

@@ -1,4 +1,4 @@
-"""One part of a model as a ModelProto: its nodes, what they need, and nothing else."""
+"""One part of a model as a ModelProto: its nodes, and what they need."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Extractor:
         return part, inputs
 
     def _with_constants(self, nodes: Sequence[int], outputs: Iterable[str]) -> list[int]:
-        """`nodes` without constants that nobody here reads, and with those of other parts that somebody does."""
+        """`nodes` without constants that none of them reads, and with those of other parts that one of them reads."""
         parameters, producer = self.graph.parameters, self.graph.producer
         wanted = {index for index in nodes if not set(self.graph.nodes[index].writes) <= parameters.keys()}
         pending = [*wanted, *(producer[name] for name in outputs if name in parameters and name in producer)]
@@ -80,7 +80,7 @@ class Extractor:
             made_by = self.graph.producer.get(name)
             node = "the model" if made_by is None else f"node '{self.graph.nodes[made_by].name}'"
             raise CutError(
-                f"{self.graph.name}: {part} cannot begin or end at '{name}', whose type {node} does not say;"
+                f"{self.graph.name}: {part} cannot begin or end at '{name}', whose type {node} does not state;"
                 " cut elsewhere or add a value_info for it to the model"
             )
         value = onnx.ValueInfoProto(name=name)

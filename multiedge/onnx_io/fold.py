@@ -27,7 +27,7 @@ _BY_SHAPE_ALONE = frozenset({"Shape", "Size"})
 log = logging.getLogger(__name__)
 
 
-def fold_sizes(proto: Any, types: Mapping[str, Any]) -> bool:
+def fold_sizes(proto: onnx.ModelProto, types: Mapping[str, Any]) -> bool:
     """Puts what `types` makes computable in place of the nodes of `proto` that compute it; False if there is nothing such."""
     nodes = _computable(proto.graph, types)
     if not nodes:
@@ -44,7 +44,7 @@ def fold_sizes(proto: Any, types: Mapping[str, Any]) -> bool:
     return True
 
 
-def _computable(graph: Any, types: Mapping[str, Any]) -> list[Any]:
+def _computable(graph: onnx.GraphProto, types: Mapping[str, Any]) -> list[onnx.NodeProto]:
     """Nodes in order whose results are small and follow from small constants and fixed shapes."""
     known = {
         tensor.name for tensor in graph.initializer if tensor.data_location != TensorProto.EXTERNAL and _is_small(tensor.dims)
@@ -64,12 +64,12 @@ def _computable(graph: Any, types: Mapping[str, Any]) -> list[Any]:
         ):
             known.update(node.output)
             found.append(node)
-    # Constants alone tell inference nothing new: it reads them where they are.
+    # Constants alone add nothing: inference reads them where they are.
     read = {name for node in found if node.op_type != "Constant" for name in node.input}
     return [node for node in found if node.op_type != "Constant" or node.output[0] in read] if read else []
 
 
-def _is_plain(node: Any) -> bool:
+def _is_plain(node: onnx.NodeProto) -> bool:
     inner = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
     return (
         node.domain in ("", "ai.onnx")
@@ -95,7 +95,7 @@ def _is_small(shape: Any) -> bool:
     return int(np.prod(np.array(shape, dtype=np.float64))) <= MAX_ELEMENTS
 
 
-def _evaluate(proto: Any, nodes: list[Any], types: Mapping[str, Any]) -> dict[str, Any]:
+def _evaluate(proto: onnx.ModelProto, nodes: list[Any], types: Mapping[str, Any]) -> dict[str, Any]:
     """Value by name of everything that `nodes` make; nothing if the evaluator cannot do one of them."""
     from onnx.reference import ReferenceEvaluator
 

@@ -36,10 +36,10 @@ RANDOM_OPERATORS = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:
-    """`proto` has every node named, and large initialisers external; `references` says where those lie."""
+    """`proto` has every node named, and large initialisers external; `references` holds where those lie."""
 
     path: Path
-    proto: Any
+    proto: onnx.ModelProto
     references: Mapping[str, Reference]
     structure_hash: str = field(repr=False)
 
@@ -138,7 +138,7 @@ def _parse(path: Path, structure: bytes) -> Any:
         raise ModelError(f"{path}: is no ONNX model, or a damaged one: {error}") from error
 
 
-def _without_locations(proto: Any) -> bytes:
+def _without_locations(proto: onnx.ModelProto) -> bytes:
     """The structure as bytes in which it does not matter where weights lie, so that a renamed file keeps its hash."""
     bare = onnx.ModelProto()
     bare.CopyFrom(proto)
@@ -147,7 +147,7 @@ def _without_locations(proto: Any) -> bytes:
     return bytes(bare.SerializeToString(deterministic=True))
 
 
-def _inline_inner_weights(graph: Any, folder: Path) -> None:
+def _inline_inner_weights(graph: onnx.GraphProto, folder: Path) -> None:
     """Reads external tensors inside attributes and sub-graphs, which runtimes do not all follow, into the structure."""
     for node in graph.node:
         for attribute in node.attribute:
@@ -160,13 +160,13 @@ def _inline_inner_weights(graph: Any, folder: Path) -> None:
                 _inline_inner_weights(child, folder)
 
 
-def subgraphs(attribute: Any) -> list[Any]:
+def subgraphs(attribute: onnx.AttributeProto) -> list[Any]:
     if attribute.type in _WITHOUT_GRAPHS:
         return []
     return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
-def captures(node: Any) -> tuple[str, ...]:
+def captures(node: onnx.NodeProto) -> tuple[str, ...]:
     """Names that the node's sub-graphs read from outside, without repeats."""
     found: dict[str, None] = {}
     for attribute in node.attribute:
@@ -175,7 +175,7 @@ def captures(node: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _free_names(graph: Any) -> Iterator[str]:
+def _free_names(graph: onnx.GraphProto) -> Iterator[str]:
     bound = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     bound |= {tensor.values.name for tensor in graph.sparse_initializer}
     for node in graph.node:
@@ -184,16 +184,16 @@ def _free_names(graph: Any) -> Iterator[str]:
     yield from (value.name for value in graph.output if value.name not in bound)
 
 
-def _has_random(node: Any) -> bool:
+def _has_random(node: onnx.NodeProto) -> bool:
     if node.op_type in RANDOM_OPERATORS:
         return True
     inner = (graph for attribute in node.attribute for graph in subgraphs(attribute))
     return any(_has_random(child) for graph in inner for child in graph.node)
 
 
-def order_nodes(graph: Any, place: str) -> None:
+def order_nodes(graph: onnx.GraphProto, place: str) -> None:
     """Sorts the nodes topologically if they are not, as stably as can be; ModelError that names nodes on a cycle, or
-    tensors that nobody or more than one makes."""
+    tensors that no node or more than one makes."""
     made_by: dict[str, int] = {}
     for index, node in enumerate(graph.node):
         for name in filter(None, node.output):
@@ -206,10 +206,10 @@ def order_nodes(graph: Any, place: str) -> None:
     for index, names in enumerate(needs):
         for name in names:
             if name not in made_by and name not in given:
-                raise ModelError(f"{place}: node {index} '{graph.node[index].name}' reads '{name}', which nobody makes")
+                raise ModelError(f"{place}: node {index} '{graph.node[index].name}' reads '{name}', which no node makes")
     for value in graph.output:
         if value.name not in made_by and value.name not in given:
-            raise ModelError(f"{place}: output '{value.name}' is made by nobody")
+            raise ModelError(f"{place}: output '{value.name}' is made by no node")
     if all(made_by.get(name, -1) < index for index, names in enumerate(needs) for name in names):
         return
     order = _topological([{made_by[name] for name in names if name in made_by} for names in needs])
@@ -239,7 +239,7 @@ def _topological(before: list[set[int]]) -> list[int]:
     return order
 
 
-def _reorder(graph: Any, order: list[int]) -> None:
+def _reorder(graph: onnx.GraphProto, order: list[int]) -> None:
     nodes = [graph.node[index] for index in order]
     if order != list(range(len(order))):
         copies = []
@@ -251,8 +251,8 @@ def _reorder(graph: Any, order: list[int]) -> None:
         graph.node.extend(copies)
 
 
-def name_nodes(graph: Any) -> None:
-    """Gives every node a name of its own, so that a runtime's profile and a plan speak of the same node."""
+def name_nodes(graph: onnx.GraphProto) -> None:
+    """Gives every node a name of its own, so that a runtime's profile and a plan name the same node."""
     seen = {node.name for node in graph.node}
     used: set[str] = set()
     for index, node in enumerate(graph.node):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import onnx
 from onnx import AttributeProto
 
 from multiedge.graph import Graph, Node, Tensor
@@ -67,7 +68,7 @@ def _parameters(model: ModelFile, types: Mapping[str, Any]) -> dict[str, Tensor]
     return found
 
 
-def _node(node: Any) -> Node:
+def _node(node: onnx.NodeProto) -> Node:
     return Node(
         name=node.name,
         op_type=node.op_type,
@@ -79,7 +80,7 @@ def _node(node: Any) -> Node:
     )
 
 
-def _attribute(attribute: Any) -> Any:
+def _attribute(attribute: onnx.AttributeProto) -> Any:
     kind = attribute.type
     if kind in (AttributeProto.INT, AttributeProto.FLOAT):
         return attribute.i if kind == AttributeProto.INT else attribute.f

@@ -1,4 +1,4 @@
-"""Types of all tensors of a model: what the file says, completed by shape inference without weights."""
+"""Types of all tensors of a model: what the file states, completed by shape inference without weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from multiedge.onnx_io.fold import MAX_ROUNDS, fixed_shape, fold_sizes
 _HALF_BYTE = (TensorProto.INT4, TensorProto.UINT4, getattr(TensorProto, "FLOAT4E2M1", -1))
 
 
-def infer(proto: Any) -> dict[str, Any]:
+def infer(proto: onnx.ModelProto) -> dict[str, Any]:
     """TypeProto by name for everything whose type is known, without a change to `proto`.
 
     Where sizes are computed by nodes and stay unknown, these nodes are worked out and inference goes on behind them.
@@ -40,24 +40,24 @@ def infer(proto: Any) -> dict[str, Any]:
     return types
 
 
-def _all_known(proto: Any, types: Mapping[str, Any]) -> bool:
+def _all_known(proto: onnx.ModelProto, types: Mapping[str, Any]) -> bool:
     """Whether every tensor that a node makes has a shape without unknown sizes; sequences and maps have none to know."""
     kinds = [types.get(name) for node in proto.graph.node for name in node.output if name]
     return all(kind is not None and (not kind.HasField("tensor_type") or fixed_shape(kind) is not None) for kind in kinds)
 
 
-def _infer_once(proto: Any) -> dict[str, Any]:
+def _infer_once(proto: onnx.ModelProto) -> dict[str, Any]:
     try:
         inferred = shape_inference.infer_shapes(proto, data_prop=True)
     except (shape_inference.InferenceError, RuntimeError, ValueError):
-        # A model may be sound and yet hold an operator that inference does not know; what the file says must do.
+        # A model may be sound and yet hold an operator that inference does not know; what the file states must do.
         inferred = proto
     graph = inferred.graph
     found = {value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input)}
     return {name: kind for name, kind in found.items() if kind.WhichOneof("value")}
 
 
-def with_shapes(proto: Any, shapes: Mapping[str, Sequence[int]], place: str) -> Any:
+def with_shapes(proto: onnx.ModelProto, shapes: Mapping[str, Sequence[int]], place: str) -> Any:
     """A copy of `proto` whose inputs have the given shapes; symbolic sizes that follow from them are put in everywhere."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
@@ -105,7 +105,7 @@ def tensor_of(name: str, kind: Any) -> Tensor:
     return Tensor(name, dtype_name(kind.tensor_type.elem_type), shape, _nbytes(kind.tensor_type.elem_type, shape))
 
 
-def _shape(tensor: Any) -> tuple[Dim, ...]:
+def _shape(tensor: onnx.TensorProto) -> tuple[Dim, ...]:
     return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor.shape.dim)
 
 

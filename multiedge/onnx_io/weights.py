@@ -7,8 +7,8 @@ import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
+import onnx
 from onnx import TensorProto
 
 from multiedge.errors import ModelError
@@ -23,17 +23,17 @@ class Reference:
     length: int
 
 
-def is_external(tensor: Any) -> bool:
+def is_external(tensor: onnx.TensorProto) -> bool:
     return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
-def reference(tensor: Any, folder: Path, files: dict[str, tuple[Path, int]] | None = None) -> Reference:
+def reference(tensor: onnx.TensorProto, folder: Path, files: dict[str, tuple[Path, int]] | None = None) -> Reference:
     """Where the data of an external tensor lies; `folder` is the model's own.
 
     `files` remembers path and size by location, for many tensors of one model.
 
-    Raises ModelError if the reference leads out of the folder, to no file, or past the file's end: a model is a
-    stranger's file, and its paths are not to be trusted.
+    Raises ModelError if the reference leads out of the folder, to no file, or past the file's end: a model may come
+    from anywhere, and its paths are not to be trusted.
     """
     entries = {entry.key: entry.value for entry in tensor.external_data}
     place = f"initialiser '{tensor.name}'"
@@ -54,7 +54,7 @@ def reference(tensor: Any, folder: Path, files: dict[str, tuple[Path, int]] | No
 
 
 def resolve_inside(folder: Path, location: str, place: str) -> Path:
-    """`location` as an absolute path within `folder`; ModelError if it leads anywhere else."""
+    """`location` as an absolute path within `folder`; ModelError if it leads out of it."""
     root = _real(folder)
     candidate = Path(location)
     if not location or candidate.is_absolute() or ".." in candidate.parts or "\0" in location:
@@ -80,7 +80,7 @@ def _size(file: Path, place: str) -> int:
     return found.st_size
 
 
-def inline(tensor: Any, place: Reference) -> None:
+def inline(tensor: onnx.TensorProto, place: Reference) -> None:
     """Makes an external tensor hold its data itself."""
     with place.file.open("rb") as file:
         file.seek(place.offset)
@@ -89,7 +89,7 @@ def inline(tensor: Any, place: Reference) -> None:
     tensor.data_location = TensorProto.DEFAULT
 
 
-def refer(tensor: Any, location: str, offset: int, length: int) -> None:
+def refer(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:
     """Makes `tensor` an external one that lies at `offset` of `location`."""
     del tensor.external_data[:]
     for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):

@@ -2,7 +2,7 @@
 
 *Linked* parts refer to the original weights through a hard link in the plan's folder, since runtimes refuse external
 data that is a symbolic link or lies outside the model's folder; they cost a few KB. *Copied* parts hold the bytes that
-they need and nothing else, for shipping to a device. Either way `InferenceSession(part)` of plain onnxruntime works.
+they need alone, for shipping to a device. Either way `InferenceSession(part)` of plain onnxruntime works.
 """
 
 from __future__ import annotations

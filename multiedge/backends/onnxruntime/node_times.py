@@ -1,7 +1,8 @@
 """What every node of a model takes in onnxruntime on this machine, as the times add up to the latency that a user sees.
 
 Two graphs are timed. The optimised one is what stages run, so its times count; the one with optimisation disabled has the
-model's own nodes, one to one, and says how a fused node's time is shared among the nodes that it came from.
+model's own nodes, one to one, and gives the proportions in which a fused node's time is shared among the nodes
+that it came from.
 """
 
 from __future__ import annotations

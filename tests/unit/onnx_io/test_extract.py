@@ -170,5 +170,5 @@ def test_a_cut_through_an_unknown_type_names_tensor_and_node(tmp_path: Path) -> 
     model = parsed(
         "g (float[4] x) => (float[4] y) { a = nowhere.Strange(x)  y = nowhere.Stranger(a) }", opsets='"" : 17, "nowhere" : 1'
     )
-    with pytest.raises(CutError, match=r"g: part cannot begin or end at 'a', whose type node 'Strange_0' does not say; cut"):
+    with pytest.raises(CutError, match=r"g: part cannot begin or end at 'a', whose type node 'Strange_0' does not state; cut"):
         part_of(model, tmp_path, [1], ["y"])

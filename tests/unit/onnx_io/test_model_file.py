@@ -176,9 +176,9 @@ def test_nodes_are_put_in_order(lines: list[str], order: list[str]) -> None:
 @pytest.mark.parametrize(
     ("graph", "message"),
     [
-        pytest.param(graph_of("y: nothing"), "m: node 0 'n0' reads 'nothing', which nobody makes", id="nobody-makes"),
+        pytest.param(graph_of("y: nothing"), "m: node 0 'n0' reads 'nothing', which no node makes", id="nobody-makes"),
         pytest.param(graph_of("y: x", "y: x"), "m: tensor 'y' is made twice, by nodes 0 and 1", id="made-twice"),
-        pytest.param(graph_of("a: x"), "m: output 'y' is made by nobody", id="no-output"),
+        pytest.param(graph_of("a: x"), "m: output 'y' is made by no node", id="no-output"),
         pytest.param(
             graph_of("a: b", "b: a", "y: b"), "m: the graph has a cycle; nodes on or behind it: 0 'n0', 1 'n1', 2", id="cycle"
         ),
