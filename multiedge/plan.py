@@ -143,7 +143,7 @@ class Plan:
         value: Value of the objective.
         lower_bound: No plan is below this value; None if nothing is proven.
         bound_scope: The plans for which the bound holds, such as 'all plans' or 'contiguous plans'.
-        solve_s: Time that the strategy took.
+        solve_s: Time that the strategy took; 0 if it was not measured.
         left_out: The reason for each device that is not used, by name.
         notes: Other remarks of the strategy.
         model_hash: Hash of the model; '' if unknown.

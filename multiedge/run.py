@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from multiedge.backends.stages import require_backends
@@ -108,7 +110,12 @@ def plan_model(profile: Profile, fleet: Fleet, strategy: str = DEFAULT_STRATEGY,
         PlanError: If the plan of the strategy cannot run; it lists all errors.
     """
     require_backends(fleet)
-    plan: Plan = build(PARTITIONERS, strategy, options).plan(profile, fleet)
+    partitioner = build(PARTITIONERS, strategy, options)
+    start = perf_counter()
+    plan: Plan = partitioner.plan(profile, fleet)
+    if plan.solve_s == 0:
+        # A strategy from a package may leave its time out, as `plan_by_hand` does.
+        plan = replace(plan, solve_s=perf_counter() - start)
     require(violations(profile, fleet, plan.stages, plan.transfers), f"plan of strategy '{strategy}'")
     return plan
 

@@ -130,7 +130,10 @@ def utilisation(measurements: Measurements, context: Context) -> Figure:
 
 @metric("s", LOWER, "time to find the plan")
 def partition_time(measurements: Measurements, context: Context) -> Figure:
-    return Figure(context.plan.solve_s) if context.plan else Figure(None, "no plan was made")
+    plan = context.plan
+    if plan is None or plan.solve_s == 0:
+        return Figure(None, "the plan has no time" if plan else "no plan was made")
+    return Figure(plan.solve_s)
 
 
 @metric("1", LOWER, "how far the plan may be from the best one: 0 is proven optimal")

@@ -12,8 +12,9 @@ def plan_lines(plan: Plan) -> list[str]:
     energy = "energy not known (a device declares no power)"
     if expected.energy_j is not None:
         energy = f"{expected.energy_j:.4g} J per item"
+    solved = f"; solved in {plan.solve_s:.2f} s" if plan.solve_s else ""
     lines = [
-        f"{plan.objective}: {value_text(plan.objective, plan.value)}; {_proof(plan)}; solved in {plan.solve_s:.2f} s",
+        f"{plan.objective}: {value_text(plan.objective, plan.value)}; {_proof(plan)}{solved}",
         f"at most {expected.fps_bound:.4g} items/s, limited by {expected.bottleneck};"
         f" one item takes {expected.latency_s * 1e3:.4g} ms; {human_bytes(expected.network_bytes)} sent per item; {energy}",
     ]

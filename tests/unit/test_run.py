@@ -108,3 +108,12 @@ def test_a_run_refuses_options_of_another_executor_and_rates_of_another_scenario
         run_plan(manifest, stage_fleet(1), [item(1)], executor="inline", depth=3)
     with pytest.raises(ConfigError, match="scenario 'offline' takes no rate"):
         run_plan(manifest, stage_fleet(1), [item(1)], executor="inline", rate_per_s=3)
+
+
+def test_the_time_of_a_strategy_that_does_not_measure_it_is_measured(monkeypatch) -> None:
+    class Plugin:
+        def plan(self, profile, fleet):
+            return plan_by_hand(profile, fleet, [Stage.span(fleet.names[0], 0, len(profile.graph.nodes))])
+
+    monkeypatch.setattr(run, "build", lambda registry, name, options: Plugin())
+    assert plan_model(PROFILE, FLEET, "plugin").solve_s > 0

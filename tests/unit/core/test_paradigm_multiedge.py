@@ -154,6 +154,58 @@ def test_a_point_on_a_device_that_devices_yaml_lacks_is_refused(start, partition
     assert partition == {}
 
 
+def test_points_in_a_tuple_are_points(start, partition):
+    start(Model(model_parallel=True, partition_point_list=tuple(POINTS)))
+    assert partition["devices"].names == ("phone", "tablet")
+
+
+def test_devices_can_be_named_by_numbers_which_the_base_model_gets_back(start, partition, monkeypatch):
+    files = SimpleNamespace(map_info={"sub_model_1.onnx": "0", "sub_model_2.onnx": "1"})
+    given = sys.modules["multiedge.run"].partition
+
+    def cut(*args, **options):
+        given(*args, **options)
+        return files
+
+    monkeypatch.setitem(sys.modules, "multiedge.run", SimpleNamespace(partition=cut))
+    model = Model(model_parallel=True, partition_point_list=[{**point, "device_name": n} for n, point in enumerate(POINTS)])
+    start(model)
+    assert partition["devices"].names == ("0", "1")
+    assert model.calls[0][2] == {"sub_model_1.onnx": 0, "sub_model_2.onnx": 1}
+
+
+def test_the_testenv_of_ianvss_own_example_is_read(start, partition):
+    start(Model(model_parallel=True, partition_point_list=POINTS), devices=[{"url": "devices.yaml"}])
+    assert partition["devices"].device("phone").memory_bytes == 64 * 2**20
+
+
+def test_points_need_no_devices_yaml_where_ianvs_reads_none(start, partition, caplog):
+    with caplog.at_level("WARNING", logger="ianvs"):
+        start(Model(model_parallel=True, partition_point_list=POINTS), devices=[{"url": "./none.yaml"}])
+    assert partition["devices"].names == ("phone", "tablet")
+    assert "no such file './none.yaml'; the partition points are cut without checking any limit" in caplog.text
+
+
+@pytest.mark.parametrize("devices", [[], [{"path": "devices.yaml"}], [{"url": 1}], {"url": "devices.yaml"}, 7])
+def test_devices_of_another_form_are_refused(start, partition, devices):
+    with pytest.raises(ConfigError, match=r"^devices: expected the path of a devices.yaml, or \[{url: path}\], got "):
+        start(Model(model_parallel=True, partition_point_list=POINTS), devices=devices)
+
+
+def test_a_devices_yaml_that_does_not_exist_is_an_error_without_points(start, partition):
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        start(Model(model_parallel=True), devices=[{"url": "./none.yaml"}])
+
+
+def test_model_parallel_can_be_an_attribute_of_the_class(start, partition):
+    class Parallel(Model):
+        model_parallel = True
+
+    model = Parallel(partition_point_list=POINTS)
+    start(model)
+    assert model.calls[0][1] == os.path.abspath("case/output/partition")
+
+
 @pytest.mark.parametrize("where", ["hyperparameter", "attribute", "yaml"])
 def test_devices_and_strategy_are_found_wherever_they_stand(start, partition, where):
     stated = {"devices": "devices.yaml", "partition_strategy": "latency", "partition_options": {"trials": 3}}

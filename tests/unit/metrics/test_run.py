@@ -63,6 +63,11 @@ def test_figure_by_hand(name, expected):
     assert compute(RUN, [name], plan=PLAN)[name].value == pytest.approx(expected)
 
 
+def test_the_time_of_a_plan_by_hand_is_not_known():
+    value = compute(RUN, ["partition_time_s"], plan=replace(PLAN, solve_s=0.0))["partition_time_s"]
+    assert (value.value, value.note) == (None, "the plan has no time")
+
+
 def test_total_takes_the_method_of_its_weakest_member():
     found = compute(RUN, ["energy_per_item_j", "peak_power_w", "fps"])
     assert (found["energy_per_item_j"].method, found["peak_power_w"].method, found["fps"].method) == (

@@ -58,7 +58,7 @@ class MultiedgeInference(ParadigmBase):
         with self._step(job, "predict"):
             return job.predict(self._test_inputs())
 
-    def _parts(self, job: Any) -> tuple[str, Mapping[str, str]]:
+    def _parts(self, job: Any) -> tuple[str, Mapping[str, Any]]:
         own = next((getattr(job, name) for name in _USER_HOOKS if callable(getattr(job, name, None))), None)
         if own is None:
             return self._partition(job, self.initial_model)
@@ -70,7 +70,7 @@ class MultiedgeInference(ParadigmBase):
             )
         return parts[0], parts[1]
 
-    def _partition(self, job: Any, initial_model: str) -> tuple[str, Mapping[str, str]]:
+    def _partition(self, job: Any, initial_model: str) -> tuple[str, Mapping[str, Any]]:
         """The parts that a strategy makes. They get a folder of their own in the workspace, so that parts of an earlier
         run are never taken for this run's."""
         hyperparameters = getattr(self.modules["basemodel"], "hyperparameters", None) or {}

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from core.common.log import LOGGER
+
 if TYPE_CHECKING:
     from multiedge.fleet import Fleet
 
@@ -28,8 +30,8 @@ _FROM_OBJECT: dict[str, tuple[type[Any], ...]] = {
 
 def partition(
     job: Any, model: str, folder: str, hyperparameters: Mapping[str, Any], yaml: Mapping[str, Any]
-) -> tuple[str, Mapping[str, str]]:
-    """The folder of the parts and the device of each part's file, in order.
+) -> tuple[str, Mapping[str, Any]]:
+    """The folder of the parts and the device of each part's file, in order; a device is named as the points write it.
 
     Settings, from the hyperparameters, otherwise the object, otherwise the yaml files: `devices`, the path of a devices.yaml;
     `partition_strategy` (or `strategy`), by name; `partition_options`, the strategy's arguments; `profiler`, by name;
@@ -40,7 +42,7 @@ def partition(
 
     settings = (hyperparameters, _attributes(job), yaml)
     points = getattr(job, "partition_point_list", None)
-    fleet = _fleet(_setting(settings, "devices"), points, type(job).__name__)
+    fleet = _fleet(_devices(_setting(settings, "devices"), points), points, type(job).__name__)
     strategy = "manual" if points is not None else _setting(settings, *_STRATEGY)
     if strategy is None and fleet.partition_points:
         strategy = "manual"
@@ -52,7 +54,8 @@ def partition(
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     manifest = write_parts_for(_existing(model), fleet, directory=folder, **chosen)
-    return folder, manifest.map_info
+    written = {str(name): name for name in _device_names(points)}
+    return folder, {file: written.get(device, device) for file, device in manifest.map_info.items()}
 
 
 def _attributes(job: Any) -> dict[str, Any]:
@@ -74,7 +77,24 @@ def _existing(model: str) -> str:
     return model
 
 
-def _fleet(devices: Any, points: Any, owner: str) -> Fleet:
+def _devices(stated: Any, points: Any) -> str | os.PathLike[str] | None:
+    """The path of the devices.yaml. Ianvs's own test environments have `[{url: path}]`, which Ianvs does not read: if that
+    file does not exist, points that name their devices are enough."""
+    from multiedge.errors import ConfigError, describe
+
+    if stated is None or isinstance(stated, str | os.PathLike):
+        return stated
+    is_list = isinstance(stated, list | tuple) and len(stated) == 1 and isinstance(stated[0], Mapping)
+    url = stated[0].get("url") if is_list and set(stated[0]) == {"url"} else None
+    if not isinstance(url, str):
+        raise ConfigError(f"devices: expected the path of a devices.yaml, or [{{url: path}}], got {describe(stated)}")
+    if points is not None and not os.path.exists(url):
+        LOGGER.warning("devices: no such file '%s'; the partition points are cut without checking any limit", url)
+        return None
+    return url
+
+
+def _fleet(devices: str | os.PathLike[str] | None, points: Any, owner: str) -> Fleet:
     """The devices that the job states; with points alone, the devices that these name, without limits."""
     from multiedge.errors import ConfigError
     from multiedge.formats.devices import parse_fleet, read_fleet
@@ -86,8 +106,6 @@ def _fleet(devices: Any, points: Any, owner: str) -> Fleet:
         )
     if devices is None:
         return parse_fleet(_named_in(points), f"{owner}.partition_point_list")
-    if not isinstance(devices, str | os.PathLike):
-        raise ConfigError(f"devices: expected the path of a devices.yaml, got {type(devices).__name__}")
     fleet = read_fleet(devices)
     if points is None:
         return fleet
@@ -97,8 +115,15 @@ def _fleet(devices: Any, points: Any, owner: str) -> Fleet:
     return replace(fleet, partition_points=named.partition_points)
 
 
+def _device_names(points: Any) -> list[Any]:
+    """The names of the devices in partition points, texts or numbers, in order."""
+    entries = points if isinstance(points, list | tuple) else ()
+    return [
+        point["device_name"] for point in entries if isinstance(point, Mapping) and point.get("device_name") not in (None, "")
+    ]
+
+
 def _named_in(points: Any) -> dict[str, Any]:
-    """What a devices.yaml would say that holds the points and no more than the names of their devices."""
-    named = [point.get("device_name") for point in points if isinstance(point, Mapping)] if isinstance(points, list) else []
-    devices = [{"name": name} for name in dict.fromkeys(map(str, filter(None, named)))]
+    """The content of a devices.yaml that has the points and no more than the names of their devices."""
+    devices = [{"name": name} for name in dict.fromkeys(map(str, _device_names(points)))]
     return {"devices": devices or [{"name": "none"}], "partition_points": points}
