@@ -1,5 +1,5 @@
 """A small host for the job files of KubeEdge Ianvs: `ianvs -f benchmarkingjob.yaml`.
 
-Packages and modules have the names of Ianvs, so that the paradigm and users' code work with both. docs/ianvs.md says where the
-two differ.
+Packages and modules have the names of Ianvs, so that the paradigm and users' code work with both. docs/ianvs.md states their
+differences.
 """

@@ -1,9 +1,9 @@
 """`sedna.common.class_factory` for users' code where KubeEdge's sedna is not installed.
 
-Basemodels and metrics register themselves through that module. KubeEdge's sedna is on no package index, and a package
-of that name shipped from here would shadow a real one, so the module is made in memory when the host starts, and only
-if no installed `sedna` has it. An unrelated package called `sedna` keeps working: it is not even imported, and only
-`sedna.common` below it comes from here.
+Basemodels and metrics register themselves through that module. KubeEdge's sedna is on no package index, and a package of
+that name in this distribution would shadow a real one. Therefore the module is made in memory when the host starts, and
+only if no installed `sedna` has it. An unrelated package called `sedna` still works: it is not imported, and only
+`sedna.common` below it is replaced.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MODULE = "sedna.common.class_factory"
 
 
 class ClassType:
-    """The groups that names are registered in."""
+    """The groups in which names are registered."""
 
     GENERAL = "general"
     HEM = "hard_example_mining"
@@ -39,13 +39,13 @@ class ClassType:
 
 
 class ClassFactory:
-    """Classes and functions by group and alias; the last one registered under an alias wins."""
+    """Classes and functions by group and alias; the last registration of an alias is used."""
 
     __registry__: ClassVar[dict[str, dict[str, Any]]] = {}
 
     @classmethod
     def register(cls, type_name: str = ClassType.GENERAL, alias: str | None = None) -> Callable[[Registered], Registered]:
-        """A decorator that registers what it decorates under `alias`, or under its own name."""
+        """A decorator that registers a class or function under `alias`, or under its own name."""
 
         def decorate(target: Registered) -> Registered:
             return cls.register_cls(target, type_name, alias)
@@ -64,7 +64,7 @@ class ClassFactory:
 
     @classmethod
     def get_cls(cls, type_name: str, t_cls_name: str | None = None) -> Any:
-        """What is registered; ValueError that lists near names if there is nothing."""
+        """The registered class or function; ValueError with similar names if there is none."""
         names = cls.__registry__.get(type_name, {})
         if t_cls_name not in names:
             hint = did_you_mean(str(t_cls_name), names)
@@ -73,18 +73,18 @@ class ClassFactory:
 
 
 def install() -> None:
-    """Makes `sedna.common.class_factory` importable, unless KubeEdge's is; again does nothing."""
+    """Makes `sedna.common.class_factory` importable, unless KubeEdge's is. A second call does nothing."""
     if _MODULE in sys.modules:
         return
-    there = importlib.util.find_spec("sedna")
-    if there is not None and _is_kubeedge(there):
+    installed = importlib.util.find_spec("sedna")
+    if installed is not None and _is_kubeedge(installed):
         return
-    for name in (_COMMON, _MODULE) if there else ("sedna", _COMMON, _MODULE):
+    for name in (_COMMON, _MODULE) if installed else ("sedna", _COMMON, _MODULE):
         module = importlib.util.module_from_spec(ModuleSpec(name, None, origin=__name__, is_package=name != _MODULE))
         sys.modules[name] = module
         parent, _, attribute = name.rpartition(".")
-        # An unrelated `sedna` is neither imported nor touched.
-        if parent and not (there and parent == "sedna"):
+        # An unrelated `sedna` is neither imported nor changed.
+        if parent and not (installed and parent == "sedna"):
             setattr(sys.modules[parent], attribute, module)
     vars(sys.modules[_MODULE]).update(ClassFactory=ClassFactory, ClassType=ClassType)
 

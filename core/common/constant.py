@@ -1,4 +1,4 @@
-"""The words that Ianvs's yaml files use."""
+"""The values that Ianvs's yaml files use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class ParadigmType(Enum):
-    """Paradigms that Ianvs knows; this host runs the multi-edge one, KubeEdge Ianvs all of them."""
+    """The paradigms of Ianvs; this host runs the multi-edge one, KubeEdge Ianvs all of them."""
 
     SINGLE_TASK_LEARNING = "singletasklearning"
     INCREMENTAL_LEARNING = "incrementallearning"
@@ -18,7 +18,7 @@ class ParadigmType(Enum):
 
 
 class ModuleType(Enum):
-    """The kind of module that the multi-edge paradigm uses."""
+    """The type of module that the multi-edge paradigm uses."""
 
     BASEMODEL = "basemodel"
 

@@ -1,4 +1,4 @@
-"""The logger `ianvs`: progress for a person, on stderr, so that stdout holds the table alone."""
+"""The logger `ianvs`: progress on stderr, so that stdout holds only the table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ else:
 
 
 class _CurrentStderr(_Handler):
-    """Writes to what `sys.stderr` is at that moment; a handler that keeps the first one misses redirections."""
+    """Writes to the present `sys.stderr`; a handler that keeps the first one misses redirections."""
 
     @property
     def stream(self) -> TextIO:
@@ -22,7 +22,7 @@ class _CurrentStderr(_Handler):
 
     @stream.setter
     def stream(self, _: TextIO) -> None:
-        """The base class sets what it was given; there is nothing to keep."""
+        """Does nothing: the base class sets a stream, which is not kept."""
 
 
 def _logger() -> logging.Logger:

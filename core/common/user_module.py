@@ -1,8 +1,8 @@
-"""Users' python files, each in a world of its own.
+"""Users' python files, each with its own modules.
 
-Two algorithms may both have a `basemodel.py` that registers the alias 'BaseModel' and imports a sibling `utils`.
-Python keeps one module per name, so the second would silently run the first's code. Here every file keeps its own
-modules: they are in `sys.modules` while its code runs, and put aside when it does not.
+Two algorithms may both have a `basemodel.py` that registers the alias 'BaseModel' and imports a sibling `utils`. Python
+keeps one module per name, so the second would run the first's code without a warning. Here every file has its own modules,
+which are in `sys.modules` only while its code runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from core.common.utils import one_line
 from multiedge.errors import ConfigError, did_you_mean
 
-_NEVER_PUT_ASIDE = ("core", "multiedge", "partitioners", "profilers", "sedna", "__main__")
+_SHARED = ("core", "multiedge", "partitioners", "profilers", "sedna", "__main__")
 
 
 class UserModule:
@@ -38,7 +38,7 @@ class UserModule:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """The file's own modules and search path are in force inside the block, lazy imports and pickling included."""
+        """Makes the file's own modules and search path active in the block, also for lazy imports and pickling."""
         if self._is_active:
             yield
             return
@@ -52,24 +52,24 @@ class UserModule:
             self._is_active = False
             self._search = [entry for entry in dict.fromkeys(sys.path) if entry in self._search or entry not in path]
             sys.path[:] = path
-            self._put_aside(before)
+            self._remove_own(before)
 
-    def _put_aside(self, before: dict[str, ModuleType]) -> None:
+    def _remove_own(self, before: dict[str, ModuleType]) -> None:
         for name, module in list(sys.modules.items()):
             new = before.get(name) is not module
-            if name in self._own or (new and self._is_mine(name)):
+            if name in self._own or (new and self._is_own(name)):
                 self._own[name] = sys.modules.pop(name)
         sys.modules.update({name: module for name, module in before.items() if name in self._own})
 
-    def _is_mine(self, name: str) -> bool:
-        """Whether a module's top package lies directly in the file's folder, as a sibling does."""
+    def _is_own(self, name: str) -> bool:
+        """Whether a module's top package is directly in the file's folder, as a sibling is."""
         top = name.partition(".")[0]
-        place = os.path.join(self._folder, top)
+        path = os.path.join(self._folder, top)
         root = sys.modules.get(top)
-        if top in _NEVER_PUT_ASIDE or root is None:
+        if top in _SHARED or root is None:
             return False
         origins = [getattr(root, "__file__", None) or "", *(getattr(root, "__path__", None) or [])]
-        return any(os.path.abspath(origin) in (f"{place}.py", os.path.join(place, "__init__.py"), place) for origin in origins)
+        return any(os.path.abspath(origin) in (f"{path}.py", os.path.join(path, "__init__.py"), path) for origin in origins)
 
     def registered(self) -> Any:
         """The class or function that the file registers under its alias; the file runs once.
@@ -84,7 +84,7 @@ class UserModule:
         factory, group = _class_factory()
         names: dict[str, Any] = factory.__registry__.setdefault(group, {})
         others = dict(names)
-        # What other files registered must not be found here, even under the same alias.
+        # Registrations of other files must not be used here, even under the same alias.
         names.clear()
         try:
             with self.active():
@@ -105,7 +105,7 @@ class UserModule:
             if spec is None or spec.loader is None:
                 raise ImportError("not a python file")
             module = module_from_spec(spec)
-            # A file that is called like a module in use (`random.py`) must not stand in for it.
+            # A file with the name of an imported module (`random.py`) must not replace it.
             if self._name not in sys.modules:
                 sys.modules[self._name] = module
             spec.loader.exec_module(module)

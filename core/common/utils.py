@@ -1,4 +1,4 @@
-"""Small helpers under the names that Ianvs gives them."""
+"""Small helpers with their names in Ianvs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 def get_file_format(url: str) -> str:
-    """The ending of `url` without its dot."""
+    """The file name extension of `url` without its dot."""
     return os.path.splitext(url)[1][1:]
 
 
 def get_local_time() -> str:
-    """Now, as the `time` column shows it."""
+    """The present time in the format of the `time` column."""
     return time.strftime(TIME_FORMAT, time.localtime())
 
 
 def load_module(url: str) -> None:
-    """Imports a python file or package for what it does on import; it stays importable by its name."""
+    """Imports a python file or package, which can then be imported by its name."""
     folder, file = os.path.split(os.path.abspath(url))
     sys.path.insert(0, folder)
     try:

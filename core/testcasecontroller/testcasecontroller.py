@@ -1,4 +1,4 @@
-"""Runs test cases one after the other; one that fails does not keep the others from running."""
+"""Runs test cases one after the other; the others run even if one fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from multiedge.errors import MultiedgeError
 
 
 def run_testcases(cases: Sequence[TestCase], workspace: str) -> tuple[list[Outcome], list[Failure]]:
-    """What came of each test case."""
+    """The outcomes of the test cases that ran, and the failures of the others."""
     done: list[Outcome] = []
     failed: list[Failure] = []
     for number, case in enumerate(cases, 1):
@@ -30,7 +30,7 @@ def run_testcases(cases: Sequence[TestCase], workspace: str) -> tuple[list[Outco
 
 
 def _log_failure(case: TestCase, error: BaseException) -> None:
-    """One line; with the traceback where it is the user's code that failed, to help to correct it."""
+    """Logs one line, with the traceback if the user's code failed."""
     chain = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)

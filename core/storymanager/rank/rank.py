@@ -1,4 +1,4 @@
-"""The rank section of a job: how results are sorted, what of them is shown, and which files are kept."""
+"""The rank section of a job: how results are sorted, which are shown, and which files are written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SAVE_MODES = ("selected_and_all", "selected_only", "selected_and_all_and_pictur
 
 @dataclass(frozen=True)
 class Selection:
-    """Which paradigms are shown, and which columns; ('all',) is all of them."""
+    """The paradigms and columns that are shown; ('all',) selects all of them."""
 
     paradigms: tuple[str, ...] = _ALL
     modules: tuple[str, ...] = _ALL
@@ -29,8 +29,8 @@ class Selection:
     metrics: tuple[str, ...] = _ALL
 
     def of(self, table: Table, current: Table) -> Table:
-        """The selected columns of `table`; 'all' are those of the current run. Of rows that differ in nothing but time
-        and url the first is kept."""
+        """The selected columns of `table`; 'all' selects those of the current run. Of rows that differ only in time and url
+        the first is kept."""
         chosen = Table(
             _chosen(self.metrics, current.metrics),
             _chosen(self.modules, current.modules),
@@ -57,7 +57,7 @@ class Rank:
     save_mode: str = "selected_and_all"
 
     def save(self, outcomes: Sequence[Outcome], workspace: str) -> Table:
-        """Writes the rank files of the job below `workspace`, earlier runs' rows included, and returns what is selected."""
+        """Writes the rank files of the job below `workspace`, with the rows of earlier runs, and returns the selected table."""
         folder = os.path.join(workspace, "rank")
         os.makedirs(folder, exist_ok=True)
         all_file = os.path.join(folder, "all_rank.csv")
@@ -74,7 +74,7 @@ class Rank:
         return selected
 
     def plot(self, selected: Table, failed: Sequence[Failure]) -> None:
-        """Shows the leaderboard, and below it what is not on it."""
+        """Shows the leaderboard, and the failed test cases below it."""
         reasons = [(failure.algorithm.title, failure.reason) for failure in failed]
         get_visualization_func(self.method)(selected, reasons)
 

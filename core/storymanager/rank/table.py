@@ -36,7 +36,7 @@ class Table:
         ]
 
     def after(self, older: Table) -> Table:
-        """Both tables' rows, the older ones first; columns that only one has are missing in the other."""
+        """The rows of both tables, the older ones first; a column that only one table has is missing in the other's rows."""
         return Table(
             _union(self.metrics, older.metrics),
             _union(self.modules, older.modules),
@@ -45,7 +45,7 @@ class Table:
         )
 
     def sorted(self, sort_by: Sequence[tuple[str, bool]]) -> Table:
-        """Rows sorted by (metric, ascending) pairs, the first counting most; missing values last, unknown metrics skipped."""
+        """Rows sorted by (metric, ascending) pairs, first by the first; missing values are last, unknown metrics are skipped."""
         rows = list(self.rows)
         for metric, ascending in reversed(sort_by):
             if metric in self.metrics:
@@ -89,7 +89,7 @@ def _union(*groups: Iterable[str]) -> tuple[str, ...]:
 
 
 def _sort_key(value: str, sign: int) -> tuple[int, float, str]:
-    """Numbers first, words after them, missing values last; the direction turns the numbers alone."""
+    """Numbers first, then texts, then missing values; the direction applies to numbers only."""
     try:
         number = float(value)
     except ValueError:

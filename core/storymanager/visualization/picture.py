@@ -12,7 +12,7 @@ _BAR, _GAP, _LABELS, _WIDTH = 18, 30, 260, 420
 
 
 def draw(table: Table, path: str) -> None:
-    """Writes an SVG file. Bars start at zero and share a scale within a metric; a value that is no number gets none."""
+    """Writes an SVG file. Bars start at zero and share a scale within a metric; a value that is no number has none."""
     pieces: list[str] = []
     top = 0
     for metric in table.metrics:

@@ -13,7 +13,7 @@ Failed = Sequence[tuple[str, str]]
 
 
 def print_table(table: Table, failed: Failed) -> None:
-    """The leaderboard on stdout, and below it what is not on it."""
+    """Prints the leaderboard to stdout, and the failed test cases below it."""
     render(table.columns, table.lines(), failed, sys.stdout)
 
 

@@ -1,4 +1,4 @@
-"""Algorithms: what a job compares."""
+"""The algorithms that a job compares."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Algorithm:
     @property
     def title(self) -> str:
         """The name with the hyperparameters, for messages."""
-        words = ", ".join(f"{name.partition('-')[2]}={value}" for name, value in self.hyperparameters.items())
-        return f"{self.name} ({words})" if words else self.name
+        values = ", ".join(f"{name.partition('-')[2]}={value}" for name, value in self.hyperparameters.items())
+        return f"{self.name} ({values})" if values else self.name
 
     def paradigm(self, workspace: str, **kwargs: Any) -> ParadigmBase:
-        """The test flow of this algorithm; `kwargs` are the test environment's part of it."""
+        """The paradigm that tests this algorithm; `kwargs` are the settings of the test environment."""
         own = {
             "name": self.name,
             "paradigm_type": self.paradigm_type,

@@ -1,4 +1,4 @@
-"""Users' metrics: `f(y_true, y_pred)`, found by the alias that they register."""
+"""Users' metrics: `f(y_true, y_pred)`, registered under an alias."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from multiedge.formats.fields import Field
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric's name, which is its alias and its column, and the file that registers it."""
+    """A metric's name, which is its alias and the heading of its column, and the file that registers it."""
 
     name: str
     source: UserModule
 
     def compute(self, y_true: Any, y_pred: Any) -> Any:
-        """The metric's value; NaN where it says None, a plain number where it says a numpy one."""
+        """The metric's value; NaN for None, a plain number for a numpy scalar."""
         function = self.source.registered()
         with self.source.active():
             try:

@@ -28,8 +28,8 @@ class TestCase:
         return os.path.join(workspace, self.algorithm.name, str(self.id))
 
     def run(self, workspace: str) -> dict[str, Any]:
-        """The value of each metric. Whatever the user's code raises, it raises."""
-        with _undisturbed(), ExitStack() as stack:
+        """The value of each metric. Raises what the user's code raises."""
+        with _isolated(), ExitStack() as stack:
             for module in self.algorithm.modules.values():
                 module.source.registered()
                 stack.enter_context(module.source.active())
@@ -58,16 +58,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Failure:
-    """A test case that did not: `reason` is one line."""
+    """A test case that failed: `reason` is one line."""
 
     algorithm: Algorithm
     reason: str
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Gives user code a command line without our options, and puts back what it may change for the next one: current
-    folder, command line, search path and environment."""
+def _isolated() -> Iterator[None]:
+    """Hides the host's command-line options from user code, and restores what it may change: current folder, command line,
+    search path and environment."""
     folder, arguments, path, environment = os.getcwd(), sys.argv, list(sys.path), dict(os.environ)
     sys.argv = arguments[:1]
     try:

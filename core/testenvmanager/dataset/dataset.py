@@ -1,4 +1,4 @@
-"""The dataset of a test environment: where its indexes are, and what they hold."""
+"""The dataset of a test environment: the paths of its indexes, and their samples."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Dataset:
         use_raw: bool = False,
         feature_process: Callable[[str], Row] | None = None,
     ) -> Samples:
-        """What the index `file` holds. With `use_raw`, `x` has all words of each line and `y` nothing.
-        `feature_process` turns a line into its input and label itself."""
+        """The samples of the index `file`. With `use_raw`, `x` has all words of each line and `y` is empty.
+        `feature_process` returns the input and the label of a line."""
         rows = read_rows(file, label or self.label)
         if feature_process is not None:
             rows = [list(feature_process(" ".join(map(str, row)))) for row in rows]

@@ -1,4 +1,4 @@
-"""The test environment: what the algorithms are tried on, and what is computed from their results."""
+"""The test environment: the dataset and the metrics of a job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _IANVS_KEYS = ("incremental_rounds", "round", "client_number", "use_gpu", "model
 
 @dataclass(frozen=True)
 class TestEnv:
-    """`settings` are all other keys, such as `devices`: they go to the paradigm as they are."""
+    """`settings` are all other keys, such as `devices`, which the paradigm reads."""
 
     __test__ = False
 

@@ -1,4 +1,4 @@
-"""What every paradigm starts from, as in Ianvs: modules made into objects, a dataset, a folder to work in."""
+"""The base of every paradigm, as in Ianvs: module instances, a dataset, a workspace."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class ParadigmBase:
         self.module_instances = {kind: module.get_module_instance(kind) for kind, module in self.modules.items()}
 
     def run(self) -> tuple[Any, dict[str, Any]]:
-        """The result for the metrics, and what system metrics need."""
+        """The result for the metrics, and the data for system metrics."""
         raise NotImplementedError

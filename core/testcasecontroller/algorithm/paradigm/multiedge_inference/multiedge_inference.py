@@ -1,6 +1,6 @@
 """The multi-edge inference paradigm: partition the model, load the parts, predict.
 
-This folder runs inside KubeEdge Ianvs as it does here (`multiedge attach`): of the host it uses only what both have.
+This folder also runs inside KubeEdge Ianvs (`multiedge attach`): of the host it uses only what both have.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from core.testcasecontroller.algorithm.paradigm.base import ParadigmBase
 from .partitioning import partition
 
 _USER_HOOKS = ("partition", "partiton")
-"""What a user's own partition function is called; the second is how the paradigm's proposal spells it."""
+"""The names of a user's own partition function; the second is the spelling of the paradigm's proposal."""
 
 
 class MultiedgeInference(ParadigmBase):
-    """Drives the user's base model.
+    """Runs the user's base model.
 
-    A model that is not `model_parallel` gets `load(initial_model_url)` and `predict(x, train_dataset=...)`. A parallel one
-    gets its parts: `load(models_dir, map_info)` and `predict(x)`. Its own `partition(initial_model_url)` comes first, then
-    its `partition_point_list`, then a strategy chosen by name for the devices of a devices.yaml.
+    For a model that is not `model_parallel`, it calls `load(initial_model_url)` and `predict(x, train_dataset=...)`; for a
+    parallel one, `load(models_dir, map_info)` and `predict(x)`. The parts come from the model's own
+    `partition(initial_model_url)`, otherwise from its `partition_point_list`, otherwise from a strategy by name for the
+    devices of a devices.yaml.
     """
 
     def __init__(self, workspace: str, **kwargs: Any) -> None:
@@ -34,7 +35,7 @@ class MultiedgeInference(ParadigmBase):
         self.settings = kwargs
 
     def run(self) -> tuple[Any, dict[str, Any]]:
-        """The user's result, free in form, and what system metrics need (nothing)."""
+        """The user's result, of any type, and the data for system metrics (none)."""
         job = self.module_instances["basemodel"]
         results = os.path.join(self.workspace, "output", "inference", "")
         os.makedirs(results, exist_ok=True)
@@ -71,8 +72,8 @@ class MultiedgeInference(ParadigmBase):
         return parts[0], parts[1]
 
     def _partition(self, job: Any, initial_model: str) -> tuple[str, Mapping[str, Any]]:
-        """The parts that a strategy makes. They get a folder of their own in the workspace, so that parts of an earlier
-        run are never taken for this run's."""
+        """The parts that a strategy makes, in a separate folder of the workspace, so that parts of an earlier run are never
+        used."""
         hyperparameters = getattr(self.modules["basemodel"], "hyperparameters", None) or {}
         folder = os.path.abspath(os.path.join(self.workspace, "output", "partition"))
         return partition(job, initial_model, folder, hyperparameters, self.settings)
@@ -85,7 +86,7 @@ class MultiedgeInference(ParadigmBase):
 
     @contextmanager
     def _step(self, job: Any, name: str) -> Iterator[None]:
-        """Says which of the user's functions failed, and why a missing model file may be the cause."""
+        """Adds to an error which of the user's functions failed, and whether the model file is missing."""
         try:
             yield
         except (Exception, SystemExit) as error:

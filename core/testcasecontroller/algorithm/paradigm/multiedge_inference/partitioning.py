@@ -1,7 +1,6 @@
-"""From the settings of a job to the parts of its model.
+"""The parts of a model, made by the settings of a job.
 
-The library `multiedge` is imported only when a partition is needed, so that an Ianvs without it keeps running
-everything else.
+The library `multiedge` is imported only when a partition is needed, so that an Ianvs without it still runs other jobs.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from multiedge.fleet import Fleet
 
 Settings = Sequence[Mapping[str, Any]]
-"""Where settings are looked up, the first that has one winning."""
+"""The sources of settings; the first that has a setting is used."""
 
 _STRATEGY = ("partition_strategy", "strategy")
 _FROM_OBJECT: dict[str, tuple[type[Any], ...]] = {
@@ -25,7 +24,7 @@ _FROM_OBJECT: dict[str, tuple[type[Any], ...]] = {
     "partition_strategy": (str,),
     "partition_options": (Mapping,),
 }
-"""What is read from the user's object, and only if it is of that kind: it has other attributes of its own."""
+"""The settings that are read from the user's object, if they have one of these types."""
 
 
 def partition(
@@ -63,8 +62,8 @@ def _attributes(job: Any) -> dict[str, Any]:
 
 
 def _setting(settings: Settings, *names: str) -> Any:
-    found = (place.get(name) for place in settings for name in names)
-    return next((value for value in found if value is not None), None)
+    values = (source.get(name) for source in settings for name in names)
+    return next((value for value in values if value is not None), None)
 
 
 def _existing(model: str) -> str:
@@ -95,7 +94,7 @@ def _devices(stated: Any, points: Any) -> str | os.PathLike[str] | None:
 
 
 def _fleet(devices: str | os.PathLike[str] | None, points: Any, owner: str) -> Fleet:
-    """The devices that the job states; with points alone, the devices that these name, without limits."""
+    """The devices that the job states; if it states points only, the devices of these, without limits."""
     from multiedge.errors import ConfigError
     from multiedge.formats.devices import parse_fleet, read_fleet
 
@@ -124,6 +123,6 @@ def _device_names(points: Any) -> list[Any]:
 
 
 def _named_in(points: Any) -> dict[str, Any]:
-    """The content of a devices.yaml that has the points and no more than the names of their devices."""
+    """The content of a devices.yaml with the points and the names of their devices."""
     devices = [{"name": name} for name in dict.fromkeys(map(str, _device_names(points)))]
     return {"devices": devices or [{"name": "none"}], "partition_points": points}
