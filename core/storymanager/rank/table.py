@@ -45,7 +45,7 @@ class Table:
         )
 
     def sorted(self, sort_by: Sequence[tuple[str, bool]]) -> Table:
-        """Rows sorted by (metric, ascending) pairs, first by the first; missing values are last, unknown metrics are skipped."""
+        """Rows sorted by (metric, ascending) pairs, first by the first; missing values last, unknown metrics skipped."""
         rows = list(self.rows)
         for metric, ascending in reversed(sort_by):
             if metric in self.metrics:
