@@ -73,7 +73,7 @@ def test_a_worker_that_ends_by_itself_is_seen_to_have(start):
     assert worker.observe(time.monotonic(), 0).ended == "ended with status 0: started"
 
 
-def test_how_a_worker_ended_is_told_with_its_last_words(start):
+def test_the_error_says_how_a_worker_ended(start):
     worker = start("raise SystemExit('no such backend')")
     view, _ = observed(worker, lambda view, replies: bool(view.ended))
     assert view.ended == "ended with status 1: no such backend"
