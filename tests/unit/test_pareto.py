@@ -9,8 +9,8 @@ import pytest
 
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Device, Fleet, Link, Power
+from multiedge.pareto import front, respects, undominated
 from multiedge.plan import Estimate, Plan, StageEstimate
-from partitioners.engine.pareto import front, respects, undominated
 from tests.builders.fleets import fleet_of, with_devices
 from tests.builders.graphs import chain_graph
 from tests.builders.plans import relay_plan, spans

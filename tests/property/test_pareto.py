@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 
 from multiedge.errors import InfeasibleError
+from multiedge.pareto import front, respects
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from partitioners.brute_force import BruteForce
-from partitioners.engine.pareto import front, respects
 from tests.builders.chains import instances
 
 
