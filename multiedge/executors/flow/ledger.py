@@ -31,7 +31,6 @@ class Pending:
     issued_s: float
     ticket: int
     attempts: int = 1
-    crashes: int = 0
     got: dict[int, Message] = field(default_factory=dict)
 
 
