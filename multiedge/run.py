@@ -70,7 +70,7 @@ def node_costs(graph: Graph, fleet: Fleet, path: PathLike | None = None) -> Prof
 
 
 def segment_costs(graph: Graph, fleet: Fleet, strategy: str, options: Mapping[str, Any]) -> Profile:
-    """Costs by timing the parts that `strategy` would make, planned and timed until both agree; times are kept on disk."""
+    """Costs by timing the parts that `strategy` would make, again until the plan stays the same; times are kept on disk."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiedge" / "segments"
     return profile_model(graph, fleet, "segments", strategy=strategy, options=options, cache=str(cache))
 
@@ -78,7 +78,7 @@ def segment_costs(graph: Graph, fleet: Fleet, strategy: str, options: Mapping[st
 def choose_strategy(strategy: str | None, objective: str | None, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """A strategy and its options: the one of the objective's name, or the named one, which gets the objective as an option.
 
-    Raises ConfigError for a strategy or an option that does not exist, and for one with an objective of its own.
+    Raises ConfigError for a strategy or an option that does not exist, and for a strategy with one objective only.
     """
     name = strategy or objective or DEFAULT_STRATEGY
     require_options(PARTITIONERS, name, options)
@@ -86,8 +86,7 @@ def choose_strategy(strategy: str | None, objective: str | None, options: Mappin
         return name, dict(options)
     if "objective" not in option_names(PARTITIONERS, name):
         raise ConfigError(
-            f"objective '{objective}': strategy '{name}' has an objective of its own;"
-            f" use strategy '{objective}', or leave one out"
+            f"objective '{objective}': strategy '{name}' has one objective only; use strategy '{objective}', or leave one out"
         )
     return name, {**options, "objective": objective}
 
@@ -237,13 +236,13 @@ def run_plan(
         ConfigError: If there is no such executor, scenario or option.
         PipelineError: If a stage cannot start.
     """
-    from multiedge.executors.flow.pipeline import bare_fleet, open_pipeline
+    from multiedge.executors.flow.pipeline import local_fleet, open_pipeline
     from multiedge.executors.flow.scenarios import scenario as scenario_of
     from multiedge.meters.modelled import with_energy
     from multiedge.report.results import make_result
 
     manifest = plan if isinstance(plan, Manifest) else read_manifest(plan)
-    fleet = fleet or bare_fleet(manifest)
+    fleet = fleet or local_fleet(manifest)
     load = scenario_of(scenario, rate_per_s=rate_per_s, latency_bound_s=latency_bound_s)
     with open_pipeline(manifest, fleet, executor, **options) as pipeline:
         answers, measured = pipeline.map(items, load, progress=progress)

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     costs.add_argument(
         "--time-segments",
         action="store_true",
-        help="time the parts that the plan would use on this machine, and plan again until both agree",
+        help="time the parts that the plan would use on this machine, and plan again until the plan stays the same",
     )
     parser.add_argument(
         "--strategy", metavar="NAME", help=f"one of {', '.join(PARTITIONERS.names())} (default: the objective's own)"

@@ -17,7 +17,7 @@ from multiedge.commands._terminal import count_bar, new_console, new_table, prin
 from multiedge.errors import ConfigError, require_least
 from multiedge.executors import EXECUTORS
 from multiedge.executors.flow.contract import Tensors
-from multiedge.executors.flow.pipeline import bare_fleet
+from multiedge.executors.flow.pipeline import local_fleet
 from multiedge.executors.flow.scenarios import SCENARIOS, scenario
 from multiedge.executors.workers.options import Emulation
 from multiedge.files import write_text
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit status 0 if every item was answered without an error, otherwise 1."""
     scenario(args.scenario, rate_per_s=args.rate, latency_bound_s=args.latency_bound)  # refused before anything is read
     manifest = read_manifest(args.plan_dir)
-    fleet = read_fleet(args.devices) if args.devices else bare_fleet(manifest)
+    fleet = read_fleet(args.devices) if args.devices else local_fleet(manifest)
     values = executor_options(args, fleet)
     options = build_options(EXECUTORS, args.executor, values)
     items, count = read_items(args, manifest)

@@ -1,4 +1,4 @@
-"""Ways to run a plan as a pipeline: one file each, imported only when asked for.
+"""Ways to run a plan as a pipeline: one file each, imported only when it is used.
 
     with open_pipeline("parts", executor="processes") as pipeline:
         results, measurements = pipeline.map({"input": batch} for batch in batches)

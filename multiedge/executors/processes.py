@@ -37,7 +37,7 @@ from multiedge.transports.tcp import set_hosts
 
 
 class ProcessesExecutor(Closing):
-    """Runs a manifest's parts in spawned workers on this machine, emulating the fleet as far as the options say."""
+    """Runs a manifest's parts in spawned workers on this machine, emulating the fleet as far as the options require."""
 
     options_type = ProcessesOptions
 

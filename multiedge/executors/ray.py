@@ -39,7 +39,7 @@ def ray_module() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not os.environ.get("RAY_ADDRESS"):
         # Read when ray is imported: a Ray that is no cluster listens on loopback. Otherwise `ray.init` replaces a
-        # loopback address by the host's outward one, and its servers, which know no authentication, listen everywhere.
+        # loopback address by the host's external one, and its servers, which have no authentication, listen on all networks.
         os.environ.setdefault(LOOPBACK_ONLY, "0")
     try:
         import ray

@@ -26,7 +26,7 @@ from multiedge.plan import Manifest, Part
 from multiedge.transports.open_inference import SERVICE, UNLIMITED_MESSAGES, grpc_module, infer_request, messages, unpack
 
 PROBE_S = 2.0
-"""How long a server may take to say whether it has a model."""
+"""How long a server may take to answer whether it has a model."""
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 SHARE_OF_WAITING = 4.0
 """A server that did not answer a request within its deadline gets none for so many times as long, if there are others."""
@@ -121,7 +121,7 @@ class Endpoint:
     @classmethod
     def of(cls, place: str, stage: int) -> Endpoint:
         address, _, model = place.partition("/")
-        # A server that comes back is found within a second; by default gRPC would wait up to two minutes.
+        # A server that is up again is connected within a second; by default gRPC would wait up to two minutes.
         backoff = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50))
         options = (*UNLIMITED_MESSAGES, *backoff, ("grpc.max_reconnect_backoff_ms", 500), ("grpc.use_local_subchannel_pool", 1))
         return cls(address, model or f"stage_{stage + 1}", grpc_module().insecure_channel(address, options=options))

@@ -38,7 +38,7 @@ def test_an_objective_picks_a_strategy_or_is_passed_to_the_named_one(monkeypatch
 @pytest.mark.parametrize(
     ("strategy", "objective", "options", "message"),
     [
-        ("latency", "throughput", {}, "objective 'throughput': strategy 'latency' has an objective of its own; use strategy"),
+        ("latency", "throughput", {}, "objective 'throughput': strategy 'latency' has one objective only; use strategy"),
         ("latncy", None, {}, "unknown partitioner 'latncy'; did you mean 'latency'"),
         ("single", None, {"sed": 1}, "partitioner 'single' has no option 'sed'"),
         (

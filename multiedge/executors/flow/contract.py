@@ -108,8 +108,8 @@ class Executor(Protocol):
 
     `submit` takes an item under a number of the caller's choice and waits while the pipeline is full; `poll` gives the
     results that are ready, in the order of submission, and waits up to `timeout_s` for the first. Every submitted item
-    is answered exactly once. Unless its devices are `on_this_machine`, this machine's power meters say nothing of them;
-    while an executor `slows_down` to the speed of a device, they say nothing of that device.
+    is answered exactly once. This machine's power meters measure a device only if it is `on_this_machine` and the executor
+    does not slow it down (`slows_down`).
 
     The constructor takes `(manifest, fleet, options)`, the last one an instance of `options_type`: a frozen dataclass,
     a subclass of RunOptions, with a field for each option that the executor acts on.

@@ -63,7 +63,7 @@ class Pipeline:
             progress=progress,
             meters=open_meters(metered, is_emulated=self.executor.slows_down),
         )
-        memory = tuple(replace(found, planned_bytes=self._planned_bytes.get(found.device)) for found in measurements.memory)
+        memory = tuple(replace(each, planned_bytes=self._planned_bytes.get(each.device)) for each in measurements.memory)
         settings = {
             **measurements.settings,
             "providers": {**providers(self._devices), **measurements.settings.get("providers", {})},
@@ -106,14 +106,14 @@ def open_pipeline(
     """
     chosen: RunOptions = build_options(EXECUTORS, executor, values, options)
     manifest = plan if isinstance(plan, Manifest) else _read(plan)
-    fleet = fleet or bare_fleet(manifest)
+    fleet = fleet or local_fleet(manifest)
     require_backends(fleet)
     running: Executor = EXECUTORS.load(executor)(manifest, fleet, chosen)
     running.start()
     return Pipeline(running, chosen, [fleet.device(name) for name in device_names(manifest)], manifest.plan)
 
 
-def bare_fleet(manifest: Manifest) -> Fleet:
+def local_fleet(manifest: Manifest) -> Fleet:
     """A fleet of this machine under each of the plan's device names."""
     names = device_names(manifest)
     if not names:

@@ -1,6 +1,6 @@
 """When items are issued: the four scenarios of MLPerf Inference, by its names and rules.
 
-Nothing here is an MLPerf result; the words only say the same thing.
+Nothing here is an MLPerf result; only the names and rules are the same.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def test_options_are_passed_typed(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--strategy", "latency", "--objective", "throughput"], "has an objective of its own; use strategy 'throughput'"),
+        (["--strategy", "latency", "--objective", "throughput"], "has one objective only; use strategy 'throughput'"),
         (["--strategy", "latncy"], "unknown partitioner 'latncy'; did you mean 'latency'"),
         (["--strategy", "random", "--option", "sed=7"], "has no option 'sed'; did you mean 'seed'"),
         (["--option", "seed"], "--option: expected KEY=VALUE"),

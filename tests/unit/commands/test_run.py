@@ -171,7 +171,7 @@ def test_what_happened_is_shown_below_the_table() -> None:
 def test_plans_are_made_anew_by_default_only_where_that_can_have_an_effect(executor: str, parts: str) -> None:
     """It needs an executor that can, a fleet that changes and the model to cut."""
     manifest = command.read_manifest(parts)
-    fleet = command.bare_fleet(manifest)
+    fleet = command.local_fleet(manifest)
     with command.replanner(parsed("--executor", executor), manifest, fleet) as replan:
         assert replan is None
     with command.replanner(parsed("--devices", "d.yaml", "--no-replan"), manifest, fleet) as replan:
