@@ -134,6 +134,11 @@ def lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
+def one_line(error: BaseException) -> str:
+    """The text of an error on one line: runtimes write several."""
+    return " ".join(str(error).split())
+
+
 def describe(value: object) -> str:
     """How an error shows a value that it did not expect: on one line, short, and in no programming language's words.
 

@@ -14,7 +14,7 @@ import numpy as np
 from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Array, Backend, Session, Tensors
 from multiedge.backends.kept import key_of, made_once
-from multiedge.errors import ConfigError, ModelError, MultiedgeError, ProfileError, did_you_mean
+from multiedge.errors import ConfigError, ModelError, MultiedgeError, ProfileError, did_you_mean, one_line
 from multiedge.fleet import Device, Fleet
 from multiedge.onnx_io import with_own_weights
 from multiedge.options import build
@@ -105,7 +105,7 @@ def _named(place: str) -> Iterator[None]:
     except MultiedgeError:
         raise
     except Exception as error:  # each runtime has its own classes of errors
-        raise ModelError(f"{place}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise ModelError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,5 @@ class Call:
         except MultiedgeError:
             raise
         except Exception as error:  # each runtime has its own classes of errors
-            text = " ".join(str(error).split())
             shapes = ", ".join(f"{name} {list(np.shape(value))}" for name, value in self.feed.items())
-            raise ProfileError(f"{self.path}: cannot be run with {shapes}: {text}") from error
+            raise ProfileError(f"{self.path}: cannot be run with {shapes}: {one_line(error)}") from error

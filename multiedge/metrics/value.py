@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 
-from multiedge.errors import ConfigError, MultiedgeError, describe
+from multiedge.errors import ConfigError, MultiedgeError, describe, one_line
 from multiedge.measurements import Measurements
 from multiedge.plan import Plan
 
@@ -93,7 +93,7 @@ class Metric:
         except MultiedgeError:
             raise
         except Exception as error:
-            figure = Figure(None, f"failed: {type(error).__name__}: {' '.join(str(error).split())}")
+            figure = Figure(None, f"failed: {type(error).__name__}: {one_line(error)}")
         return MetricValue(
             value=None if figure.value is None else float(figure.value),
             unit=self.unit,

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
 from multiedge.backends.contract import Session
-from multiedge.errors import MultiedgeError, PipelineError
+from multiedge.errors import MultiedgeError, PipelineError, one_line
 from multiedge.transports.open_inference import (
     METHODS,
     SERVICE,
@@ -107,7 +107,7 @@ class StageServer:
             made = session.run(unpack(request.inputs, request.raw_input_contents))
         except Exception as error:  # whatever the runtime raises is this item's failure, not the server's
             code = codes.INVALID_ARGUMENT if isinstance(error, MultiedgeError) else codes.INTERNAL
-            context.abort(code, " ".join(str(error).split()))
+            context.abort(code, one_line(error))
         wanted = [tensor.name for tensor in request.outputs] or list(made)
         response = messages()["ModelInferResponse"](model_name=request.model_name, id=request.id)
         pack(response.outputs, response.raw_output_contents, {name: made[name] for name in wanted if name in made})

@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from multiedge.backends.contract import Array, Provider, Session, Tensors
 from multiedge.backends.onnxruntime.prepacked import prepacked_model
-from multiedge.errors import ModelError, did_you_mean
+from multiedge.errors import ModelError, did_you_mean, one_line
 from multiedge.fleet import Device
 
 if TYPE_CHECKING:
@@ -146,8 +146,7 @@ def _load(path: Path, options: ort.SessionOptions, providers: ProviderList) -> o
     try:
         return ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime raises a class per status code, all direct children of Exception
-        text = " ".join(str(error).split())
-        raise ModelError(f"{path}: onnxruntime cannot load this file: {text}") from error
+        raise ModelError(f"{path}: onnxruntime cannot load this file: {one_line(error)}") from error
 
 
 def _check(session: OnnxRuntimeSession) -> Session:

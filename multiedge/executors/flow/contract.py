@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from multiedge.errors import ConfigError, StageError, did_you_mean, require_least
+from multiedge.errors import ConfigError, StageError, did_you_mean, one_line, require_least
 from multiedge.fleet import Fleet
 from multiedge.measurements import Event, Fault, Memory
 from multiedge.plan import Manifest
@@ -172,7 +172,7 @@ class Closing:
 
 def failure(stage: int, device: str, error: Exception) -> str:
     """The line for an item that a stage could not handle."""
-    return f"stage {stage} on '{device}' failed: {type(error).__name__}: {' '.join(str(error).split())}"
+    return f"stage {stage} on '{device}' failed: {type(error).__name__}: {one_line(error)}"
 
 
 def require_fallbacks(manifest: Manifest, fleet: Fleet, fallbacks: Mapping[int, tuple[str, ...]]) -> None:
