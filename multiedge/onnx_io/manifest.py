@@ -79,7 +79,7 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     files = [(name, known) for part in manifest.parts for name, known in part.files.items()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         wrong = [problem for problem in pool.map(lambda file: _stale(folder, *file), files) if problem]
-    wrong += [f"'{part.file}' is not among its part's files" for part in manifest.parts if part.file not in part.files]
+    wrong += [f"{describe(part.file)} is not among its part's files" for part in manifest.parts if part.file not in part.files]
     if wrong:
         raise PlanError(f"{folder}: {'; '.join(dict.fromkeys(wrong))}; write the parts again", wrong)
     return manifest
@@ -130,11 +130,11 @@ def _stale(folder: Path, name: str, known: str) -> str:
     try:
         path = resolve_inside(folder, name, "plan")
     except ModelError:
-        return f"'{name}' leads out of the plan's folder"
-    if not path.is_file():
-        return f"'{name}' is missing"
+        return f"{describe(name)} leads out of the plan's folder"
+    if not os.path.isfile(path):  # Path.is_file raises an error if a name is too long
+        return f"{describe(name)} is missing"
     now = fingerprint(path) if known.startswith("stat:") else digest_of(path)
-    return "" if now == known else f"'{name}' has changed since the plan was written"
+    return "" if now == known else f"{describe(name)} has changed since the plan was written"
 
 
 def digest_of(path: Path) -> str:

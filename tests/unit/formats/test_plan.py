@@ -6,12 +6,14 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
 
 from multiedge.errors import PlanError
 from multiedge.formats.fields import Field
 from multiedge.formats.plan import plan_from_json, plan_or_none, plan_to_json
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
 from partitioners.throughput import Throughput
+from tests.builders.refusals import refusal, with_one_value_changed
 
 
 @pytest.fixture
@@ -94,3 +96,12 @@ def test_names_that_a_plan_does_not_hold_are_null(plan):
     data = plan_to_json(replace(plan, model="", stage_ends=()))
     assert {stage["first_node_name"] for stage in data["stages"]} == {None}
     assert plan_from_json(data).stage_ends == ()
+
+
+def test_any_damaged_value_is_read_or_refused_in_one_line(plan):
+    @given(with_one_value_changed(json.loads(json.dumps(plan_to_json(plan)))))
+    def check(damaged):
+        message = refusal(lambda: plan_from_json(damaged, "my.json"), PlanError)
+        assert message is None or (message.startswith("my.json: ") and "\n" not in message)
+
+    check()

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from multiedge.errors import MultiedgeError, PlanError
 from multiedge.onnx_io.manifest import FILE_NAME, SCHEMA, digest_of, fingerprint, read_manifest, to_json, write_manifest
 from multiedge.plan import CALLER, Manifest, Part, Transfer
+from tests.builders.refusals import refusal, with_one_value_changed
 
 
 def manifest_in(folder: Path) -> Manifest:
@@ -177,3 +179,24 @@ def test_a_fingerprint_follows_size_and_time(tmp_path: Path) -> None:
     path.write_bytes(b"1234")
     os.utime(path, ns=(5, 7))
     assert fingerprint(path) == "stat:4:7"
+
+
+def test_any_damaged_value_is_read_or_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    data = json.loads(json.dumps(to_json(manifest_in(folder))))
+
+    @given(with_one_value_changed(data))
+    def check(damaged: object) -> None:
+        (folder / FILE_NAME).write_text(json.dumps(damaged, default=str), encoding="utf-8")
+        message = refusal(lambda: read_manifest(folder), PlanError)
+        assert message is None or (message.startswith(str(folder)) and "\n" not in message)
+
+    check()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "../a\nb", "\ud800", "x" * 300])
+def test_a_name_that_no_file_has_is_refused_in_one_line(folder: Path, name: str) -> None:
+    edit(folder, lambda data: data["parts"][0]["files"].update({name: "xxh3:0"}))
+    with pytest.raises(PlanError) as refused:
+        read_manifest(folder)
+    assert "\n" not in str(refused.value)
