@@ -118,7 +118,7 @@ def test_parts_of_a_real_model_equal_it(tmp_path: Path, capsys: pytest.CaptureFi
     assert "as in a run" in shown
 
 
-def test_a_level_that_two_options_give_is_refused(asked: list[dict[str, Any]]) -> None:
+def test_a_level_that_two_options_give_is_refused(calls: list[dict[str, Any]]) -> None:
     with pytest.raises(ConfigError, match="--option optimisation: a flag gives it, too; leave one of them out"):
         check("--optimisation", "all", "--option", "optimisation=basic")
-    assert asked == []
+    assert calls == []
