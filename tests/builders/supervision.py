@@ -48,6 +48,7 @@ class FakeWorker:
     ended: str = ""
     busy: Busy | None = None
     resident_bytes: int | None = 0
+    cpu_s: float | None = None
     ignores: bool = False
     failure: Failed | None = None
     inbox: list[Configure | Prepare] = field(default_factory=list)
@@ -62,8 +63,15 @@ class FakeWorker:
         return Prepared() if isinstance(command, Prepare) else Configured(command.epoch, (), self.resident_bytes)
 
     def view(self, now_s: float) -> WorkerView:
-        replies = self.replies()
-        return WorkerView(now_s - self.started_s, self.silent_s, self.ended, self.busy, self.resident_bytes, replies)
+        return WorkerView(
+            age_s=now_s - self.started_s,
+            silent_s=self.silent_s,
+            ended=self.ended,
+            cpu_s=self.cpu_s,
+            busy=self.busy,
+            resident_bytes=self.resident_bytes,
+            replies=self.replies(),
+        )
 
 
 class Supervised:

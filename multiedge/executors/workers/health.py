@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from multiedge.executors.workers.observation import LinkView, WorkerView
+from multiedge.executors.workers.observation import QUIET_S, LinkView, WorkerView
 from multiedge.executors.workers.options import Deadlines
-from multiedge.executors.workers.state import Stuck
+from multiedge.executors.workers.state import Progress, Stuck
 from multiedge.fleet import Device
 
 STARTUP_S = 60.0
 """How long a worker may take until its first sign of life."""
+PROGRESS_S = 0.05
+"""Processor time that shows progress. A process whose threads only wait for a lock that is never free uses less in 2 s."""
 MOST_DOUBLINGS = 5
 """Of the time that a device waits after each loss."""
 
@@ -25,12 +27,20 @@ class Problem(NamedTuple):
 
 
 def problem_of(
-    device: Device, view: WorkerView, *, limit_s: float, owes_for_s: float | None, deadlines: Deadlines, limits_memory: bool
+    device: Device,
+    view: WorkerView,
+    *,
+    limit_s: float,
+    owes_for_s: float | None,
+    deadlines: Deadlines,
+    limits_memory: bool,
+    stalled_s: float | None = None,
 ) -> Problem | None:
     """What is wrong with a worker.
 
     `limit_s` is how long the stage that it computes may take, `owes_for_s` for how long it has owed a reply: while it loads
-    stages, it may be silent for longer, and its memory is judged when it is done.
+    stages, it may be silent for longer, and its memory is judged when it is done. `stalled_s` is for how long it has neither
+    given a sign of life nor used the processor, None where that is not known: on a busy host, a worker may be silent and live.
     """
     name, is_loading = device.name, owes_for_s is not None
     if view.ended:
@@ -39,8 +49,12 @@ def problem_of(
         if view.age_s > STARTUP_S:
             return Problem("hang", f"worker of '{name}' gave no sign of life for {view.age_s:.1f} s after its start")
         return None
-    if view.silent_s > (max(deadlines.heartbeat_s, deadlines.floor_s) if is_loading else deadlines.heartbeat_s):
-        return Problem("hang", f"worker of '{name}' gives no sign of life for {view.silent_s:.1f} s")
+    patience_s = max(deadlines.heartbeat_s, deadlines.floor_s) if is_loading else deadlines.heartbeat_s
+    if (view.silent_s if stalled_s is None else stalled_s) > patience_s:
+        idle = "" if stalled_s is None else f", and has not used the processor for {stalled_s:.1f} s"
+        return Problem("hang", f"worker of '{name}' gives no sign of life for {view.silent_s:.1f} s{idle}")
+    if view.silent_s > max(deadlines.heartbeat_s, deadlines.first_s):
+        return Problem("hang", f"worker of '{name}' gives no sign of life for {view.silent_s:.1f} s, although it computes")
     if view.busy and view.busy.for_s > limit_s:
         runs = f"stage {view.busy.stage} runs for {view.busy.for_s:.1f} s; it may take {limit_s:.1f} s"
         return Problem("slow", f"worker of '{name}': {runs}")
@@ -49,6 +63,18 @@ def problem_of(
     if limits_memory and not is_loading:
         return memory_problem(device, view.resident_bytes)
     return None
+
+
+def progress_of(view: WorkerView, before: Progress | None, now_s: float) -> Progress | None:
+    """When a silent worker last used the processor; None while signs of life come, or where its processor time is not known.
+
+    A silence counts from when it is first seen, because an observer that was itself stopped sees old signs of life.
+    """
+    if view.silent_s is None or view.silent_s < QUIET_S or view.cpu_s is None:
+        return None
+    if before is None:
+        return Progress(now_s - QUIET_S, view.cpu_s)
+    return Progress(now_s, view.cpu_s) if view.cpu_s - before.cpu_s >= PROGRESS_S else before
 
 
 def memory_problem(device: Device, resident_bytes: int | None, *, just_loaded: bool = False) -> Problem | None:

@@ -13,7 +13,7 @@ from multiedge.trace import TraceEvent
 from multiedge.transports.links import is_down
 
 QUIET_S = 0.3
-"""A receiver that has shown no sign of life for so long may hang: a message that waits for it says nothing of the link."""
+"""A worker that has shown no sign of life for so long may hang: a message that waits for it says nothing of the link."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,14 @@ class WorkerView:
     """One worker, seen from outside.
 
     `age_s` counts from its start, `silent_s` from its last sign of life: None before the first. `ended` says how it ended,
-    '' while it runs. `replies` came since the last look. `sent` and `taken` count the epoch's messages by transfer.
+    '' while it runs. `cpu_s` is the processor time that it has used so far: None where it is not known, and while signs of life
+    come. `replies` came since the last look. `sent` and `taken` count the epoch's messages by transfer.
     """
 
     age_s: float
     silent_s: float | None = None
     ended: str = ""
+    cpu_s: float | None = None
     busy: Busy | None = None
     resident_bytes: int | None = None
     replies: tuple[Reply, ...] = ()

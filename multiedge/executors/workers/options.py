@@ -59,7 +59,7 @@ class Deadlines(StageDeadlines):
     """When a stage, a worker, a device or a link counts as failed.
 
     Attributes:
-        heartbeat_s: A worker without a heartbeat for so long hangs.
+        heartbeat_s: A worker without a heartbeat and without progress on the processor for so long hangs.
         link_s: A link is down if its messages wait for so long while their receiver is idle.
         load_s: How long a model may take to load.
         cooldown_s: When a device that failed may return; twice as long after each further failure, until it answers an item.

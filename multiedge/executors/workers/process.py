@@ -15,8 +15,9 @@ from multiedge.errors import PipelineError
 from multiedge.executors.workers.board import Board
 from multiedge.executors.workers.emulation import Quota
 from multiedge.executors.workers.messages import Command, Failed, Hello, Reply, encode, reply_decoder
-from multiedge.executors.workers.observation import WorkerView
+from multiedge.executors.workers.observation import QUIET_S, WorkerView
 from multiedge.measurements import Memory
+from multiedge.meters.cpu import process_cpu_s
 from multiedge.meters.memory import read_memory
 from multiedge.transports.rundir import file_of
 
@@ -71,11 +72,12 @@ class WorkerProcess:
         self._send_rest()
         board = self._board
         sent, taken = board.counts(transfers)
-        beat_s = board.heartbeat_s
+        silent_s = None if board.heartbeat_s is None else max(0.0, now_s - board.heartbeat_s)
         return WorkerView(
             age_s=now_s - self._started_s,
-            silent_s=None if beat_s is None else max(0.0, now_s - beat_s),
+            silent_s=silent_s,
             ended=self._ending(),
+            cpu_s=process_cpu_s(self.pid) if silent_s is not None and silent_s >= QUIET_S else None,
             busy=board.busy(now_s),
             resident_bytes=board.memory.resident_bytes,
             replies=self._replies(),

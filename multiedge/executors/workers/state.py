@@ -42,12 +42,21 @@ class Presence(Enum):
 
 
 @dataclass(frozen=True)
+class Progress:
+    """When a silent worker was last seen to use the processor, and how much it had used by then."""
+
+    at_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
 class DeviceState:
     """What is known about a device.
 
     `losses` counts how often it was lost since it last answered an item; they decide when it may return: at `retry_s`, inf
     for never. `failures` are those of them that would let it be given up. `charged` is the item during which it was lost
-    last. Its worker has owed a reply since `asked_s`; it has been READY since `since_s`.
+    last. Its worker has owed a reply since `asked_s`; it has been READY since `since_s`. `progress` is None while signs of life
+    come.
     """
 
     presence: Presence = Presence.READY
@@ -57,6 +66,7 @@ class DeviceState:
     retry_s: float = 0.0
     charged: int | None = None
     asked_s: float | None = None
+    progress: Progress | None = None
 
     def forgiven(self) -> DeviceState:
         """With all failures forgotten."""

@@ -27,7 +27,7 @@ from multiedge.executors.workers.actions import (
     StartWorker,
     StopWorker,
 )
-from multiedge.executors.workers.health import Problem, memory_problem, problem_of, stuck_links, waiting_s
+from multiedge.executors.workers.health import Problem, memory_problem, problem_of, progress_of, stuck_links, waiting_s
 from multiedge.executors.workers.messages import Configure, Configured, Failed, Load, Prepare, Prepared, Reply
 from multiedge.executors.workers.observation import LinkView, Observation, PlanReady, WorkerView
 from multiedge.executors.workers.placement import place_stages
@@ -157,7 +157,7 @@ class _Step:
                 self._take_reply(name, reply)
         if name not in self._workers:
             return
-        device = self.state.devices[name]
+        device = self._follow_progress(name, view)
         problem = problem_of(
             self.rules.fleet.device(name),
             view,
@@ -165,12 +165,21 @@ class _Step:
             owes_for_s=None if device.asked_s is None else self.seen.now_s - device.asked_s,
             deadlines=self.rules.deadlines,
             limits_memory=self.rules.limits_memory,
+            stalled_s=None if device.progress is None else self.seen.now_s - device.progress.at_s,
         )
         if problem:
             self._lose(name, problem, view)
         elif view.busy and device.asked_s is not None:
             # The time to reply begins once the worker is free; until then the limit of its stage holds.
             self._set(name, replace(device, asked_s=self.seen.now_s))
+
+    def _follow_progress(self, name: str, view: WorkerView) -> DeviceState:
+        device = self.state.devices[name]
+        progress = progress_of(view, device.progress, self.seen.now_s)
+        if progress != device.progress:
+            device = replace(device, progress=progress)
+            self._set(name, device)
+        return device
 
     def _take_reply(self, name: str, reply: Reply) -> None:
         device, now_s = self.state.devices[name], self.seen.now_s
@@ -259,7 +268,7 @@ class _Step:
     def _stop(self, name: str) -> None:
         if self._workers.pop(name, None) is not None:
             self.actions.append(StopWorker(name))
-        self._set(name, replace(self.state.devices[name], asked_s=None))
+        self._set(name, replace(self.state.devices[name], asked_s=None, progress=None))
 
     def _record(self, fault: Fault) -> None:
         self.state = replace(self.state, open_faults=(*self.state.open_faults, OpenFault(fault, self.state.epoch)))

@@ -2,17 +2,17 @@ import math
 
 import pytest
 
-from multiedge.executors.workers.health import MOST_DOUBLINGS, memory_problem, problem_of, stuck_links, waiting_s
+from multiedge.executors.workers.health import MOST_DOUBLINGS, memory_problem, problem_of, progress_of, stuck_links, waiting_s
 from multiedge.executors.workers.observation import Busy, LinkView, WorkerView
 from multiedge.executors.workers.options import Deadlines
-from multiedge.executors.workers.state import Stuck
+from multiedge.executors.workers.state import Progress, Stuck
 from multiedge.fleet import Device
 
 DEADLINES = Deadlines(heartbeat_s=2.0, floor_s=4.0, load_s=10.0, cooldown_s=3.0)
 MIB = 1 << 20
 
 
-def problem(*, owes_for_s=None, limits_memory=True, **view):
+def problem(*, owes_for_s=None, limits_memory=True, stalled_s=None, **view):
     return problem_of(
         Device("d0", memory_bytes=MIB),
         WorkerView(**{"age_s": 1.0, "silent_s": 0.0, **view}),
@@ -20,6 +20,7 @@ def problem(*, owes_for_s=None, limits_memory=True, **view):
         owes_for_s=owes_for_s,
         deadlines=DEADLINES,
         limits_memory=limits_memory,
+        stalled_s=stalled_s,
     )
 
 
@@ -29,6 +30,11 @@ def problem(*, owes_for_s=None, limits_memory=True, **view):
         ({"ended": "killed by signal 9"}, "worker of 'd0' killed by signal 9"),
         ({"silent_s": None, "age_s": 61.0}, "worker of 'd0' gave no sign of life for 61.0 s after its start"),
         ({"silent_s": 2.5}, "worker of 'd0' gives no sign of life for 2.5 s"),
+        (
+            {"silent_s": 2.5, "stalled_s": 2.1},
+            "worker of 'd0' gives no sign of life for 2.5 s, and has not used the processor for 2.1 s",
+        ),
+        ({"silent_s": 61.0, "stalled_s": 0.1}, "worker of 'd0' gives no sign of life for 61.0 s, although it computes"),
         ({"busy": Busy(3, 7, 5.5)}, "worker of 'd0': stage 3 runs for 5.5 s; it may take 5.0 s"),
         ({"owes_for_s": 10.5}, "worker of 'd0' has not loaded its stages within 10 s"),
         ({"resident_bytes": 3 * MIB}, "device 'd0' takes 3.0 MiB and has 1.0 MiB"),
@@ -44,6 +50,7 @@ def test_what_is_wrong_is_said_with_its_figures(view, detail):
         {},
         {"silent_s": None, "age_s": 59.0},
         {"silent_s": 3.5, "owes_for_s": 1.0},
+        {"silent_s": 30.0, "stalled_s": 1.9},
         {"busy": Busy(3, 7, 4.5)},
         {"busy": Busy(3, 7, 4.5), "owes_for_s": 11.0},
         {"resident_bytes": 3 * MIB, "owes_for_s": 1.0},
@@ -57,6 +64,22 @@ def test_what_may_be_is_no_problem(view):
 
 def test_a_worker_that_has_ended_is_not_judged_by_its_silence():
     assert problem(ended="ended with status 1", silent_s=99.0).kind == "crash"
+
+
+@pytest.mark.parametrize(
+    ("view", "before", "after"),
+    [
+        ({"silent_s": 0.1, "cpu_s": 5.0}, Progress(1.0, 4.0), None),
+        ({"silent_s": None, "cpu_s": 5.0}, None, None),
+        ({"silent_s": 9.0, "cpu_s": None}, Progress(1.0, 4.0), None),
+        ({"silent_s": 9.0, "cpu_s": 5.0}, None, Progress(9.7, 5.0)),
+        ({"silent_s": 9.0, "cpu_s": 5.0}, Progress(1.0, 4.9), Progress(10.0, 5.0)),
+        ({"silent_s": 9.0, "cpu_s": 5.0}, Progress(1.0, 4.98), Progress(1.0, 4.98)),
+    ],
+    ids=["signs of life", "not started", "not known", "first seen", "computes", "threads only wake"],
+)
+def test_a_silent_worker_that_uses_the_processor_makes_progress(view, before, after):
+    assert progress_of(WorkerView(age_s=20.0, **view), before, 10.0) == after
 
 
 @pytest.mark.parametrize(("runtime_bytes", "hint"), [(0, True), (5, False)])

@@ -33,6 +33,12 @@ def back(device: str) -> DeviceEvent:
     return DeviceEvent(0.0, device, "return")
 
 
+def starve(run: Supervised, device: str, cpu_s: float) -> None:
+    """A second in which the worker computes and is silent."""
+    if device in run.workers:
+        run.change(device, silent_s=1.0 + cpu_s, cpu_s=cpu_s).wait(1.0)
+
+
 @dataclass(frozen=True)
 class Row:
     """After `script`: what is `placed` where, in which phase, with which faults, after how many epochs."""
@@ -60,6 +66,27 @@ WORKERS = [
     Row("a worker ends", lambda run: run.end("d1").wait(0.1), "d0 d3 d2", "crash d1", 1),
     Row("a worker is silent for long", lambda run: run.change("d1", silent_s=2.1).wait(0.1), "d0 d3 d2", "hang d1", 1),
     Row("a worker is silent for a while", lambda run: run.change("d1", silent_s=1.9).wait(0.1)),
+    Row("a silent worker computes: the host is busy", lambda run: [starve(run, "d1", cpu_s) for cpu_s in range(20)]),
+    Row("a silent worker computes nothing for a while", lambda run: run.change("d1", silent_s=1.0, cpu_s=4.0).wait(1.6)),
+    Row(
+        "a silent worker has computed nothing for long",
+        lambda run: run.change("d1", silent_s=1.0, cpu_s=4.0).wait(1.9),
+        "d0 d3 d2",
+        "hang d1",
+        1,
+    ),
+    Row(
+        "the supervisor itself was stopped, and signs of life come again",
+        lambda run: run.change("d1", silent_s=30.0, cpu_s=4.0).wait(0.1).change("d1", silent_s=0.0, cpu_s=None).wait(3.0),
+    ),
+    Row(
+        "a silent worker computes for ever",
+        lambda run: [starve(run, "d1", cpu_s) for cpu_s in range(61)],
+        "d0 d3 d2",
+        "hang d1",
+        1,
+        rules={"deadlines": Deadlines(rejoin=False)},
+    ),
     Row(
         "a stage takes longer than it may",
         lambda run: run.change("d1", busy=Busy(1, 7, LIMIT_S + 0.1)).wait(0.1),

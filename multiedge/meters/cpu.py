@@ -1,0 +1,52 @@
+"""Processor time of a process and of the whole machine, as the kernel counts it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from multiedge.meters.memory import PROC
+
+_UTIME, _STIME = 11, 12
+"""Fields of /proc/PID/stat, counted after the name of the program."""
+_IDLE, _WAITING_FOR_DISK, _STEAL, _COUNTED = 3, 4, 7, 8
+"""Fields of the first line of /proc/stat. What follows these is counted in them already."""
+
+
+@dataclass(frozen=True)
+class HostTime:
+    """Seconds of all processors since the machine was started: computing, and taken by other machines of the same host."""
+
+    busy_s: float
+    steal_s: float
+
+    def __sub__(self, before: HostTime) -> HostTime:
+        return HostTime(self.busy_s - before.busy_s, self.steal_s - before.steal_s)
+
+
+def process_cpu_s(pid: int | str = "self", proc: Path = PROC) -> float | None:
+    """Processor time that all threads of a process have used; None if it has ended, or the system does not show it."""
+    try:
+        # The name of the program is in brackets and may hold anything, brackets too.
+        fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        return (int(fields[_UTIME]) + int(fields[_STIME])) / _ticks_per_s()
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def read_host_time(proc: Path = PROC) -> HostTime | None:
+    """What the processors of this machine have done so far; None where the system does not show it."""
+    try:
+        name, *fields = (proc / "stat").read_text(errors="replace").partition("\n")[0].split()
+        ticks = [int(field) for field in fields[:_COUNTED]]
+        if name != "cpu" or len(ticks) < _COUNTED:
+            return None
+    except (OSError, ValueError):
+        return None
+    busy = sum(ticks) - ticks[_IDLE] - ticks[_WAITING_FOR_DISK] - ticks[_STEAL]
+    return HostTime(busy / _ticks_per_s(), ticks[_STEAL] / _ticks_per_s())
+
+
+def _ticks_per_s() -> int:
+    return os.sysconf("SC_CLK_TCK")

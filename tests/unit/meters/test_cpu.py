@@ -1,0 +1,50 @@
+"""Processor time in the kernel's files."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from multiedge.meters.cpu import HostTime, process_cpu_s, read_host_time
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def test_a_process_that_computes_uses_the_processor() -> None:
+    before, until = process_cpu_s(), time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+    after = process_cpu_s()
+    assert before is not None
+    assert after is not None
+    assert after - before >= 0.08
+
+
+def test_the_name_of_a_program_may_hold_brackets(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "stat").write_text(f"7 (a ) S) S 1 7 7 0 -1 0 98 0 0 0 {3 * TICKS_PER_S} {2 * TICKS_PER_S} 0 0 20 0")
+    assert process_cpu_s(7, tmp_path) == 5.0
+
+
+def test_a_process_that_has_ended_has_no_processor_time(tmp_path: Path) -> None:
+    assert process_cpu_s(7, tmp_path) is None
+
+
+def test_the_host_is_busy_with_all_but_idling_and_waiting(tmp_path: Path) -> None:
+    ticks = [number * TICKS_PER_S for number in (1, 2, 4, 100, 200, 8, 16, 32, 64, 128)]
+    (tmp_path / "stat").write_text(f"cpu  {' '.join(map(str, ticks))}\ncpu0 1 2\n")
+    assert read_host_time(tmp_path) == HostTime(31.0, 32.0)
+
+
+def test_times_since_a_reading() -> None:
+    assert HostTime(31.0, 32.0) - HostTime(1.0, 30.0) == HostTime(30.0, 2.0)
+
+
+@pytest.mark.parametrize("text", ["", "cpu 1 2 3", "cpu a b c d e f g h"])
+def test_a_system_that_does_not_show_it(text: str, tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text(text)
+    assert read_host_time(tmp_path) is None
+    assert read_host_time(tmp_path / "missing") is None
