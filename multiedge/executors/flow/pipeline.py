@@ -104,7 +104,12 @@ def open_pipeline(
         ConfigError: If there is no such executor, backend or option.
         PipelineError: If a stage cannot start.
     """
-    chosen: RunOptions = build_options(EXECUTORS, executor, values, options)
+    chosen = build_options(EXECUTORS, executor, values, options)
+    if not isinstance(chosen, RunOptions):
+        raise ConfigError(
+            f"executor '{executor}': expected an `options_type` that extends {RunOptions.__module__}.RunOptions,"
+            f" got {type(chosen).__name__}; correct the package that it is from"
+        )
     manifest = plan if isinstance(plan, Manifest) else _read(plan)
     fleet = fleet or local_fleet(manifest)
     require_backends(fleet)

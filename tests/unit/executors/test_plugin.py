@@ -113,6 +113,21 @@ def test_its_options_are_checked_like_our_own(tmp_path: Path, options: dict[str,
     assert str(caught.value) == line
 
 
+@pytest.mark.parametrize(
+    ("options_type", "line"),
+    [
+        (None, "executor 'agents' declares no dataclass `options_type`; correct the package that it is from"),
+        (Cluster, "executor 'agents': expected an `options_type` that extends .*RunOptions, got Cluster; correct the package"),
+    ],
+)
+def test_a_class_that_breaks_the_contract_is_named(
+    options_type: type | None, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AgentsExecutor, "options_type", options_type)
+    with pytest.raises(ConfigError, match=line):
+        open_pipeline(synthetic_chain(tmp_path, stages=1), synthetic_fleet(1), "agents")
+
+
 def test_ours_name_it_where_it_alone_has_the_option(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="executor 'inline' has no option 'gain'; executors that have it: agents"):
         open_pipeline(synthetic_chain(tmp_path, stages=1), synthetic_fleet(1), "inline", gain=1)
