@@ -1,4 +1,4 @@
-"""Atomic writing of files: whoever reads a path sees the old file or the new one whole, never a part of it.
+"""Atomic writing of files: a reader of the path sees the old file or the new one, never a part of it.
 
 A file is written under a temporary name in the same folder and renamed when it is complete. By default its bytes reach the
 disk before the rename, so that a power failure leaves the old or the new file too.

@@ -1,4 +1,4 @@
-"""Files and texts in JSON and YAML, loaded safely: what cannot be read is one line, with the place."""
+"""Loading of JSON and YAML, safe and bounded: what cannot be read is an error of one line, with the place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from multiedge.quantity import human_bytes
 MAX_YAML_BYTES = 16 << 20
 MAX_JSON_BYTES = 1 << 30
 MAX_YAML_NODES = 1_000_000
-"""How many values a YAML text may hold, each alias counted as a copy of what it stands for."""
+"""The most values in a YAML text, with each alias counted as a copy of its value."""
 
 PathLike = str | os.PathLike[str]
 

@@ -32,7 +32,7 @@ MAX_DEPTH = 100
 _Read = Callable[["Field"], T]
 
 _NEAR_MISS = 0.8
-"""How similar (difflib's ratio) an unknown key of a mapping of free keys is to a known one to be taken for a misspelling."""
+"""An unknown key of an open record counts as misspelt if it is at least as similar (difflib's ratio) to a known key."""
 
 
 _MAPPINGS = (dict, Mapping)
@@ -56,10 +56,10 @@ ANY_FILE = Kind()
 class Field:
     """One value of parsed JSON or YAML, and its place. Every getter returns a checked value or raises the kind's error.
 
-    A key that is not there is a Field too: `given` is false, and a getter's error says that the key is missing.
+    A missing key is a Field too: `given` is false, and the error of a getter states that it is missing.
     """
 
-    # A profile has some hundred thousand fields: places are put into words only where an error needs them.
+    # A profile has some hundred thousand fields: the text of a place is made only for an error.
     __slots__ = ("_is_missing", "_key", "_parent", "kind", "value")
 
     def __init__(
@@ -104,7 +104,7 @@ class Field:
         return self.kind.error(f"{self.place}: {message}{remedy}")
 
     def expected(self, expectation: str) -> MultiedgeError:
-        """The error to raise where the value is not what `expectation` says."""
+        """The error to raise for a value that does not meet `expectation`."""
         if self._is_missing:
             return self.error(f"missing; expected {expectation}")
         return self.error(f"expected {expectation}, got {describe(self.value)}")
@@ -116,7 +116,7 @@ class Field:
     def optional(self, read: _Read[T], default: Default) -> T | Default: ...
 
     def optional(self, read: _Read[T], default: Default | None = None) -> T | Default | None:
-        """What `read` makes of the value; the default where it is missing or null."""
+        """The value as `read` returns it; the default where it is missing or null."""
         return read(self) if self.given else default
 
     def text(self) -> str:
@@ -193,27 +193,27 @@ class Field:
         return [Field(entry, index, self.kind, self) for index, entry in enumerate(self.value)]
 
     def list_of(self, read: _Read[T], least: int = 0) -> tuple[T, ...]:
-        """What `read` makes of each entry of a list of at least `least` entries."""
+        """Each entry of a list of at least `least` entries, as `read` returns it."""
         return tuple([read(entry) for entry in self.items(least)])
 
     def pair_of(self, read: _Read[T]) -> tuple[T, T]:
-        """What `read` makes of the two entries of a list."""
+        """The two entries of a list, as `read` returns them."""
         entries = self.items()
         if len(entries) != 2:
             raise self.expected("a list of two")
         return read(entries[0]), read(entries[1])
 
     def mapping(self) -> dict[str, Field]:
-        """The fields of a mapping, whatever its keys are called."""
+        """The fields of a mapping with any keys."""
         content = self._by_name("a mapping")
         return {key: Field(value, key, self.kind, self) for key, value in content.items()}
 
     def mapping_of(self, read: _Read[T]) -> dict[str, T]:
-        """What `read` makes of each value of a mapping, whatever its keys are called."""
+        """Each value of a mapping with any keys, as `read` returns it."""
         return {key: read(field) for key, field in self.mapping().items()}
 
     def record(self, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> Field:
-        """This mapping, after every other key than the known ones is refused; `synonyms` are known by their second name."""
+        """This mapping, which may have the known keys only. `synonyms` are other names of known keys."""
         known = tuple(known)
         content: dict[str, Any] = {}
         for key, value in self._by_name(f"a mapping of {', '.join(known)}").items():
@@ -226,7 +226,7 @@ class Field:
         return Field(content, self._key, self.kind, self._parent)
 
     def open_record(self, known: Iterable[str]) -> Field:
-        """This mapping, which others may have added keys to: only a near miss of a known key that is absent is refused."""
+        """This mapping, which may have other keys too, except misspelt known ones."""
         known = tuple(known)
         content = self._by_name(f"a mapping of {', '.join(known)}")
         absent = [key for key in known if key not in content]

@@ -17,7 +17,7 @@ from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfe
 VERSION = 1
 PLAN = Kind("plan", PlanError, "write it anew with: multiedge plan")
 MOST_NODES = 1 << 24
-"""Larger indices of nodes are taken for damage."""
+"""A larger index of a node is an error."""
 NO_LIMIT_BYTES = 1 << 62
 """What files of earlier releases hold where there is no limit."""
 
