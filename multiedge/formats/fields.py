@@ -34,7 +34,6 @@ _Read = Callable[["Field"], T]
 _NEAR_MISS = 0.8
 """An unknown key of an open record counts as misspelt if it is at least as similar (difflib's ratio) to a known key."""
 
-
 _MAPPINGS = (dict, Mapping)
 """`dict` first: the check of an abstract class takes several times as long."""
 
@@ -61,6 +60,9 @@ class Field:
 
     # A profile has some hundred thousand fields: the text of a place is made only for an error.
     __slots__ = ("_is_missing", "_key", "_parent", "kind", "value")
+
+    # Without this, a loop over a field would call `__getitem__` with 0, 1, 2 and so on without end.
+    __iter__ = None
 
     def __init__(
         self, value: object, place: str | int, kind: Kind = ANY_FILE, parent: Field | None = None, is_missing: bool = False

@@ -124,6 +124,11 @@ def test_a_missing_key_differs_from_an_empty_one():
         field["other"].quantity(BYTES)
 
 
+def test_a_field_is_no_sequence():
+    with pytest.raises(TypeError, match="not iterable"):
+        list(Field({"a": 1}, "file.yaml"))
+
+
 def test_a_place_grows_with_each_key_and_index():
     root = Field({"devices": [{}, {"power": {"idle": "x"}}]}, "devices.yaml")
     idle = root["devices"].items()[1].record(("power",))["power"].mapping()["idle"]
