@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from multiedge import __version__
-from multiedge.errors import MultiedgeError
+from multiedge.errors import MultiedgeError, printable
 
 COMMANDS = {
     "inspect": "size, MACs, operators and cheapest cuts of a model",
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         return int(import_module(f"multiedge.commands.{args.command}").run(args))
     except MultiedgeError as error:
-        print(f"multiedge {command}: error: {error}", file=sys.stderr)
+        print(f"multiedge {command}: error: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"multiedge {command}: interrupted", file=sys.stderr)

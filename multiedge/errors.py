@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
+MAX_PORT = 65535
 _LONG = 60
 """Characters of a text that an error shows."""
 
@@ -137,6 +138,24 @@ def lower_first(text: str) -> str:
 def one_line(error: BaseException) -> str:
     """The text of an error on one line: runtimes write several."""
     return " ".join(str(error).split())
+
+
+def printable(text: str) -> str:
+    """`text` without control characters, with one space for each line break or tab: names in files may hold commands to a
+    terminal.
+
+    >>> printable("a\x1b[31mb\nc")
+    'a[31mb c'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " for char in text if char.isprintable() or char.isspace())
+
+
+def require_port(name: str, port: int, least: int = 0) -> None:
+    """ConfigError unless `port` is a number of a TCP port, `least` or more: a library may take what is beyond modulo 65536."""
+    if not least <= port <= MAX_PORT:
+        raise ConfigError(f"{name}: expected a port from {least} to {MAX_PORT}, got {describe(port)}")
 
 
 def describe(value: object) -> str:

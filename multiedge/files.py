@@ -47,12 +47,7 @@ def replacing(
     an `error` of one line; errors of the block's own pass through.
     """
     with _explained(path, error):
-        target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():
-            raise error(f"{path}: is {'a folder' if target.is_dir() else 'no regular file'}; expected a path for a file")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{secrets.token_hex(8)}.partial")
-        file = open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115
+        target, temporary, file = _open_draft(path, error, mode)
     try:
         with file:
             yield file
@@ -69,6 +64,24 @@ def replacing(
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def require_writable(path: PathLike, *, error: type[MultiedgeError] = ConfigError) -> None:
+    """Raises `error` if a file cannot be written to `path`, before the work whose result it is to hold. Makes its folder."""
+    with _explained(path, error):
+        _, temporary, file = _open_draft(path, error, 0o600)
+        file.close()
+        temporary.unlink()
+
+
+def _open_draft(path: PathLike, error: type[MultiedgeError], mode: int) -> tuple[Path, Path, BinaryIO]:
+    """The file that `path` stands for, and a new one beside it, open for writing."""
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise error(f"{path}: is {'a folder' if target.is_dir() else 'no regular file'}; expected a path for a file")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{secrets.token_hex(8)}.partial")
+    return target, temporary, open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode))
 
 
 @contextmanager

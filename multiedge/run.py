@@ -7,7 +7,7 @@ chosen by name.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +30,7 @@ from partitioners import PARTITIONERS
 from profilers import PROFILERS
 
 if TYPE_CHECKING:
-    from multiedge.executors.flow.contract import Result, Tensors
+    from multiedge.executors.flow.contract import Result, Source
     from multiedge.executors.flow.drive import Progress
     from multiedge.report.results import RunResult
 
@@ -202,7 +202,7 @@ def partition(
 def run_plan(
     plan: PathLike | Manifest,
     fleet: Fleet | None = None,
-    items: Iterable[Tensors] = (),
+    items: Source = (),
     *,
     executor: str = "processes",
     scenario: str = "offline",

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from multiedge.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -15,12 +17,11 @@ if TYPE_CHECKING:
 def new_console(least_columns: int = 0) -> Console:
     """A console on stdout of at least so many columns: a narrower terminal wraps lines, which loses nothing.
 
-    Texts are printed as they are: names of devices and tensors may look like rich's markup, and a tag that is not closed
-    would end the command.
+    Texts are printed as `PlainConsole` prints them.
     """
-    from rich.console import Console
+    from multiedge.report.console import PlainConsole
 
-    return Console(width=max(least_columns, Console().width), markup=False, emoji=False)
+    return PlainConsole(width=max(least_columns, PlainConsole().width))
 
 
 def new_table(title: str) -> Table:
@@ -29,9 +30,14 @@ def new_table(title: str) -> Table:
     return Table(title=title, title_justify="left")
 
 
+def print_plain(text: str, end: str = "\n") -> None:
+    """Prints the text on stdout without control characters other than line breaks."""
+    print("\n".join(map(printable, text.split("\n"))), end=end)
+
+
 def print_line(console: Console, text: str, style: str | None = None) -> None:
-    """Prints the text as it is: no markup, no colours of its own, no line breaks added."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    """Prints the text without its control characters as one line: no markup, no colours of its own, no line breaks added."""
+    console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

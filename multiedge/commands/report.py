@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.commands import _options
+from multiedge.commands._terminal import print_plain
 from multiedge.errors import ConfigError
 from multiedge.formats.devices import read_fleet
 from multiedge.report.compare import Difference, compare
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([_figures(result, against) for result in results], indent=2))
     elif args.markdown:
-        print("\n".join(_markdown(group) for group in groups(results)), end="")
+        print_plain("\n".join(_markdown(group) for group in groups(results)), end="")
     else:
         for group in groups(results):
             render(None, board_rows(group), title=group.model)
@@ -91,11 +92,11 @@ def _figures(result: RunResult, against: RunResult | None) -> dict[str, Any]:
 
 
 def _print_differences(result: RunResult, against: RunResult) -> None:
-    print(f"\n{result.name} against {against.name}:")
+    print_plain(f"\n{result.name} against {against.name}:")
     for entry in compare(result, against):
         unit = result.results[entry.name].unit
         change = "" if entry.change is None else f" ({entry.change:+.1%})"
-        print(f"  {entry.name}: {human(entry.other, unit)} -> {human(entry.value, unit)}{change}: {_reading(entry)}")
+        print_plain(f"  {entry.name}: {human(entry.other, unit)} -> {human(entry.value, unit)}{change}: {_reading(entry)}")
 
 
 def _reading(entry: Difference) -> str:

@@ -16,11 +16,11 @@ from multiedge.commands import _options
 from multiedge.commands._terminal import count_bar, new_console, new_table, print_line
 from multiedge.errors import ConfigError, require_least
 from multiedge.executors import EXECUTORS
-from multiedge.executors.flow.contract import Tensors
+from multiedge.executors.flow.contract import Source
 from multiedge.executors.flow.pipeline import local_fleet
 from multiedge.executors.flow.scenarios import SCENARIOS, scenario
 from multiedge.executors.workers.options import Emulation
-from multiedge.files import write_text
+from multiedge.files import require_writable, write_text
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.trace import read_trace
@@ -113,6 +113,8 @@ def _add_flags(parser: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit status 0 if every item was answered without an error, otherwise 1."""
     scenario(args.scenario, rate_per_s=args.rate, latency_bound_s=args.latency_bound)  # refused before anything is read
+    if args.output:
+        require_writable(args.output)
     manifest = read_manifest(args.plan_dir)
     fleet = read_fleet(args.devices) if args.devices else local_fleet(manifest)
     values = executor_options(args, fleet)
@@ -135,12 +137,12 @@ def run(args: argparse.Namespace) -> int:
         )
     figures = summary(result)
     figures["trace"] = values["trace"].story(figures["wall_s"]) if "trace" in values else []
-    if args.output:
-        write_text(args.output, json.dumps({**figures, **to_json(result)}, allow_nan=False) + "\n")
     if args.json:
-        print(json.dumps(figures, indent=1))
+        print(json.dumps(figures, indent=1), flush=True)
     else:
         show(figures, new_console())
+    if args.output:  # last: if it cannot be written, what was measured has been shown
+        write_text(args.output, json.dumps({**figures, **to_json(result)}, allow_nan=False) + "\n")
     return FAILED if figures["failed"] or figures["lost"] else 0
 
 
@@ -202,7 +204,7 @@ def parse_endpoints(texts: Iterable[str]) -> dict[str, list[str]]:
     return endpoints
 
 
-def read_items(args: argparse.Namespace, manifest: Manifest) -> tuple[Iterable[Tensors], int]:
+def read_items(args: argparse.Namespace, manifest: Manifest) -> tuple[Source, int]:
     """The items to run and how many they are."""
     if args.random is None:
         return npz_items(manifest, args.inputs)

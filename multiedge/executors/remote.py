@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from multiedge.errors import ConfigError, PipelineError, StageError, did_you_mean
+from multiedge.errors import ConfigError, PipelineError, StageError, did_you_mean, require_port
 from multiedge.executors.flow.contract import Array, Tensors, require_fallbacks
 from multiedge.executors.flow.expected import expected_seconds
 from multiedge.executors.flow.stage_clock import StageClock
@@ -103,8 +103,9 @@ def checked_endpoints(
         places[str(key)] = (value,) if isinstance(value, str) else tuple(value)
         for place in places[str(key)]:
             host, _, port = place.partition("/")[0].rpartition(":")
-            if not host or not port.isdigit():
+            if not host or not (port.isascii() and port.isdigit()):
                 raise ConfigError(f"endpoints: {key}: expected host:port or host:port/model, got '{place}'")
+            require_port(f"endpoints: {key}: '{place[:60]}'", int(port[:6]), least=1)
     return places
 
 

@@ -6,21 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import numpy as np
-import numpy.typing as npt
-
-from multiedge.errors import ConfigError, PlanError, did_you_mean
+from multiedge.errors import ConfigError, PlanError
 from multiedge.graph import Graph, Tensor
 from multiedge.onnx_io.inputs import random_inputs
+from multiedge.onnx_io.npz import Arrays, read_npz
 from multiedge.onnx_io.reader import read_graph
 from multiedge.plan import Manifest
 
 DISTINCT = 16
 """Random items that are made; longer runs repeat them, so that making them costs no time of the run."""
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 def random_items(manifest: Manifest, count: int, seed: int = 0) -> Iterator[Mapping[str, Any]]:
@@ -33,15 +28,23 @@ def random_items(manifest: Manifest, count: int, seed: int = 0) -> Iterator[Mapp
     return islice(cycle(distinct), count)
 
 
-def npz_items(manifest: Manifest, places: Sequence[str | Path]) -> tuple[Iterator[Arrays], int]:
-    """The items of .npz files and of folders of them, each file read when its item is due; and how many they are.
+def npz_items(manifest: Manifest, places: Sequence[str | Path]) -> tuple[Iterator[Arrays | ConfigError], int]:
+    """The items of .npz files and of folders of them, each file read when its item is due; and how many they are. A later file
+    that does not fit is an error in place of its item.
 
     Raises ConfigError for a file that is not there, and for a first file that does not fit the model.
     """
     paths = [path for place in places for path in npz_files(Path(place))]
     inputs = input_tensors(manifest)
     read_npz(paths[0], inputs)
-    return (read_npz(path, inputs) for path in paths), len(paths)
+    return (_read_or_refusal(path, inputs) for path in paths), len(paths)
+
+
+def _read_or_refusal(path: Path, inputs: Mapping[str, Tensor]) -> Arrays | ConfigError:
+    try:
+        return read_npz(path, inputs)
+    except ConfigError as error:
+        return error
 
 
 def input_tensors(manifest: Manifest) -> dict[str, Tensor]:
@@ -64,42 +67,6 @@ def npz_files(path: Path) -> list[Path]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; expected an .npz with one array per input of the model")
     return [path]
-
-
-def read_npz(path: Path, inputs: Mapping[str, Tensor]) -> Arrays:
-    """The arrays of the file, one for each of `inputs`, of its type and shape; ConfigError that names what differs."""
-    arrays = _load(path, next(iter(inputs), "name"))
-    for name in arrays:
-        if name not in inputs:
-            raise ConfigError(f"{path}: '{name}' is no input of the model{did_you_mean(name, inputs)}")
-    for name, tensor in inputs.items():
-        if name not in arrays:
-            raise ConfigError(f"{path}: the model's input '{name}' is not in there{did_you_mean(name, arrays)}")
-        _require_fits(f"{path}: input '{name}'", arrays[name], tensor)
-    return arrays
-
-
-def _load(path: Path, example: str) -> Arrays:
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except (TypeError, AttributeError, OSError, ValueError, BadZipFile, EOFError):  # a lone array is no context
-        raise ConfigError(
-            f"{path}: expected an .npz with one array per input of the model, as numpy.savez(path, {example}=array) writes it"
-        ) from None
-
-
-def _require_fits(place: str, array: npt.NDArray[Any], tensor: Tensor) -> None:
-    shape = tensor.shape
-    fits = shape is None or (
-        len(shape) == array.ndim
-        and all(isinstance(want, str) or want == size for want, size in zip(shape, array.shape, strict=True))
-    )
-    if not fits or tensor.dtype not in (None, "object", array.dtype.name):
-        sizes = "of any shape" if shape is None else list(shape)
-        raise ConfigError(
-            f"{place}: expected {tensor.dtype} {sizes}, got {array.dtype} {list(array.shape)}; convert it before it is saved"
-        )
 
 
 def _whole_model(manifest: Manifest) -> Graph:

@@ -209,9 +209,10 @@ def _listed(shared: Mapping[str, str]) -> str:
 
 def _print_rich(columns: Sequence[Column], stream: TextIO, title: str, width: int | None) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from multiedge.report.console import PlainConsole
 
     table = Table(title=title or None, box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
     for column in columns:
@@ -219,4 +220,4 @@ def _print_rich(columns: Sequence[Column], stream: TextIO, title: str, width: in
         table.add_column(heading, justify="right" if column.is_number else "left", overflow="fold")
     for row in range(len(columns[0].cells) if columns else 0):
         table.add_row(*(Text(c.cells[row], style="bold green" if row in c.best else "") for c in columns))
-    Console(file=stream, width=width, markup=False, emoji=False).print(table)
+    PlainConsole(file=stream, width=width).print(table)

@@ -6,7 +6,7 @@ line, results files) is written against this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Protocol
@@ -14,13 +14,15 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from multiedge.errors import ConfigError, StageError, did_you_mean, one_line, require_least
+from multiedge.errors import ConfigError, MultiedgeError, StageError, did_you_mean, one_line, require_least
 from multiedge.fleet import Fleet
 from multiedge.measurements import Event, Fault, Memory
 from multiedge.plan import Manifest
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
+Source = Iterable[Tensors | MultiedgeError]
+"""Items to run; an error stands for one that could not be read, which fails alone."""
 
 
 class StageRunner(Protocol):

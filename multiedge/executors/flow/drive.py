@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
-from multiedge.executors.flow.contract import Executor, Record, Result, Tensors
+from multiedge.errors import MultiedgeError
+from multiedge.executors.flow.contract import Executor, Record, Result, Source, Tensors
 from multiedge.executors.flow.scenarios import Scenario
 from multiedge.measurements import Event, Fault, Item, Measurements
 from multiedge.meters.power import PowerMeter
@@ -38,7 +39,7 @@ class _Log:
 
 def run_scenario(
     executor: Executor,
-    source: Iterable[Tensors],
+    source: Source,
     scenario: Scenario,
     *,
     warmup_items: int = 0,
@@ -49,9 +50,9 @@ def run_scenario(
 ) -> tuple[list[Result], Measurements]:
     """Runs every item of `source` and returns the results in order with all that was recorded.
 
-    The first `warmup_items` are run beforehand as well and left out of everything but the count. `progress` is
-    called with the number of items newly answered. `meters` are started and stopped with the timed window. `clock` must be
-    the executor's.
+    The first `warmup_items` are run beforehand as well and left out of everything but the count. An error in place of an item
+    is its result. `progress` is called with the number of items newly answered. `meters` are started and stopped with the
+    timed window. `clock` must be the executor's.
     """
     stream = iter(source)
     first = list(islice(stream, max(warmup_items, 0)))
@@ -65,6 +66,7 @@ def run_scenario(
         issue(executor, chain(first, stream), scenario, seed, log)
         while executor.unanswered:
             log.take(executor.poll(WAIT_S))
+    log.results.sort(key=lambda result: result.item)  # an item that could not be read is answered before earlier ones
     stop = max((result.done_s for result in log.results), default=clock())
     settings = {"scenario": scenario.name, "rate_per_s": scenario.rate_per_s, "seed": seed}
     if scenario.latency_bound_s is not None:
@@ -73,14 +75,25 @@ def run_scenario(
     return log.results, replace(measured, energy=tuple(meter.energy() for meter in meters))
 
 
-def _warm_up(executor: Executor, items: list[Tensors]) -> None:
+def _warm_up(executor: Executor, items: Sequence[Tensors | MultiedgeError]) -> None:
     for number, tensors in enumerate(items):
-        executor.submit(-1 - number, tensors)
+        if not isinstance(tensors, MultiedgeError):
+            executor.submit(-1 - number, tensors)
     while executor.unanswered:
         executor.poll(WAIT_S)
 
 
-def _issue_when_answered(executor: Executor, items: Iterator[Tensors], scenario: Scenario, seed: int, log: _Log) -> None:
+def _submit(executor: Executor, number: int, tensors: Tensors | MultiedgeError, log: _Log) -> None:
+    if isinstance(tensors, MultiedgeError):
+        now = log.now()
+        log.take([Result(number, None, str(tensors), now, now, attempts=0)])
+    else:
+        executor.submit(number, tensors)
+
+
+def _issue_when_answered(
+    executor: Executor, items: Iterator[Tensors | MultiedgeError], scenario: Scenario, seed: int, log: _Log
+) -> None:
     """Offline: everything is due at the start. Streams: a group is due when the group before it is answered."""
     for number, tensors in enumerate(items):
         if scenario.at_once and number % scenario.at_once == 0:
@@ -90,16 +103,18 @@ def _issue_when_answered(executor: Executor, items: Iterator[Tensors], scenario:
         while not executor.has_room:
             log.take(executor.poll(WAIT_S))
         log.due[number] = group_due if scenario.at_once else log.start_s
-        executor.submit(number, tensors)
+        _submit(executor, number, tensors, log)
         log.take(executor.poll(0.0))
 
 
-def _issue_at_due_times(executor: Executor, items: Iterator[Tensors], scenario: Scenario, seed: int, log: _Log) -> None:
+def _issue_at_due_times(
+    executor: Executor, items: Iterator[Tensors | MultiedgeError], scenario: Scenario, seed: int, log: _Log
+) -> None:
     for number, (tensors, due) in enumerate(zip(items, scenario.due_times(seed), strict=False)):
         log.due[number] = log.start_s + due
         while (left := log.due[number] - log.now()) > 0 or not executor.has_room:
             log.take(executor.poll(min(left, WAIT_S) if left > 0 else WAIT_S))
-        executor.submit(number, tensors)
+        _submit(executor, number, tensors, log)
 
 
 def to_measurements(

@@ -13,7 +13,7 @@ from typing import Any
 from multiedge.backends.stages import load_backend, require_backends
 from multiedge.errors import ConfigError
 from multiedge.executors import EXECUTORS
-from multiedge.executors.flow.contract import Executor, Result, RunOptions, Tensors
+from multiedge.executors.flow.contract import Executor, Result, RunOptions, Source
 from multiedge.executors.flow.drive import Progress, run_scenario
 from multiedge.executors.flow.scenarios import Scenario
 from multiedge.fleet import Device, Fleet
@@ -38,7 +38,7 @@ class Pipeline:
         self._warm = False
 
     def map(
-        self, items: Iterable[Tensors], scenario: Scenario | None = None, *, progress: Progress | None = None
+        self, items: Source, scenario: Scenario | None = None, *, progress: Progress | None = None
     ) -> tuple[list[Result], Measurements]:
         """Runs items through the pipeline.
 

@@ -16,6 +16,7 @@ from multiedge.executors import open_pipeline
 from multiedge.executors.processes import ProcessesExecutor
 from multiedge.transports import rundir
 from tests.builders.pipelines import item, synthetic_chain, synthetic_fleet
+from tests.builders.stage_hosts import ended
 
 ENDLESS = """
 import itertools, sys
@@ -72,7 +73,7 @@ def test_a_worker_that_was_killed_leaves_nothing(tmp_path: Path, transport: str)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parents[3])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
+    with ended(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
         assert run.stdout is not None
         directory, *pids = run.stdout.readline().split()
         time.sleep(0.3)

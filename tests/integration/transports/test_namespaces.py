@@ -28,6 +28,7 @@ from multiedge.trace import LinkEvent, Trace
 from multiedge.transports import namespaces
 from multiedge.transports.namespaces import NAMESPACES, Network
 from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
+from tests.builders.stage_hosts import ended
 
 TOLERANCE = 0.05
 BY_KERNEL = Emulation(namespaces=True)
@@ -241,7 +242,7 @@ with open_pipeline(manifest, synthetic_fleet(3), emulation=Emulation(namespaces=
 def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
     """After Ctrl-C immediately; if a run was killed, the next network removes what is left."""
     command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parents[3])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
+    with ended(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "running\n"
         assert len(of_process(run.pid)) == 6

@@ -127,6 +127,37 @@ def test_items_may_come_from_files(parts: str, tmp_path: Path, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out)["items"] == 2
 
 
+def test_a_damaged_file_fails_its_item_alone(parts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(5):
+        np.savez(tmp_path / f"{number}.npz", x=np.zeros((1, WIDTH), np.float32))
+    (tmp_path / "1.npz").write_bytes(b"PK damaged")
+    assert main(["run", parts, "--inputs", str(tmp_path), "--executor", "inline", "--json"]) == 1
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["completed"], figures["failed"]) == (4, 1)
+    assert [failed["item"] for failed in figures["errors"]] == [1]
+    assert "1.npz: expected an .npz" in figures["errors"][0]["error"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_run(
+    parts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", parts, "--random", "2", "--executor", "inline", "-o", str(tmp_path)]) == 1
+    assert capsys.readouterr() == ("", f"multiedge run: error: {tmp_path}: is a folder; expected a path for a file\n")
+    missing = tmp_path / "new" / "out.json"
+    assert main(["run", parts, "--random", "2", "--executor", "inline", "-o", str(missing)]) == 0
+    assert missing.is_file()
+
+
+def test_a_disk_that_fills_during_the_run_costs_no_figures(
+    parts: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "require_writable", lambda path: None)
+    assert main(["run", parts, "--random", "2", "--executor", "inline", "-o", "/dev/full/x"]) == 1
+    shown = capsys.readouterr()
+    assert "fps" in shown.out
+    assert shown.err.startswith("multiedge run: error: /dev/full/x: cannot be written: ")
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

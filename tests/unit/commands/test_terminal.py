@@ -8,7 +8,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from multiedge.commands._terminal import count_bar, new_console, new_table, print_line, share_bar
+from multiedge.commands._terminal import count_bar, new_console, new_table, print_line, print_plain, share_bar
 
 
 class Terminal(io.StringIO):
@@ -54,3 +54,33 @@ def test_a_terminal_sees_steps_and_counts(monkeypatch: pytest.MonkeyPatch) -> No
         count(3)
     assert "planning: throughput" in terminal.getvalue()
     assert "3/3" in terminal.getvalue()
+
+
+HOSTILE = "[/red]\x1b]0;title\x07\x9b31m[bold"
+
+
+def test_markup_and_control_characters_of_names_reach_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    console = new_console()
+    console.file = io.StringIO()
+    table = new_table(f"parts of {HOSTILE}")
+    table.add_column(HOSTILE)
+    table.add_row(HOSTILE)
+    console.print(table)
+    print_line(console, f"line\n{HOSTILE}")
+    print_plain(f"{HOSTILE}\nnext")
+    shown = console.file.getvalue()
+    assert shown.count("[/red]") == 4
+    assert shown.endswith("line [/red]]0;title31m[bold\n")
+    assert capsys.readouterr().out == "[/red]]0;title31m[bold\nnext\n"
+    assert all(char.isprintable() or char == "\n" for char in shown)
+
+
+def test_a_cell_without_its_control_characters_keeps_the_table_aligned() -> None:
+    console = new_console()
+    console.file = io.StringIO()
+    table = new_table("")
+    table.add_column("a")
+    table.add_row("x\x1b\x1b\x1b")
+    table.add_row("xxxx")
+    console.print(table)
+    assert len({len(line) for line in console.file.getvalue().splitlines() if line.strip()}) == 1

@@ -10,7 +10,8 @@ import pytest
 
 from multiedge.errors import ConfigError, PlanError
 from multiedge.graph import Tensor
-from multiedge.onnx_io.items import DISTINCT, input_tensors, npz_files, npz_items, random_items, read_npz
+from multiedge.onnx_io.items import DISTINCT, input_tensors, npz_files, npz_items, random_items
+from multiedge.onnx_io.npz import read_npz
 from tests.builders.pipelines import WIDTH, small_plan
 
 INPUTS = {
@@ -71,7 +72,7 @@ def test_a_lone_array_and_pickled_objects_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", image=np.array([{"a": 1}], dtype=object))
     for name in ("a.npy", "b.npz"):
         with pytest.raises(ConfigError, match=r"expected an \.npz"):
-            read_npz(tmp_path / name, INPUTS)
+            read_npz(tmp_path / name, {"image": INPUTS["image"]})
 
 
 def test_a_folder_gives_its_files_by_name(tmp_path: Path) -> None:
@@ -99,8 +100,7 @@ def test_files_are_read_when_their_item_is_due(manifest, tmp_path: Path) -> None
     (tmp_path / "2.npz").unlink()
     assert count == 3
     assert [float(next(items)["x"][0, 0]) for _ in range(2)] == [0.0, 1.0]
-    with pytest.raises(ConfigError, match=r"2\.npz: expected an \.npz"):
-        next(items)
+    assert "2.npz: expected an .npz" in str(next(items))
 
 
 def test_a_first_file_that_does_not_fit_is_refused_before_anything_runs(manifest, tmp_path: Path) -> None:
