@@ -1,43 +1,75 @@
-"""multiedge attach: put the paradigm into a checkout of KubeEdge Ianvs, or take it out."""
+"""multiedge attach: put the paradigm into KubeEdge Ianvs, or take it out."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from multiedge.commands import _options
+from multiedge.errors import ConfigError
 from multiedge.ianvs.attach import PARADIGM, Attachment, attach, detach, find
+from multiedge.ianvs.command import IanvsCommand, find_command, remark, require_effect
 from multiedge.ianvs.host import host_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkout", metavar="PATH_TO_IANVS", help="folder of the checkout, the one that holds core/")
+    parser.add_argument(
+        "checkout",
+        metavar="PATH_TO_IANVS",
+        nargs="?",
+        help="folder that holds core/, of a checkout or an installation (default: the one that the command ianvs imports)",
+    )
     action = parser.add_mutually_exclusive_group()
-    action.add_argument("--detach", action="store_true", help="restore what stood there before")
+    action.add_argument("--detach", action="store_true", help="restore the original files")
     action.add_argument("--status", action="store_true", help="only show what is there")
     _options.add_json(parser, "the outcome")
 
 
 def run(args: argparse.Namespace) -> int:
     """Both ways are safe to repeat."""
+    command = find_command()
+    root = _root(args.checkout, command)
     changed = False
     if args.detach:
-        changed = detach(args.checkout)
+        changed = detach(root)
     elif not args.status:
-        changed = attach(args.checkout, host_folder())
-    attached = find(args.checkout)
-    print(_as_json(attached, changed) if args.json else _as_words(args.checkout, attached, changed))
+        find(root)
+        require_effect(command, root)
+        changed = attach(root, host_folder())
+    attached = find(root)
+    print(_as_json(attached, changed, command) if args.json else _as_words(root, attached, changed, command))
     return 0
 
 
-def _as_json(attached: Attachment | None, changed: bool) -> str:
-    state = None if attached is None else {"version": attached.version, "edited": list(attached.edited)}
-    return json.dumps({"changed": changed, "attached": state})
+def _root(checkout: str | None, command: IanvsCommand | None) -> Path:
+    if checkout is not None:
+        return Path(checkout)
+    if command is None or command.root is None or command.is_own_host:
+        raise ConfigError("no command ianvs of KubeEdge Ianvs is installed; give the folder of its checkout")
+    return command.root
 
 
-def _as_words(checkout: str, attached: Attachment | None, changed: bool) -> str:
+def _as_json(attached: Attachment | None, changed: bool, command: IanvsCommand | None) -> str:
+    state = None
+    if attached is not None:
+        state = {"version": attached.version, "edited": list(attached.edited), "restored": list(attached.restored)}
+    imported = None if command is None or command.root is None else str(command.root)
+    is_own = command is not None and command.is_own_host
+    runs = {"ianvs": None if command is None else str(command.path), "core": imported, "own_host": is_own}
+    return json.dumps({"changed": changed, "attached": state, "command": runs})
+
+
+def _as_words(root: Path, attached: Attachment | None, changed: bool, command: IanvsCommand | None) -> str:
+    return f"{root}: {_state(attached, changed)}\n{remark(command, root)}"
+
+
+def _state(attached: Attachment | None, changed: bool) -> str:
     if attached is None:
-        return f"{checkout}: Ianvs's own paradigm " + ("is back" if changed else "is in place, nothing is attached")
+        return "Ianvs's own paradigm " + ("is back" if changed else "is in place, nothing is attached")
+    if attached.restored:
+        names = ", ".join(attached.restored)
+        return f"the paradigm was attached, but git or an installation has since restored {names}; run multiedge attach again"
     edited = f"; edited since: {', '.join(attached.edited)}" if attached.edited else ""
     when = "now" if changed else "already"
-    return f"{checkout}: the paradigm of multi-edge-bench {attached.version} is {when} in {PARADIGM}{edited}"
+    return f"the paradigm of multi-edge-bench {attached.version} is {when} in {PARADIGM}{edited}"

@@ -29,22 +29,27 @@ _LANDMARKS = (
     PARADIGM / "multiedge_inference.py",
 )
 _NOTE = Kind("note of what was attached", ConfigError, "restore the checkout with git instead")
+_MARK = b"multiedge attach"
+"""In each file of this project's paradigm, and in none of Ianvs's."""
 _OWN_LANDMARK = Path("core", "common", "user_module.py")
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """What is attached to a checkout: this project's `version`, the SHA-256 of each attached file, the names of the files that
-    were replaced and kept, and the attached files that were edited since."""
+    """What was attached: the project's `version`, the SHA-256 of each file put in, and the originals that are kept.
+
+    As found in the folder: `edited` are files put in and edited since, `restored` those that git or an installation has
+    replaced by Ianvs's or removed."""
 
     version: str
     files: Mapping[str, str]
     replaced: tuple[str, ...]
     edited: tuple[str, ...] = ()
+    restored: tuple[str, ...] = ()
 
 
 def find(checkout: str | os.PathLike[str]) -> Attachment | None:
-    """What is attached to the Ianvs in the folder `checkout`; None if nothing is.
+    """What is attached to the Ianvs in the folder `checkout`, None if nothing is.
 
     Raises ConfigError if no Ianvs is there, or if it is this project's own host.
     """
@@ -56,8 +61,10 @@ def find(checkout: str | os.PathLike[str]) -> Attachment | None:
     names = state["files"].mapping()
     files = {_file_name(name, field): field.text() for name, field in names.items()}
     replaced = state["replaced"].list_of(lambda field: _file_name(field.name(), field))
-    edited = tuple(sorted(name for name, digest in files.items() if _is_edited(root, name, digest)))
-    return Attachment(state["version"].text(), files, replaced, edited)
+    changed = [name for name, digest in sorted(files.items()) if _digest(root / PARADIGM / name) != digest]
+    edited = tuple(name for name in changed if _is_ours(root, name))
+    restored = tuple(name for name in changed if name not in edited)
+    return Attachment(state["version"].text(), files, replaced, edited, restored)
 
 
 def _file_name(name: str, field: Field) -> str:
@@ -68,43 +75,46 @@ def _file_name(name: str, field: Field) -> str:
 
 
 def attach(checkout: str | os.PathLike[str], host: Path) -> bool:
-    """Attaches the paradigm of the host in the folder `host` to `checkout`; False if the same files are attached already.
+    """Puts the paradigm of the host in the folder `host` into `checkout`; False if it is there already, file by file.
 
-    An older version is replaced. Raises ConfigError as `find` does, and if attached files were edited since.
+    An older version is brought up to date. Files of Ianvs that git or an installation has put back since, perhaps of a newer
+    version, are the originals from then on. Raises ConfigError as `find` does, and if files put in were edited since.
     """
     root, source = _ianvs(checkout), host / PARADIGM
     files = {path.name: _digest(path) for path in sorted(source.glob("*.py"))}
-    before = find(root)
-    if before is None:
-        replaced = _keep(root)
-    else:
-        _refuse_edited(root, before)
-        replaced = before.replaced
-        if before.files == files and all((root / PARADIGM / name).is_file() for name in files):
-            return False
+    before = find(root) or Attachment(__version__, {}, ())
+    _refuse_edited(root, before)
+    if before.files == files and not before.restored:
+        return False
+    replaced = _keep(root, before)
     _write_state(root, Attachment(__version__, files, replaced))
     for name in files:
         _copy(source / name, root / PARADIGM / name)
-    _remove(root, set(before.files if before else ()) - set(files) - set(replaced))
+    _remove(root, set(before.files) - set(files) - set(replaced))
     return True
 
 
 def detach(checkout: str | os.PathLike[str]) -> bool:
-    """Restores the former files of `checkout`; False if nothing was attached. Raises ConfigError as `attach` does."""
+    """Restores what stood in `checkout` before; False if nothing was attached. Raises ConfigError as `attach` does."""
     root = _ianvs(checkout)
     attached = find(root)
     if attached is None:
         return False
     _refuse_edited(root, attached)
     for name in attached.replaced:
-        _copy(root / _KEPT / name, root / PARADIGM / name)
-    _remove(root, set(attached.files) - set(attached.replaced))
+        if name not in attached.restored or not (root / PARADIGM / name).is_file():
+            _copy(root / _KEPT / name, root / PARADIGM / name)
+    _remove(root, set(attached.files) - set(attached.replaced) - set(attached.restored))
     shutil.rmtree(root / _KEPT)
     return True
 
 
 def _ianvs(checkout: str | os.PathLike[str]) -> Path:
     root = Path(checkout)
+    if root.is_file():
+        raise ConfigError(
+            f"{root}: a packed egg, whose files cannot be replaced; install Ianvs with pip instead: pip install PATH_TO_IANVS"
+        )
     missing = [str(path) for path in _LANDMARKS if not (root / path).is_file()]
     if missing:
         raise ConfigError(f"{root}: not a checkout of KubeEdge Ianvs, which would have {missing[0]}")
@@ -113,14 +123,15 @@ def _ianvs(checkout: str | os.PathLike[str]) -> Path:
     return root
 
 
-def _keep(root: Path) -> tuple[str, ...]:
-    """Copies the files of the paradigm's folder to the kept folder. Returns their names."""
+def _keep(root: Path, before: Attachment) -> tuple[str, ...]:
+    """Copies the files of Ianvs in the paradigm's folder to the kept folder; the names of all that are kept."""
     kept = root / _KEPT
     kept.mkdir(exist_ok=True)
-    names = tuple(sorted(path.name for path in (root / PARADIGM).glob("*.py")))
+    present = {path.name for path in (root / PARADIGM).glob("*.py")}
+    names = present - (before.files.keys() - set(before.restored))
     for name in names:
         shutil.copy2(root / PARADIGM / name, kept / name)
-    return names
+    return tuple(sorted(names | set(before.replaced)))
 
 
 def _write_state(root: Path, attached: Attachment) -> None:
@@ -129,9 +140,10 @@ def _write_state(root: Path, attached: Attachment) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copies atomically, so that no one imports half a file."""
+    """Copies atomically, so that no one imports half a file. The copy is new: setuptools installs no file that is older than
+    the one in its `build` folder."""
     write_bytes(target, source.read_bytes())
-    shutil.copystat(source, target)
+    shutil.copymode(source, target)
 
 
 def _remove(root: Path, names: Iterable[str]) -> None:
@@ -145,11 +157,13 @@ def _refuse_edited(root: Path, attached: Attachment) -> None:
         raise ConfigError(f"edited since they were attached: {places}; move your changes elsewhere and restore these files")
 
 
-def _is_edited(root: Path, name: str, digest: str) -> bool:
-    """Whether a file differs from the attached and from the former one; the latter is left by an interrupted run."""
+def _is_ours(root: Path, name: str) -> bool:
+    """Whether a file that is not as it was put in is still this project's, so that someone has edited it; otherwise it is
+    Ianvs's, of whatever version, or gone."""
     path, kept = root / PARADIGM / name, root / _KEPT / name
-    return path.is_file() and _digest(path) not in (digest, _digest(kept) if kept.is_file() else digest)
+    return path.is_file() and _digest(path) != _digest(kept) and _MARK in path.read_bytes()
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """SHA-256 of a file; '' if there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

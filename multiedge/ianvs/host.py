@@ -41,10 +41,22 @@ def main() -> int:
     """The command `ianvs`. Where KubeEdge Ianvs is installed, its host runs, since the name is its command's."""
     upstream = upstream_version()
     if upstream is None:
+        _remark_on(Path.cwd())
         return run_host()
     note = "KubeEdge Ianvs %s is installed, so its host runs; `python -m multiedge.ianvs.host` runs this project's"
     print(note % upstream, file=sys.stderr)
     return _benchmarking()() or 0
+
+
+def _remark_on(folder: Path) -> None:
+    """A note on stderr if the current folder is a checkout of KubeEdge Ianvs, whose host the user may expect to run."""
+    is_checkout = (folder / "core" / "cmd" / "benchmarking.py").is_file() and not (folder / _LANDMARK).is_file()
+    if is_checkout:
+        note = (
+            "the KubeEdge Ianvs in this folder is not installed, so the host of multi-edge-bench runs;"
+            " `python -m core.cmd.benchmarking` runs the one in this folder"
+        )
+        print(note, file=sys.stderr)
 
 
 def run_host() -> int:

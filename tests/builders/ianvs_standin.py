@@ -6,6 +6,8 @@ Written for the tests against what Ianvs promises a paradigm: `ParadigmBase(work
 
 from __future__ import annotations
 
+import sys
+import zipfile
 from pathlib import Path
 from textwrap import dedent
 
@@ -94,3 +96,23 @@ def write(folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dedent(text).lstrip("\n"), encoding="utf-8")
     return folder
+
+
+def write_egg(path: Path) -> Path:
+    """Writes the stand-in's packages into a packed egg, as `python setup.py install` of an older setuptools does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as egg:
+        for name, text in FILES.items():
+            if name.startswith("core/"):
+                egg.writestr(name, dedent(text).lstrip("\n"))
+        egg.writestr("EGG-INFO/PKG-INFO", "Metadata-Version: 2.1\nName: ianvs\nVersion: 0.3.0\n")
+    return path
+
+
+def write_command(folder: Path, body: str = "from core.cmd.benchmarking import main", python: str = sys.executable) -> Path:
+    """Writes a command `ianvs` as pip does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "ianvs"
+    path.write_text(f"#!{python}\nimport sys\n{body}\nsys.exit(main())\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path

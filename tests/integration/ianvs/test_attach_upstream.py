@@ -54,6 +54,20 @@ def test_an_upstream_checkout_partitions_with_it_and_not_without(folder, tmp_pat
     assert run(folder, *command, PYTHONPATH=str(checkout)).stdout.strip() == ianvs_standin.OLD_RESULT
 
 
+@pytest.mark.parametrize("is_old", [True, False], ids=["older originals", "as written"])
+def test_a_build_folder_keeps_nothing_of_what_was_attached(tmp_path, is_old):
+    """`python setup.py install` copies to `build/lib` first, and no file that is older than the one there."""
+    checkout = ianvs_standin.write(tmp_path / "ianvs")
+    file = Path(ianvs_standin.PARADIGM, "multiedge_inference", "multiedge_inference.py")
+    original = (checkout / file).read_bytes()
+    if is_old:
+        os.utime(checkout / file, (1, 1))
+    for expected in (ROOT / file).read_bytes(), original:
+        attach(checkout, ROOT) if expected != original else detach(checkout)
+        run(checkout, sys.executable, "setup.py", "-q", "build")
+        assert (checkout / "build" / "lib" / file).read_bytes() == expected
+
+
 def test_without_multiedge_the_paradigm_still_runs_whole_models(folder, tmp_path):
     checkout = ianvs_standin.write(tmp_path / "ianvs")
     attach(checkout, ROOT)

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +11,13 @@ from multiedge.ianvs import attach
 from tests.builders import ianvs_standin
 
 ROOT = Path(__file__).parents[3]
+MARK = "# multiedge attach\n"
+
+
+@pytest.fixture(autouse=True)
+def no_command(monkeypatch):
+    """As if no command `ianvs` were installed; tests/unit/ianvs/test_command.py has the commands."""
+    monkeypatch.setattr("multiedge.commands.attach.find_command", lambda: None)
 
 
 @pytest.fixture
@@ -22,8 +30,8 @@ def host(tmp_path):
     """A host whose paradigm has one file that Ianvs's has, and one that it has not."""
     folder = tmp_path / "host"
     (folder / attach.PARADIGM).mkdir(parents=True)
-    (folder / attach.PARADIGM / "multiedge_inference.py").write_text("OURS = 1\n", encoding="utf-8")
-    (folder / attach.PARADIGM / "partitioning.py").write_text("OURS = 2\n", encoding="utf-8")
+    for number, name in enumerate(("multiedge_inference.py", "partitioning.py"), 1):
+        (folder / attach.PARADIGM / name).write_text(f"{MARK}OURS = {number}\n", encoding="utf-8")
     return folder
 
 
@@ -37,8 +45,8 @@ def test_attaching_changes_the_paradigms_folder_alone(checkout, host):
     after = tree(checkout)
     changed = {name for name in after if before.get(name) != after[name]}
     assert all(name.startswith(f"{ianvs_standin.PARADIGM}/") for name in changed)
-    assert after[str(attach.PARADIGM / "multiedge_inference.py")] == b"OURS = 1\n"
-    assert after[str(attach.PARADIGM / "partitioning.py")] == b"OURS = 2\n"
+    assert after[str(attach.PARADIGM / "multiedge_inference.py")] == f"{MARK}OURS = 1\n".encode()
+    assert after[str(attach.PARADIGM / "partitioning.py")] == f"{MARK}OURS = 2\n".encode()
     assert set(before) <= set(after)
 
 
@@ -74,11 +82,67 @@ def test_a_newer_paradigm_takes_the_olders_place(checkout, host):
 @pytest.mark.parametrize("way", ["attach", "detach"])
 def test_an_edit_made_since_is_never_lost(checkout, host, way):
     attach.attach(checkout, host)
-    (checkout / attach.PARADIGM / "partitioning.py").write_text("EDITED = 1\n", encoding="utf-8")
+    (checkout / attach.PARADIGM / "partitioning.py").write_text(f"{MARK}EDITED = 1\n", encoding="utf-8")
     assert attach.find(checkout).edited == ("partitioning.py",)
     with pytest.raises(ConfigError, match=r"edited since they were attached: .*partitioning.py; move your changes elsewhere"):
         attach.attach(checkout, host) if way == "attach" else attach.detach(checkout)
-    assert (checkout / attach.PARADIGM / "partitioning.py").read_text(encoding="utf-8") == "EDITED = 1\n"
+    assert (checkout / attach.PARADIGM / "partitioning.py").read_text(encoding="utf-8") == f"{MARK}EDITED = 1\n"
+
+
+NEWER = "NEWER = 1\n"
+
+
+@pytest.mark.parametrize("content", [None, NEWER], ids=["git restore", "upgrade"])
+def test_files_that_git_or_an_installation_restored_are_found_and_replaced_again(checkout, host, content):
+    file = checkout / attach.PARADIGM / "multiedge_inference.py"
+    original = file.read_text(encoding="utf-8")
+    attach.attach(checkout, host)
+    file.write_text(content or original, encoding="utf-8")
+    assert attach.find(checkout).restored == ("multiedge_inference.py",)
+    assert attach.attach(checkout, host) is True
+    assert file.read_text(encoding="utf-8") == f"{MARK}OURS = 1\n"
+    assert attach.find(checkout).restored == ()
+    attach.detach(checkout)
+    assert file.read_text(encoding="utf-8") == (content or original)
+    assert not (checkout / attach.PARADIGM / "partitioning.py").exists()
+
+
+def test_an_upgraded_ianvs_is_left_as_it_is_by_detaching(checkout, host):
+    before = tree(checkout)
+    attach.attach(checkout, host)
+    (checkout / attach.PARADIGM / "multiedge_inference.py").write_text(NEWER, encoding="utf-8")
+    attach.detach(checkout)
+    assert tree(checkout) == {**before, str(attach.PARADIGM / "multiedge_inference.py"): NEWER.encode()}
+
+
+def test_files_that_were_removed_are_put_in_again(checkout, host):
+    attach.attach(checkout, host)
+    (checkout / attach.PARADIGM / "partitioning.py").unlink()
+    assert attach.find(checkout).restored == ("partitioning.py",)
+    assert attach.attach(checkout, host) is True
+    assert (checkout / attach.PARADIGM / "partitioning.py").exists()
+
+
+@pytest.mark.parametrize("way", ["attach", "detach"])
+def test_copies_are_newer_than_a_build_folder(checkout, host, way):
+    """setuptools copies no file that is older than the one in `build`."""
+    for path in (*(host / attach.PARADIGM).glob("*.py"), *(checkout / attach.PARADIGM).glob("*.py")):
+        os.utime(path, (1, 1))
+    attach.attach(checkout, host)
+    if way == "detach":
+        attach.detach(checkout)
+    assert (checkout / attach.PARADIGM / "multiedge_inference.py").stat().st_mtime > 1e9
+
+
+def test_a_packed_egg_is_refused_with_the_remedy(tmp_path, host):
+    egg = ianvs_standin.write_egg(tmp_path / "ianvs-0.3.0-py3.10.egg")
+    with pytest.raises(ConfigError, match=r"\.egg: a packed egg, .*install Ianvs with pip instead: pip install PATH_TO_IANVS"):
+        attach.attach(egg, host)
+
+
+def test_every_file_of_this_projects_paradigm_is_marked_as_such():
+    for path in (ROOT / attach.PARADIGM).glob("*.py"):
+        assert "multiedge attach" in path.read_text(encoding="utf-8")
 
 
 def test_an_interrupted_run_can_be_repeated_or_undone(checkout, host, monkeypatch):
@@ -136,7 +200,7 @@ def test_the_command_says_what_is_there(checkout, capsys):
     assert "is already in core/testcasecontroller/" in said()
     assert json.loads(said("--status", "--json"))["attached"]["edited"] == []
     assert "Ianvs's own paradigm is back" in said("--detach")
-    assert json.loads(said("--detach", "--json")) == {"changed": False, "attached": None}
+    assert json.loads(said("--detach", "--json"))["attached"] is None
 
 
 def test_the_command_puts_in_this_projects_paradigm(checkout, capsys):

@@ -5,6 +5,7 @@ import pytest
 
 from multiedge.errors import MultiedgeError
 from multiedge.ianvs import host
+from tests.builders import ianvs_standin
 
 
 def test_in_a_checkout_the_host_stands_beside_the_library():
@@ -48,3 +49,13 @@ def test_the_command_is_ianvss_where_it_is_installed(started, monkeypatch, capsy
     assert host.main() == 0
     assert started == [before]
     assert "KubeEdge Ianvs 0.3.0 is installed" in capsys.readouterr().err
+
+
+def test_in_a_checkout_of_ianvs_that_is_not_installed_it_prints_which_host_runs(started, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(host, "upstream_version", lambda: None)
+    monkeypatch.chdir(ianvs_standin.write(tmp_path / "ianvs"))
+    assert host.main() == 0
+    assert "is not installed, so the host of multi-edge-bench runs; `python -m core" in capsys.readouterr().err
+    monkeypatch.chdir(host.HERE.parent)
+    assert host.main() == 0
+    assert capsys.readouterr().err == ""

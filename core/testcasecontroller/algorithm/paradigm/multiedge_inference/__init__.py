@@ -1,4 +1,4 @@
-"""Multi-edge inference: one model over several devices."""
+"""Multi-edge inference: one model over several devices. In KubeEdge Ianvs, `multiedge attach` puts this folder."""
 
 from .multiedge_inference import MultiedgeInference
 

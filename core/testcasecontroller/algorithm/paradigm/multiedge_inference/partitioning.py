@@ -1,6 +1,7 @@
 """The parts of a model, made by the settings of a job.
 
-The library `multiedge` is imported only when a partition is needed, so that an Ianvs without it still runs other jobs.
+The library `multiedge` is imported only when a partition is needed, so that an Ianvs without it (`multiedge attach`) still
+runs other jobs.
 """
 
 from __future__ import annotations
