@@ -76,7 +76,7 @@ class AgentsExecutor(Closing):
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     package = ModuleType("agents_package")
-    package.AgentsExecutor = AgentsExecutor  # type: ignore[attr-defined]
+    vars(package)["AgentsExecutor"] = AgentsExecutor
     monkeypatch.setitem(sys.modules, "agents_package", package)
     point = SimpleNamespace(name="agents", value="agents_package:AgentsExecutor")
     monkeypatch.setattr("multiedge.registry.entry_points", lambda group: [point] if group == "multiedge.executors" else [])
