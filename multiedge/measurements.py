@@ -65,9 +65,13 @@ class Item:
         return self.done_s - self.due_s
 
 
+RETURN = "return"
+"""The kind of Fault that is none: a device is back."""
+
+
 @dataclass(frozen=True)
 class Fault:
-    """A device or link that failed or returned.
+    """A device or link that failed, or a device that returned.
 
     Attributes:
         kind: What happened.
@@ -82,6 +86,11 @@ class Fault:
     detected_s: float
     recovered_s: float | None = None
     detail: str = ""
+
+    @property
+    def is_return(self) -> bool:
+        """Whether a device came back, which is no failure."""
+        return self.kind == RETURN
 
 
 @dataclass(frozen=True)
@@ -139,6 +148,47 @@ class Energy:
 
 
 @dataclass(frozen=True)
+class HostLoad:
+    """What the processors of this machine did in the timed window, in seconds of processor time.
+
+    Attributes:
+        cores: Number of processors.
+        wall_s: Length of the window.
+        busy_s: Computing, for any process.
+        steal_s: Taken by other virtual machines of the same host.
+        caller_s: Computing for the process that fed the items.
+        workers_s: Computing for the worker of each device.
+    """
+
+    cores: int
+    wall_s: float
+    busy_s: float
+    steal_s: float
+    caller_s: float
+    workers_s: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def capacity_s(self) -> float:
+        """Processor time that there was."""
+        return self.cores * self.wall_s
+
+    @property
+    def other_s(self) -> float:
+        """Processor time that went to work that is no part of the run, other virtual machines included."""
+        return max(0.0, self.busy_s - self.caller_s - sum(self.workers_s.values())) + self.steal_s
+
+    @property
+    def other_share(self) -> float:
+        """The same as a share of `capacity_s`, from 0 to 1."""
+        return min(1.0, self.other_s / self.capacity_s) if self.capacity_s > 0 else 0.0
+
+    @property
+    def idle_share(self) -> float:
+        """The share of `capacity_s` in which nothing was computed."""
+        return max(0.0, 1.0 - (self.busy_s + self.steal_s) / self.capacity_s) if self.capacity_s > 0 else 1.0
+
+
+@dataclass(frozen=True)
 class Measurements:
     """All records of one run.
 
@@ -152,6 +202,7 @@ class Measurements:
         memory: One entry per device.
         energy: One entry per device that has a meter or a model.
         settings: Scenario, executor, emulation, transport, seed, threads.
+        host: The load of this machine; None if the system does not show it, or the stages run elsewhere.
     """
 
     items: tuple[Item, ...]
@@ -163,11 +214,17 @@ class Measurements:
     memory: tuple[Memory, ...] = ()
     energy: tuple[Energy, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    host: HostLoad | None = None
 
     @property
     def wall_s(self) -> float:
         """Seconds of the timed window."""
         return self.stop_s - self.start_s
+
+    @property
+    def failures(self) -> tuple[Fault, ...]:
+        """The faults without the returns."""
+        return tuple(fault for fault in self.faults if not fault.is_return)
 
     @property
     def devices(self) -> tuple[str, ...]:

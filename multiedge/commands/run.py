@@ -24,12 +24,13 @@ from multiedge.files import require_writable, write_text
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.trace import read_trace
+from multiedge.measurements import RETURN, HostLoad
 from multiedge.onnx_io import read_manifest
 from multiedge.onnx_io.items import npz_items, random_items
 from multiedge.options import build_options, option_names, require_options, with_option
 from multiedge.plan import Manifest
 from multiedge.report.results import to_json
-from multiedge.report.summary import summary
+from multiedge.report.summary import host_line, summary
 from multiedge.report.units import human
 from multiedge.run import run_plan
 
@@ -221,10 +222,18 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
         table.add_row(name, human(figure["value"], figure["unit"]), figure["note"])
     console.print(table)
     print_line(console, f"{figures['validity']} ({figures['warmup_items']} warm-up items left out)")
+    if figures["host"]:
+        print_line(console, host_line(HostLoad(**figures["host"])))
     for line in figures["trace"]:
         print_line(console, line)
     for fault in figures["recoveries"]:
-        took = "not recovered" if fault["recovery_s"] is None else f"recovered in {fault['recovery_s']:.3f} s"
-        print_line(console, f"{fault['detected_s']:8.3f} s  {fault['kind']}: {fault['detail']}; {took}")
+        print_line(console, f"{fault['detected_s']:8.3f} s  {fault['kind']}: {fault['detail']}{_ending(fault)}")
     for failed in figures["errors"]:
         print_line(console, f"item {failed['item']}: {failed['error']}", style="red")
+
+
+def _ending(fault: Mapping[str, Any]) -> str:
+    """How a fault ended; nothing for a device that returned."""
+    if fault["kind"] == RETURN:
+        return ""
+    return "; not recovered" if fault["recovery_s"] is None else f"; recovered in {fault['recovery_s']:.3f} s"

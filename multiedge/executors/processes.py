@@ -65,6 +65,7 @@ class ProcessesExecutor(Closing):
         self._tensors_of: dict[int, tuple[str, ...]] = {}
         self._sent: Counter[int] = Counter()
         self._taken: Counter[int] = Counter()
+        self._cpu_before_s: dict[str, float] = {}
 
     def start(self) -> None:
         endpoint_class = TRANSPORTS.load(self.transport)
@@ -133,6 +134,7 @@ class ProcessesExecutor(Closing):
 
     def mark(self) -> None:
         self._events = [event for event in self._events if event.kind == "load"]
+        self._cpu_before_s = self.pool.cpu_s()
         self.supervisor.begin_trace()
 
     def record(self) -> Record:
@@ -145,7 +147,8 @@ class ProcessesExecutor(Closing):
             "providers": dict(self.supervisor.providers),
             "emulated": self.launcher.emulated(entry.device for entry in memory),
         }
-        return Record(tuple(self._events), self.supervisor.faults, memory, settings, self.ledger.duplicates_dropped)
+        cpu_s = {name: max(0.0, spent - self._cpu_before_s.get(name, 0.0)) for name, spent in self.pool.cpu_s().items()}
+        return Record(tuple(self._events), self.supervisor.faults, memory, settings, self.ledger.duplicates_dropped, cpu_s)
 
     def close(self) -> None:
         if hasattr(self, "pool"):

@@ -117,6 +117,8 @@ def network_bytes(measurements: Measurements, context: Context) -> Figure:
     count = len(completed(measurements))
     if not count:
         return Figure(None, "no item was answered")
+    if len(measurements.devices) != 1 and not any(event.kind == "transfer" for event in measurements.events):
+        return Figure(None, "no transfer was recorded")
     return Figure(sum(sent.values()) / count, by_device={device: nbytes / count for device, nbytes in sent.items()})
 
 
@@ -173,10 +175,11 @@ def duplicated(measurements: Measurements, context: Context) -> Figure:
 
 @metric("s", LOWER, "longest time from a fault's detection until items flowed again")
 def recovery(measurements: Measurements, context: Context) -> Figure:
-    down = [fault for fault in measurements.faults if fault.recovered_s is None]
-    if not measurements.faults or down:
+    faults = measurements.failures
+    down = [fault for fault in faults if fault.recovered_s is None]
+    if not faults or down:
         return Figure(None, f"never recovered: {down[0].kind} of {down[0].device}" if down else "no fault")
-    return Figure(max(float(fault.recovered_s or 0.0) - fault.detected_s for fault in measurements.faults))
+    return Figure(max(float(fault.recovered_s or 0.0) - fault.detected_s for fault in faults))
 
 
 def _largest(each: Mapping[str, float | None], note: str, method: str = "measured") -> Figure:

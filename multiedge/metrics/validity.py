@@ -1,31 +1,90 @@
-"""VALID or INVALID, and why, by the rules of MLPerf Inference's scenarios. A figure from here is no MLPerf result."""
+"""VALID, DEGRADED or INVALID, and why.
+
+A run is INVALID by the rules of MLPerf Inference's scenarios; a figure from here is no MLPerf result. It is DEGRADED if its
+figures are not those of the plan on a machine of its own: something failed, a stage ran elsewhere, or the host was busy.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from multiedge.errors import ConfigError, did_you_mean
-from multiedge.measurements import Measurements
+from multiedge.measurements import Fault, HostLoad, Measurements
 from multiedge.metrics import run
 from multiedge.metrics.percentiles import percentile, samples_needed, within_bound
+from multiedge.plan import Plan
 
 TARGET_PERCENTILE: Mapping[str, float | None] = {"SingleStream": 0.90, "MultiStream": 0.99, "Server": 0.99, "Offline": None}
 
 
+BUSY_HOST = 0.10
+"""Other work that takes a larger share of the processors degrades a run, if less than this share was idle."""
+
+Verdict = Literal["VALID", "DEGRADED", "INVALID"]
+
+
+@dataclass(frozen=True)
+class FaultCount:
+    """How often a kind of fault happened on a device, and how many of these were not recovered from."""
+
+    kind: str
+    device: str
+    count: int
+    open: int
+
+    def __str__(self) -> str:
+        times = f" {self.count} times" if self.count > 1 else ""
+        ending = "" if not self.open else ", not recovered" if self.open == self.count else f", {self.open} not recovered"
+        return f"{self.kind} of {self.device}{times}{ending}"
+
+
+@dataclass(frozen=True)
+class MovedStage:
+    """A stage (counted from 0) that computed on devices that the plan did not give it; `planned` is () beyond its stages."""
+
+    stage: int
+    planned: tuple[str, ...]
+    ran: tuple[str, ...]
+
+    def __str__(self) -> str:
+        planned = f", planned on {', '.join(self.planned)}" if self.planned else ", which the plan does not have"
+        return f"stage {self.stage + 1} ran on {', '.join(self.ran)}{planned}"
+
+
 @dataclass(frozen=True)
 class Validity:
-    """Whether a run is `valid`, and every reason why not."""
+    """Whether a run is `valid`, every reason why not, and what degraded it.
+
+    `busy_share` is the share of the processors that other work took, if that degraded the run; otherwise None.
+    """
 
     valid: bool
     reasons: tuple[str, ...] = ()
+    faults: tuple[FaultCount, ...] = ()
+    moved: tuple[MovedStage, ...] = ()
+    busy_share: float | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        if not self.valid:
+            return "INVALID"
+        return "DEGRADED" if self.faults or self.moved or self.busy_share is not None else "VALID"
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """Every reason and everything that degraded the run, in words."""
+        busy = () if self.busy_share is None else (f"other work took {self.busy_share:.0%} of this machine's processors",)
+        return (*self.reasons, *map(str, self.faults), *map(str, self.moved), *busy)
 
     def __str__(self) -> str:
-        return "VALID" if self.valid else f"INVALID: {'; '.join(self.reasons)}"
+        return f"{self.verdict}: {'; '.join(self.why)}" if self.why else self.verdict
 
 
-def validity(measurements: Measurements) -> Validity:
-    """Whether the run's figures may be quoted.
+def validity(measurements: Measurements, plan: Plan | None = None) -> Validity:
+    """Whether the run's figures may be quoted, and as those of `plan`.
 
     The run's settings hold its `scenario` (Offline if there is none) and, for Server, `latency_bound_s`.
     """
@@ -33,7 +92,40 @@ def validity(measurements: Measurements) -> Validity:
     if scenario not in TARGET_PERCENTILE:
         raise ConfigError(f"unknown scenario '{scenario}'{did_you_mean(scenario, TARGET_PERCENTILE)}")
     reasons = [*_answers(measurements), *_percentile(measurements, scenario)]
-    return Validity(not reasons, tuple(reasons))
+    return Validity(
+        not reasons,
+        tuple(reasons),
+        count_faults(measurements.failures),
+        moved_stages(measurements, plan) if plan else (),
+        busy_share(measurements.host),
+    )
+
+
+def count_faults(faults: tuple[Fault, ...]) -> tuple[FaultCount, ...]:
+    """The faults by kind and device, in the order of the first of each."""
+    counts = Counter((fault.kind, fault.device) for fault in faults)
+    still_open = Counter((fault.kind, fault.device) for fault in faults if fault.recovered_s is None)
+    return tuple(FaultCount(*key, count, still_open[key]) for key, count in counts.items())
+
+
+def moved_stages(measurements: Measurements, plan: Plan) -> tuple[MovedStage, ...]:
+    """The stages that computed on a device that the plan does not name for them."""
+    moved: dict[int, dict[str, None]] = {}
+    for event in measurements.events:
+        if event.kind == "compute" and event.device not in _planned(plan, event.stage):
+            moved.setdefault(event.stage, {})[event.device] = None
+    return tuple(MovedStage(stage, _planned(plan, stage), tuple(moved[stage])) for stage in sorted(moved))
+
+
+def _planned(plan: Plan, stage: int) -> tuple[str, ...]:
+    return tuple(plan.stages[stage].devices) if stage < len(plan.stages) else ()
+
+
+def busy_share(host: HostLoad | None) -> float | None:
+    """The share of the processors that went to other work, if that was much and hardly any was idle."""
+    if host is None or host.other_share <= BUSY_HOST or host.idle_share >= BUSY_HOST:
+        return None
+    return host.other_share
 
 
 def _answers(measurements: Measurements) -> list[str]:

@@ -81,13 +81,13 @@ def throughput(measurements: Measurements, width: float = 960, height: float = 1
     edges = [x(wall_s / scale.factor * index / bins) for index in range(bins + 1)]
     path = "".join(f"L{edges[i]:.1f},{y(rate):.1f}H{edges[i + 1]:.1f}" for i, rate in enumerate(rates))
     parts.append(element("path", d=f"M{x.start},{y.start}{path}V{y.start}Z", class_="area"))
-    for fault in measurements.faults:
+    for fault in measurements.failures:
         stop_s = measurements.stop_s if fault.recovered_s is None else fault.recovered_s
         left, right = (
             x(min(max(at_s - measurements.start_s, 0.0), wall_s) / scale.factor) for at_s in (fault.detected_s, stop_s)
         )
         parts.append(_fault_band(f"{fault.kind}: {fault.device}", left, right, y, fault.recovered_s is None))
-    label = f"Throughput over {human(wall_s, 's')}, {len(measurements.faults)} faults"
+    label = f"Throughput over {human(wall_s, 's')}, {len(measurements.failures)} faults"
     return picture(parts, width, height, label, "chart wide")
 
 

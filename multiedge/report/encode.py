@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from typing import Any, TypeVar, get_type_hints
 
 from multiedge.formats.fields import Field
 from multiedge.formats.plan import known_limit
 from multiedge.graph import Graph, Node
-from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
+from multiedge.measurements import Energy, Event, Fault, HostLoad, Item, Measurements, Memory
 
 MAX_EVENTS = 6000
 MAX_ITEMS = 5000
@@ -40,6 +40,7 @@ def measurements_to_json(
         "faults": _columns(Fault, measurements.faults),
         "memory": _columns(Memory, measurements.memory),
         "energy": _columns(Energy, measurements.energy),
+        "host": plain_data(asdict(measurements.host)) if measurements.host else None,
         "left_out": {"items": max(0, len(items) - max_items), "events": max(0, len(events) - max_events)},
     }
 
@@ -56,6 +57,18 @@ def read_measurements(data: Field) -> Measurements:
         memory=data["memory"].optional(lambda columns: _records(Memory, columns), ()),
         energy=data["energy"].optional(lambda columns: _records(Energy, columns), ()),
         settings=data["settings"].optional(free_form, {}),
+        host=data["host"].optional(_host_load),
+    )
+
+
+def _host_load(data: Field) -> HostLoad:
+    return HostLoad(
+        cores=data["cores"].count(),
+        wall_s=data["wall_s"].number(),
+        busy_s=data["busy_s"].number(),
+        steal_s=data["steal_s"].number(),
+        caller_s=data["caller_s"].number(),
+        workers_s=data["workers_s"].mapping_of(Field.number),
     )
 
 

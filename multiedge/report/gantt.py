@@ -62,7 +62,7 @@ def windows(measurements: Measurements, items: int = 24) -> list[Window]:
         return []
     begin, end = min(start for start, _ in spans), max(stop for _, stop in spans)
     parts = [Window(f"The first {len(first)} items", begin, end)]
-    for fault in measurements.faults[:2]:
+    for fault in measurements.failures[:2]:
         until = measurements.stop_s if fault.recovered_s is None else fault.recovered_s
         margin_s = max((end - begin) / 3, (until - fault.detected_s) / 2)
         start, stop = max(begin, fault.detected_s - margin_s), min(measurements.stop_s, until + margin_s)
@@ -90,7 +90,7 @@ def draw(measurements: Measurements, window: Window, colours: Mapping[str, int],
     parts = [_ground(name, index, lane) for name, (index, lane) in rows.items()]
     parts += _time_axis(x, TOP + ROW * len(rows), scale.unit)
     parts += [_bar(event, scale.factor, x, *rows[event.device]) for event in shown]
-    parts += [_fault(fault, begin, end, scale.factor, x, len(rows)) for fault in measurements.faults]
+    parts += [_fault(fault, begin, end, scale.factor, x, len(rows)) for fault in measurements.failures]
     label = f"{window.title}, {human(end - begin, 's')} on {len(rows)} devices as a Gantt chart; a table follows"
     return picture(parts, WIDTH, height, label, "chart wide")
 

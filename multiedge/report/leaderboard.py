@@ -15,12 +15,14 @@ from typing import Any, TextIO
 
 from multiedge.metrics import MetricValue, describe_metric, known_metrics
 from multiedge.metrics.table import Description
-from multiedge.report.units import MISSING, number_of, scale_for
+from multiedge.report.units import MISSING, Scale, number_of, scale_for
 
 FIRST = ("rank", "algorithm")
 LAST = ("paradigm", "basemodel", "time", "url")
 HYPERPARAMETER = "basemodel-"
 """Ianvs names hyperparameters after their module: 'basemodel-strategy'."""
+NOT_SET = "not set"
+"""A hyperparameter that a row does not have, since nothing is measured there."""
 IN_FILES_ONLY = ("time", "url")
 """Columns of the rank files that are not printed: they are long, and of use to programs only."""
 
@@ -61,16 +63,23 @@ def make_column(name: str, values: Sequence[Any]) -> Column:
     unit, direction, description = described(name, values)
     figures = [value.value if isinstance(value, MetricValue) else value for value in values]
     if name not in known_metrics() and any(number_of(figure) is None and not _is_missing(figure) for figure in figures):
-        words = tuple(MISSING if _is_missing(figure) else " ".join(str(figure).splitlines()) for figure in figures)
+        missing = NOT_SET if _is_hyperparameter(name) else MISSING
+        words = tuple(missing if _is_missing(figure) else " ".join(str(figure).splitlines()) for figure in figures)
         return Column(name, _bare(name), "", words, False)
     scale = scale_for(figures, unit)
-    cells = tuple(
-        _short_note(value) if isinstance(value, MetricValue) and value.value is None else scale.text(figure)
-        for value, figure in zip(values, figures, strict=True)
-    )
+    missing = NOT_SET if _is_hyperparameter(name) else ""
+    cells = tuple(_cell(value, scale, missing) for value in values)
     heading = _bare(name).removesuffix(_SUFFIXES.get(unit, "\0"))
     shown = f"{scale.unit} {ARROWS.get(direction, '')}".strip()
     return Column(name, heading, shown, cells, True, _best(figures, direction), description)
+
+
+def _cell(value: Any, scale: Scale, missing: str) -> str:
+    """The text of one figure; `missing`, if it is not '', for one that is not there."""
+    figure = value.value if isinstance(value, MetricValue) else value
+    if isinstance(value, MetricValue) and figure is None:
+        return _short_note(value)
+    return missing if missing and _is_missing(figure) else scale.text(figure)
 
 
 def described(name: str, values: Iterable[Any]) -> Description:

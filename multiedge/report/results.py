@@ -5,7 +5,7 @@ Schema 'multiedge-results/1':
     schema, name, created                  what this is, and when it was made (UTC)
     results                                figure by name: value (null: not measured), unit, direction, description,
                                            note, method, by_device
-    validity                               valid, reasons
+    validity                               verdict, valid, reasons, faults, moved stages, busy_share of the host
     configuration                          the run's options
     versions, commit, machine              what it ran on
     plan                                   the plan, as in plan.json (null: none)
@@ -32,7 +32,7 @@ from multiedge.formats.plan import plan_or_none, plan_to_json
 from multiedge.graph import Graph
 from multiedge.measurements import Measurements
 from multiedge.metrics import MetricValue, compute, describe_metric
-from multiedge.metrics.validity import Validity, validity
+from multiedge.metrics.validity import FaultCount, MovedStage, Validity, validity
 from multiedge.plan import Plan
 from multiedge.report import environment
 from multiedge.report.encode import free_form, graph_to_json, measurements_to_json, plain_data, read_graph, read_measurements
@@ -48,7 +48,7 @@ class RunResult:
     Attributes:
         name: Name of the run.
         results: Values of metrics by name.
-        validity: Whether the run is valid, and the reasons if not.
+        validity: Whether the run is valid, the reasons if not, and what degraded it.
         configuration: Options of the run.
         plan: The plan; None if there was none.
         measurements: The raw records; None if only metrics are known.
@@ -95,7 +95,7 @@ def make_result(
     return RunResult(
         name,
         figures,
-        validity(measurements),
+        validity(measurements, plan),
         dict(configuration or {}),
         plan,
         measurements,
@@ -122,7 +122,7 @@ def to_json(result: RunResult) -> dict[str, Any]:
         "name": result.name,
         "created": result.created,
         "results": {name: plain_data(asdict(value)) for name, value in result.results.items()},
-        "validity": {"valid": result.validity.valid, "reasons": list(result.validity.reasons)},
+        "validity": validity_to_json(result.validity),
         "configuration": plain_data(result.configuration),
         "versions": dict(result.versions),
         "commit": result.commit,
@@ -132,6 +132,11 @@ def to_json(result: RunResult) -> dict[str, Any]:
         "measurements": measurements_to_json(result.measurements) if result.measurements else None,
         "repeats": plain_data(result.repeats),
     }
+
+
+def validity_to_json(verdict: Validity) -> dict[str, Any]:
+    """The verdict and everything that led to it as JSON data."""
+    return {"verdict": verdict.verdict, **plain_data(asdict(verdict))}
 
 
 def from_json(data: object, place: str = "results") -> RunResult:
@@ -181,7 +186,21 @@ def _by_device(data: Field) -> dict[str, float | None]:
 
 
 def _validity(data: Field) -> Validity:
-    return Validity(data["valid"].boolean(), data["reasons"].list_of(Field.text))
+    return Validity(
+        data["valid"].boolean(),
+        data["reasons"].list_of(Field.text),
+        data["faults"].optional(lambda faults: faults.list_of(_fault_count), ()),
+        data["moved"].optional(lambda stages: stages.list_of(_moved_stage), ()),
+        data["busy_share"].optional(Field.number),
+    )
+
+
+def _fault_count(data: Field) -> FaultCount:
+    return FaultCount(data["kind"].text(), data["device"].text(), data["count"].count(), data["open"].count())
+
+
+def _moved_stage(data: Field) -> MovedStage:
+    return MovedStage(data["stage"].count(), data["planned"].list_of(Field.text), data["ran"].list_of(Field.text))
 
 
 def _counts(data: Field) -> dict[str, int]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from multiedge.measurements import Fault, Measurements
+from multiedge.measurements import Fault, HostLoad
 from multiedge.metrics import MetricValue
-from multiedge.metrics.percentiles import percentile
 from multiedge.report.encode import plain_data
-from multiedge.report.results import RunResult
+from multiedge.report.results import RunResult, validity_to_json
 
-PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+LATENCIES = ("p50", "p90", "p99", "mean", "max")
 COUNTS = ("items", "completed", "failed", "lost", "duplicated")
 MOST_ERRORS = 20
 
@@ -24,12 +24,14 @@ def summary(result: RunResult) -> dict[str, Any]:
     data = {
         **{name: int(figures[name].value or 0) for name in COUNTS},
         "fps": figures["fps"].value,
-        "latency_s": latencies(measurements),
+        "latency_s": latencies(figures),
         "recoveries": [_recovery(fault) for fault in measurements.faults],
         "errors": [{"item": item.item, "error": item.error} for item in measurements.items if item.error][:MOST_ERRORS],
         "wall_s": measurements.wall_s,
         "warmup_items": measurements.warmup_items,
         "validity": str(result.validity),
+        "verdict": validity_to_json(result.validity),
+        "host": asdict(measurements.host) if measurements.host else None,
         "metrics": figures_json(figures),
         "memory": [vars(memory) for memory in measurements.memory],
         "settings": measurements.settings,
@@ -44,13 +46,9 @@ def figures_json(figures: Mapping[str, MetricValue]) -> dict[str, dict[str, Any]
     }
 
 
-def latencies(measurements: Measurements) -> dict[str, float | None]:
-    """Percentiles, mean and maximum of the latency of items that were answered, seconds; None if there are none."""
-    seconds = sorted(item.latency_s for item in measurements.items if not item.error)
-    if not seconds:
-        return dict.fromkeys((*PERCENTILES, "mean", "max"))
-    shares = {name: percentile(seconds, share) for name, share in PERCENTILES.items()}
-    return {**shares, "mean": sum(seconds) / len(seconds), "max": seconds[-1]}
+def latencies(figures: Mapping[str, MetricValue]) -> dict[str, float | None]:
+    """Percentiles, mean and maximum of the latency, seconds; None where too few items back one."""
+    return {name: figures[f"latency_{name}_s"].value for name in LATENCIES}
 
 
 def _recovery(fault: Fault) -> dict[str, Any]:
@@ -61,3 +59,14 @@ def _recovery(fault: Fault) -> dict[str, Any]:
         "recovery_s": None if fault.recovered_s is None else fault.recovered_s - fault.detected_s,
         "detail": fault.detail,
     }
+
+
+def host_line(host: HostLoad) -> str:
+    """The load of this machine during the run, in one line."""
+    workers = sum(host.workers_s.values())
+    shares = [("workers", workers), ("caller", host.caller_s), ("other work", host.other_s)]
+    if host.capacity_s <= 0:
+        return f"host: {host.cores} processors, no time measured"
+    parts = [f"{what} {seconds / host.capacity_s:.0%}" for what, seconds in shares]
+    stolen = f" (other virtual machines {host.steal_s / host.capacity_s:.0%})" if host.steal_s else ""
+    return f"host: {host.cores} processors: {', '.join(parts)}{stolen}, idle {host.idle_share:.0%}"

@@ -110,7 +110,8 @@ def _faults(run: Measurements, pids: dict[str, int]) -> Iterator[Entry]:
         stop_s = run.stop_s if fault.recovered_s is None else fault.recovered_s
         arguments = {"detail": fault.detail, "recovered": fault.recovered_s is not None}
         duration = round((stop_s - fault.detected_s) * 1e6, 3)
-        yield {**place, "ph": "X", "name": fault.kind, "ts": _us(run, fault.detected_s), "dur": duration, "args": arguments}
+        if not fault.is_return:
+            yield {**place, "ph": "X", "name": fault.kind, "ts": _us(run, fault.detected_s), "dur": duration, "args": arguments}
         yield {**place, "ph": "i", "s": "g", "name": f"{fault.kind}: {fault.device}", "ts": _us(run, fault.detected_s)}
 
 

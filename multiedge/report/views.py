@@ -15,6 +15,7 @@ from multiedge.plan import CALLER, Plan
 from multiedge.report import curves, gantt
 from multiedge.report.graph_svg import draw_graph
 from multiedge.report.results import RunResult
+from multiedge.report.summary import host_line
 from multiedge.report.units import human
 
 BARS_IN_ALL = 1500
@@ -95,6 +96,7 @@ class RunView:
     quantiles: Sequence[tuple[str, str]]
     graph: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    host: str = ""
 
     @property
     def strategy(self) -> str:
@@ -121,6 +123,7 @@ def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:
         quantiles=_quantiles(result),
         graph=graph,
         settings={**result.configuration, **(run.settings if run else {})},
+        host=host_line(run.host) if run and run.host else "",
     )
 
 

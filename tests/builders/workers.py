@@ -21,6 +21,7 @@ class FakeHandle:
     commands: list[Command] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     peak_bytes: int = 100
+    spent_s: float | None = 0.5
     ended_after_s: float | None = None
 
     def send(self, command: Command) -> None:
@@ -33,6 +34,9 @@ class FakeHandle:
     def observe(self, now_s: float, transfers: int) -> WorkerView:
         replies, self.replies = tuple(self.replies), []
         return replace(self.view, replies=replies, sent=[0.0] * transfers, taken=[0.0] * transfers)
+
+    def cpu_s(self) -> float | None:
+        return self.spent_s
 
     def memory(self) -> Memory:
         return Memory(self.device, self.peak_bytes)

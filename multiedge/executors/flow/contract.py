@@ -103,6 +103,8 @@ class Record:
     memory: tuple[Memory, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     duplicates_dropped: int = 0
+    workers_cpu_s: Mapping[str, float] = field(default_factory=dict)
+    """Processor time of each device's worker process on this machine."""
 
 
 class Executor(Protocol):

@@ -11,6 +11,7 @@ from typing import Any
 
 from multiedge.errors import MultiedgeError
 from multiedge.executors.flow.contract import Executor, Record, Result, Source, Tensors
+from multiedge.executors.flow.host import HostReading
 from multiedge.executors.flow.scenarios import Scenario
 from multiedge.measurements import Event, Fault, Item, Measurements
 from multiedge.meters.power import PowerMeter
@@ -58,6 +59,7 @@ def run_scenario(
     first = list(islice(stream, max(warmup_items, 0)))
     _warm_up(executor, first)
     executor.mark()
+    before = HostReading.now()
     with ExitStack() as running:
         for meter in meters:
             running.enter_context(meter)
@@ -67,12 +69,14 @@ def run_scenario(
         while executor.unanswered:
             log.take(executor.poll(WAIT_S))
     log.results.sort(key=lambda result: result.item)  # an item that could not be read is answered before earlier ones
+    record, after = executor.record(), HostReading.now()
+    host = after.load_since(before, record.workers_cpu_s) if executor.on_this_machine else None
     stop = max((result.done_s for result in log.results), default=clock())
     settings = {"scenario": scenario.name, "rate_per_s": scenario.rate_per_s, "seed": seed}
     if scenario.latency_bound_s is not None:
         settings["latency_bound_s"] = scenario.latency_bound_s
-    measured = to_measurements(log.results, log.due, executor.record(), log.start_s, stop, len(first), settings)
-    return log.results, replace(measured, energy=tuple(meter.energy() for meter in meters))
+    measured = to_measurements(log.results, log.due, record, log.start_s, stop, len(first), settings)
+    return log.results, replace(measured, energy=tuple(meter.energy() for meter in meters), host=host)
 
 
 def _warm_up(executor: Executor, items: Sequence[Tensors | MultiedgeError]) -> None:

@@ -23,6 +23,10 @@ class WorkerHandle(Protocol):
         """The worker as it is now, with the replies since the last look, and its counts of so many transfers."""
         ...
 
+    def cpu_s(self) -> float | None:
+        """Processor time that it has used; None where it is not known, or the worker has ended."""
+        ...
+
     def memory(self) -> Memory:
         """What it takes and has taken at most; what it last showed of itself if it has ended."""
         ...

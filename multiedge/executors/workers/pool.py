@@ -23,6 +23,7 @@ class WorkerPool:
         self._factors: dict[str, float] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._memory: dict[str, Memory] = {}
+        self._cpu_s: dict[str, float] = {}
 
     def start(self, name: str) -> None:
         """A new worker for the device; it is started, and not yet loaded."""
@@ -30,10 +31,11 @@ class WorkerPool:
         self.workers[name] = self._launcher.start(self._fleet.device(name), self._factors.get(name, 1.0), links)
 
     def stop(self, name: str) -> None:
-        """Ends the device's worker by force; what it has shown of its memory is kept."""
+        """Ends the device's worker by force; what it has shown of its memory and processor time is kept."""
         worker = self.workers.pop(name, None)
         if worker is not None:
             self._keep_memory(worker.memory())
+            self._cpu_s[name] = self._cpu_s.get(name, 0.0) + (worker.cpu_s() or 0.0)
             worker.end()
 
     def close(self) -> None:
@@ -74,6 +76,11 @@ class WorkerPool:
         for worker in self.workers.values():
             self._keep_memory(worker.memory())
         return tuple(self._memory.values())
+
+    def cpu_s(self) -> dict[str, float]:
+        """Processor time of all workers so far, by device."""
+        running = {name: self._cpu_s.get(name, 0.0) + (worker.cpu_s() or 0.0) for name, worker in self.workers.items()}
+        return {**self._cpu_s, **running}
 
     def _keep_memory(self, memory: Memory) -> None:
         before = self._memory.get(memory.device)

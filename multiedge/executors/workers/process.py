@@ -77,13 +77,16 @@ class WorkerProcess:
             age_s=now_s - self._started_s,
             silent_s=silent_s,
             ended=self._ending(),
-            cpu_s=process_cpu_s(self.pid) if silent_s is not None and silent_s >= QUIET_S else None,
+            cpu_s=self.cpu_s() if silent_s is not None and silent_s >= QUIET_S else None,
             busy=board.busy(now_s),
             resident_bytes=board.memory.resident_bytes,
             replies=self._replies(),
             sent=sent,
             taken=taken,
         )
+
+    def cpu_s(self) -> float | None:
+        return process_cpu_s(self.pid)
 
     def memory(self) -> Memory:
         reading = read_memory(self.pid)

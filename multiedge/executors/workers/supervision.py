@@ -45,7 +45,7 @@ from multiedge.executors.workers.state import (
     Waiting,
 )
 from multiedge.fleet import Fleet
-from multiedge.measurements import Event, Fault
+from multiedge.measurements import RETURN, Event, Fault
 from multiedge.plan import Manifest
 from multiedge.trace import LinkEvent, TraceEvent
 
@@ -190,7 +190,7 @@ class _Step:
                 self._record_loads(name, loads)
                 if device.presence is Presence.RETURNING:
                     self._set(name, replace(device, presence=Presence.READY, since_s=now_s, asked_s=None))
-                    self._record(Fault("return", name, now_s, detail=f"'{name}' is back"))
+                    self._record(Fault(RETURN, name, now_s, detail=f"'{name}' is back"))
             case Configured(epoch, loads, resident_bytes):
                 self._record_loads(name, loads)
                 is_current = epoch == self.state.epoch

@@ -179,20 +179,24 @@ def test_what_happened_is_shown_below_the_table() -> None:
         "settings": {"scenario": "Offline", "executor": "processes"},
         "metrics": {"fps": {"value": 12.5, "unit": "items/s", "note": "observed"}},
         "validity": "VALID",
+        "host": {"cores": 2, "wall_s": 1.0, "busy_s": 1.5, "steal_s": 0.0, "caller_s": 0.5, "workers_s": {"d0": 1.0}},
         "warmup_items": 2,
         "trace": ["1.0 s: phone leaves"],
         "recoveries": [
             {"detected_s": 1.25, "kind": "leave", "detail": "phone [left]", "recovery_s": 0.5},
+            {"detected_s": 1.75, "kind": "return", "detail": "phone is back", "recovery_s": None},
             {"detected_s": 2.0, "kind": "slow", "detail": "stage 1", "recovery_s": None},
         ],
         "errors": [{"item": 7, "error": "stage 0 failed"}],
     }
     console = Console(width=100, file=io.StringIO())
     command.show(figures, console)
-    assert console.file.getvalue().splitlines()[-5:] == [
+    assert console.file.getvalue().splitlines()[-7:] == [
         "VALID (2 warm-up items left out)",
+        "host: 2 processors: workers 50%, caller 25%, other work 0%, idle 25%",
         "1.0 s: phone leaves",
         "   1.250 s  leave: phone [left]; recovered in 0.500 s",
+        "   1.750 s  return: phone is back",
         "   2.000 s  slow: stage 1; not recovered",
         "item 7: stage 0 failed",
     ]

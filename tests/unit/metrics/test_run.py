@@ -128,3 +128,20 @@ def test_percentile_needs_enough_samples():
     assert (found["latency_p90_s"].samples_needed, found["latency_p99_s"].samples_needed) == (64, 662)
     assert compute(steady(64), ["latency_p90_s"])["latency_p90_s"].value == 1.0
     assert compute(steady(662), ["latency_p99_s"])["latency_p99_s"].value == 1.0
+
+
+def test_bytes_that_nobody_counted_are_unknown_and_not_zero():
+    """As of stages that run on servers elsewhere."""
+    run = replace(RUN, events=tuple(event for event in EVENTS if event.kind == "compute"))
+    found = compute(run, ["network_bytes"])["network_bytes"]
+    assert (found.value, found.note) == (None, "no transfer was recorded")
+
+
+def test_a_run_on_one_device_sends_nothing():
+    run = Measurements(ITEMS, EVENTS[:4], 0.0, 10.0)
+    assert compute(run, ["network_bytes"])["network_bytes"].value == 0.0
+
+
+def test_a_device_that_returns_needs_no_recovery():
+    run = replace(RUN, faults=(*RUN.faults, Fault("return", "b", 9.0)))
+    assert compute(run, ["recovery_s"])["recovery_s"].value == 1.5

@@ -1,14 +1,16 @@
-"""VALID, or every reason why not."""
+"""VALID, DEGRADED or INVALID, and why."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from multiedge.errors import ConfigError
-from multiedge.measurements import Item, Measurements
-from multiedge.metrics.validity import query_latencies_s, validity
+from multiedge.measurements import Event, Fault, HostLoad, Item, Measurements
+from multiedge.metrics.validity import FaultCount, MovedStage, query_latencies_s, validity
+from multiedge.plan import Estimate, Plan, Stage
 
 NEVER = float("inf")
 
@@ -84,3 +86,49 @@ def test_an_unknown_scenario_is_refused(scenario: str) -> None:
 def test_a_query_is_answered_with_the_last_of_its_items() -> None:
     items = (Item(0, 0.0, 0.0, 1.0), Item(1, 0.0, 0.5, 3.0), Item(2, 3.0, 3.0, 4.0), Item(3, 3.0, 3.0, 9.0, "failed"))
     assert query_latencies_s(run(*items)) == [3.0, 1.0]
+
+
+PLAN = Plan("exact", "throughput", (Stage("a", (0,)), Stage("b", (1,))), (), Estimate((), 2.0, "b", 3.0, None, 300), 2.0)
+
+
+def test_faults_degrade_a_run_and_a_return_is_none() -> None:
+    faults = (Fault("memory", "b", 1.0), Fault("return", "b", 2.0), Fault("memory", "b", 3.0), Fault("crash", "a", 4.0, 5.0))
+    verdict = validity(replace(steady(1), faults=faults))
+    assert verdict.valid
+    assert verdict.faults == (FaultCount("memory", "b", 2, 2), FaultCount("crash", "a", 1, 0))
+    assert str(verdict) == "DEGRADED: memory of b 2 times, not recovered; crash of a"
+
+
+def test_a_device_that_only_returned_degrades_nothing() -> None:
+    assert validity(replace(steady(1), faults=(Fault("return", "b", 2.0),))).verdict == "VALID"
+
+
+def test_a_stage_on_another_device_than_planned_degrades_a_run() -> None:
+    ran = [(0, "a"), (1, "b"), (1, "c"), (2, "c")]
+    measurements = replace(steady(1), events=tuple(Event("compute", 0, stage, device, 0.0, 1.0) for stage, device in ran))
+    verdict = validity(measurements, PLAN)
+    assert verdict.moved == (MovedStage(1, ("b",), ("c",)), MovedStage(2, (), ("c",)))
+    assert str(verdict) == "DEGRADED: stage 2 ran on c, planned on b; stage 3 ran on c, which the plan does not have"
+    assert validity(measurements).verdict == "VALID"
+
+
+@pytest.mark.parametrize(
+    ("busy_s", "steal_s", "share"),
+    [
+        pytest.param(10.0, 0.0, None, id="only-the-run"),
+        pytest.param(11.9, 0.0, None, id="a-little-else"),
+        pytest.param(17.9, 0.0, None, id="much-else-and-processors-to-spare"),
+        pytest.param(19.0, 0.0, 0.45, id="a-busy-host"),
+        pytest.param(10.0, 9.0, 0.45, id="a-busy-neighbour"),
+    ],
+)
+def test_a_host_that_is_busy_with_other_work_degrades_a_run(busy_s: float, steal_s: float, share: float | None) -> None:
+    host = HostLoad(2, 10.0, busy_s, steal_s, 1.0, {"a": 4.0, "b": 5.0})
+    verdict = validity(replace(steady(1), host=host))
+    assert verdict.busy_share == share
+    assert str(verdict) == ("VALID" if share is None else "DEGRADED: other work took 45% of this machine's processors")
+
+
+def test_an_invalid_run_also_names_what_degraded_it() -> None:
+    verdict = validity(replace(run(), faults=(Fault("crash", "a", 4.0),)))
+    assert str(verdict) == "INVALID: no item was answered; crash of a, not recovered"

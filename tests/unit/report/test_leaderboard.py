@@ -133,3 +133,8 @@ def test_bars_in_words_do_not_break_markdown():
 
 def test_small_figures_are_not_rounded_away():
     assert make_column("plan_gap", [0.5, 0.002, 0.0]).cells == ("0.5000", "0.0020", "0.0000")
+
+
+@pytest.mark.parametrize("values", [["h1", None], [4, None]])
+def test_a_hyperparameter_that_a_row_does_not_have_is_not_set(values):
+    assert make_column("basemodel-cut", values).cells == (str(values[0]), "not set")

@@ -13,7 +13,7 @@ from hypothesis import given
 from multiedge.errors import ConfigError
 from multiedge.formats.fields import Field
 from multiedge.graph import Graph, Node
-from multiedge.measurements import Item
+from multiedge.measurements import HostLoad, Item
 from multiedge.metrics import MetricValue
 from multiedge.report.encode import measurements_to_json, plain_data, read_measurements
 from multiedge.report.results import SCHEMA, from_json, load_results, make_result, save_results, to_json
@@ -31,6 +31,17 @@ def test_file_gives_back_what_was_saved(tmp_path):
     assert loaded.measurements.faults == result.measurements.faults
     assert (loaded.name, loaded.configuration, loaded.plan) == ("one", {"threads": 1}, planned)
     assert loaded.validity == result.validity
+
+
+def test_a_file_keeps_what_degraded_the_run_and_the_load_of_the_host(tmp_path):
+    host = HostLoad(2, 10.0, 19.0, 1.0, 1.0, {"nano": 4.0})
+    result = make_result("one", replace(steady_run(), host=host), plan=plan("exact", (0.1, 0.2)))
+    loaded = load_results(save_results(result, tmp_path / "one.json"))
+    assert loaded.measurements.host == host
+    assert loaded.validity == result.validity
+    assert loaded.validity.faults
+    assert loaded.validity.moved
+    assert loaded.validity.busy_share == pytest.approx(0.75)
 
 
 def test_file_states_unit_and_direction_of_every_figure(tmp_path):

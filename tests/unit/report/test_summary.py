@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from multiedge.measurements import Fault, Item, Measurements
+from multiedge.measurements import Fault, HostLoad, Item, Measurements
 from multiedge.report.results import make_result
-from multiedge.report.summary import MOST_ERRORS, latencies, summary
+from multiedge.report.summary import MOST_ERRORS, host_line, summary
 
 ITEMS = tuple(Item(number, 0.0, 0.0, 0.1 * (number + 1)) for number in range(10))
 RUN = Measurements(ITEMS, (), 0.0, 1.0, warmup_items=2, settings={"scenario": "Offline", "executor": "inline"})
@@ -35,15 +35,20 @@ def test_counts_rate_and_time() -> None:
 
 def test_latencies_are_of_items_that_were_answered() -> None:
     failed = Item(10, 0.0, 0.0, 50.0, "stage 0 failed")
-    found = latencies(replace(RUN, items=(*ITEMS, failed)))
+    found = figures(replace(RUN, items=(*ITEMS, failed)))["latency_s"]
     assert found["max"] == pytest.approx(1.0)
     assert found["mean"] == pytest.approx(0.55)
-    assert 0.4 < found["p50"] < 0.7
-    assert found["p50"] <= found["p90"] <= found["p99"] <= found["max"]
+
+
+@pytest.mark.parametrize(("count", "backed"), [(10, []), (64, ["p50", "p90"]), (662, ["p50", "p90", "p99"])])
+def test_a_percentile_has_a_value_only_where_the_samples_back_it(count: int, backed: list[str]) -> None:
+    items = tuple(Item(number, 0.0, 0.0, 0.1 * (number + 1)) for number in range(count))
+    found = figures(replace(RUN, items=items))["latency_s"]
+    assert [name for name in ("p50", "p90", "p99") if found[name] is not None] == backed
 
 
 def test_latencies_of_no_answers_are_unknown() -> None:
-    assert latencies(replace(RUN, items=())) == dict.fromkeys(("p50", "p90", "p99", "mean", "max"))
+    assert figures(replace(RUN, items=()))["latency_s"] == dict.fromkeys(("p50", "p90", "p99", "mean", "max"))
 
 
 def test_errors_are_listed_by_item_and_no_more_than_a_screen() -> None:
@@ -65,6 +70,20 @@ def test_every_metric_has_value_unit_direction_and_note() -> None:
     metrics = figures()["metrics"]
     assert set(metrics["fps"]) == {"value", "unit", "direction", "note"}
     assert all(figure["unit"] for figure in metrics.values())
+
+
+def test_the_verdict_has_fields_and_words() -> None:
+    found = figures(replace(RUN, faults=(Fault("crash", "d0", 0.5, 0.75), Fault("return", "d0", 0.9, None))))
+    assert found["validity"] == "DEGRADED: crash of d0"
+    assert found["verdict"]["verdict"] == "DEGRADED"
+    assert found["verdict"]["faults"] == [{"kind": "crash", "device": "d0", "count": 1, "open": 0}]
+
+
+def test_the_load_of_the_host_is_one_line() -> None:
+    host = HostLoad(2, 10.0, 15.0, 1.0, 1.0, {"d0": 4.0, "d1": 2.0})
+    assert host_line(host) == (
+        "host: 2 processors: workers 30%, caller 5%, other work 45% (other virtual machines 5%), idle 20%"
+    )
 
 
 def test_it_is_plain_json() -> None:

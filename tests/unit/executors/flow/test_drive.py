@@ -15,6 +15,7 @@ class OneSecondEach:
     """An executor that answers one item a second, up to `depth` under way."""
 
     clock: FakeClock
+    on_this_machine = False
     depth: int = 2
     queue: deque = field(default_factory=deque)
     marked_s: float = 0.0

@@ -46,6 +46,17 @@ def test_the_memory_of_the_largest_worker_of_a_device_is_kept():
     assert launcher.started[0].ended_after_s == 0.0
 
 
+def test_the_processor_time_of_all_workers_of_a_device_is_summed():
+    pool, launcher = fake_pool(fleet_of(2))
+    for spent_s in (1.0, None, 2.0):
+        pool.start("d0")
+        launcher.started[-1].spent_s = spent_s
+        pool.stop("d0")
+    pool.start("d0")
+    pool.start("d1")
+    assert pool.cpu_s() == {"d0": 3.5, "d1": 0.5}
+
+
 def test_closing_lets_workers_end_by_themselves_for_a_moment_shared_by_all():
     pool, launcher = fake_pool(fleet_of(2))
     for name in ("d0", "d1"):
