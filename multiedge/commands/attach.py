@@ -8,7 +8,7 @@ from pathlib import Path
 
 from multiedge.commands import _options
 from multiedge.errors import ConfigError
-from multiedge.ianvs.attach import PARADIGM, Attachment, attach, detach, find
+from multiedge.ianvs.attach import KNOWN_LIMITS, PARADIGM, Attachment, attach, detach, find
 from multiedge.ianvs.command import IanvsCommand, find_command, remark, require_effect
 from multiedge.ianvs.host import host_folder
 
@@ -61,7 +61,8 @@ def _as_json(attached: Attachment | None, changed: bool, command: IanvsCommand |
 
 
 def _as_words(root: Path, attached: Attachment | None, changed: bool, command: IanvsCommand | None) -> str:
-    return f"{root}: {_state(attached, changed)}\n{remark(command, root)}"
+    limits = f"\n{KNOWN_LIMITS}" if attached else ""
+    return f"{root}: {_state(attached, changed)}\n{remark(command, root)}{limits}"
 
 
 def _state(attached: Attachment | None, changed: bool) -> str:

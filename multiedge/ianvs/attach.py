@@ -31,6 +31,10 @@ _LANDMARKS = (
 _NOTE = Kind("note of what was attached", ConfigError, "restore the checkout with git instead")
 _MARK = b"multiedge attach"
 """In each file of this project's paradigm, and in none of Ianvs's."""
+KNOWN_LIMITS = (
+    "the host is still that of Ianvs: misspelt keys in its yaml files are ignored, and an interrupted job loses its rows;"
+    " `python -m multiedge.ianvs.host -f JOB` runs this project's host, without these limits"
+)
 _OWN_LANDMARK = Path("core", "common", "user_module.py")
 
 

@@ -68,6 +68,103 @@ def test_a_build_folder_keeps_nothing_of_what_was_attached(tmp_path, is_old):
         assert (checkout / "build" / "lib" / file).read_bytes() == expected
 
 
+BASE_MODEL = """
+from sedna.common.class_factory import ClassFactory, ClassType
+from sibling import NAME
+
+@ClassFactory.register(ClassType.GENERAL, alias="BaseModel")
+class BaseModel:
+    def load(self, url): pass
+    def predict(self, x, train_dataset=None):
+        if NAME == "broken": raise ValueError("on purpose")
+        return NAME
+"""
+WHO = """
+from sedna.common.class_factory import ClassFactory, ClassType
+
+@ClassFactory.register(ClassType.GENERAL, alias="who")
+def who(y_true, y_pred):
+    return y_pred
+"""
+MANUAL = """
+import argparse
+import onnxruntime
+from sedna.common.class_factory import ClassFactory, ClassType
+
+@ClassFactory.register(ClassType.GENERAL, alias="Classification")
+class BaseModel:
+    def __init__(self, **kwargs):
+        parser = argparse.ArgumentParser()
+        parser.add_argument("-f")
+        parser.add_argument("--model_parallel", default=True)
+        self.model_parallel = parser.parse_args().model_parallel
+        self.partition_point_list = [
+            {"input_names": ["x"], "output_names": ["h2"], "device_name": "gpu-0"},
+            {"input_names": ["h2"], "output_names": ["y"], "device_name": "gpu-1"},
+        ]
+    def load(self, models_dir=None, map_info=None):
+        self.devices = list(map_info.values())
+        self.models = [onnxruntime.InferenceSession(models_dir + "/" + name) for name in map_info]
+    def predict(self, data, input_shape=None, **kwargs):
+        return " > ".join(f"{device}: {session.get_outputs()[0].name}" for device, session in zip(self.devices, self.models))
+"""
+
+
+@pytest.fixture
+def upstream(folder, tmp_path):
+    """Runs a job of these base models in a stand-in with the paradigm attached; the finished process."""
+    checkout = ianvs_standin.write(tmp_path / "ianvs")
+    stubs = tmp_path / "stubs" / "sedna" / "common"
+    stubs.mkdir(parents=True)
+    for package in (stubs, stubs.parent):
+        (package / "__init__.py").touch()
+    (stubs / "class_factory.py").write_text((ROOT / "core" / "common" / "class_factory.py").read_text(encoding="utf-8"))
+    (folder / "who.py").write_text(WHO, encoding="utf-8")
+
+    def upstream(*, devices="", **codes):
+        entries = []
+        for name, (alias, code) in codes.items():
+            (folder / name).mkdir()
+            (folder / name / "basemodel.py").write_text(code, encoding="utf-8")
+            (folder / name / "sibling.py").write_text(f"NAME = '{name}'", encoding="utf-8")
+            module = f"{{type: basemodel, name: {alias}, url: ./{name}/basemodel.py}}"
+            text = f"algorithm: {{paradigm_type: multiedgeinference, initial_model_url: ./model.onnx, modules: [{module}]}}"
+            (folder / name / "algorithm.yaml").write_text(text, encoding="utf-8")
+            entries.append(f"{{name: {name}, url: ./{name}/algorithm.yaml}}")
+        index = "train_index: ./dataset/train_index.txt, test_index: ./dataset/test_index.txt"
+        (folder / "env.yaml").write_text(f"testenv: {{dataset: {{{index}}}, metrics: [{{name: who, url: ./who.py}}]{devices}}}")
+        algorithms = ", ".join(entries)
+        (folder / "job.yaml").write_text(
+            "benchmarkingjob: {workspace: ./ws, testenv: ./env.yaml,"
+            f" test_object: {{type: algorithms, algorithms: [{algorithms}]}}}}"
+        )
+        attach(checkout, ROOT)
+        search = os.pathsep.join(map(str, (checkout, tmp_path / "stubs", ROOT)))
+        command = (sys.executable, "-m", "core.cmd.benchmarking", "-f", "job.yaml")
+        known = {**os.environ, "PYTHONPATH": search}
+        return subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, timeout=120, check=False)
+
+    return upstream
+
+
+def test_two_base_models_of_one_name_run_their_own_code_where_ianvs_runs_the_firsts(upstream):
+    done = upstream(a=("BaseModel", BASE_MODEL), b=("BaseModel", BASE_MODEL))
+    assert done.stdout.split() == ["a,a", "b,b"], done.stderr
+
+
+def test_a_failing_test_case_gets_a_row_of_nan_and_the_job_fails_after_its_table(upstream):
+    done = upstream(a=("BaseModel", BASE_MODEL), broken=("BaseModel", BASE_MODEL), c=("BaseModel", BASE_MODEL))
+    assert done.stdout.split() == ["a,a", "broken,nan", "c,c"], done.stderr
+    assert done.returncode == 1
+    assert "test case failed: broken: pipeline runs failed, error: BaseModel.predict: ValueError: on purpose" in done.stderr
+
+
+def test_the_form_of_ianvss_imagenet_job_runs(upstream):
+    done = upstream(manual=("Classification", MANUAL), devices=', devices: [{url: "./none.yaml"}]')
+    assert done.stdout.strip() == "manual,gpu-0: h2 > gpu-1: y", done.stderr
+    assert "no such file './none.yaml'" in done.stderr
+
+
 def test_without_multiedge_the_paradigm_still_runs_whole_models(folder, tmp_path):
     checkout = ianvs_standin.write(tmp_path / "ianvs")
     attach(checkout, ROOT)

@@ -15,6 +15,7 @@ from core.common.log import LOGGER
 from core.testcasecontroller.algorithm.paradigm.base import ParadigmBase
 
 from .partitioning import partition
+from .upstream import forget_other_modules, is_upstream
 
 _USER_HOOKS = ("partition", "partiton")
 """The names of a user's own partition function; the second is the spelling of the paradigm's proposal."""
@@ -30,6 +31,8 @@ class MultiedgeInference(ParadigmBase):
     """
 
     def __init__(self, workspace: str, **kwargs: Any) -> None:
+        if is_upstream():
+            forget_other_modules(module.url for module in kwargs["modules"].values())
         ParadigmBase.__init__(self, workspace, **kwargs)
         self.initial_model = kwargs.get("initial_model_url") or ""
         self.settings = kwargs
