@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from multiedge.backends.contract import Array, Backend, Tensors
 from multiedge.backends.stages import load_backend, open_part
 from multiedge.errors import PlanError
+from multiedge.files import temporary_folder
 from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.graph import Graph
 from multiedge.metrics.difference import difference
@@ -141,16 +141,16 @@ def _run_whole(backend: Backend, graph: Graph, inputs: Tensors) -> dict[str, Arr
     path = Path(str(graph.path))
     is_large = path.stat().st_size > PROTOBUF_LIMIT_BYTES
     # A large model is linked, not copied, which needs a folder on its own file system.
-    with tempfile.TemporaryDirectory(prefix=".multiedge-check-", dir=path.parent if is_large else None) as folder:
-        return _run(backend, _as_one_part(graph, folder) if is_large else path, inputs, Path(folder))
+    with temporary_folder("check-", path.parent if is_large else None) as folder:
+        return _run(backend, _as_one_part(graph, folder) if is_large else path, inputs, folder)
 
 
-def _as_one_part(graph: Graph, folder: str) -> Path:
+def _as_one_part(graph: Graph, folder: Path) -> Path:
     """The whole model with its weights beside it."""
     stages = (Stage.span("whole", 0, len(graph.nodes)),)
     nothing = Estimate((StageEstimate(0.0, 0.0, 0, 0, 0.0),), 0.0, "", 0.0, None, 0)
     plan = Plan("whole", "latency", stages, direct_transfers(graph, stages), nothing, 0.0, model_hash=graph.model_hash)
-    return Path(folder) / write_parts(graph, plan, folder).parts[0].file
+    return folder / write_parts(graph, plan, folder).parts[0].file
 
 
 def compare(name: str, whole: Value, parts: Value) -> OutputCheck:

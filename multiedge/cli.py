@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from typing import NoReturn
 
 from multiedge import __version__
 from multiedge.errors import MultiedgeError, printable
@@ -31,7 +35,7 @@ COMMANDS = {
 }
 """Subcommands in the order in which a newcomer needs them."""
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -50,7 +54,12 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 failed with one line on stderr, 2 wrong usage, 130 interrupted."""
+    """Exit status: 0 done, 1 failed with one line on stderr, 2 wrong usage, 130 interrupted, 143 terminated."""
+    with _ended_by_sigterm():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if word in COMMANDS), "")
     try:
@@ -70,6 +79,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has ended and needs no more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the command like an error, so that temporary folders, network namespaces and workers are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # another one must not end what cleans up
+    raise SystemExit(TERMINATED)
 
 
 if __name__ == "__main__":

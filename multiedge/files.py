@@ -1,7 +1,10 @@
-"""Atomic writing of files: a reader of the path sees the old file or the new one, never a part of it.
+"""Atomic writing of files, and temporary folders: a reader of a path sees the old file or the new one, never a part of it.
 
 A file is written under a temporary name in the same folder and renamed when it is complete. By default its bytes reach the
 disk before the rename, so that a power failure leaves the old or the new file too.
+
+Names of temporary files and folders hold the process that made them, so that a later process can remove what a killed one has
+left.
 """
 
 from __future__ import annotations
@@ -9,8 +12,11 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +25,9 @@ from multiedge.errors import ConfigError, MultiedgeError, lower_first
 PathLike = str | os.PathLike[str]
 
 TEMPORARY = ".*.partial"
-"""The pattern of temporary names; a killed process can leave one behind."""
+"""The pattern of temporary files; a killed process can leave one behind."""
+OWNED = "multiedge-"
+"""The beginning of the names of temporary folders, before `owner`."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -80,8 +88,71 @@ def _open_draft(path: PathLike, error: type[MultiedgeError], mode: int) -> tuple
     if target.exists() and not target.is_file():
         raise error(f"{path}: is {'a folder' if target.is_dir() else 'no regular file'}; expected a path for a file")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{secrets.token_hex(8)}.partial")
+    _remove_partial_files(target.parent)
+    temporary = target.with_name(f".{owner()}-{secrets.token_hex(8)}.partial")
     return target, temporary, open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode))
+
+
+@contextmanager
+def temporary_folder(purpose: str, root: PathLike | None = None) -> Iterator[Path]:
+    """A new folder below `root`, by default among the system's temporary files, that is removed when the block ends."""
+    folder = make_owned_folder(Path(root or tempfile.gettempdir()), purpose)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_owned_folder(root: Path, purpose: str = "") -> Path:
+    """A new folder in `root`, readable by its owner alone, after removing those whose process has ended."""
+    remove_orphans(root)
+    return Path(tempfile.mkdtemp(prefix=f"{OWNED}{owner()}-{purpose}", dir=root))
+
+
+def remove_orphans(root: Path) -> None:
+    """Removes temporary folders of processes that do not exist any more."""
+    for path in root.glob(f"{OWNED}*-*"):
+        if is_orphan(path.name.removeprefix(OWNED)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def owner(pid: int | None = None) -> str:
+    """What names of temporary files hold: the process, by default this one, and the PID namespace in which it has its id."""
+    return f"{os.getpid() if pid is None else pid}.{_pid_namespace()}"
+
+
+def is_orphan(name: str) -> bool:
+    """Whether `name`, which begins with an `owner`, is of a process of this PID namespace that does not exist any more."""
+    pid, _, namespace = name.split("-")[0].partition(".")
+    return pid.isdecimal() and namespace == _pid_namespace() and not _is_alive(int(pid))
+
+
+@lru_cache(maxsize=1)
+def _pid_namespace() -> str:
+    """Containers may share a file system, where one's process ids mean nothing to the other; '0' without /proc."""
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return "0"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        # The process of another user, or a number that is no process id: what it owns must not be removed.
+        return True
+    return True
+
+
+@lru_cache(maxsize=256)
+def _remove_partial_files(folder: Path) -> None:
+    """Removes what killed processes left in `folder`; once per process, since a folder may have many files."""
+    for path in folder.glob(TEMPORARY):
+        if is_orphan(path.name.removeprefix(".")):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

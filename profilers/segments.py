@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, Protocol
 
 from multiedge.backends.timing import Accuracy, Progress, silent, time_in_turn
 from multiedge.errors import ConfigError, ProfileError
-from multiedge.files import write_text
+from multiedge.files import temporary_folder, write_text
 from multiedge.fleet import Fleet
 from multiedge.formats.documents import read_json
 from multiedge.graph import Graph
@@ -161,7 +160,7 @@ class SegmentTimer:
         keys = [segment_key(graph, stage, host) for stage, host in zip(plan.stages, hosts, strict=True)]
         missing = {index for index, key in enumerate(keys) if self._recall(key) is None}
         if missing:
-            with tempfile.TemporaryDirectory(prefix="multiedge-segments-") as directory:
+            with temporary_folder("segments-") as directory:
                 manifest = write_parts(graph, plan, directory)
                 for index, seconds in self._time(graph, manifest, hosts, missing).items():
                     self._remember(keys[index], seconds)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Array, Backend, Session, Tensors
 from multiedge.backends.kept import key_of, made_once
 from multiedge.errors import ConfigError, ModelError, MultiedgeError, ProfileError, did_you_mean, one_line
+from multiedge.files import temporary_folder
 from multiedge.fleet import Device, Fleet
 from multiedge.onnx_io import with_own_weights
 from multiedge.options import build
@@ -88,7 +88,7 @@ def openable(backend: Backend, part: Path, keep: Path | None = None) -> Path:
 
     def convert(draft: Path) -> None:
         # Parts are linked to the whole model's weights, which onnx and converters refuse to follow.
-        with TemporaryDirectory(prefix="multiedge-convert-") as folder:
+        with temporary_folder("convert-") as folder:
             source = with_own_weights(part, Path(folder)) if part.suffix == ".onnx" else part
             with _named(f"{part}: {type(backend).__name__} cannot convert this file"):
                 backend.convert(source, draft / name)

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ConfigError, PipelineError
+from multiedge.files import OWNED, is_orphan, owner
 from multiedge.fleet import Fleet, Link
-from multiedge.transports import rundir
 from multiedge.transports.links import is_down
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def plan_ends(fleet: Fleet, caller: str, subnet: Subnet, numbers: Iterator[int])
         raise ConfigError(f"{fleet.name}: network namespaces take up to {len(hosts)} devices, got {len(fleet.names)}")
     ends = [End(caller, fleet.source, None, first, next(numbers))]
     for name, host, number in zip(fleet.names, hosts, numbers, strict=False):
-        ends.append(End(name, name, f"{rundir.PREFIX}{os.getpid()}-{number}", host, number))
+        ends.append(End(name, name, f"{OWNED}{owner()}-{number}", host, number))
     return tuple(ends)
 
 
@@ -194,8 +194,8 @@ def require_tools() -> None:
 
 def remove_orphans() -> None:
     """Removes the networks of runs whose process does not exist any more."""
-    names = [path.name for path in NAMESPACES.glob(f"{rundir.PREFIX}*-*")]
-    _delete([], [name for name in names if rundir.is_orphan(name)])
+    names = [path.name for path in NAMESPACES.glob(f"{OWNED}*-*")]
+    _delete([], [name for name in names if is_orphan(name.removeprefix(OWNED))])
 
 
 def subnets_in_use() -> list[Subnet]:

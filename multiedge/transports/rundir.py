@@ -11,10 +11,15 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from multiedge.errors import PipelineError, lower_first
+from multiedge.files import make_owned_folder
+
 SHARED = Path("/dev/shm")
-PREFIX = "multiedge-"
+LEAST_FREE_BYTES = 16 << 20
+"""With less free memory than this in SHARED, messages go through pipes."""
 MOST_WAITING = 1024
 """Messages that may be queued for one process. Twice as many records fit into a pipe of 64 KiB, since those of an ended
 placement may still be in it."""
@@ -25,32 +30,43 @@ digest."""
 
 
 def has_shared_memory(root: Path = SHARED) -> bool:
-    return root.is_dir() and os.access(root, os.W_OK | os.X_OK)
+    """Whether `root` can be written and has some room."""
+    if not (root.is_dir() and os.access(root, os.W_OK | os.X_OK)):
+        return False
+    status = os.statvfs(root)
+    return status.f_bavail * status.f_frsize >= LEAST_FREE_BYTES and (status.f_favail > 0 or status.f_files == 0)
+
+
+def reserve(fd: int, size: int, path: Path) -> None:
+    """Gives a file its pages now: writing to a mapping on a full file system ends the process without an error message.
+
+    PipelineError, one line, if there is no room for them.
+    """
+    try:
+        allocate: Any = getattr(os, "posix_fallocate", None)
+        if allocate:
+            allocate(fd, 0, size)
+        else:
+            os.ftruncate(fd, size)
+    except OSError as error:
+        raise PipelineError(
+            f"{path.parent}: no room for {size / 2**20:.1f} MiB ({error.strerror});"
+            " free shared memory, lower --depth, or use --transport pipe"
+        ) from error
 
 
 def make(root: Path | None = None) -> Path:
     """A new folder, readable by its owner alone, after removing those whose process has ended."""
     root = root or (SHARED if has_shared_memory() else Path(tempfile.gettempdir()))
-    remove_orphans(root)
-    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=root))
+    try:
+        return make_owned_folder(root)
+    except OSError as error:
+        raise PipelineError(f"{root}: no folder can be made for the run: {lower_first(error.strerror or 'unknown')}") from error
 
 
 def remove(directory: Path) -> None:
     """Removes the folder if it exists: any process of a run may be the last one."""
     shutil.rmtree(directory, ignore_errors=True)
-
-
-def remove_orphans(root: Path) -> None:
-    """Removes folders of runs whose process does not exist any more."""
-    for path in root.glob(f"{PREFIX}*-*"):
-        if is_orphan(path.name):
-            remove(path)
-
-
-def is_orphan(name: str) -> bool:
-    """Whether `name` holds the id of a process that does not exist any more."""
-    owner = name[len(PREFIX) :].split("-")[0]
-    return owner.isdecimal() and not _alive(int(owner))
 
 
 def file_of(directory: Path, kind: str, name: str) -> Path:
@@ -59,14 +75,3 @@ def file_of(directory: Path, kind: str, name: str) -> Path:
     if len(safe) > MOST_CHARACTERS:
         safe = f"{safe[: MOST_CHARACTERS - 17]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return directory / f"{kind}-{safe}"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        # The process of another user, or a number that is no process id: that folder must not be removed.
-        return True
-    return True

@@ -20,11 +20,9 @@ import select
 import struct
 import time
 from pathlib import Path
-from typing import Any
 
-from multiedge.errors import PipelineError
 from multiedge.transports.message import Address, Message, decode, plan_layout, write
-from multiedge.transports.rundir import file_of
+from multiedge.transports.rundir import file_of, reserve
 
 _RECORD = struct.Struct("<IHHQIHQ")
 """Epoch, transfer, ticket and sequence; the sender's process, the number of its slot, the bytes of the message."""
@@ -171,22 +169,7 @@ def _map(path: Path, size: int) -> mmap.mmap:
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if size else 0), 0o600)
     try:
         if size > os.fstat(fd).st_size:
-            _allocate(fd, size + _SLACK_BYTES, path)
+            reserve(fd, size + _SLACK_BYTES, path)
         return mmap.mmap(fd, 0, mmap.MAP_SHARED | _POPULATE)
     finally:
         os.close(fd)
-
-
-def _allocate(fd: int, size: int, path: Path) -> None:
-    """Reserves the pages now: writing to a mapping on a full file system ends the process without an error message."""
-    try:
-        allocate: Any = getattr(os, "posix_fallocate", None)
-        if allocate:
-            allocate(fd, 0, size)
-        else:
-            os.ftruncate(fd, size)
-    except OSError as error:
-        raise PipelineError(
-            f"{path.parent}: no room for a message of {size / 2**20:.1f} MiB ({error.strerror});"
-            " free shared memory, lower --depth, or use --transport pipe"
-        ) from error

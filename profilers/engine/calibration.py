@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +23,7 @@ from onnx import TensorProto, helper
 
 from multiedge.backends.stages import load_backend, open_part
 from multiedge.backends.timing import Accuracy, Progress, silent, time_in_turn
+from multiedge.files import temporary_folder
 from multiedge.fleet import REFERENCE_BACKEND, Device
 from profilers.engine.roofline import Capability
 
@@ -157,7 +157,7 @@ class _Probe:
 
     def seconds(self, model: onnx.ModelProto, feed: dict[str, npt.NDArray[np.float32]]) -> float:
         """Median seconds of one run."""
-        with tempfile.TemporaryDirectory(prefix="multiedge-calibrate-") as directory:
+        with temporary_folder("calibrate-") as directory:
             path = Path(directory) / "probe.onnx"
             onnx.save(model, str(path))
             session = open_part(load_backend(self.backend), path, Device("host", threads=self.threads, backend=self.backend))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from multiedge.backends.stages import Call, load_backend, open_part
 from multiedge.backends.timing import Accuracy, Progress, silent, time_in_turn
 from multiedge.errors import MultiedgeError
+from multiedge.files import temporary_folder
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph
 from multiedge.onnx_io import random_inputs, write_parts
@@ -72,7 +72,7 @@ def cut_cost_s(times: HostTimes, *, seed: int = 0, progress: Progress = silent) 
 def longer_in_parts(graph: Graph, plan: Plan, host: Host, seed: int, progress: Progress) -> float:
     """By which share of the whole model's time its parts, timed in turn with it, take longer together."""
     path, count = model_path(graph), len(plan.stages)
-    with tempfile.TemporaryDirectory(prefix="multiedge-cuts-") as directory:
+    with temporary_folder("cuts-") as directory:
         parts = part_calls(graph, write_parts(graph, plan, directory), [host] * count, set(range(count)), seed)
         whole = open_part(load_backend(host.backend), path, host.device, Path(directory))
         calls = [Call(whole, random_inputs(graph, seed), path), *parts.values()]

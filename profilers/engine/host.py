@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from multiedge.backends.contract import Backend, NodeTimes, Tensors
 from multiedge.backends.stages import Call, load_backend, open_part
 from multiedge.backends.timing import Accuracy, Progress, Timing, silent, time_in_turn
 from multiedge.errors import ProfileError
+from multiedge.files import temporary_folder
 from multiedge.fleet import REFERENCE_BACKEND, Device
 from multiedge.graph import Graph
 from multiedge.onnx_io import random_inputs
@@ -92,7 +92,7 @@ def measure_host(
 
 
 def _time_whole(path: Path, feed: Tensors, backend: Backend, host: Host, accuracy: Accuracy, progress: Progress) -> Timing:
-    with tempfile.TemporaryDirectory(prefix="multiedge-profile-") as folder:
+    with temporary_folder("profile-") as folder:
         session = open_part(backend, path, host.device, Path(folder))
         (timing,) = time_in_turn([Call(session, feed, path)], accuracy, progress)
         session.close()

@@ -104,3 +104,22 @@ def test_packages_import_without_a_heavy_runtime(module):
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"
+
+
+def test_sigterm_ends_a_command_like_an_error_so_that_it_cleans_up(tmp_path):
+    code = """
+import os, signal, sys, time
+from pathlib import Path
+from multiedge import cli
+from multiedge.commands import calibrate
+from multiedge.files import temporary_folder
+def run(args):
+    with temporary_folder("segments-", sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+calibrate.run = run
+sys.exit(cli.main(["calibrate"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (143, "")
+    assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from multiedge.errors import ConfigError, PlanError
-from multiedge.files import TEMPORARY, replacing, write_bytes, write_text
+from multiedge.files import TEMPORARY, is_orphan, owner, replacing, require_writable, temporary_folder, write_bytes, write_text
 
 
 def names(folder):
@@ -118,3 +118,63 @@ def test_permissions_are_those_of_any_new_file_or_narrower_if_asked(tmp_path):
 def test_a_name_of_full_length_can_be_written(tmp_path):
     write_text(tmp_path / ("x" * 255), "text")
     assert names(tmp_path) == ["x" * 255]
+
+
+DEAD = 2**22 + 1
+"""Above every process number that Linux gives."""
+HERE = owner().partition(".")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "orphan"),
+    [
+        pytest.param(f"{owner(DEAD)}-x", True, id="dead"),
+        pytest.param(f"{owner()}-x", False, id="this-process"),
+        pytest.param(f"1.{HERE}-x", False, id="another-process"),
+        pytest.param(f"{DEAD}.1-x", False, id="of-another-pid-namespace"),
+        pytest.param(f"{DEAD}-x", False, id="of-an-unknown-pid-namespace"),
+        pytest.param(f".{HERE}-x", False, id="no-number"),
+        pytest.param(f"12a.{HERE}-x", False, id="not-a-number"),
+        pytest.param("", False, id="nothing"),
+        pytest.param(f"\N{SUPERSCRIPT TWO}.{HERE}-x", False, id="a-digit-that-is-no-number"),
+        pytest.param(f"{10**30}.{HERE}-x", False, id="above-every-process-number"),
+    ],
+)
+def test_an_orphan_is_what_a_process_of_this_namespace_left_that_has_gone(name, orphan):
+    assert is_orphan(name) is orphan
+
+
+def test_a_process_that_may_not_be_signalled_is_alive(monkeypatch):
+    def refused(pid, signal):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refused)
+    assert not is_orphan(f"77.{HERE}-x")
+
+
+def test_partial_files_of_killed_processes_are_removed_and_no_others(tmp_path):
+    others = [f".{owner()}-a.partial", f".{DEAD}.1-a.partial", ".mine.partial", "a.partial"]
+    for name in (*others, f".{owner(DEAD)}-a.partial"):
+        (tmp_path / name).touch()
+    write_text(tmp_path / "file", "x")
+    assert names(tmp_path) == sorted([*others, "file"])
+
+
+def test_a_temporary_folder_ends_with_its_block_and_those_of_killed_processes_with_the_next(tmp_path):
+    (tmp_path / f"multiedge-{owner(DEAD)}-segments-a" / "inside").mkdir(parents=True)
+    with temporary_folder("segments-", tmp_path) as folder:
+        (folder / "part").touch()
+        assert names(tmp_path) == [folder.name]
+        assert folder.name.startswith(f"multiedge-{owner()}-segments-")
+    assert names(tmp_path) == []
+
+
+def test_whether_a_file_can_be_written_is_known_before_and_leaves_nothing(tmp_path):
+    path = write_text(tmp_path / "file", "old")
+    require_writable(path)
+    require_writable(tmp_path / "new" / "file")
+    assert path.read_text() == "old"
+    assert names(tmp_path / "new") == []
+    for place in (tmp_path, path / "below"):
+        with pytest.raises(ConfigError):
+            require_writable(place)

@@ -8,11 +8,8 @@ that it came from.
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +32,7 @@ from multiedge.backends.onnxruntime.trace import KernelTimes, at_one_pace, read_
 from multiedge.backends.stages import Call
 from multiedge.backends.timing import Accuracy, Progress, Timing, median_error, time_in_turn
 from multiedge.errors import ProfileError
+from multiedge.files import temporary_folder
 from multiedge.fleet import Device
 from multiedge.graph import Graph
 from multiedge.profile import Floats
@@ -57,7 +55,7 @@ class OnnxRuntimeNodeTimer:
     def measure(
         self, graph: Graph, path: Path, feed: Tensors, device: Device, accuracy: Accuracy, overhead_s: float, progress: Progress
     ) -> NodeTimes:
-        with _scratch() as directory:
+        with temporary_folder("profile-") as directory:
             progress("timing the model's own nodes", 0.0)
             own = self._run_own_nodes(graph, path, feed, device, directory)
             recording = Recording(directory / "all", directory / "optimised.onnx")
@@ -81,15 +79,6 @@ class OnnxRuntimeNodeTimer:
         session = open_session(self.backend.exact(), path, device, Recording(directory / "none"))
         time_in_turn([Call(session, feed, path)], SHARES)
         return match_own_nodes(graph, read_trace(session.end_profiling()))
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="multiedge-profile-"))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def match_own_nodes(graph: Graph, kernels: Sequence[KernelTimes]) -> list[KernelTimes | None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from multiedge.errors import PlanError
 from multiedge.executors.workers.observation import Busy
 from multiedge.meters.memory import MemoryReading
-from multiedge.transports.rundir import file_of
+from multiedge.transports.rundir import file_of, reserve
 
 MOST_TRANSFERS = 2048
 _FIXED = 9
@@ -25,7 +25,7 @@ class Board:
         path = file_of(directory, "board", device)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(fd, 8 * _CELLS)
+            reserve(fd, 8 * _CELLS, path)
             # A view of the bytes: an array of numpy takes longer for every single number.
             self._cells: memoryview[float] = memoryview(mmap.mmap(fd, 8 * _CELLS)).cast("d")
         finally:

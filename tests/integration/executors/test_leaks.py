@@ -14,6 +14,7 @@ import pytest
 
 from multiedge.executors import open_pipeline
 from multiedge.executors.processes import ProcessesExecutor
+from multiedge.files import owner
 from multiedge.transports import rundir
 from tests.builders.pipelines import item, synthetic_chain, synthetic_fleet
 from tests.builders.stage_hosts import ended
@@ -92,8 +93,8 @@ def _alive(pids: list[str]) -> list[str]:
 def test_folders_of_dead_runs_are_swept_up(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
-    left = tmp_path / f"multiedge-{gone.pid}-abc"
-    mine = tmp_path / f"multiedge-{os.getpid()}-abc"
+    left = tmp_path / f"multiedge-{owner(gone.pid)}-abc"
+    mine = tmp_path / f"multiedge-{owner()}-abc"
     left.mkdir()
     mine.mkdir()
     made = rundir.make(tmp_path)

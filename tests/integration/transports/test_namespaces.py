@@ -51,7 +51,7 @@ pytestmark = pytest.mark.skipif(bool(reason := obstacle()), reason=reason)
 
 def of_process(pid: int) -> list[str]:
     """Namespaces and interfaces that hold the process in their names."""
-    found = [path.name for path in NAMESPACES.glob(f"multiedge-{pid}-*")]
+    found = [path.name for path in NAMESPACES.glob(f"multiedge-{pid}.*")]
     return found + [name for name in psutil.net_if_stats() if name.startswith(f"me{pid}-")]
 
 

@@ -15,6 +15,7 @@ from multiedge.commands import run as run_command
 from multiedge.errors import ConfigError, PipelineError
 from multiedge.executors.processes import pick_transport
 from multiedge.executors.workers.options import Emulation, ProcessesOptions
+from multiedge.files import owner
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.transports import namespaces
 from multiedge.transports.namespaces import (
@@ -39,7 +40,7 @@ def test_each_end_has_one_address_and_a_name_that_the_kernel_takes() -> None:
         ("phone", "phone", "198.18.7.2"),
         ("../laptop of ours", "../laptop of ours", "198.18.7.3"),
     ]
-    assert [end.namespace for end in ends] == [None, f"multiedge-{os.getpid()}-6", f"multiedge-{os.getpid()}-7"]
+    assert [end.namespace for end in ends] == [None, f"multiedge-{owner()}-6", f"multiedge-{owner()}-7"]
     interfaces = {end: [end.interface(peer) for peer in ends if peer is not end] for end in ends}
     assert all(len(name) <= 15 for names in interfaces.values() for name in names)
     assert all(len(set(names)) == 2 for names in interfaces.values())
@@ -55,11 +56,11 @@ def test_there_is_a_pair_of_interfaces_for_every_two_ends() -> None:
     caller, phone, _ = ends = plan_ends(FLEET, "caller", HERE, count())
     pid = os.getpid()
     assert namespace_commands(ends) == [
-        f"netns add multiedge-{pid}-1",
-        f"netns add multiedge-{pid}-2",
-        f"link add name me{pid}-1 type veth peer name to-0 netns multiedge-{pid}-1",
-        f"link add name me{pid}-2 type veth peer name to-0 netns multiedge-{pid}-2",
-        f"link add name to-2 netns multiedge-{pid}-1 type veth peer name to-1 netns multiedge-{pid}-2",
+        f"netns add multiedge-{owner()}-1",
+        f"netns add multiedge-{owner()}-2",
+        f"link add name me{pid}-1 type veth peer name to-0 netns multiedge-{owner()}-1",
+        f"link add name me{pid}-2 type veth peer name to-0 netns multiedge-{owner()}-2",
+        f"link add name to-2 netns multiedge-{owner()}-1 type veth peer name to-1 netns multiedge-{owner()}-2",
     ]
     assert address_commands(phone, ends) == [
         "link set lo up",
@@ -135,10 +136,10 @@ def test_without_the_rights_for_namespaces_the_error_says_why(
 def test_networks_of_dead_runs_are_swept_up_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tools(tmp_path, monkeypatch)
     dead = 2**22 + 1  # above every process number that Linux gives
-    for name in (f"multiedge-{dead}-1", f"multiedge-{os.getpid()}-1", "multiedge-mine-1", "other"):
+    for name in (f"multiedge-{owner(dead)}-1", f"multiedge-{owner()}-1", "multiedge-mine-1", "other"):
         (tmp_path / name).touch()
     namespaces.remove_orphans()
-    assert log.read_text().splitlines() == ["ip -force -batch -", f"netns del multiedge-{dead}-1"]
+    assert log.read_text().splitlines() == ["ip -force -batch -", f"netns del multiedge-{owner(dead)}-1"]
 
 
 NAMESPACES_ON = ProcessesOptions(emulation=Emulation(namespaces=True))

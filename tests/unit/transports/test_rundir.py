@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from multiedge.errors import PipelineError
+from multiedge.executors.workers.board import Board
+from multiedge.files import owner
 from multiedge.transports import rundir
 
 DEAD = 2**22 + 1
@@ -17,7 +22,7 @@ DEAD = 2**22 + 1
 def test_a_new_folder_is_private_and_names_its_process(tmp_path: Path) -> None:
     made = rundir.make(tmp_path)
     assert made.parent == tmp_path
-    assert made.name.startswith(f"multiedge-{os.getpid()}-")
+    assert made.name.startswith(f"multiedge-{owner()}-")
     assert made.stat().st_mode & 0o077 == 0
 
 
@@ -36,8 +41,9 @@ def test_removing_takes_what_is_inside_and_may_happen_twice(tmp_path: Path) -> N
 
 def test_a_new_run_removes_folders_of_dead_processes_and_no_others(tmp_path: Path) -> None:
     names = {
-        f"multiedge-{DEAD}-abc": False,
-        f"multiedge-{os.getpid()}-abc": True,
+        f"multiedge-{owner(DEAD)}-abc": False,
+        f"multiedge-{owner()}-abc": True,
+        f"multiedge-{DEAD}.1-abc": True,
         "multiedge-cache-abc": True,
         "multiedge-1-abc": True,
         f"other-{DEAD}-abc": True,
@@ -47,31 +53,6 @@ def test_a_new_run_removes_folders_of_dead_processes_and_no_others(tmp_path: Pat
     made = rundir.make(tmp_path)
     assert {name: (tmp_path / name).exists() for name in names} == names
     assert made.exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "orphan"),
-    [
-        pytest.param(f"multiedge-{DEAD}-x", True, id="dead"),
-        pytest.param(f"multiedge-{os.getpid()}-x", False, id="this-process"),
-        pytest.param("multiedge-1-x", False, id="another-process"),
-        pytest.param("multiedge--x", False, id="no-number"),
-        pytest.param("multiedge-12a-x", False, id="not-a-number"),
-        pytest.param("multiedge-", False, id="nothing"),
-        pytest.param("multiedge-²-x", False, id="a-digit-that-is-no-number"),
-        pytest.param(f"multiedge-{10**30}-x", False, id="above-every-process-number"),
-    ],
-)
-def test_an_orphan_is_a_folder_whose_process_has_gone(name: str, orphan: bool) -> None:
-    assert rundir.is_orphan(name) is orphan
-
-
-def test_a_process_that_may_not_be_signalled_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(pid: int, signal: int) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", refused)
-    assert not rundir.is_orphan("multiedge-77-x")
 
 
 def test_without_shared_memory_temporary_files_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +67,26 @@ def test_shared_memory_needs_a_folder_that_can_be_written(tmp_path: Path) -> Non
     assert not rundir.has_shared_memory(tmp_path / "absent")
     (tmp_path / "file").touch()
     assert not rundir.has_shared_memory(tmp_path / "file")
+
+
+@pytest.mark.parametrize(("free_blocks", "free_files"), [(0, 9), (4095, 9), (4096, 0)])
+def test_full_shared_memory_is_none(tmp_path: Path, free_blocks: int, free_files: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = SimpleNamespace(f_bavail=free_blocks, f_frsize=4096, f_favail=free_files, f_files=9)
+    monkeypatch.setattr(os, "statvfs", lambda path: state)
+    assert not rundir.has_shared_memory(tmp_path)
+
+
+def test_what_has_no_room_is_one_line_and_no_bus_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int, begin: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(PipelineError, match=r"no room for 2\.0 MiB \(No space left on device\); free shared memory"):
+        rundir.reserve(0, 2 << 20, tmp_path / "board")
+    with pytest.raises(PipelineError, match=r"no room for 0\.0 MiB"):
+        Board(tmp_path, "nano")
+    with pytest.raises(PipelineError, match="no folder can be made for the run: no such file or directory"):
+        rundir.make(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("name", ["nano", "../../etc/passwd", "a/b", "ü", ".", "", "a\nb", "/" * 300], ids=repr)

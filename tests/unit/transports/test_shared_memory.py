@@ -54,7 +54,7 @@ def test_no_room_in_shared_memory_is_said_in_one_line(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     end = SharedMemoryEndpoint(tmp_path, "a")
-    with pytest.raises(PipelineError, match=r"no room for a message of 8.0 MiB .No space left on device.; free shared memory"):
+    with pytest.raises(PipelineError, match=r"no room for 8.0 MiB .No space left on device.; free shared memory"):
         end.send("b", message(0, np.zeros(1 << 20)))
     end.close()
 
