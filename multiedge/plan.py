@@ -94,6 +94,7 @@ class StageEstimate:
         memory_bytes: Memory on each of its devices.
         memory_limit_bytes: The smallest memory of its devices; None if they have no limit.
         utilisation: Compute time over bottleneck time.
+        sent_bytes: Bytes that it sends to other devices per item; None if unknown.
     """
 
     compute_s: float
@@ -101,6 +102,22 @@ class StageEstimate:
     memory_bytes: int
     memory_limit_bytes: int | None
     utilisation: float
+    sent_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class SourceEstimate:
+    """Expected cost of sending one item from the device that has the inputs.
+
+    Attributes:
+        device: Name of the device.
+        transfer_s: Time to send the inputs, latency included.
+        sent_bytes: Bytes that it sends to other devices per item.
+    """
+
+    device: str
+    transfer_s: float
+    sent_bytes: int
 
 
 @dataclass(frozen=True)
@@ -114,6 +131,7 @@ class Estimate:
         latency_s: Time of one item alone in an idle pipeline.
         energy_j: Energy per item at full throughput; None if a device declares no power.
         network_bytes: Bytes between devices per item.
+        source: Cost of sending the inputs; None if the fleet declares no source.
     """
 
     stages: tuple[StageEstimate, ...]
@@ -122,11 +140,25 @@ class Estimate:
     latency_s: float
     energy_j: float | None
     network_bytes: int
+    source: SourceEstimate | None = None
 
     @property
     def fps_bound(self) -> float:
         """Items per second that no run of this plan can exceed."""
         return 1.0 / self.bottleneck_s if self.bottleneck_s > 0 else float("inf")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The whole model on the one device that does a plan's objective best.
+
+    Attributes:
+        device: Name of the device; '' if the model does not fit on any device alone.
+        value: Value of the objective there; None if the model does not fit on any device alone.
+    """
+
+    device: str = ""
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +181,7 @@ class Plan:
         model_hash: Hash of the model; '' if unknown.
         model: Name of the model; '' if unknown.
         stage_ends: Names of each stage's first and last node; empty if unknown.
+        baseline: The best single device of the fleet; None if unknown.
     """
 
     strategy: str
@@ -165,6 +198,7 @@ class Plan:
     model_hash: str = ""
     model: str = ""
     stage_ends: tuple[tuple[str, str], ...] = ()
+    baseline: Baseline | None = None
 
     def with_names(self, graph: Graph) -> Plan:
         """This plan with the names of its model and of the ends of its stages.
@@ -184,6 +218,12 @@ class Plan:
         if self.lower_bound is None or not math.isfinite(self.value):
             return None
         return max(0.0, (self.value - self.lower_bound) / self.value) if self.value > 0 else 0.0
+
+    @property
+    def gain(self) -> float | None:
+        """How many times better the plan is than the best single device; None if that is not known or does not exist."""
+        single = self.baseline.value if self.baseline else None
+        return single / self.value if single is not None and math.isfinite(single) and 0 < self.value < math.inf else None
 
 
 def relay_transfers(graph: Graph, stages: Sequence[Stage], nbytes: Sequence[int]) -> tuple[Transfer, ...]:

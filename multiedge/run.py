@@ -24,6 +24,7 @@ from multiedge.onnx_io import read_graph, read_manifest, write_parts
 from multiedge.options import build, option_names, require_options
 from multiedge.plan import Manifest, Plan, Stage, direct_transfers, relay_transfers, require
 from multiedge.planning import cost
+from multiedge.planning.baseline import best_single
 from multiedge.planning.checks import memory_violations, structural_violations, violations
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
@@ -116,7 +117,7 @@ def plan_model(profile: Profile, fleet: Fleet, strategy: str = DEFAULT_STRATEGY,
         # A strategy from a package may leave its time out, as `plan_by_hand` does.
         plan = replace(plan, solve_s=perf_counter() - start)
     require(violations(profile, fleet, plan.stages, plan.transfers), f"plan of strategy '{strategy}'")
-    return plan
+    return replace(plan, baseline=best_single(profile, fleet, plan.objective))
 
 
 def plan_by_hand(
@@ -147,7 +148,8 @@ def plan_by_hand(
     require(structural_violations(profile.graph, fleet, stages), "plan by hand")
     transfers = direct_transfers(profile.graph, stages)
     require(memory_violations(profile, fleet, stages, transfers), "plan by hand")
-    return cost.make_plan(strategy, objective, profile, fleet, stages, transfers, lower_bound=lower_bound)
+    plan = cost.make_plan(strategy, objective, profile, fleet, stages, transfers, lower_bound=lower_bound)
+    return replace(plan, baseline=best_single(profile, fleet, objective))
 
 
 def plan_cuts(graph: Graph, boundaries: Sequence[int]) -> Plan:

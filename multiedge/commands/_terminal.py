@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from multiedge.errors import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
 
 
@@ -25,9 +26,61 @@ def new_console(least_columns: int = 0) -> Console:
 
 
 def new_table(title: str) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    return Table(title=title, title_justify="left")
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table that is made to fit: in a narrow terminal, columns of the highest `leaves` are left out first,
+    those of 0 never."""
+
+    heading: str
+    cells: Sequence[str]
+    leaves: int = 0
+    is_number: bool = True
+
+
+def print_columns(console: Console, title: str, columns: Sequence[Column]) -> None:
+    """Prints a table of the columns that have content and fit the console, then names those that did not fit."""
+    kept = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
+    left_out: list[str] = []
+    while _width(console, title, kept) > console.width and any(column.leaves for column in kept):
+        first = max(kept, key=lambda column: column.leaves)
+        kept.remove(first)
+        left_out.append(" ".join(first.heading.split()))
+    console.print(_table(title, kept))
+    if left_out:
+        print_line(console, f"not shown in {console.width} columns: {', '.join(reversed(left_out))}")
+
+
+def _table(title: str, columns: Sequence[Column]) -> Table:
+    table = new_table(title)
+    for column in columns:
+        is_first = column is columns[0]
+        justify: JustifyMethod = "right" if column.is_number else "left"
+        table.add_column(column.heading, justify=justify, no_wrap=not is_first, overflow="fold" if is_first else "ellipsis")
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _width(console: Console, title: str, columns: Sequence[Column]) -> int:
+    from rich.measure import Measurement
+
+    return Measurement.get(console, console.options.update(width=10_000), _table(title, columns)).maximum
+
+
+def shorten(text: str, most: int) -> str:
+    """The text in at most so many characters: the ends of names distinguish them, so the middle goes.
+
+    >>> shorten("/encoder/layer.11/output/dense/MatMul", 20)
+    '/encoder/…nse/MatMul'
+    """
+    head = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
 
 
 def print_plain(text: str, end: str = "\n") -> None:

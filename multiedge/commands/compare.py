@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multiedge.commands import _options
-from multiedge.commands._terminal import new_console, new_table, print_line, share_bar
+from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar
 from multiedge.compare import Row, as_json, comparable, compare, draw_all, ratios
 from multiedge.formats.devices import read_fleet
 from multiedge.graph import Graph
@@ -22,8 +22,21 @@ from multiedge.run import node_costs
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 124
-"""Columns that the table needs."""
+WORDS = ("strategy", "minimises")
+COLUMNS = (
+    ("strategy", 0),
+    ("minimises", 3),
+    ("items/s", 0),
+    ("time\nof best", 5),
+    ("latency\nms", 0),
+    ("latency\nof best", 4),
+    ("J/item", 0),
+    ("memory", 0),
+    ("gap", 1),
+    ("stages", 0),
+    ("solved in\ns", 2),
+)
+"""Headings, and which column leaves first where the terminal is narrow."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"model": graph.name, "fleet": fleet.name, "rows": as_json(rows)}, indent=1, allow_nan=False))
     else:
-        show(graph, rows, new_console(WIDTH))
+        show(graph, rows, new_console())
     return 0 if any(row.plan for row in rows) else 1
 
 
@@ -60,16 +73,14 @@ def parse_names(text: str | None) -> list[str] | None:
 
 def show(graph: Graph, rows: Sequence[Row], console: Console) -> None:
     """Prints a line for each strategy, then why some have none."""
-    table = new_table(f"{graph.name}: strategies side by side")
-    table.add_column("strategy", no_wrap=True)
-    table.add_column("minimises", no_wrap=True)
-    for name in ("ms/item", "of best", "latency ms", "of best", "J/item", "memory", "gap", "stages", "s"):
-        table.add_column(name, justify="right", no_wrap=True)
     throughput, latency = ratios(rows, "throughput"), ratios(rows, "latency")
-    for row in rows:
-        if row.plan:
-            table.add_row(*_cells(row, row.plan, throughput, latency))
-    console.print(table)
+    planned = [_cells(row, row.plan, throughput, latency) for row in rows if row.plan]
+    if planned:
+        columns = [
+            Column(heading, cells, leaves, is_number=heading not in WORDS)
+            for (heading, leaves), cells in zip(COLUMNS, zip(*planned, strict=True), strict=True)
+        ]
+        print_columns(console, f"{graph.name}: strategies side by side", columns)
     for row in rows:
         if row.plan is None:
             print_line(console, f"{row.strategy}: no plan: {row.failure}")
@@ -80,7 +91,7 @@ def _cells(row: Row, plan: Plan, throughput: Mapping[str, float], latency: Mappi
     return [
         row.strategy,
         plan.objective,
-        f"{expected.bottleneck_s * 1e3:.4g}",
+        f"{expected.fps_bound:.4g}",
         f"{throughput[row.strategy]:.2f}x" if row.strategy in throughput else "-",
         f"{expected.latency_s * 1e3:.4g}",
         f"{latency[row.strategy]:.2f}x" if row.strategy in latency else "-",

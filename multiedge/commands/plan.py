@@ -8,14 +8,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from multiedge.commands import _options
-from multiedge.commands._terminal import new_console, new_table, print_line
+from multiedge.commands._terminal import Column, new_console, print_columns, print_line, shorten
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.plan import plan_to_json
 from multiedge.graph import Graph
 from multiedge.onnx_io import read_graph, write_parts
 from multiedge.plan import Plan, Stage, StageEstimate
 from multiedge.quantity import human_bytes
-from multiedge.report.plan_text import plan_lines
+from multiedge.report.plan_text import gain_line, plan_lines
 from multiedge.run import DEFAULT_STRATEGY, choose_strategy, node_costs, plan_model, segment_costs
 from partitioners import PARTITIONERS
 from partitioners.engine.contract import OBJECTIVES
@@ -23,8 +23,8 @@ from partitioners.engine.contract import OBJECTIVES
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 120
-"""Columns that the table needs."""
+LONGEST_NAME = 24
+"""Characters of a node's name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,23 +61,38 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(plan_to_json(plan.with_names(graph)), indent=1, allow_nan=False))
     else:
-        show(plan, graph, new_console(WIDTH))
+        show(plan, graph, new_console())
     return 0
 
 
 def show(plan: Plan, graph: Graph, console: Console) -> None:
-    """Prints the plan's stages, its objective and proof, and why devices were left out."""
-    table = new_table(f"{graph.name} by '{plan.strategy}'")
-    table.add_column("device", no_wrap=True)
-    table.add_column("nodes", no_wrap=True)
-    table.add_column("up to", overflow="ellipsis", no_wrap=True, max_width=32)
-    for name in ("compute ms", "transfer ms", "memory", "of", "busy"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for stage, expected in zip(plan.stages, plan.estimate.stages, strict=True):
-        table.add_row(*_cells(graph, stage, expected))
-    console.print(table)
+    """Prints what the plan gains, its stages, its objective and proof, and why devices were left out."""
+    gain = gain_line(plan)
+    if gain:
+        print_line(console, gain)
+    print_columns(console, f"{graph.name} by '{plan.strategy}'", _columns(plan, graph))
     for line in plan_lines(plan):
         print_line(console, line)
+
+
+def _columns(plan: Plan, graph: Graph) -> list[Column]:
+    rows = [_cells(graph, *row) for row in zip(plan.stages, plan.estimate.stages, strict=True)]
+    source = plan.estimate.source
+    if source:
+        sending = f"{source.transfer_s * 1e3:.4g}"
+        rows.insert(0, [f"{source.device}: inputs", "", "", "", sending, human_bytes(source.sent_bytes), "", "", ""])
+    devices, nodes, ends, compute, sending_ms, sent, memory, limit, busy = (list(cells) for cells in zip(*rows, strict=True))
+    return [
+        Column("device", devices, is_number=False),
+        Column("nodes", nodes, is_number=False),
+        Column("up to", ends, leaves=2, is_number=False),
+        Column("compute\nms", compute),
+        Column("sending\nms", sending_ms),
+        Column("sent", sent),
+        Column("memory", memory),
+        Column("of", limit, leaves=1),
+        Column("busy", busy),
+    ]
 
 
 def _cells(graph: Graph, stage: Stage, expected: StageEstimate) -> list[str]:
@@ -85,9 +100,10 @@ def _cells(graph: Graph, stage: Stage, expected: StageEstimate) -> list[str]:
     return [
         " + ".join(stage.devices),
         f"{stage.nodes[0]}..{stage.nodes[-1]}{pieces}",
-        graph.nodes[stage.nodes[-1]].name,
-        f"{expected.compute_s * 1e3:.3f}",
-        f"{expected.transfer_s * 1e3:.3f}",
+        shorten(graph.nodes[stage.nodes[-1]].name, LONGEST_NAME),
+        f"{expected.compute_s * 1e3:.4g}",
+        f"{expected.transfer_s * 1e3:.4g}",
+        "not known" if expected.sent_bytes is None else human_bytes(expected.sent_bytes),
         human_bytes(expected.memory_bytes),
         "no limit" if expected.memory_limit_bytes is None else human_bytes(expected.memory_limit_bytes),
         f"{expected.utilisation:.0%}",

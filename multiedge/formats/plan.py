@@ -12,7 +12,7 @@ from typing import Any
 
 from multiedge.errors import PlanError, describe
 from multiedge.formats.fields import Field, Kind
-from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer
+from multiedge.plan import CALLER, Baseline, Estimate, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 
 VERSION = 1
 PLAN = Kind("plan", PlanError, "write it anew with: multiedge plan")
@@ -43,6 +43,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "latency_s": expected.latency_s,
         "energy_j": _number(expected.energy_j),
         "network_bytes": expected.network_bytes,
+        "source": _source(expected.source) if expected.source else None,
         "stages": [_stage(*each) for each in zip(plan.stages, expected.stages, ends, strict=True)],
         "transfers": [
             {"source": move.source, "target": move.target, "tensors": list(move.tensors), "nbytes": move.nbytes}
@@ -50,7 +51,16 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         ],
         "left_out": dict(plan.left_out),
         "notes": list(plan.notes),
+        "best_single_device": _baseline(plan.baseline) if plan.baseline else None,
     }
+
+
+def _source(source: SourceEstimate) -> dict[str, Any]:
+    return {"device": source.device, "transfer_s": source.transfer_s, "sent_bytes": source.sent_bytes}
+
+
+def _baseline(baseline: Baseline) -> dict[str, Any]:
+    return {"device": baseline.device or None, "value": _number(baseline.value)}
 
 
 def _stage(stage: Stage, expected: StageEstimate, ends: tuple[str | None, str | None]) -> dict[str, Any]:
@@ -68,6 +78,7 @@ def _stage(stage: Stage, expected: StageEstimate, ends: tuple[str | None, str | 
         "memory_bytes": expected.memory_bytes,
         "memory_limit_bytes": expected.memory_limit_bytes,
         "utilisation": expected.utilisation,
+        "sent_bytes": expected.sent_bytes,
     }
 
 
@@ -110,7 +121,12 @@ def read_plan(data: Field) -> Plan:
         model_hash=data["model_hash"].text(),
         model=_name(data["model"]),
         stage_ends=ends if any(map(any, ends)) else (),
+        baseline=data["best_single_device"].optional(_read_baseline),
     )
+
+
+def _read_baseline(data: Field) -> Baseline:
+    return Baseline(_name(data["device"]), data["value"].optional(Field.number))
 
 
 def _name(field: Field) -> str:
@@ -154,7 +170,12 @@ def _read_estimate(data: Field) -> Estimate:
         latency_s=data["latency_s"].number(),
         energy_j=data["energy_j"].optional(Field.number),
         network_bytes=data["network_bytes"].count(),
+        source=data["source"].optional(_read_source),
     )
+
+
+def _read_source(data: Field) -> SourceEstimate:
+    return SourceEstimate(data["device"].text(), data["transfer_s"].number(), data["sent_bytes"].count())
 
 
 def _read_stage_estimate(stage: Field) -> StageEstimate:
@@ -164,4 +185,5 @@ def _read_stage_estimate(stage: Field) -> StageEstimate:
         memory_bytes=stage["memory_bytes"].count(),
         memory_limit_bytes=known_limit(stage["memory_limit_bytes"].optional(Field.count)),
         utilisation=stage["utilisation"].number(),
+        sent_bytes=stage["sent_bytes"].optional(Field.count),
     )

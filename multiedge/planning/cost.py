@@ -29,7 +29,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from multiedge.fleet import Device, Fleet, Link
-from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer
+from multiedge.plan import CALLER, Estimate, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 from multiedge.profile import Profile
 
 BUFFERED_ITEMS = 1
@@ -175,6 +175,7 @@ def estimate(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers:
         latency_s=request_latency_s(fleet, stages, transfers, compute_s),
         energy_j=_energy_j(fleet, busy_s, sent_bytes, bottleneck_s),
         network_bytes=round(sum(sent_bytes.values())),
+        source=_source_estimate(fleet, stages, transfers),
     )
 
 
@@ -210,6 +211,18 @@ def request_latency_s(
     return max([done, *finish])
 
 
+def _sending(fleet: Fleet, stages: Sequence[Stage], moves: Sequence[Transfer]) -> tuple[float, int]:
+    """The time of the messages, and the bytes of them that leave their device."""
+    seconds = sum(link_between(fleet, stages, move)[2].transfer_s(move.nbytes) for move in moves)
+    return seconds, round(sum(share * move.nbytes for move in moves for *_, share in _routes(fleet, stages, move)))
+
+
+def _source_estimate(fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> SourceEstimate | None:
+    if fleet.source is None:
+        return None
+    return SourceEstimate(fleet.source, *_sending(fleet, stages, [move for move in transfers if move.source == CALLER]))
+
+
 def _stage_estimates(
     profile: Profile,
     fleet: Fleet,
@@ -222,13 +235,15 @@ def _stage_estimates(
     for index, stage in enumerate(stages):
         leaving = [move for move in transfers if move.source == index]
         entering = [move for move in transfers if move.target == index]
+        transfer_s, sent_bytes = _sending(fleet, stages, leaving)
         found.append(
             StageEstimate(
                 compute_s=compute_s[index],
-                transfer_s=sum(link_between(fleet, stages, move)[2].transfer_s(move.nbytes) for move in leaving),
+                transfer_s=transfer_s,
                 memory_bytes=fleet.device(stage.device).runtime_bytes + stage_memory_bytes(profile, stage, entering, leaving),
                 memory_limit_bytes=fleet.least_memory_bytes(stage.devices),
                 utilisation=compute_s[index] / len(stage.devices) / bottleneck_s if bottleneck_s > 0 else 0.0,
+                sent_bytes=sent_bytes,
             )
         )
     return tuple(found)

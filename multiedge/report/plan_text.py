@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from multiedge.plan import Plan
 from multiedge.quantity import human_bytes
 
@@ -20,6 +22,41 @@ def plan_lines(plan: Plan) -> list[str]:
     ]
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
     return lines + [f"note: {note}" for note in plan.notes]
+
+
+def gain_line(plan: Plan) -> str | None:
+    """What the plan gains over the best single device; None if that is not known."""
+    baseline = plan.baseline
+    if baseline is None or not math.isfinite(plan.value):
+        return None
+    if baseline.value is None:
+        return f"no single device has the memory for the model; {figure_text(plan.objective, plan.value)}, estimated"
+    if plan.gain is None:
+        return None
+    both = _versus(plan.objective, plan.value, baseline.value)
+    if {device for stage in plan.stages for device in stage.devices} == {baseline.device}:
+        return f"the best single device ({baseline.device}) alone, {figure_text(plan.objective, plan.value)}, estimated"
+    return f"{plan.gain:.2f} x the best single device ({baseline.device}), {both}, estimated"
+
+
+def _versus(objective: str, value: float, single: float) -> str:
+    number, _, unit = figure_text(objective, value).partition(" ")
+    return f"{number} against {figure_text(objective, single).removesuffix(unit).rstrip()} {unit}"
+
+
+def figure_text(objective: str, value: float) -> str:
+    """A value of the objective as people compare it: items/s for throughput.
+
+    >>> figure_text("throughput", 0.0125), figure_text("latency", 0.0125), figure_text("energy", 0.0125)
+    ('80 items/s', '12.5 ms', '0.0125 J per item')
+    """
+    if objective == "throughput":
+        return _rate(1 / value) if value > 0 else "unlimited items/s"
+    return value_text(objective, value)
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:.0f} items/s" if per_s >= 100 else f"{per_s:.3g} items/s"
 
 
 def _proof(plan: Plan) -> str:

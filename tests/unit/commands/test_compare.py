@@ -45,12 +45,22 @@ def test_json_has_a_row_for_each_strategy_and_reasons_for_the_failed(capsys: pyt
 
 
 def test_the_table_has_numbers_side_by_side() -> None:
-    console = Console(width=command.WIDTH, record=True, file=io.StringIO())
+    console = Console(width=140, record=True, file=io.StringIO())
     command.show(GRAPH, command.compare(PROFILE, FLEET, SOME.split(",")), console)
     text = console.export_text()
     assert "1.00x" in text
     assert "manual: no plan:" in text
     assert "…" not in text
+
+
+def test_the_table_fits_80_columns_without_cutting_a_cell() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    command.show(GRAPH, command.compare(PROFILE, FLEET, SOME.split(",")), console)
+    table, left_out = console.export_text().split("not shown in 80 columns: ")
+    assert all(len(line) <= 80 for line in table.splitlines())
+    assert "…" not in table
+    assert {"strategy", "items/s", "J/item", "memory"} <= set(table.split())
+    assert "of best" in left_out
 
 
 def test_pictures_are_sound_svg_with_every_node(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -46,6 +48,29 @@ def test_the_table_names_devices_nodes_and_proof():
     assert "gap 0.00% among contiguous plans" in text
     assert "items/s, limited by" in text
     assert all(name in text for name in FLEET.names)
+
+
+def test_the_table_fits_80_columns_and_the_first_line_says_what_the_plan_gains():
+    console = Console(width=80, record=True, file=io.StringIO())
+    command.show(command.plan_model(synthetic_profile(GRAPH, FLEET, seed=2), FLEET), GRAPH, console)
+    text = console.export_text()
+    table = text.split("throughput: ")[0]
+    assert all(len(line) <= 80 for line in table.splitlines())
+    assert all(name in table for name in FLEET.names)
+    assert re.match(r"\d\.\d\d x the best single device \(\w+\), [\d.]+ against [\d.]+ items/s, estimated\n", text)
+
+
+def test_the_source_has_a_row_so_that_the_times_of_a_chain_add_up():
+    fleet = replace(FLEET, source=FLEET.names[-1])
+    found = command.plan_model(synthetic_profile(GRAPH, fleet, seed=2), fleet)
+    expected = found.estimate
+    assert expected.source is not None
+    sending = expected.source.transfer_s + sum(stage.transfer_s for stage in expected.stages)
+    assert sending + sum(stage.compute_s for stage in expected.stages) == pytest.approx(expected.latency_s)
+    assert expected.source.sent_bytes + sum(stage.sent_bytes for stage in expected.stages) == expected.network_bytes
+    console = Console(width=80, record=True, file=io.StringIO())
+    command.show(found, GRAPH, console)
+    assert f"{fleet.source}: inputs" in console.export_text()
 
 
 @pytest.mark.parametrize("objective", ["throughput", "latency", "energy"])
