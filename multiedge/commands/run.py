@@ -29,6 +29,7 @@ from multiedge.onnx_io import read_manifest
 from multiedge.onnx_io.items import npz_items, random_items
 from multiedge.options import build_options, option_names, require_options, with_option
 from multiedge.plan import Manifest
+from multiedge.report.repeats import combined
 from multiedge.report.results import to_json
 from multiedge.report.summary import host_line, summary
 from multiedge.report.units import human
@@ -70,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, metavar="PER_S", help="items per second, for --scenario server")
     parser.add_argument(
         "--latency-bound", type=float, metavar="S", help="with --scenario server: what 99 %% of latencies must stay within"
+    )
+    parser.add_argument(
+        "--repeat", type=int, metavar="N", default=1, help="run N times, each with new workers: medians and 95 %% intervals"
     )
     names = ", ".join(EXECUTORS.names())
     parser.add_argument("--executor", metavar="NAME", default=DEFAULT_EXECUTOR, help=f"one of {names} (default: %(default)s)")
@@ -116,26 +120,31 @@ def run(args: argparse.Namespace) -> int:
     scenario(args.scenario, rate_per_s=args.rate, latency_bound_s=args.latency_bound)  # refused before anything is read
     if args.output:
         require_writable(args.output)
+    require_least("--repeat", args.repeat, 1)
     manifest = read_manifest(args.plan_dir)
     fleet = read_fleet(args.devices) if args.devices else local_fleet(manifest)
     values = executor_options(args, fleet)
     options = build_options(EXECUTORS, args.executor, values)
     items, count = read_items(args, manifest)
-    with replanner(args, manifest, fleet) as replan, count_bar("running", count) as progress:
-        _, result = run_plan(
-            manifest,
-            fleet,
-            items,
-            executor=args.executor,
-            scenario=args.scenario,
-            rate_per_s=args.rate,
-            latency_bound_s=args.latency_bound,
-            name=Path(args.plan_dir).name,
-            configuration=configuration(args),
-            progress=progress,
-            options=options,
-            **({"replan": replan} if replan else {}),
-        )
+    results = []
+    with replanner(args, manifest, fleet) as replan, count_bar("running", count * args.repeat) as progress:
+        for number in range(args.repeat):
+            _, result = run_plan(
+                manifest,
+                fleet,
+                items if number == 0 else read_items(args, manifest)[0],
+                executor=args.executor,
+                scenario=args.scenario,
+                rate_per_s=args.rate,
+                latency_bound_s=args.latency_bound,
+                name=Path(args.plan_dir).name,
+                configuration=configuration(args),
+                progress=progress,
+                options=options,
+                **({"replan": replan} if replan else {}),
+            )
+            results.append(result)
+    result = combined(results)
     figures = summary(result)
     figures["trace"] = values["trace"].story(figures["wall_s"]) if "trace" in values else []
     if args.json:
@@ -216,10 +225,13 @@ def read_items(args: argparse.Namespace, manifest: Manifest) -> tuple[Source, in
 def show(figures: Mapping[str, Any], console: Console) -> None:
     """Prints the metrics, then what happened to the fleet, to workers and to items."""
     table = new_table(f"{figures['settings']['scenario']}, {figures['settings']['executor']}")
-    for name in ("figure", "value", "note"):
-        table.add_column(name, justify="right" if name == "value" else "left", overflow="fold")
+    shows_intervals = bool(figures["repeats"])
+    for name in ("figure", "value", "95 % interval", "note"):
+        if shows_intervals or name != "95 % interval":
+            table.add_column(name, justify="left" if name in ("figure", "note") else "right", overflow="fold")
     for name, figure in figures["metrics"].items():
-        table.add_row(name, human(figure["value"], figure["unit"]), figure["note"])
+        interval = [_interval(figure)] if shows_intervals else []
+        table.add_row(name, human(figure["value"], figure["unit"]), *interval, figure["note"])
     console.print(table)
     print_line(console, f"{figures['validity']} ({figures['warmup_items']} warm-up items left out)")
     if figures["host"]:
@@ -230,6 +242,10 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
         print_line(console, f"{fault['detected_s']:8.3f} s  {fault['kind']}: {fault['detail']}{_ending(fault)}")
     for failed in figures["errors"]:
         print_line(console, f"item {failed['item']}: {failed['error']}", style="red")
+
+
+def _interval(figure: Mapping[str, Any]) -> str:
+    return " to ".join(human(end, figure["unit"]) for end in figure.get("interval", ()))
 
 
 def _ending(fault: Mapping[str, Any]) -> str:

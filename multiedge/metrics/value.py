@@ -21,7 +21,8 @@ class MetricValue:
     """One figure with its unit and the better direction, 'higher' or 'lower'.
 
     `value` is None where it was not measured, and `note` states why; `samples_needed` is how many samples the figure needs
-    where there are too few. `by_device` holds the figure for each device where there is one.
+    where there are too few. `by_device` holds the figure for each device where there is one. Of repeated runs, `value` is the
+    median and `interval` the 95 % interval of the mean; None for a single run.
     """
 
     value: float | None
@@ -32,6 +33,12 @@ class MetricValue:
     method: str = "measured"
     by_device: Mapping[str, float | None] = field(default_factory=dict)
     samples_needed: int | None = None
+    interval: tuple[float, float] | None = None
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The values between which the figure is: its interval, otherwise itself; None if it was not measured."""
+        return self.interval or (None if self.value is None else (self.value, self.value))
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,17 @@ def _cell(value: Any, scale: Scale, missing: str) -> str:
     figure = value.value if isinstance(value, MetricValue) else value
     if isinstance(value, MetricValue) and figure is None:
         return _short_note(value)
-    return missing if missing and _is_missing(figure) else scale.text(figure)
+    if missing and _is_missing(figure):
+        return missing
+    return scale.text(figure) + (_spread(value, scale) if isinstance(value, MetricValue) else "")
+
+
+def _spread(value: MetricValue, scale: Scale) -> str:
+    """How far the interval of repeated runs reaches from the figure; '' if that is less than the last digit shows."""
+    if value.interval is None or value.value is None:
+        return ""
+    reach = scale.text(max(value.interval[1] - value.value, value.value - value.interval[0]))
+    return f" ±{reach}" if float(reach.replace(",", "")) > 0 else ""
 
 
 def described(name: str, values: Iterable[Any]) -> Description:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from multiedge.report.svg import Axis, element, frame, picture, tooltip
+from multiedge.report.svg import Axis, element, frame, group, picture, tooltip
 from multiedge.report.units import Scale, scale_for
 
 WIDTH, HEIGHT = 320, 270
@@ -15,12 +15,14 @@ WIDTH, HEIGHT = 320, 270
 
 @dataclass(frozen=True)
 class Point:
-    """One run: `number` is its rank on the leaderboard."""
+    """One run: `number` is its place on the leaderboard. The intervals are those of repeated runs."""
 
     number: int
     name: str
     x: float
     y: float
+    x_interval: tuple[float, float] | None = None
+    y_interval: tuple[float, float] | None = None
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -35,8 +37,8 @@ def front(points: Sequence[Point]) -> list[Point]:
 def draw(points: Sequence[Point], x_unit: str, y_unit: str, x_title: str, y_title: str) -> Markup:
     """Points by number; those of the front are filled and joined by steps. More x is better, more y is worse."""
     x_scale, y_scale = scale_for([p.x for p in points], x_unit), scale_for([p.y for p in points], y_unit)
-    x = Axis(0.0, max(p.x for p in points) / x_scale.factor * 1.12 or 1.0, 52, WIDTH - 14)
-    y = Axis(0.0, max(p.y for p in points) / y_scale.factor * 1.15 or 1.0, HEIGHT - 46, 34)
+    x = Axis(0.0, max(max([p.x, *(p.x_interval or ())]) for p in points) / x_scale.factor * 1.12 or 1.0, 52, WIDTH - 14)
+    y = Axis(0.0, max(max([p.y, *(p.y_interval or ())]) for p in points) / y_scale.factor * 1.15 or 1.0, HEIGHT - 46, 34)
     best = front(points)
     parts = frame(x, y, _titled(x_title, x_scale, "better →"), _titled(y_title, y_scale, "↓ better"))
     parts.append(element("path", d=_steps(best, x, y, x_scale, y_scale), class_="front"))
@@ -44,10 +46,24 @@ def draw(points: Sequence[Point], x_unit: str, y_unit: str, x_title: str, y_titl
         text = f"{point.number}. {point.name}: {x_scale.text(point.x)} {x_scale.unit}, {y_scale.text(point.y)} {y_scale.unit}"
         px, py = x(point.x / x_scale.factor), y(point.y / y_scale.factor)
         kind = "best" if point in best else "beaten"
+        bars = _error_bars(point, x, y, x_scale.factor, y_scale.factor)
         label = element("text", str(point.number), x=px, y=py + 4, text_anchor="middle")
-        parts.append(element("g", tooltip(text), element("circle", cx=px, cy=py, r=10), label, class_=f"point {kind}"))
+        parts.append(element("g", tooltip(text), bars, element("circle", cx=px, cy=py, r=10), label, class_=f"point {kind}"))
     names = ", ".join(point.name for point in best)
     return picture(parts, WIDTH, HEIGHT, f"{x_title} against {y_title}; no other run beats: {names}")
+
+
+def _error_bars(point: Point, x: Axis, y: Axis, x_factor: float, y_factor: float) -> Markup:
+    """Lines over the intervals of a repeated run, cut off at the axes."""
+    px, py = x(point.x / x_factor), y(point.y / y_factor)
+    bars = []
+    if point.x_interval:
+        left, right = (x(max(0.0, end) / x_factor) for end in point.x_interval)
+        bars.append(element("line", x1=left, x2=right, y1=py, y2=py, class_="interval"))
+    if point.y_interval:
+        below, above = (y(max(0.0, end) / y_factor) for end in point.y_interval)
+        bars.append(element("line", x1=px, x2=px, y1=below, y2=above, class_="interval"))
+    return group(bars)
 
 
 def _titled(title: str, scale: Scale, arrow: str) -> str:

@@ -4,7 +4,7 @@ Schema 'multiedge-results/1':
 
     schema, name, created                  what this is, and when it was made (UTC)
     results                                figure by name: value (null: not measured), unit, direction, description,
-                                           note, method, by_device
+                                           note, method, by_device, interval
     validity                               verdict, valid, reasons, faults, moved stages, busy_share of the host
     configuration                          the run's options
     versions, commit, machine              what it ran on
@@ -178,7 +178,15 @@ def _metric_value(data: Field) -> MetricValue:
         method=data["method"].optional(Field.text, "measured"),
         by_device=data["by_device"].optional(_by_device, {}),
         samples_needed=data["samples_needed"].optional(Field.count),
+        interval=data["interval"].optional(_interval),
     )
+
+
+def _interval(data: Field) -> tuple[float, float]:
+    ends = data.list_of(Field.number)
+    if len(ends) != 2 or ends[0] > ends[1]:
+        raise data.expected("the two ends of an interval, the lower one first")
+    return ends[0], ends[1]
 
 
 def _by_device(data: Field) -> dict[str, float | None]:

@@ -13,6 +13,7 @@ from multiedge.metrics import describe_metric
 from multiedge.metrics.run import latencies_s
 from multiedge.report import curves, pareto
 from multiedge.report.leaderboard import Column, make_column, order_columns
+from multiedge.report.repeats import shared_ranks
 from multiedge.report.results import RunResult
 from multiedge.report.units import number_of
 
@@ -31,7 +32,8 @@ TRADE_OFFS = (
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one model, since only these can be compared; `labels` are their names without the part that all share."""
+    """The runs of one model, since only these can be compared; `labels` are their names without the part that all share.
+    Runs that the intervals of their throughput do not separate share a rank."""
 
     model: str
     results: Sequence[RunResult]
@@ -42,6 +44,12 @@ class Group:
     missing: Sequence[str]
     trade_offs: Sequence[tuple[str, Markup]]
     overlay: Markup
+
+    @property
+    def ranks(self) -> list[int]:
+        """The rank of each run."""
+        found = shared_ranks({row: result.results.get("fps") for row, result in enumerate(self.results)})
+        return [self.first - 1 + found[row] for row in range(len(self.results))]
 
 
 def model_of(result: RunResult) -> str:
@@ -105,8 +113,8 @@ def board_rows(group: Group) -> list[dict[str, Any]]:
     """A group's rows for `multiedge.report.leaderboard`."""
     names = [column.name for column in group.columns]
     return [
-        {"rank": number, "algorithm": label, **{name: result.results.get(name) for name in names}}
-        for number, (label, result) in enumerate(zip(group.labels, group.results, strict=True), group.first)
+        {"rank": place, "algorithm": label, **{name: result.results.get(name) for name in names}}
+        for place, label, result in zip(group.ranks, group.labels, group.results, strict=True)
     ]
 
 
@@ -118,7 +126,7 @@ def trade_offs(results: Sequence[RunResult], first: int = 1) -> list[tuple[str, 
         for number, result in enumerate(results, first):
             x, y = (result.results.get(metric) for metric in ("fps", name))
             if x and y and x.value is not None and y.value is not None:
-                points.append(pareto.Point(number, result.name, x.value, y.value))
+                points.append(pareto.Point(number, result.name, x.value, y.value, x.interval, y.interval))
         if len(points) > 1:
             drawn.append((title, pareto.draw(points, "items/s", describe_metric(name).unit, "throughput", title)))
     return drawn

@@ -33,6 +33,7 @@ def summary(result: RunResult) -> dict[str, Any]:
         "verdict": validity_to_json(result.validity),
         "host": asdict(measurements.host) if measurements.host else None,
         "metrics": figures_json(figures),
+        "repeats": result.repeats,
         "memory": [vars(memory) for memory in measurements.memory],
         "settings": measurements.settings,
     }
@@ -42,6 +43,7 @@ def summary(result: RunResult) -> dict[str, Any]:
 def figures_json(figures: Mapping[str, MetricValue]) -> dict[str, dict[str, Any]]:
     return {
         name: {"value": figure.value, "unit": figure.unit, "direction": figure.direction, "note": figure.note}
+        | ({"interval": list(figure.interval)} if figure.interval else {})
         for name, figure in figures.items()
     }
 

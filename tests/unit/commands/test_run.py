@@ -98,7 +98,7 @@ def test_a_flag_that_the_executor_does_not_act_on_is_refused_before_files_are_re
 
 def test_a_report_shows_what_the_run_was_started_with() -> None:
     shown = command.configuration(parsed("--executor", "inline", "--json", "-o", "out.json"))
-    assert shown == {"plan_dir": "parts", "random": 1, "scenario": "offline", "executor": "inline"}
+    assert shown == {"plan_dir": "parts", "random": 1, "scenario": "offline", "repeat": 1, "executor": "inline"}
 
 
 def test_a_run_prints_figures_and_writes_results(parts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,6 +162,7 @@ def test_a_disk_that_fills_during_the_run_costs_no_figures(
     ("words", "line"),
     [
         (["--random", "0"], "--random: expected 1 or more, got 0"),
+        (["--random", "1", "--repeat", "0"], "--repeat: expected 1 or more, got 0"),
         (["--random", "1", "--scenario", "ofline"], "unknown scenario 'ofline'; did you mean 'offline'?"),
         (["--random", "1", "--rate", "3"], "scenario 'offline' takes no rate; only 'server' does"),
         (["--random", "1", "--executor", "inlne"], "unknown executor 'inlne'; did you mean 'inline'?"),
@@ -178,6 +179,7 @@ def test_what_happened_is_shown_below_the_table() -> None:
     figures = {
         "settings": {"scenario": "Offline", "executor": "processes"},
         "metrics": {"fps": {"value": 12.5, "unit": "items/s", "note": "observed"}},
+        "repeats": {},
         "validity": "VALID",
         "host": {"cores": 2, "wall_s": 1.0, "busy_s": 1.5, "steal_s": 0.0, "caller_s": 0.5, "workers_s": {"d0": 1.0}},
         "warmup_items": 2,
@@ -213,3 +215,15 @@ def test_plans_are_made_anew_by_default_only_where_that_can_have_an_effect(execu
         assert replan is None
     with command.replanner(parsed("--devices", "d.yaml", "--executor", executor), manifest, fleet) as replan:
         assert (replan is not None) is (executor == "processes")
+
+
+def test_a_repeated_run_has_intervals(parts: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", parts, "--random", "4", "--executor", "inline", "--repeat", "3"]
+    assert main([*words, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    low, high = figures["metrics"]["fps"]["interval"]
+    assert low <= high
+    assert figures["metrics"]["fps"]["value"] == sorted(figures["repeats"]["fps"])[1]
+    assert figures["completed"] == 12
+    assert main(words) == 0
+    assert "95 % interval" in capsys.readouterr().out
