@@ -13,11 +13,13 @@ import numpy as np
 from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Array, Backend, Session, Tensors
 from multiedge.backends.kept import key_of, made_once
-from multiedge.errors import ConfigError, ModelError, MultiedgeError, ProfileError, did_you_mean, one_line
+from multiedge.errors import ConfigError, ModelError, MultiedgeError, PlanError, ProfileError, did_you_mean, one_line
 from multiedge.files import temporary_folder
 from multiedge.fleet import Device, Fleet
 from multiedge.onnx_io import with_own_weights
+from multiedge.onnx_io.manifest import fingerprint, require_unchanged
 from multiedge.options import build
+from multiedge.plan import Part
 
 BackendOptions = Mapping[str, Mapping[str, Any]]
 """Options of backends, by the backend's name."""
@@ -74,6 +76,20 @@ def open_part(backend: Backend, part: Path, device: Device | None = None, keep: 
             f"{type(backend).__name__}.open: expected a session, got an object of {type(session).__name__} without"
             f" {', '.join(absent)}"
         )
+    return session
+
+
+def open_stage(backend: Backend, folder: Path, part: Part, device: Device | None = None) -> Session:
+    """A session on a part of a plan's folder, whose files must be those that the plan was read with.
+
+    PlanError if one is missing or has changed, also while the backend reads it; otherwise as `open_part`.
+    """
+    before = require_unchanged(folder, part.files)
+    session = open_part(backend, folder / part.file, device)
+    changed = [name for name, known in before.items() if fingerprint(folder / name) != known]
+    if changed:
+        session.close()
+        raise PlanError(f"{folder}: '{changed[0]}' has changed while it was loaded; write the parts again", changed)
     return session
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from multiedge.backends.stages import load_backend, open_part
+from multiedge.backends.stages import load_backend, open_stage
 from multiedge.commands import _options
 from multiedge.errors import ConfigError, did_you_mean
 from multiedge.fleet import Device
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     manifest = read_manifest(args.plan_dir)
     backend, device = load_backend(args.backend), Device("server", threads=args.threads, backend=args.backend)
     parts = {f"stage_{part.stage + 1}": part for part in chosen(manifest, args.device)}
-    sessions = {name: open_part(backend, Path(manifest.directory) / part.file, device) for name, part in parts.items()}
+    sessions = {name: open_stage(backend, Path(manifest.directory), part, device) for name, part in parts.items()}
     # The signal may come as soon as the first line is printed.
     with StageServer(sessions, host=args.host, port=args.port) as server, contextlib.suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)

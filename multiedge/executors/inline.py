@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from multiedge.backends.contract import Session
-from multiedge.backends.stages import BackendOptions, device_backend, open_part, require_backend_options
+from multiedge.backends.stages import BackendOptions, device_backend, open_stage, require_backend_options
 from multiedge.errors import MultiedgeError, PipelineError
 from multiedge.executors.flow.contract import (
     Array,
@@ -57,8 +57,8 @@ class InlineExecutor(Closing):
             begin = time.monotonic()
             try:
                 device = self.fleet.device(part.device)
-                path = Path(self.manifest.directory) / part.file
-                self._sessions.append(open_part(device_backend(device, self.options.backends), path, device))
+                backend = device_backend(device, self.options.backends)
+                self._sessions.append(open_stage(backend, Path(self.manifest.directory), part, device))
             except MultiedgeError as error:
                 self.close()
                 raise PipelineError(f"stage {stage} on '{part.device}' could not start: {error}") from error

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from multiedge.backends.stages import BackendOptions, device_backend, open_part, require_backend_options
+from multiedge.backends.stages import BackendOptions, device_backend, open_stage, require_backend_options
 from multiedge.errors import MissingDependencyError, PipelineError, StageError
 from multiedge.executors.flow.contract import Array, Tensors
 from multiedge.executors.flow.expected import expected_seconds
@@ -24,7 +24,7 @@ from multiedge.executors.workers.threads import TICK_S, ThreadsExecutor, Threads
 from multiedge.fleet import Device, Fleet
 from multiedge.measurements import Fault, Memory
 from multiedge.meters.memory import MemoryReading, read_memory
-from multiedge.plan import Manifest
+from multiedge.plan import Manifest, Part
 
 RESOURCE = "multiedge_"
 TASK_RETRIES = 3
@@ -51,9 +51,9 @@ def ray_module() -> Any:
 class DeviceActor:
     """All stages of one device, in a process of Ray on that device."""
 
-    def __init__(self, files: Mapping[int, str], device: Device, backends: BackendOptions) -> None:
+    def __init__(self, folder: str, parts: Mapping[int, Part], device: Device, backends: BackendOptions) -> None:
         backend = device_backend(device, backends)
-        self._sessions = {stage: open_part(backend, Path(path), device) for stage, path in files.items()}
+        self._sessions = {stage: open_stage(backend, Path(folder), part, device) for stage, part in parts.items()}
 
     def run(self, stage: int, tensors: Tensors) -> tuple[dict[str, Array], int]:
         """The stage's outputs, and the process that made them."""
@@ -164,13 +164,11 @@ class RayExecutor(ThreadsExecutor):
         return bool(declared)
 
     def _make_actor(self, device: str) -> Any:
-        files = {
-            stage: str(Path(self.manifest.directory, self.routes.parts[stage].file)) for stage in self.routes.stages_on(device)
-        }
+        parts = {stage: self.routes.parts[stage] for stage in self.routes.stages_on(device)}
         needs = {RESOURCE + device: 1} if self._pinned else {}
         # No CPUs are requested: the plan decides how busy a device is, and Ray would wait for free ones.
         kind = self._ray.remote(num_cpus=0, resources=needs, max_restarts=-1, max_task_retries=TASK_RETRIES)(DeviceActor)
-        return kind.remote(files, self.fleet.device(device), self._backends)
+        return kind.remote(self.manifest.directory, parts, self.fleet.device(device), self._backends)
 
     def _wait_started(self, device: str) -> int:
         errors = self._ray.exceptions

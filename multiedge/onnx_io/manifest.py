@@ -137,6 +137,26 @@ def _stale(folder: Path, name: str, known: str) -> str:
     return "" if now == known else f"{describe(name)} has changed since the plan was written"
 
 
+def require_unchanged(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
+    """Compares files of a plan with what is known of them, as `read_manifest` does.
+
+    Args:
+        folder: The plan's folder.
+        files: `Part.files`: digests and fingerprints by name.
+
+    Returns:
+        The fingerprint of each file from before it was read. They tell, without reading it again, whether it was changed since.
+
+    Raises:
+        PlanError: If one is missing, changed or outside the folder; it names all.
+    """
+    prints = {name: fingerprint(folder / name) for name in files if (folder / name).is_file()}
+    wrong = [problem for name, known in files.items() if (problem := _stale(folder, name, known))]
+    if wrong:
+        raise PlanError(f"{folder}: {'; '.join(wrong)}; write the parts again", wrong)
+    return prints
+
+
 def digest_of(path: Path) -> str:
     """'xxh3:...' of a file's content."""
     digest = new_digest()

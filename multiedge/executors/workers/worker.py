@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from multiedge.backends.contract import Session
-from multiedge.backends.stages import load_backend, open_part
+from multiedge.backends.stages import load_backend, open_stage
 from multiedge.errors import MultiedgeError
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_loop import StageLoop
@@ -162,7 +162,7 @@ class Worker:
             path = self._path(directory, routes, stage)
             if path not in self._sessions:
                 begin = time.monotonic()
-                self._sessions[path] = open_part(backend, Path(path), self._device)
+                self._sessions[path] = open_stage(backend, Path(directory), routes.parts[stage], self._device)
                 loads.append(Load(stage, begin, time.monotonic(), self._sessions[path].provider.name))
         return tuple(loads)
 

@@ -206,6 +206,28 @@ def test_fallback_devices_are_taken_in_turn(tmp_path: Path) -> None:
         assert executor.routes.parts[1].device == "d4"
 
 
+@pytest.mark.parametrize("executor_name", ["processes", "inline"])
+def test_no_answer_comes_from_a_part_that_was_changed_on_disk(tmp_path: Path, executor_name: str) -> None:
+    """Another model's part of the same name, as after a plan was written to a folder that is in use."""
+    manifest, fleet = small_plan(tmp_path)
+    (tmp_path / "parts" / "sub_model_1.onnx").write_bytes((tmp_path / "parts" / "sub_model_2.onnx").read_bytes())
+    with pytest.raises(PipelineError, match=r"'sub_model_1\.onnx' has changed since the plan was written"):
+        open_pipeline(manifest, fleet, executor_name)
+
+
+def test_a_worker_that_is_started_again_gives_no_answer_from_a_changed_part(tmp_path: Path) -> None:
+    manifest, fleet = small_plan(tmp_path, spare=0)
+    part = tmp_path / "parts" / "sub_model_1.onnx"
+    with open_pipeline(manifest, fleet, deadlines=Deadlines(rejoin=False)) as pipeline:
+        executor = pipeline.executor
+        assert isinstance(executor, ProcessesExecutor)
+        pipeline.map(vectors(10))
+        part.write_bytes(part.read_bytes() + b"\n")
+        kill(executor, "d0")
+        with pytest.raises(PipelineError, match=r"'sub_model_1\.onnx' has changed since the plan was written"):
+            pipeline.map(vectors(20))
+
+
 def test_it_ends_when_no_device_is_left(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, stages=1)
     with open_pipeline(manifest, synthetic_fleet(1), deadlines=Deadlines(rejoin=False)) as pipeline:

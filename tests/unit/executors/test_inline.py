@@ -20,12 +20,12 @@ def sessions(monkeypatch):
     """A session per stage that adds its number plus 1, in the order in which they were opened."""
     opened = []
 
-    def open_part(backend, path, device):
+    def open_stage(backend, folder, part, device):
         number = len(opened)
         opened.append(FakeSession(lambda tensors: {f"t{number + 1}": tensors[f"t{number}"] + number + 1}))
         return opened[-1]
 
-    monkeypatch.setattr(inline, "open_part", open_part)
+    monkeypatch.setattr(inline, "open_stage", open_stage)
     return opened
 
 
@@ -129,14 +129,14 @@ def test_the_results_hold_its_own_options_and_what_computed_each_device(sessions
 
 
 def test_a_stage_that_cannot_start_is_named_and_the_others_are_closed(sessions, monkeypatch):
-    opens = inline.open_part
+    opens = inline.open_stage
 
-    def second_fails(backend, path, device):
+    def second_fails(backend, folder, part, device):
         if sessions:
             raise ModelError("no such model file")
-        return opens(backend, path, device)
+        return opens(backend, folder, part, device)
 
-    monkeypatch.setattr(inline, "open_part", second_fails)
+    monkeypatch.setattr(inline, "open_stage", second_fails)
     running = executor()
     with pytest.raises(PipelineError, match="stage 1 on 'd1' could not start: no such model file"):
         running.start()

@@ -1,6 +1,7 @@
 """A worker in this process, stepped by the test, with the transport in a folder of its own."""
 
 import json
+from dataclasses import replace
 from queue import SimpleQueue
 
 import numpy as np
@@ -20,6 +21,7 @@ from multiedge.executors.workers.messages import (
 )
 from multiedge.executors.workers.worker import Worker
 from multiedge.fleet import Device, Link
+from multiedge.onnx_io.manifest import digest_of
 from multiedge.transports.pipe import PipeEndpoint
 from tests.builders.flow import chain_routes, message, vector
 
@@ -131,11 +133,25 @@ def test_a_stage_that_cannot_be_loaded_is_a_failure_with_its_file(bench, kind):
     assert "stage_0" in reply.detail
 
 
+def test_a_stage_whose_file_is_not_the_one_of_the_plan_is_a_failure(bench):
+    files = {"stage_0.json": digest_of(bench.folder / "stage_0.json")}
+    parts = (replace(bench.routes.parts[0], files=files), bench.routes.parts[1])
+    routes = replace(bench.routes, parts=parts)
+    (known,) = bench.configure(routes=routes)
+    assert isinstance(known, Configured)
+    bench.configure(2, chain_routes("d1", "d1"))
+    bench.describe(7)
+    (bench.folder / "stage_7.json").replace(bench.folder / "stage_0.json")
+    (failed,) = bench.configure(3, routes)
+    assert failed.reason == "load"
+    assert "'stage_0.json' has changed since the plan was written" in failed.detail
+
+
 def test_exhausted_memory_is_a_failure_of_its_own(bench, monkeypatch):
-    def open_part(*arguments):
+    def open_stage(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr("multiedge.executors.workers.worker.open_part", open_part)
+    monkeypatch.setattr("multiedge.executors.workers.worker.open_stage", open_stage)
     assert bench.configure() == [Failed("memory", "out of memory while loading its stages")]
 
 
