@@ -7,6 +7,7 @@ items in turn; a device may have several stages. Transfers are the tensors that 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,9 @@ from multiedge.graph import Graph
 
 CALLER = -1
 """In place of a stage number: the caller, who sends items and gets results."""
+
+IDENTITY = "multiedge-"
+"""How the identity of a stage begins, which `multiedge serve` gives as the version of its model."""
 
 
 @dataclass(frozen=True)
@@ -348,6 +352,23 @@ class Manifest:
     weights: str
     directory: str
     plan: Plan | None = None
+
+    def identity(self, stage: int) -> str:
+        """What tells a stage from those of other models, plans and parts, on whichever machine its folder is.
+
+        Linked weights count with their size, since the time at which they were written differs between machines.
+
+        Args:
+            stage: Number of the stage.
+
+        Returns:
+            IDENTITY and 32 hexadecimal digits.
+        """
+        part = self.parts[stage]
+        files = {name: known.rpartition(":")[0] if known.startswith("stat:") else known for name, known in part.files.items()}
+        moves = [(move.source, move.target, move.tensors) for move in self.transfers]
+        known = (self.model_hash, moves, stage, part.file, part.inputs, part.outputs, sorted(files.items()))
+        return IDENTITY + hashlib.sha256(repr(known).encode()).hexdigest()[:32]
 
     @property
     def map_info(self) -> dict[str, str]:

@@ -34,8 +34,9 @@ def run(args: argparse.Namespace) -> int:
     backend, device = load_backend(args.backend), Device("server", threads=args.threads, backend=args.backend)
     parts = {f"stage_{part.stage + 1}": part for part in chosen(manifest, args.device)}
     sessions = {name: open_stage(backend, Path(manifest.directory), part, device) for name, part in parts.items()}
+    identities = {name: manifest.identity(part.stage) for name, part in parts.items()}
     # The signal may come as soon as the first line is printed.
-    with StageServer(sessions, host=args.host, port=args.port) as server, contextlib.suppress(KeyboardInterrupt):
+    with StageServer(sessions, identities, host=args.host, port=args.port) as server, contextlib.suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         for name, part in parts.items():
             print(f"{server.address} {name} {part.file} (planned for '{part.device}')", flush=True)

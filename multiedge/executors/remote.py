@@ -22,7 +22,7 @@ from multiedge.executors.flow.stage_clock import StageClock
 from multiedge.executors.workers.threads import ThreadsExecutor, ThreadsOptions
 from multiedge.fleet import Fleet
 from multiedge.measurements import Fault
-from multiedge.plan import Manifest, Part
+from multiedge.plan import IDENTITY, Manifest, Part
 from multiedge.transports.open_inference import SERVICE, UNLIMITED_MESSAGES, grpc_module, infer_request, messages, unpack
 
 PROBE_S = 2.0
@@ -72,7 +72,10 @@ class RemoteExecutor(ThreadsExecutor):
     def connect(self, stage: int, device: str) -> RemoteStage:
         places = self._places(stage, device)
         clock = StageClock(self.options.deadlines, self._expected_s)
-        runner = RemoteStage(stage, device, self.routes.parts[stage], places, clock, self._patience_s, self.note_fault)
+        identity = self.manifest.identity(stage)
+        runner = RemoteStage(
+            stage, device, self.routes.parts[stage], identity, places, clock, self._patience_s, self.note_fault
+        )
         try:
             runner.wait_ready(self._connect_s)
         except BaseException:
@@ -111,27 +114,43 @@ def checked_endpoints(
 
 @dataclass
 class Endpoint:
-    """A server and the model on it. After `failures` in a row it gets no request until `free_from_s`."""
+    """A server and the model on it. After `failures` in a row it gets no request until `free_from_s`.
+
+    A model that `is_identified` has shown an identity; from then on it must be `identity`, that of the run's stage. Servers
+    other than `multiedge serve` have versions of their own, which say nothing of the plan.
+    """
 
     address: str
     model: str
+    identity: str
     channel: Any
+    is_identified: bool = False
     failures: int = 0
     free_from_s: float = 0.0
 
     @classmethod
-    def of(cls, place: str, stage: int) -> Endpoint:
+    def of(cls, place: str, stage: int, identity: str) -> Endpoint:
         address, _, model = place.partition("/")
         # A server that is up again is connected within a second; by default gRPC would wait up to two minutes.
         backoff = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50))
         options = (*UNLIMITED_MESSAGES, *backoff, ("grpc.max_reconnect_backoff_ms", 500), ("grpc.use_local_subchannel_pool", 1))
-        return cls(address, model or f"stage_{stage + 1}", grpc_module().insecure_channel(address, options=options))
+        return cls(address, model or f"stage_{stage + 1}", identity, grpc_module().insecure_channel(address, options=options))
 
     def call(self, method: str, request: Any, timeout_s: float) -> Any:
         """The answer; raises grpc.RpcError."""
         kinds = messages()
         send, receive = kinds[f"{method}Request"].SerializeToString, kinds[f"{method}Response"].FromString
         return self.channel.unary_unary(f"/{SERVICE}/{method}", send, receive)(request, timeout=timeout_s)
+
+    def mismatch(self, version: str) -> str:
+        """What is wrong with the version of a model, '' if nothing is known to be."""
+        self.is_identified |= version.startswith(IDENTITY)
+        if not self.is_identified or version == self.identity:
+            return ""
+        return (
+            f"{self.address}/{self.model}: expected the stage of this plan, {self.identity}, got {version or 'no identity'};"
+            " serve the folder of this plan there"
+        )
 
     def pause(self, now_s: float, least_s: float) -> None:
         """Counts a failure: no request is sent for a while, longer after each failure in a row."""
@@ -151,6 +170,7 @@ class RemoteStage:
         stage: int,
         device: str,
         part: Part,
+        identity: str,
         places: Sequence[str],
         clock: StageClock,
         patience_s: float,
@@ -158,7 +178,7 @@ class RemoteStage:
     ) -> None:
         self._grpc = grpc_module()
         self.stage, self.device, self.part = stage, device, part
-        self.endpoints = [Endpoint.of(place, stage) for place in places]
+        self.endpoints = [Endpoint.of(place, stage, identity) for place in places]
         self.tries = 0
         self._clock, self._patience_s, self._note_fault = clock, patience_s, note_fault
         self._closing = threading.Event()
@@ -176,12 +196,18 @@ class RemoteStage:
                 raise PipelineError(f"{'; '.join(problems)} (waited {timeout_s:g} s)")
 
     def _problem(self, endpoint: Endpoint) -> str:
-        request = messages()["ModelReadyRequest"](name=endpoint.model)
+        kinds = messages()
         try:
-            ready = endpoint.call("ModelReady", request, PROBE_S).ready
+            ready = endpoint.call("ModelReady", kinds["ModelReadyRequest"](name=endpoint.model), PROBE_S).ready
         except self._grpc.RpcError as error:
             return f"{endpoint.address}/{endpoint.model}: {error.code().name}: {_details(error)}"
-        return "" if ready else f"{endpoint.address}: the server has no model '{endpoint.model}' that is ready"
+        if not ready:
+            return f"{endpoint.address}: the server has no model '{endpoint.model}' that is ready"
+        try:
+            metadata = endpoint.call("ModelMetadata", kinds["ModelMetadataRequest"](name=endpoint.model), PROBE_S)
+        except self._grpc.RpcError:
+            return ""  # a server that describes no model; its answers are compared
+        return endpoint.mismatch(next((each for each in metadata.versions if each.startswith(IDENTITY)), ""))
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         """The stage's outputs. StageError if the stage refuses the item, or if no server answers for `patience_s`."""
@@ -193,8 +219,9 @@ class RemoteStage:
             endpoint = self._pick()
             if endpoint is not None and (response := self._try(endpoint, request)) is not None:
                 return self._outputs(response, endpoint)
+        error = "the pipeline is closed" if self._closing.is_set() else self._no_server()
         self._end_fault(None, "")
-        raise StageError("the pipeline is closed" if self._closing.is_set() else self._no_server())
+        raise StageError(error)
 
     def close(self) -> None:
         """Also ends a request that is under way."""
@@ -226,6 +253,10 @@ class RemoteStage:
             self._failed(endpoint, error, begin)
             return None
         now = time.monotonic()
+        if problem := endpoint.mismatch(response.model_version):
+            endpoint.pause(now, 0.0)
+            self._fault = (self._fault[0] if self._fault else now, problem)
+            return None
         self._clock.saw(self.stage, endpoint.address, now - begin)
         endpoint.worked()
         self._end_fault(now, f"; answered by {endpoint.address}")
@@ -261,7 +292,8 @@ class RemoteStage:
 
     def _no_server(self) -> str:
         places = ", ".join(f"{endpoint.address}/{endpoint.model}" for endpoint in self.endpoints)
-        return f"no answer from {places} for {self._patience_s:g} s"
+        reason = f": {self._fault[1]}" if self._fault else ""
+        return f"no answer from {places} for {self._patience_s:g} s{reason}"
 
 
 def _details(error: Any) -> str:

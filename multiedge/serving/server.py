@@ -38,12 +38,22 @@ class Context(Protocol):
 class StageServer:
     """Serves `sessions`, by model name, on `host`:`port`; port 0 takes a free one. A context manager.
 
+    `identities`, by model name, are the versions of the models: `Manifest.identity`, which the caller compares.
+
     Raises PipelineError if the port is taken, MissingDependencyError without gRPC.
     """
 
-    def __init__(self, sessions: Mapping[str, Session], *, host: str = LOOPBACK, port: int = 0, threads: int = 4) -> None:
+    def __init__(
+        self,
+        sessions: Mapping[str, Session],
+        identities: Mapping[str, str] | None = None,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        threads: int = 4,
+    ) -> None:
         self._grpc = grpc_module()
-        self._sessions = dict(sessions)
+        self._sessions, self._identities = dict(sessions), dict(identities or {})
         pool = ThreadPoolExecutor(threads, thread_name_prefix="stage-server")
         # Without reuse of ports, a second server on a taken port is an error; with it, both would get some of the requests.
         self._server = self._grpc.server(pool, options=(*UNLIMITED_MESSAGES, ("grpc.so_reuseport", 0)))
@@ -95,6 +105,7 @@ class StageServer:
     def _model_metadata(self, request: Any, context: Context) -> Any:
         session = self._session(request.name, context)
         response = messages()["ModelMetadataResponse"](name=request.name, platform="onnxruntime_onnx")
+        response.versions.extend(filter(None, [self._identities.get(request.name)]))
         for tensors, names in ((response.inputs, session.inputs), (response.outputs, session.outputs)):
             for name in names:
                 tensors.add(name=name)
@@ -109,7 +120,8 @@ class StageServer:
             code = codes.INVALID_ARGUMENT if isinstance(error, MultiedgeError) else codes.INTERNAL
             context.abort(code, one_line(error))
         wanted = [tensor.name for tensor in request.outputs] or list(made)
-        response = messages()["ModelInferResponse"](model_name=request.model_name, id=request.id)
+        version = self._identities.get(request.model_name, "")
+        response = messages()["ModelInferResponse"](model_name=request.model_name, model_version=version, id=request.id)
         pack(response.outputs, response.raw_output_contents, {name: made[name] for name in wanted if name in made})
         return response
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import pytest
 
 from multiedge.errors import PlanError
 from multiedge.graph import Graph
-from multiedge.plan import CALLER, Estimate, Plan, Stage, Transfer, direct_transfers, relay_transfers, require
+from multiedge.plan import CALLER, Estimate, Manifest, Part, Plan, Stage, Transfer, direct_transfers, relay_transfers, require
 from tests.builders.fleets import fleet_of
 from tests.builders.graphs import chain_graph, fork_graph, graph_of
 from tests.builders.plans import relay_plan
@@ -128,3 +129,20 @@ def test_all_violations_are_in_one_error() -> None:
     with pytest.raises(PlanError, match="plan of 'x' cannot run: one; two") as caught:
         require(["one", "two"], "plan of 'x'")
     assert caught.value.violations == ("one", "two")
+
+
+def served(fingerprint: str = "stat:10:77", **changes: object) -> str:
+    files = {"part.onnx": "xxh3:1", "weights.linked": fingerprint}
+    parts = tuple(Part(stage, "part.onnx", "a", ("x",), ("y",), files) for stage in range(2))
+    moves = (Transfer(CALLER, 0, ("x",), 4), Transfer(0, CALLER, ("y",), 4))
+    manifest = Manifest("m.onnx", "hash", ("x",), ("y",), parts, moves, "linked", "folder")
+    return replace(manifest, **changes).identity(0)
+
+
+def test_the_identity_of_a_stage_is_that_of_its_model_plan_and_part() -> None:
+    others = [served("stat:11:77"), served(model_hash="other"), served(transfers=())]
+    assert len({served(), *others}) == 4
+
+
+def test_the_identity_of_a_stage_is_the_same_on_every_machine() -> None:
+    assert served() == served("stat:10:78", model="elsewhere.onnx", directory="copy")

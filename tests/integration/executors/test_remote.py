@@ -4,6 +4,8 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -156,6 +158,38 @@ def test_fallback_devices_lend_their_endpoints(chain, server):
     with open_pipeline(*chain, "remote", endpoints=places, fallbacks={1: ("d0",)}) as pipeline:
         results, _ = pipeline.map([item(1)])
     assert values(results) == [3.0]
+
+
+def adders(chain, **changes):
+    """A server with the stages of the chain, and their identities as `multiedge serve` gives them."""
+    manifest = replace(chain[0], **changes)
+    identities = {f"stage_{stage + 1}": manifest.identity(stage) for stage in range(2)}
+    return partial(StageServer, {"stage_1": Adder(0), "stage_2": Adder(1)}, identities)
+
+
+def test_a_server_with_another_model_of_the_same_names_fails_the_start_with_the_reason(chain):
+    with (
+        adders(chain, model_hash="other")() as other,
+        pytest.raises(PipelineError, match=r"/stage_1: expected the stage of this plan, multiedge-\w+, got multiedge-\w+;"),
+    ):
+        open_pipeline(*chain, "remote", endpoints=endpoints(other.address, other.address), connect_s=0.1)
+
+
+@pytest.mark.parametrize("changes", [{"model_hash": "other"}, None], ids=["another model", "no identity"])
+def test_a_server_that_comes_back_with_another_model_gives_no_answer(chain, changes):
+    running = adders(chain)().start()
+    patient = {"endpoints": endpoints(running.address, running.address), "patience_s": 2.0, "warmup_items": 0}
+    with open_pipeline(*chain, "remote", **patient) as pipeline:
+        before, _ = pipeline.map([item(1)])
+        running.close()
+        restarted = adders(chain, **changes) if changes else partial(StageServer, {"stage_1": Adder(0), "stage_2": Adder(1)})
+        with restarted(port=running.port):
+            (wrong,), measured = pipeline.map([item(2)])
+        with adders(chain)(port=running.port):
+            after, _ = pipeline.map([item(3)])
+    assert values([*before, *after]) == [3.0, 5.0]
+    assert "expected the stage of this plan" in wrong.error
+    assert "expected the stage of this plan" in measured.faults[0].detail
 
 
 def test_nobody_there_fails_the_start_in_time_and_names_the_place(chain):

@@ -54,6 +54,20 @@ def test_it_is_live_and_ready(call):
     assert call("ServerReady", messages()["ServerReadyRequest"]()).ready
 
 
+def test_the_version_of_a_model_is_its_identity(session):
+    with (
+        StageServer({"stage_1": session}, {"stage_1": "multiedge-0"}) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        kinds = messages()
+        ask = channel.unary_unary(
+            f"/{SERVICE}/ModelMetadata",
+            kinds["ModelMetadataRequest"].SerializeToString,
+            kinds["ModelMetadataResponse"].FromString,
+        )
+        assert list(ask(kinds["ModelMetadataRequest"](name="stage_1"), timeout=10).versions) == ["multiedge-0"]
+
+
 @pytest.mark.parametrize(("name", "ready"), [("stage_1", True), ("stage_2", False)])
 def test_a_model_is_ready_if_it_is_served(call, name, ready):
     assert call("ModelReady", messages()["ModelReadyRequest"](name=name)).ready is ready
