@@ -20,7 +20,7 @@ from multiedge.fleet import Device, Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.profile import load_profile, require_fits
 from multiedge.graph import Graph
-from multiedge.onnx_io import read_graph, read_manifest, write_parts
+from multiedge.onnx_io import read_graph, read_runnable, write_parts
 from multiedge.options import build, option_names, require_options
 from multiedge.plan import Manifest, Plan, Stage, direct_transfers, relay_transfers, require
 from multiedge.planning import cost
@@ -243,7 +243,7 @@ def run_plan(
     from multiedge.meters.modelled import with_energy
     from multiedge.report.results import make_result
 
-    manifest = plan if isinstance(plan, Manifest) else read_manifest(plan)
+    manifest = plan if isinstance(plan, Manifest) else read_runnable(plan)
     fleet = fleet or local_fleet(manifest)
     load = scenario_of(scenario, rate_per_s=rate_per_s, latency_bound_s=latency_bound_s)
     with open_pipeline(manifest, fleet, executor, **options) as pipeline:

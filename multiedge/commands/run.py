@@ -25,7 +25,7 @@ from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.trace import read_trace
 from multiedge.measurements import RETURN, HostLoad
-from multiedge.onnx_io import read_manifest
+from multiedge.onnx_io import read_runnable
 from multiedge.onnx_io.items import npz_items, random_items
 from multiedge.options import build_options, option_names, require_options, with_option
 from multiedge.plan import Manifest
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         require_writable(args.output)
     require_least("--repeat", args.repeat, 1)
-    manifest = read_manifest(args.plan_dir)
+    manifest = read_runnable(args.plan_dir)
     fleet = read_fleet(args.devices) if args.devices else local_fleet(manifest)
     values = executor_options(args, fleet)
     options = build_options(EXECUTORS, args.executor, values)

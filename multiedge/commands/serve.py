@@ -12,7 +12,7 @@ from multiedge.backends.stages import load_backend, open_stage
 from multiedge.commands import _options
 from multiedge.errors import ConfigError, did_you_mean
 from multiedge.fleet import Device
-from multiedge.onnx_io import read_manifest
+from multiedge.onnx_io import read_runnable
 from multiedge.plan import Manifest, Part
 from multiedge.serving.server import LOOPBACK, StageServer
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM, which both end it with status 0; the address is printed once the stages are loaded."""
-    manifest = read_manifest(args.plan_dir)
+    manifest = read_runnable(args.plan_dir)
     backend, device = load_backend(args.backend), Device("server", threads=args.threads, backend=args.backend)
     parts = {f"stage_{part.stage + 1}": part for part in chosen(manifest, args.device)}
     sessions = {name: open_stage(backend, Path(manifest.directory), part, device) for name, part in parts.items()}

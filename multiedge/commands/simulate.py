@@ -18,7 +18,7 @@ from multiedge.formats.devices import read_fleet
 from multiedge.formats.trace import read_trace
 from multiedge.measurements import Fault, Measurements
 from multiedge.metrics import MetricValue, compute
-from multiedge.onnx_io import read_graph, read_manifest
+from multiedge.onnx_io import read_graph, read_runnable
 from multiedge.plan import Plan
 from multiedge.profile import Profile
 from multiedge.report.plan_text import value_text
@@ -88,7 +88,7 @@ def planned(args: argparse.Namespace, fleet: Fleet) -> tuple[Plan, Profile]:
         return plan_model(profile, fleet, args.strategy or DEFAULT_STRATEGY), profile
     if args.strategy:
         raise ConfigError(f"--strategy: {args.model} holds a plan already; give the model, or leave --strategy out")
-    manifest = read_manifest(args.model)
+    manifest = read_runnable(args.model)
     if manifest.plan is None:
         raise PlanError(f"{args.model}/plan.json: expected a plan with stages, got none; write the parts again")
     return manifest.plan, node_costs(read_graph(manifest.model, shapes), fleet, args.profile)

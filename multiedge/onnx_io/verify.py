@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from multiedge.errors import ModelError
 from multiedge.graph import Graph
+from multiedge.onnx_io.manifest import read_manifest
 from multiedge.onnx_io.reader import read_graph
-from multiedge.plan import CALLER, Manifest
+from multiedge.plan import CALLER, Manifest, require
 
 
 def whole_graph(manifest: Manifest, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
@@ -20,14 +22,40 @@ def whole_graph(manifest: Manifest, shapes: Mapping[str, Sequence[int]] | None =
     return graph
 
 
-def part_violations(manifest: Manifest, whole: Graph) -> list[str]:
+def read_runnable(directory: str | os.PathLike[str]) -> Manifest:
+    """The plan in a folder, whose parts can run together.
+
+    The whole model is compared if it is there and unchanged: the parts may have been copied to another machine without it.
+
+    Args:
+        directory: A folder that `write_parts` wrote.
+
+    Returns:
+        The Manifest.
+
+    Raises:
+        PlanError: If there is no plan, a file is not the one of the plan, or the parts cannot run; it lists all errors.
+        ModelError: If a part is no ONNX model.
+    """
+    manifest = read_manifest(directory)
+    try:
+        whole = whole_graph(manifest)
+    except ModelError:
+        whole = None
+    require(part_violations(manifest, whole), f"{manifest.directory}: these parts")
+    return manifest
+
+
+def part_violations(manifest: Manifest, whole: Graph | None) -> list[str]:
     """Everything that is wrong with the parts, from their files alone: nothing is run. Empty means that they can run.
 
-    Nodes that make constants may be in several parts; every other node of `whole` is in exactly one.
+    Nodes that make constants may be in several parts; every other node of `whole` is in exactly one. Without `whole`, only the
+    parts and their transfers are compared.
     """
     parts = [read_graph(Path(manifest.directory) / part.file) for part in manifest.parts]
     held = [[node.name for node in part.nodes if not set(node.writes) <= part.parameters.keys()] for part in parts]
-    wrong = _wrong_nodes(whole, held)
+    wrong = _wrong_nodes(whole, held) if whole else []
+    wrong += _wrong_numbers(manifest)
     available = _available(manifest, parts)
     for number, part in enumerate(parts):
         name = manifest.parts[number].file
@@ -36,7 +64,7 @@ def part_violations(manifest: Manifest, whole: Graph) -> list[str]:
         ]
     wrong += [
         f"output '{name}' does not reach the caller: no transfer brings it back"
-        for name in whole.outputs
+        for name in manifest.outputs
         if name not in available[CALLER]
     ]
     for move in manifest.transfers:
@@ -47,6 +75,14 @@ def part_violations(manifest: Manifest, whole: Graph) -> list[str]:
             wrong += [
                 f"{source} cannot send '{name}' to {end}: it has no such tensor" for name in move.tensors if name not in made
             ]
+        else:
+            wrong += [
+                f"the caller cannot send '{name}' to {end}: it has no such input"
+                for name in move.tensors
+                if name not in manifest.inputs
+            ]
+            if move.target == CALLER:
+                wrong.append(f"order broken: the caller sends {', '.join(move.tensors)} to itself")
         if move.source >= move.target != CALLER:
             wrong.append(f"order broken: part {move.source} sends {', '.join(move.tensors)} back to part {move.target}")
     return wrong
@@ -58,6 +94,15 @@ def _wrong_nodes(whole: Graph, held: Sequence[Sequence[str]]) -> list[str]:
     wrong = [f"node '{name}' is in no part" for name in sorted(wanted - count.keys())]
     wrong += [f"node '{name}' is in {times} parts" for name, times in sorted(count.items()) if times > 1]
     return wrong + [f"node '{name}' is not in the model" for name in sorted(count.keys() - wanted)]
+
+
+def _wrong_numbers(manifest: Manifest) -> list[str]:
+    """Parts whose place in the list is not the number of their stage, such as a part that is listed twice."""
+    return [
+        f"parts[{place}]: expected stage {place}, got stage {part.stage} ({part.file})"
+        for place, part in enumerate(manifest.parts)
+        if part.stage != place
+    ]
 
 
 def _available(manifest: Manifest, parts: Sequence[Graph]) -> dict[int, set[str]]:

@@ -157,6 +157,6 @@ def device_names(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _read(directory: str | os.PathLike[str]) -> Manifest:
-    from multiedge.onnx_io import read_manifest
+    from multiedge.onnx_io import read_runnable
 
-    return read_manifest(directory)
+    return read_runnable(directory)

@@ -207,7 +207,7 @@ def test_what_happened_is_shown_below_the_table() -> None:
 @pytest.mark.parametrize("executor", ["inline", "processes"])
 def test_plans_are_made_anew_by_default_only_where_that_can_have_an_effect(executor: str, parts: str) -> None:
     """It needs an executor that can, a fleet that changes and the model to cut."""
-    manifest = command.read_manifest(parts)
+    manifest = command.read_runnable(parts)
     fleet = command.local_fleet(manifest)
     with command.replanner(parsed("--executor", executor), manifest, fleet) as replan:
         assert replan is None

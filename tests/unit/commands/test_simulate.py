@@ -74,7 +74,7 @@ def test_a_folder_brings_its_own_plan(
 ) -> None:
     hand_made = plan_model(PROFILE, FLEET, "equal_flops")
     manifest = SimpleNamespace(model="model.onnx", plan=hand_made)
-    monkeypatch.setattr(command, "read_manifest", lambda path: manifest)
+    monkeypatch.setattr(command, "read_runnable", lambda path: manifest)
     simulate(str(tmp_path), "--json", "--items", "3")
     assert json.loads(capsys.readouterr().out)["strategy"] == "equal_flops"
 

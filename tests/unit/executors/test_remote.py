@@ -17,6 +17,7 @@ grpc = pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf)
 from multiedge.transports.open_inference import messages, pack  # noqa: E402
 
 MANIFEST, FLEET = chain_manifest("d0", "d1"), synthetic_fleet(3)
+IDENTITY = MANIFEST.identity(0)
 
 
 class Failure(grpc.RpcError):
@@ -31,19 +32,23 @@ class Failure(grpc.RpcError):
 
 
 class Server:
-    """Answers by `script`: an error code, or None for the input plus 1. Counts the requests."""
+    """Answers by `script`: an error code, or None for the input plus 1. Counts the requests. It does not describe its model,
+    whose version is that of `versions` whose turn it is."""
 
-    def __init__(self, *script):
-        self.script, self.requests = list(script), []
+    def __init__(self, *script, versions=()):
+        self.script, self.requests, self.versions = list(script), [], list(versions)
 
     def __call__(self, method, request, timeout_s):
+        if method == "ModelMetadata":
+            raise Failure("UNIMPLEMENTED")
         self.requests.append((method, request.model_name if method == "ModelInfer" else request.name))
         code = self.script.pop(0) if self.script else None
         if code:
             raise Failure(code)
         if method == "ModelReady":
             return messages()["ModelReadyResponse"](ready=True)
-        response = messages()["ModelInferResponse"](id=request.id)
+        version = self.versions.pop(0) if self.versions else ""
+        response = messages()["ModelInferResponse"](id=request.id, model_version=version)
         values = np.frombuffer(request.raw_input_contents[0], np.float32)
         pack(response.outputs, response.raw_output_contents, {"t1": values + 1})
         return response
@@ -65,20 +70,37 @@ def stage_of(monkeypatch):
     def make(*servers, patience_s=2.0):
         endpoints = []
         for number, server in enumerate(servers):
-            endpoint = Endpoint(f"host{number}:1", "stage_1", Channel())
+            endpoint = Endpoint(f"host{number}:1", "stage_1", IDENTITY, Channel())
             endpoint.call = server
             endpoints.append(endpoint)
-        monkeypatch.setattr(Endpoint, "of", classmethod(lambda cls, place, stage: endpoints[int(place)]))
+        monkeypatch.setattr(Endpoint, "of", classmethod(lambda cls, place, stage, identity: endpoints[int(place)]))
         faults = []
         places = [str(number) for number in range(len(servers))]
         clock = StageClock(StageDeadlines(), {})
-        return RemoteStage(0, "d0", MANIFEST.parts[0], places, clock, patience_s, faults.append), faults
+        return RemoteStage(0, "d0", MANIFEST.parts[0], IDENTITY, places, clock, patience_s, faults.append), faults
 
     return make
 
 
 def run(stage):
     return float(stage.run({"t0": vector(1)})["t1"][0])
+
+
+def test_versions_of_servers_of_other_makers_are_not_compared(stage_of):
+    stage, faults = stage_of(Server(versions=["1", "2"]))
+    assert [run(stage), run(stage)] == [2.0, 2.0]
+    assert faults == []
+
+
+@pytest.mark.parametrize("wrong", ["multiedge-of-another-plan", ""])
+def test_an_answer_of_another_stage_is_a_fault_and_the_next_endpoint_answers(stage_of, wrong):
+    stage, faults = stage_of(Server(versions=[IDENTITY, wrong]), Server(versions=[IDENTITY]))
+    assert [run(stage), run(stage)] == [2.0, 2.0]
+    got = wrong or "no identity"
+    assert [fault.detail for fault in faults] == [
+        f"host0:1/stage_1: expected the stage of this plan, {IDENTITY}, got {got};"
+        " serve the folder of this plan there; answered by host1:1"
+    ]
 
 
 def test_the_first_endpoint_is_used_while_it_works(stage_of):
@@ -129,7 +151,7 @@ def test_without_an_answer_for_patience_s_the_item_fails_and_the_fault_stays_ope
 
 
 def test_pauses_grow_with_failures_in_a_row_and_end_with_success():
-    endpoint = Endpoint("h:1", "stage_1", Channel())
+    endpoint = Endpoint("h:1", "stage_1", IDENTITY, Channel())
     pauses = []
     for _ in range(8):
         endpoint.pause(100.0, 0.0)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from multiedge.errors import ModelError
-from multiedge.onnx_io.verify import part_violations, whole_graph
+from multiedge.errors import ModelError, PlanError
+from multiedge.onnx_io.manifest import write_manifest
+from multiedge.onnx_io.verify import part_violations, read_runnable, whole_graph
 from multiedge.plan import CALLER, Manifest, Transfer
 from tests.builders.onnx_models import layers, parsed, saved
 from tests.builders.parts import split_at
@@ -87,10 +88,21 @@ def test_constants_may_be_in_several_parts(tmp_path: Path) -> None:
             id="to-itself",
         ),
         pytest.param(
+            lambda manifest: with_move(manifest, Transfer(CALLER, CALLER, ("x",), 4)),
+            ["order broken: the caller sends x to itself"],
+            id="from-the-caller-to-the-caller",
+        ),
+        pytest.param(
+            lambda manifest: with_move(manifest, Transfer(CALLER, 1, ("y",), 4)),
+            ["the caller cannot send 'y' to sub_model_2.onnx: it has no such input"],
+            id="what-the-caller-does-not-have",
+        ),
+        pytest.param(
             lambda manifest: with_parts(manifest, 0, 0, 2),
             [
                 "node 'layer_h2' is in no part",
                 "node 'layer_h1' is in 2 parts",
+                "parts[1]: expected stage 1, got stage 0 (sub_model_1.onnx)",
                 "sub_model_1.onnx needs 'x', which no transfer brings",
                 "sub_model_1.onnx cannot send 'h2' to sub_model_3.onnx: it has no such tensor",
             ],
@@ -132,3 +144,26 @@ def test_a_model_that_has_gone_is_named(manifest: Manifest, tmp_path: Path) -> N
 def test_shapes_reach_the_whole_model(tmp_path: Path) -> None:
     manifest = split_at(saved(layers(2, 4, rows="n"), tmp_path / "model.onnx"), [1], tmp_path / "parts")
     assert whole_graph(manifest, {"x": [3, 4]}).tensors["h1"].shape == (3, 4)
+
+
+BROKEN = [
+    pytest.param(lambda manifest: without_move(manifest, 0, 1), "no transfer brings", id="a-transfer-is-missing"),
+    pytest.param(lambda manifest: with_move(manifest, Transfer(1, 1, ("h2",), 4)), "order broken", id="to-itself"),
+    pytest.param(lambda manifest: with_move(manifest, Transfer(2, 1, ("y",), 4)), "order broken", id="backwards"),
+    pytest.param(lambda manifest: with_parts(manifest, 0, 0, 2), "expected stage 1, got stage 0", id="a-part-twice"),
+]
+
+
+@pytest.mark.parametrize("has_model", [True, False], ids=["with the model", "parts alone"])
+@pytest.mark.parametrize(("change", "expected"), BROKEN)
+def test_a_plan_folder_that_cannot_run_is_refused(manifest: Manifest, change, expected: str, has_model: bool) -> None:
+    write_manifest(change(manifest))
+    if not has_model:
+        Path(manifest.model).unlink()
+    with pytest.raises(PlanError, match=f"parts: these parts cannot run: .*{expected}"):
+        read_runnable(manifest.directory)
+
+
+def test_parts_without_their_model_can_run(manifest: Manifest) -> None:
+    Path(manifest.model).unlink()
+    assert read_runnable(manifest.directory) == manifest
