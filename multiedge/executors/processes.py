@@ -19,7 +19,7 @@ from multiedge.executors.flow.contract import Closing, Record, Result, Tensors, 
 from multiedge.executors.flow.expected import default_depth, most_depth
 from multiedge.executors.flow.ledger import Ledger, Pending, joined, merged_log
 from multiedge.executors.flow.routes import Routes
-from multiedge.executors.flow.stage_loop import CALLER_NAME
+from multiedge.executors.flow.stage_loop import CALLER_NAME, send_or_fail
 from multiedge.executors.workers.local import LocalLauncher
 from multiedge.executors.workers.observation import WorkerView
 from multiedge.executors.workers.options import ProcessesOptions
@@ -210,7 +210,7 @@ class ProcessesExecutor(Closing):
                 peer = self.routes.home(move.target, entry.sequence)
                 due = self._shaper.due_s(peer, sum(array.nbytes for array in arrays), now)
                 address = Address(self.epoch, number, entry.ticket, entry.sequence)
-                self.endpoint.send(peer, Message(address, CALLER_NAME, arrays, "", now, due))
+                send_or_fail(self.endpoint, peer, Message(address, CALLER_NAME, arrays, "", now, due), "sending the inputs")
                 self._sent[number] += 1
 
     def _pump(self, timeout_s: float) -> None:

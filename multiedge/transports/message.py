@@ -104,7 +104,7 @@ def plan_layout(message: Message) -> tuple[bytes, list[tuple[int, Array]], int]:
     """The header, the (offset, array) of each payload, and the size of the whole in bytes."""
     payloads = [_payload(array) for array in message.arrays]
     specs, offsets, size = _layout(tuple(spec for spec, _ in payloads))
-    source, error = message.source.encode(), message.error.encode()
+    source, error = message.source.encode(), message.error.encode(errors="backslashreplace")
     head = _HEAD.pack(message.sent_s, message.due_s, len(source), len(specs), len(error), len(message.log))
     header = b"".join((head, source, specs, error, message.log))
     start = _aligned(len(header))

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from multiedge.backends.contract import Array, Session
+from multiedge.errors import one_line
 from multiedge.executors.flow.contract import failure
 from multiedge.executors.flow.routes import Routes
 from multiedge.plan import CALLER
@@ -146,7 +147,7 @@ class StageLoop:
         outputs: list[dict[str, Array]] = [{} for _ in batch]
         try:
             for place, made in zip(valid, run_joined(self._sessions[stage], [inputs[each] for each in valid]), strict=True):
-                outputs[place] = made
+                outputs[place] = dict(made)
         except Exception as error:  # whatever the runtime raises is the items' failure, not the worker's
             text = failure(stage, self.device, error)
             if len(valid) > 1:
@@ -185,14 +186,27 @@ class StageLoop:
             missing = [name for name in move.tensors if name not in tensors]
             if missing and not error:
                 error = f"stage {stage} on '{self.device}' did not make '{missing[0]}', which stage {move.target} needs"
+            others = [] if error else [name for name in move.tensors if not isinstance(tensors[name], np.ndarray | np.generic)]
+            if others:
+                kind = type(tensors[others[0]]).__name__
+                error = f"stage {stage} on '{self.device}' failed: output '{others[0]}': expected an array, got {kind}"
             arrays = () if error else tuple(tensors[name] for name in move.tensors)
             peer = CALLER_NAME if move.target == CALLER else self._routes.home(move.target, address.sequence)
             now = self._now()
             place = self._caller if peer == CALLER_NAME else peer
             due = now if place == self.device else self.shaper.due_s(place, sum(array.nbytes for array in arrays), now)
             target = Address(address.epoch, number, address.ticket, address.sequence)
-            self.endpoint.send(peer, Message(target, self.device, arrays, error, now, due, log))
+            send_or_fail(self.endpoint, peer, Message(target, self.device, arrays, error, now, due, log), f"stage {stage}")
             self._monitor.count_sent(number)
+
+
+def send_or_fail(endpoint: Endpoint, peer: str, message: Message, sender: str) -> None:
+    """Sends the message, or in its place an error that names `sender`, if its arrays cannot be sent: the item fails alone."""
+    try:
+        endpoint.send(peer, message)
+    except Exception as error:  # values that no transport takes, such as objects, or no room for them
+        text = f"{sender} on '{message.source}' failed: what it sends is refused: {type(error).__name__}: {one_line(error)}"
+        endpoint.send(peer, message._replace(arrays=(), error=text))
 
 
 def run_joined(session: Session, items: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:

@@ -4,7 +4,7 @@ import pytest
 from multiedge.executors.flow.stage_loop import CALLER_NAME, StageLoop, run_joined
 from multiedge.fleet import Link
 from multiedge.transports.links import LinkShaper
-from multiedge.transports.message import log_rows
+from multiedge.transports.message import encode, log_rows
 from tests.builders.flow import (
     FakeClock,
     FakeEndpoint,
@@ -102,6 +102,42 @@ def test_an_error_passes_through_later_stages_without_compute():
 def test_an_output_that_was_not_made_is_named():
     device = Device({0: FakeSession(lambda tensors: {}, ("t0",), ("t1",))})
     assert device.steps(message(0, 1.0)) == [("d1", 1, 0, "stage 0 on 'd0' did not make 't1', which stage 1 needs")]
+
+
+class StrictEndpoint(FakeEndpoint):
+    """Sends what can be written as bytes."""
+
+    def send(self, peer, message):
+        encode(message)
+        super().send(peer, message)
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        pytest.param([1.0, 2.0], "output 't1': expected an array, got list", id="no array"),
+        pytest.param(None, "output 't1': expected an array, got NoneType", id="nothing"),
+        pytest.param(np.array([{"a": 1}, object()], dtype=object), "AttributeError", id="objects"),
+        pytest.param(np.array([b"\xff\xfe"], dtype=object), "UnicodeDecodeError", id="not UTF-8"),
+    ],
+)
+def test_an_item_whose_output_cannot_be_sent_fails_alone(output, reason):
+    def compute(tensors):
+        return {"t1": output if tensors["t0"][0] == 7 else tensors["t0"] + 1}
+
+    device = Device({0: FakeSession(compute), 2: adding(2)})
+    device.loop.endpoint = device.endpoint = StrictEndpoint(device.clock)
+    wrong, right = device.steps(message(0, 7.0, sequence=0), message(0, 5.0, sequence=1))
+    assert wrong[:3] == ("d1", 1, 0)
+    assert "stage 0 on 'd0' failed: " in wrong[3]
+    assert reason in wrong[3]
+    assert right == ("d1", 1, 1, 6.0)
+
+
+def test_outputs_that_are_no_mapping_fail_the_item_alone():
+    device = Device({0: FakeSession(lambda tensors: 5), 2: adding(2)})
+    ((_, _, _, error),) = device.steps(message(0, 1.0))
+    assert "stage 0 on 'd0' failed: TypeError" in error
 
 
 def test_messages_of_other_epochs_are_dropped():
