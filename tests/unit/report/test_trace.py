@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -9,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from multiedge.measurements import Energy, Event, Item
+from multiedge.measurements import Energy, Event, Fault, Item
 from multiedge.report.trace import chrome_trace, write_trace
 from tests.builders.reports import FLEET, pipeline
 
@@ -90,3 +91,42 @@ def test_file_is_plain_json(tmp_path):
     data = json.loads(write_trace(RUN, tmp_path / "trace.json").read_text(encoding="utf-8"))
     assert all({"ph", "pid"} <= set(entry) for entry in data["traceEvents"])
     assert all(entry["dur"] >= 0 for entry in data["traceEvents"] if entry["ph"] == "X")
+
+
+CROWDED = replace(
+    RUN,
+    events=(
+        Event("load", -1, 0, "jetson-orin", -0.5, -0.1),
+        Event("load", -1, 1, "jetson-orin", -0.4, -0.1),
+        *(Event("compute", item, 0, "jetson-orin", 0.1, 0.2) for item in range(3)),
+        Event("transfer", 0, 0, "jetson-orin", 0.2, 0.4, 10, "raspberry-pi"),
+        Event("transfer", 1, 0, "jetson-orin", 0.3, 0.5, 10, "old-laptop"),
+        Event("transfer", 2, 0, "jetson-orin", 0.4, 0.5, 10, "raspberry-pi"),
+        *(Event("compute", item, 1, "raspberry-pi", 0.5 + item / 3e4, 0.5 + (item + 1) / 3e4) for item in range(9)),
+    ),
+    faults=(
+        Fault("device", "jetson-orin", 0.1, 0.4, "unplugged"),
+        Fault("device", "jetson-orin", 0.2, None, "unplugged"),
+        Fault("device", "jetson-orin", RUN.stop_s + 1, None, "unplugged after the window"),
+    ),
+    start_s=0.0,
+)
+"""Joined items, messages to two devices, sessions loaded before the window, faults that overlap and one after the end."""
+
+
+def test_no_slices_of_a_thread_overlap():
+    threads: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    for entry in entries("X", CROWDED):
+        threads.setdefault((entry["pid"], entry["tid"]), []).append((entry["ts"], entry["ts"] + entry["dur"]))
+    for spans in threads.values():
+        spans.sort()
+        assert all(stop <= start + 1e-6 for (_, stop), (start, _) in itertools.pairwise(spans))
+    names = {(entry["pid"], entry["tid"]) for entry in entries("M", CROWDED)}
+    assert set(threads) <= names
+
+
+def test_no_time_is_negative():
+    timed = [entry for entry in chrome_trace(CROWDED, FLEET)["traceEvents"] if "ts" in entry]
+    assert min(entry["ts"] for entry in timed) == 0
+    assert min(entry.get("dur", 0) for entry in timed) == 0
+    assert chrome_trace(CROWDED)["otherData"]["timed_window_start_us"] == 500_000
