@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from multiedge.backends import BACKENDS
 from multiedge.backends.stages import BackendOptions
 from multiedge.commands import _options
 from multiedge.commands._terminal import count_bar, new_console, new_table, print_line
-from multiedge.errors import ConfigError, require_least
+from multiedge.errors import ConfigError, MultiedgeError, require_least
 from multiedge.executors import EXECUTORS
 from multiedge.executors.flow.contract import Source
 from multiedge.executors.flow.pipeline import local_fleet
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from multiedge.replanning.replanner import Replanner
+
+log = logging.getLogger(__name__)
 
 DEFAULT_EXECUTOR = "processes"
 ENDPOINT = "DEVICE=HOST:PORT[/MODEL]"
@@ -190,7 +193,15 @@ def replanner(args: argparse.Namespace, manifest: Manifest, fleet: Fleet) -> Ite
     _options.require_with(args, "replan", "devices")
     from multiedge.replanning.replanner import Replanner
 
-    with Replanner(manifest, fleet) as replan:
+    try:
+        replan = Replanner(manifest, fleet)
+    except MultiedgeError as error:
+        if args.replan:
+            raise
+        log.warning("no new plans during this run: %s", error)
+        yield None
+        return
+    with replan:
         yield replan
 
 

@@ -4,10 +4,12 @@ links fade or speeds change."""
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from multiedge.errors import PlanError
+from multiedge.files import make_owned_folder
 from multiedge.fleet import Fleet
 from multiedge.onnx_io import read_graph, write_parts
 from multiedge.plan import Manifest
@@ -15,14 +17,16 @@ from multiedge.profile import Profile
 from multiedge.replanning.replan import replan
 from multiedge.run import profile_model
 
-FOLDER = ".replan-{}"
+FOLDER = ".replan"
+"""In the plan's folder, so that parts can be linked to its weights; each run has a folder of its own in it."""
 
 
 class Replanner:
     """Called with the fleet as it is now, gives the manifest of the plan that suits it: least change first.
 
     Starts from the plan of `manifest`. Costs are `profile`'s, or counted ones scaled so that each stage of the plan
-    costs what the plan says. New parts lie in hidden folders of the plan's own, which `close` removes.
+    costs what the plan says. New parts lie in a hidden folder in the plan's own. It is this
+    run's alone: `close` removes it, or, if this process is killed, the next run that makes one.
     """
 
     def __init__(self, manifest: Manifest, fleet: Fleet, profile: Profile | None = None) -> None:
@@ -35,12 +39,13 @@ class Replanner:
         self._graph = read_graph(manifest.model)
         self._profile = profile or self._scaled_to_plan(profile_model(self._graph, fleet))
         self._made = 0
-        self.close()
+        self._own: Path | None = None
 
     def __call__(self, fleet: Fleet) -> Manifest:
         """The manifest in force if its plan is still nearly as good as any; otherwise a new one.
 
-        Raises InfeasibleError if nothing fits what is left.
+        Raises InfeasibleError if nothing fits what is left, and PlanError or OSError if parts cannot be written; the one in
+        force is then that of the call before.
         """
         usual = self._fleet.by_name
         factors = {
@@ -51,14 +56,24 @@ class Replanner:
         found = replan(self._plan, self._profile.with_speed(factors), fleet)
         if found.changed:
             self._made += 1
+            self._current = write_parts(self._graph, found.plan, self._own_folder() / str(self._made))
             self._plan = found.plan
-            self._current = write_parts(self._graph, found.plan, self._folder / FOLDER.format(self._made))
         return self._current
 
     def close(self) -> None:
-        """Removes the parts that were made on the way, an earlier run's that was killed included."""
-        for folder in self._folder.glob(FOLDER.format("*")):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Removes the parts that were made on the way."""
+        if self._own is not None:
+            shutil.rmtree(self._own, ignore_errors=True)
+            with suppress(OSError):  # another run has parts there
+                self._own.parent.rmdir()
+            self._own = None
+
+    def _own_folder(self) -> Path:
+        if self._own is None:
+            root = self._folder / FOLDER
+            root.mkdir(exist_ok=True)
+            self._own = make_owned_folder(root)
+        return self._own
 
     def __enter__(self) -> Replanner:
         return self

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from multiedge.errors import MultiedgeError, PipelineError
+from multiedge.errors import PipelineError
 from multiedge.executors.flow.expected import expected_seconds
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_clock import StageClock
@@ -199,6 +199,6 @@ class Supervisor:
             return PlanFailed(fleet, "plans are not made anew")
         try:
             return PlanReady(fleet, self._replan(fleet))
-        except (MultiedgeError, OSError) as error:
+        except Exception as error:  # a strategy or a disk that fails must not end a run that can go on without a new plan
             log.warning("no new plan, the stages stay as they were cut: %s", error)
             return PlanFailed(fleet, str(error))

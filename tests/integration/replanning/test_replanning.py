@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,8 +10,10 @@ import pytest
 
 import multiedge as me
 from multiedge.executors import open_pipeline
+from multiedge.files import owner
 from multiedge.fleet import Link
-from multiedge.replanning.replanner import Replanner
+from multiedge.replanning import replanner
+from multiedge.replanning.replanner import FOLDER, Replanner
 from multiedge.trace import DeviceEvent, LinkEvent, Trace
 from tests.builders.onnx_models import layers, saved
 
@@ -98,3 +101,47 @@ def test_a_plan_that_is_nearly_as_good_stays(parts):
     with Replanner(manifest, FLEET) as replan:
         best = replan(FLEET)
         assert replan(slightly) is best
+
+
+def test_a_run_does_not_remove_the_parts_of_another(parts, tmp_path):
+    manifest, _ = parts
+    with Replanner(manifest, FLEET) as one:
+        made = one(FLEET.without("b"))
+        with Replanner(manifest, FLEET) as other:
+            also_made = other(FLEET.without("c"))
+            assert {part.device for part in also_made.parts} <= {"a", "b"}
+        assert me.read_manifest(made.directory) == made
+        assert not Path(also_made.directory).exists()
+    assert not (tmp_path / "parts" / FOLDER).exists()
+
+
+def test_parts_of_a_run_that_was_killed_are_removed_by_the_next_one(parts, tmp_path):
+    manifest, _ = parts
+    namespace = owner().partition(".")[2]
+    left = tmp_path / "parts" / FOLDER / f"multiedge-999999999.{namespace}-x"
+    left.mkdir(parents=True)
+    with Replanner(manifest, FLEET) as replan:
+        replan(FLEET.without("b"))
+        assert not left.exists()
+
+
+def test_a_plan_that_cannot_be_written_leaves_the_one_in_force(parts, monkeypatch):
+    manifest, _ = parts
+
+    def full(*arguments):
+        raise OSError("no space left on device")
+
+    with Replanner(manifest, FLEET) as replan:
+        with monkeypatch.context() as patch:
+            patch.setattr(replanner, "write_parts", full)
+            with pytest.raises(OSError, match="no space left"):
+                replan(FLEET.without("b"))
+        made = replan(FLEET.without("b"))
+        assert {part.device for part in made.parts} <= {"a", "c"}
+
+
+def test_a_run_whose_new_plans_cannot_be_written_goes_on_with_its_stages(parts, tmp_path):
+    manifest, weights = parts
+    (tmp_path / "parts" / FOLDER).write_text("no folder")
+    measurements = run(manifest, weights, Trace((DeviceEvent(0.3, "b", "leave"),)))
+    assert all(fault.recovered_s is not None for fault in measurements.faults)

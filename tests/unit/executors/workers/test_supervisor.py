@@ -161,7 +161,7 @@ def test_a_plan_is_made_for_the_fleet_that_is_left():
     assert run.pool.workers["d0"].commands[-1].directory == "other"
 
 
-@pytest.mark.parametrize("error", [InfeasibleError("nothing fits"), OSError("the disk is full")])
+@pytest.mark.parametrize("error", [InfeasibleError("nothing fits"), OSError("the disk is full"), ValueError("a bug")])
 def test_a_run_goes_on_with_its_stages_as_they_are_if_no_plan_can_be_made(error, caplog):
     def replan(fleet):
         raise error
