@@ -33,7 +33,7 @@ from multiedge.plan import Manifest
 from multiedge.report.repeats import combined
 from multiedge.report.results import to_json
 from multiedge.report.summary import host_line, summary
-from multiedge.report.units import human
+from multiedge.report.units import human, scale_for
 from multiedge.run import run_plan
 
 if TYPE_CHECKING:
@@ -256,7 +256,10 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
 
 
 def _interval(figure: Mapping[str, Any]) -> str:
-    return " to ".join(human(end, figure["unit"]) for end in figure.get("interval", ()))
+    """The interval in the unit of the value; '' for a single run, and for a figure that is the same in every round."""
+    low, high = figure.get("interval", (0.0, 0.0))
+    scale = scale_for([figure["value"]], figure["unit"])
+    return "" if low == high else f"{scale.text(low)} to {scale.text(high)}"
 
 
 def _ending(fault: Mapping[str, Any]) -> str:

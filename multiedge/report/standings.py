@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,12 @@ class Group:
         """The rank of each run."""
         found = shared_ranks({row: result.results.get("fps") for row, result in enumerate(self.results)})
         return [self.first - 1 + found[row] for row in range(len(self.results))]
+
+    @property
+    def shared(self) -> list[bool]:
+        """Whether each run has the rank of another."""
+        counts = Counter(self.ranks)
+        return [counts[place] > 1 for place in self.ranks]
 
 
 def model_of(result: RunResult) -> str:

@@ -70,5 +70,6 @@ def host_line(host: HostLoad) -> str:
     if host.capacity_s <= 0:
         return f"host: {host.cores} processors, no time measured"
     parts = [f"{what} {seconds / host.capacity_s:.0%}" for what, seconds in shares]
-    stolen = f" (other virtual machines {host.steal_s / host.capacity_s:.0%})" if host.steal_s else ""
+    steal_share = host.steal_s / host.capacity_s
+    stolen = f" (other virtual machines {steal_share:.0%})" if steal_share >= 0.005 else ""
     return f"host: {host.cores} processors: {', '.join(parts)}{stolen}, idle {host.idle_share:.0%}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from pathlib import Path
 
 from multiedge.errors import PlanError
@@ -12,8 +13,8 @@ from multiedge.meters.memory import MemoryReading
 from multiedge.transports.rundir import file_of, reserve
 
 MOST_TRANSFERS = 2048
-_FIXED = 9
-_HEARTBEAT_S, _BUSY_SINCE_S, _BUSY_STAGE, _BUSY_SEQUENCE, _RESIDENT, _PEAK, _ANONYMOUS, _FILE, _GPU_PEAK = range(_FIXED)
+_FIXED = 10
+_HEARTBEAT_S, _BUSY_SINCE_S, _BUSY_STAGE, _BUSY_SEQUENCE, _RESIDENT, _PEAK, _ANONYMOUS, _FILE, _GPU_PEAK, _CPU_S = range(_FIXED)
 _SENT, _TAKEN = _FIXED, _FIXED + MOST_TRANSFERS
 _CELLS = _FIXED + 2 * MOST_TRANSFERS
 
@@ -61,6 +62,7 @@ class Board:
         cells[_RESIDENT], cells[_PEAK] = memory.resident_bytes or 0, memory.peak_bytes or 0
         cells[_ANONYMOUS], cells[_FILE] = memory.anonymous_bytes or 0, memory.file_bytes or 0
         cells[_GPU_PEAK] = gpu_peak_bytes or 0
+        cells[_CPU_S] = time.process_time()
         cells[_HEARTBEAT_S] = now_s
 
     # -- by the supervisor ------------------------------------------------------------------------------------------
@@ -69,6 +71,11 @@ class Board:
     def heartbeat_s(self) -> float | None:
         """The last sign of life (CLOCK_MONOTONIC); None before the first."""
         return self._cells[_HEARTBEAT_S] or None
+
+    @property
+    def cpu_s(self) -> float | None:
+        """Processor time as of the last sign of life; None before the first."""
+        return self._cells[_CPU_S] or None
 
     def busy(self, now_s: float) -> Busy | None:
         since_s = self._cells[_BUSY_SINCE_S]

@@ -24,7 +24,7 @@ class WorkerHandle(Protocol):
         ...
 
     def cpu_s(self) -> float | None:
-        """Processor time that it has used; None where it is not known, or the worker has ended."""
+        """Processor time that it has used, as far as it is known if it has ended; None where it is not known."""
         ...
 
     def memory(self) -> Memory:

@@ -86,7 +86,8 @@ class WorkerProcess:
         )
 
     def cpu_s(self) -> float | None:
-        return process_cpu_s(self.pid)
+        """Of a worker that has ended, what it last showed of itself."""
+        return process_cpu_s(self.pid) or self._board.cpu_s
 
     def memory(self) -> Memory:
         reading = read_memory(self.pid)

@@ -8,6 +8,7 @@ import pytest
 
 from multiedge.measurements import Fault, Item
 from multiedge.metrics import MetricValue
+from multiedge.report.page import render_page
 from multiedge.report.repeats import combined, shared_ranks
 from multiedge.report.results import from_json, make_result, to_json
 from multiedge.report.standings import board_rows, groups, rank
@@ -83,9 +84,11 @@ def test_where_less_is_better_the_lower_interval_is_first() -> None:
 
 
 def test_a_leaderboard_shows_shared_ranks_and_the_reach_of_intervals() -> None:
-    slow = combined([make_result("slow", steady_run(seconds=seconds)) for seconds in (0.4, 0.41, 0.42)])
+    slow = combined([make_result("slow", steady_run(seconds=seconds)) for seconds in (0.8, 0.81, 0.82)])
     close = combined([make_result("close", steady_run(seconds=seconds)) for seconds in (0.11, 0.12, 0.21)])
     (group,) = groups(rank([slow, close, combined(RUNS)]))
     assert [row["rank"] for row in board_rows(group)][:2] == [1, 1]
+    assert group.shared == [True, True, False]
+    assert render_page([slow, close, combined(RUNS)]).count('<span class="unit">rank 1</span>') == 2
     fps = next(column for column in group.columns if column.name == "fps")
     assert all("±" in cell for cell in fps.cells)
