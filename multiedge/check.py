@@ -19,7 +19,7 @@ from multiedge.graph import Graph
 from multiedge.metrics.difference import difference
 from multiedge.onnx_io import random_inputs, read_manifest, write_parts
 from multiedge.onnx_io.verify import part_violations, whole_graph
-from multiedge.plan import CALLER, Estimate, Manifest, Plan, Stage, StageEstimate, direct_transfers, require
+from multiedge.plan import CALLER, Manifest, Stage, require, unestimated_plan
 
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
 """No runtime parses a larger protobuf; the whole model then runs with its weights outside the file."""
@@ -148,8 +148,7 @@ def _run_whole(backend: Backend, graph: Graph, inputs: Tensors) -> dict[str, Arr
 def _as_one_part(graph: Graph, folder: Path) -> Path:
     """The whole model with its weights beside it."""
     stages = (Stage.span("whole", 0, len(graph.nodes)),)
-    nothing = Estimate((StageEstimate(0.0, 0.0, 0, 0, 0.0),), 0.0, "", 0.0, None, 0)
-    plan = Plan("whole", "latency", stages, direct_transfers(graph, stages), nothing, 0.0, model_hash=graph.model_hash)
+    plan = unestimated_plan("whole", graph, stages)
     return folder / write_parts(graph, plan, folder).parts[0].file
 
 

@@ -4,7 +4,8 @@
 MultiedgeError
 ├── ConfigError            a file or option of the user: place, expectation, finding, remedy
 ├── ModelError             an ONNX model that cannot be read or is invalid
-│   └── CutError           a model that cannot be cut at this place
+│   ├── CutError           a model that cannot be cut at this place
+│   └── UnknownSizeError   sizes of tensors that must be known; it has the shapes to give
 ├── ProfileError           a profile that is damaged, or does not fit the model or the fleet
 ├── PlanError              a plan that is damaged or cannot run; `violations` lists all errors
 │   └── InfeasibleError    no plan fits the fleet; the message has the smallest change that helps
@@ -19,7 +20,8 @@ from __future__ import annotations
 import datetime
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -42,6 +44,51 @@ class ModelError(MultiedgeError):
 
 class CutError(ModelError):
     """A model that cannot be cut at this place."""
+
+
+class UnknownSizeError(ModelError):
+    """Sizes of tensors that must be known and are not.
+
+    Attributes:
+        model: Name of the model.
+        tensors: Names of the tensors without a known size.
+        examples: For each input whose shape must be given, one that fits, by name; empty if all inputs are known.
+        declared: The shape of these inputs in the model; None if it has none.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        tensors: Sequence[str],
+        examples: Mapping[str, tuple[int, ...]],
+        declared: Mapping[str, tuple[int | str | None, ...] | None],
+    ) -> None:
+        self.model = model
+        self.tensors = tuple(tensors)
+        self.examples = dict(examples)
+        self.declared = dict(declared)
+        super().__init__(self._line())
+
+    @property
+    def options(self) -> str:
+        """The options of the command line that give the shapes."""
+        shapes = (f"{name}={','.join(map(str, shape))}" for name, shape in self.examples.items())
+        return " ".join(f"--shape {shlex.quote(shape)}" for shape in shapes)
+
+    def _line(self) -> str:
+        if not self.examples:
+            more = f" and {len(self.tensors) - 1} more" if len(self.tensors) > 1 else ""
+            return (
+                f"{self.model}: the size of '{self.tensors[0]}'{more} depends on the data;"
+                " add --measure-shapes to measure it in one run on random inputs"
+            )
+        shapes = [f"'{name}' {_shape_text(shape)}" for name, shape in self.declared.items()]
+        inputs = f"input {shapes[0]} has" if len(shapes) == 1 else f"inputs {', '.join(shapes)} have"
+        return f"{self.model}: {inputs} open dimensions; add {self.options} (with your sizes)"
+
+
+def _shape_text(shape: tuple[int | str | None, ...] | None) -> str:
+    return "of any shape" if shape is None else f"[{', '.join('?' if dim is None else str(dim) for dim in shape)}]"
 
 
 class ProfileError(MultiedgeError):

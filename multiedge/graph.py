@@ -6,12 +6,12 @@ by hand, as tests do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from multiedge.errors import ModelError, did_you_mean
+from multiedge.errors import ModelError, UnknownSizeError, did_you_mean
 
 Dim = int | str | None
 """One dimension: a number, the name of a symbolic size, or None where nothing is known."""
@@ -33,6 +33,12 @@ class Tensor:
     dtype: str | None = None
     shape: tuple[Dim, ...] | None = None
     nbytes: int | None = None
+
+    @property
+    def known_shape(self) -> tuple[int, ...] | None:
+        """The shape; None if any dimension is unknown."""
+        sizes = tuple(size for size in self.shape or () if isinstance(size, int))
+        return sizes if self.shape is not None and len(sizes) == len(self.shape) else None
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Graph:
         ir_version: Version of the ONNX format; 0 if unknown.
         model_hash: Hash of the structure and of the sizes and ends of the weights; '' if unknown. Plans have it, too.
         path: The file that it was read from; None if there is none.
+        free_batch: Inputs whose first dimension the model leaves open; it is taken as 1.
     """
 
     name: str
@@ -112,6 +119,57 @@ class Graph:
     ir_version: int = 0
     model_hash: str = ""
     path: str | None = None
+    free_batch: tuple[str, ...] = ()
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each input whose dimensions are all known, by name."""
+        shapes = {name: self.tensors[name].known_shape for name in self.inputs if name in self.tensors}
+        return {name: shape for name, shape in shapes.items() if shape is not None}
+
+    @cached_property
+    def unsized(self) -> tuple[str, ...]:
+        """Names of inputs, activations and parameters whose bytes are not known, in the order of the model."""
+        read = [name for names in self.parameters_read for name in names if self.parameters[name].nbytes is None]
+        made = [name for name, tensor in self.tensors.items() if tensor.nbytes is None and name not in self.parameters]
+        return tuple(dict.fromkeys((*made, *read)))
+
+    @property
+    def is_input_known(self) -> bool:
+        """Whether the shape of each input is known, as far as it is a tensor."""
+        return not any(_is_open(self.tensors[name]) for name in self.inputs if name in self.tensors)
+
+    def require_inputs(self) -> None:
+        """Checks that the shape of each input is known, as far as it is a tensor of numbers.
+
+        Raises:
+            UnknownSizeError: If one is not; it has a shape to give for each of these inputs.
+        """
+        asked = [name for name in self.inputs if name in self.tensors and _is_open(self.tensors[name])]
+        if asked:
+            raise self.size_error(asked)
+
+    def require_sizes(self) -> None:
+        """Checks that the size of each tensor and parameter is known.
+
+        Raises:
+            UnknownSizeError: If one is not.
+        """
+        self.require_inputs()
+        if self.unsized:
+            raise self.size_error(self.unsized)
+
+    def size_error(self, names: Sequence[str]) -> UnknownSizeError:
+        """The error for tensors whose size must be known and is not.
+
+        Args:
+            names: Names of the tensors.
+
+        Returns:
+            The error, with a shape to give for each input that has none.
+        """
+        asked = [self.tensors[name] for name in self.inputs if name in self.tensors and _is_open(self.tensors[name])]
+        return UnknownSizeError(self.name, tuple(names), _examples(asked), {each.name: each.shape for each in asked})
 
     @cached_property
     def producer(self) -> dict[str, int]:
@@ -141,8 +199,42 @@ class Graph:
 
     @cached_property
     def tensor_bytes(self) -> dict[str, int]:
-        """Bytes of each of `tensors`; an unknown size counts as 0."""
-        return {name: tensor.nbytes or 0 for name, tensor in self.tensors.items()}
+        """Bytes of each of `tensors` whose size is known."""
+        return {name: tensor.nbytes for name, tensor in self.tensors.items() if tensor.nbytes is not None}
+
+    def size_of(self, name: str) -> int:
+        """Bytes of one tensor or parameter.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            Its bytes.
+
+        Raises:
+            UnknownSizeError: If they are not known.
+        """
+        tensor = self.parameters.get(name) or self.tensors.get(name)
+        if tensor is None or tensor.nbytes is None:
+            raise self.size_error((name,))
+        return tensor.nbytes
+
+    def bytes_of(self, names: Iterable[str]) -> int | None:
+        """Bytes of tensors or parameters together.
+
+        Args:
+            names: Names of tensors or parameters.
+
+        Returns:
+            The sum; None if the size of any of them is unknown.
+        """
+        total = 0
+        for name in names:
+            tensor = self.parameters.get(name) or self.tensors.get(name)
+            if tensor is None or tensor.nbytes is None:
+                return None
+            total += tensor.nbytes
+        return total
 
     def activations_read(self, index: int) -> tuple[str, ...]:
         """The tensors that a node reads, without parameters.
@@ -211,6 +303,42 @@ class Graph:
         return after
 
     @property
-    def parameter_bytes(self) -> int:
-        """Bytes of all parameters; one of unknown size counts as 0."""
-        return sum(tensor.nbytes or 0 for tensor in self.parameters.values())
+    def parameter_bytes(self) -> int | None:
+        """Bytes of all parameters; None if the size of any of them is unknown."""
+        return self.bytes_of(self.parameters)
+
+
+_LENGTH, _SIDE, _SAMPLES, _FRAMES = 128, 640, 16000, 100
+"""Examples of sizes: tokens of a text, pixels of an image's side, samples of a second of speech, frames of it."""
+_CHANNELS = (1, 3, 4)
+
+
+def _is_open(tensor: Tensor) -> bool:
+    """Whether a tensor is one of numbers or text and has dimensions that are not known."""
+    is_tensor = tensor.dtype not in ("sequence", "map", "optional", "sparse tensor")
+    return is_tensor and tensor.nbytes is None and tensor.known_shape is None
+
+
+def _examples(tensors: Sequence[Tensor]) -> dict[str, tuple[int, ...]]:
+    """A shape to give for each tensor; equal names of dimensions get equal sizes."""
+    sizes: dict[str, int] = {}
+    examples = {}
+    for tensor in tensors:
+        shape = tensor.shape if tensor.shape is not None else (1, None)
+        examples[tensor.name] = tuple(
+            dim
+            if isinstance(dim, int)
+            else sizes.setdefault(
+                dim or f"{tensor.name}[{axis}]", 1 if axis == 0 and len(shape) > 1 else _example(tensor, shape)
+            )
+            for axis, dim in enumerate(shape)
+        )
+    return examples
+
+
+def _example(tensor: Tensor, shape: tuple[Dim, ...]) -> int:
+    if len(shape) == 4 and not {shape[1], shape[3]}.isdisjoint(_CHANNELS):
+        return _SIDE
+    if tensor.dtype is not None and "int" in tensor.dtype:
+        return _LENGTH
+    return _SAMPLES if len(shape) <= 2 else _FRAMES

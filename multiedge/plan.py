@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from multiedge.errors import PlanError
@@ -79,13 +79,20 @@ class Transfer:
         source: Number of the sending stage; CALLER is the caller.
         target: Number of the receiving stage; CALLER is the caller.
         tensors: Names of the tensors.
-        nbytes: Their size together.
+        nbytes: Their size together; None if it is not known.
     """
 
     source: int
     target: int
     tensors: tuple[str, ...]
-    nbytes: int
+    nbytes: int | None
+
+    @property
+    def known_bytes(self) -> int:
+        """`nbytes`, where it must be known; PlanError if it is not."""
+        if self.nbytes is None:
+            raise PlanError(f"the size of {', '.join(self.tensors)} is not known; plan with --shape, or with --measure-shapes")
+        return self.nbytes
 
 
 @dataclass(frozen=True)
@@ -186,6 +193,8 @@ class Plan:
         model: Name of the model; '' if unknown.
         stage_ends: Names of each stage's first and last node; empty if unknown.
         baseline: The best single device of the fleet; None if unknown.
+        input_shapes: The shape of each input that the plan was made for, by name; empty if unknown.
+        free_batch: Inputs whose first dimension the model leaves open; it was taken as 1.
     """
 
     strategy: str
@@ -203,9 +212,11 @@ class Plan:
     model: str = ""
     stage_ends: tuple[tuple[str, str], ...] = ()
     baseline: Baseline | None = None
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    free_batch: tuple[str, ...] = ()
 
     def with_names(self, graph: Graph) -> Plan:
-        """This plan with the names of its model and of the ends of its stages.
+        """This plan with the names of its model and of the ends of its stages, and the shapes of the model's inputs.
 
         Args:
             graph: The model of the plan.
@@ -214,7 +225,12 @@ class Plan:
             A new Plan.
         """
         ends = tuple((graph.nodes[stage.nodes[0]].name, graph.nodes[stage.nodes[-1]].name) for stage in self.stages)
-        return replace(self, model=graph.name, stage_ends=ends)
+        return replace(self, model=graph.name, stage_ends=ends, input_shapes=graph.input_shapes, free_batch=graph.free_batch)
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether costs are known; otherwise only the placement is."""
+        return math.isfinite(self.estimate.bottleneck_s)
 
     @property
     def gap(self) -> float | None:
@@ -267,7 +283,7 @@ def direct_transfers(graph: Graph, stages: Sequence[Stage]) -> tuple[Transfer, .
             source = CALLER if made_by is None else home[made_by]
             if source != index:
                 wanted.setdefault((source, index), []).append(name)
-    moves = [Transfer(a, b, tuple(names), _bytes_of(graph, names)) for (a, b), names in sorted(wanted.items())]
+    moves = [Transfer(a, b, tuple(names), graph.bytes_of(names)) for (a, b), names in sorted(wanted.items())]
     return tuple(moves) + _result_transfers(graph, stages)
 
 
@@ -277,11 +293,24 @@ def _result_transfers(graph: Graph, stages: Sequence[Stage]) -> tuple[Transfer, 
     for name in graph.outputs:
         if name in graph.producer:
             made.setdefault(home[graph.producer[name]], []).append(name)
-    return tuple(Transfer(source, CALLER, tuple(names), _bytes_of(graph, names)) for source, names in sorted(made.items()))
+    return tuple(Transfer(source, CALLER, tuple(names), graph.bytes_of(names)) for source, names in sorted(made.items()))
 
 
-def _bytes_of(graph: Graph, names: Iterable[str]) -> int:
-    return sum(graph.tensors[name].nbytes or 0 for name in names if name in graph.tensors)
+def unestimated_plan(strategy: str, graph: Graph, stages: Sequence[Stage]) -> Plan:
+    """A plan of which only the placement is known, to cut a model whose sizes are open.
+
+    Args:
+        strategy: The name that the plan shows.
+        graph: The model.
+        stages: Sets of nodes that cover the model.
+
+    Returns:
+        The Plan, with direct transfers; its times are infinite and its memory is 0.
+    """
+    nothing = tuple(StageEstimate(math.inf, math.inf, 0, None, 0.0) for _ in stages)
+    estimate = Estimate(nothing, math.inf, "not known", math.inf, None, 0)
+    transfers = direct_transfers(graph, stages)
+    return Plan(strategy, "latency", tuple(stages), transfers, estimate, math.inf, model_hash=graph.model_hash)
 
 
 def require(violations: Sequence[str], what: str = "plan") -> None:

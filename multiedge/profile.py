@@ -66,6 +66,7 @@ class Profile:
         settings: Machine, runtime, threads and repeats.
 
     Raises:
+        UnknownSizeError: If the size of a tensor or parameter of the graph is not known.
         ProfileError: If an array has another length than the graph, or a fused tensor is not made and read by its nodes.
     """
 
@@ -81,6 +82,7 @@ class Profile:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.graph.require_sizes()
         count = len(self.graph.nodes)
         arrays = {"macs": self.macs, "flops": self.flops, **{f"seconds[{d}]": s for d, s in self.seconds.items()}}
         for name, array in arrays.items():
@@ -144,13 +146,8 @@ class Profile:
 
     @cached_property
     def cut_bytes(self) -> Ints:
-        """Bytes that cross each boundary, (n + 1,): the inputs at 0, 0 at n. Unknown sizes count as 0."""
-        tensors = self.graph.tensors
-        sizes = [
-            cut.nbytes if cut.nbytes is not None else sum(tensors[name].nbytes or 0 for name in cut.tensors if name in tensors)
-            for cut in self.graph.cuts
-        ]
-        return np.array(sizes, dtype=np.int64)
+        """Bytes that cross each boundary, (n + 1,): the inputs at 0, 0 at n."""
+        return np.array([cut.nbytes for cut in self.graph.cuts], dtype=np.int64)
 
     @cached_property
     def open_boundaries(self) -> Bools:
@@ -161,9 +158,8 @@ class Profile:
     def output_bytes(self) -> Ints:
         """Bytes of activations that each node writes, (n,); constants count as parameters where they are read."""
         tensors = self.graph.tensors.keys() - self.graph.parameters.keys()
-        sizes = [
-            sum(self.graph.tensors[name].nbytes or 0 for name in node.writes if name in tensors) for node in self.graph.nodes
-        ]
+        size_of = self.graph.size_of
+        sizes = [sum(size_of(name) for name in node.writes if name in tensors) for node in self.graph.nodes]
         return np.array(sizes, dtype=np.int64)
 
     @cached_property
@@ -174,10 +170,8 @@ class Profile:
     @cached_property
     def parameter_bytes(self) -> Ints:
         """Bytes of parameters that each node reads, (n,); a shared one counts for each of its readers."""
-        sizes = self.graph.parameters
-        return np.array(
-            [sum(sizes[name].nbytes or 0 for name in node.reads if name in sizes) for node in self.graph.nodes], dtype=np.int64
-        )
+        size_of = self.graph.size_of
+        return np.array([sum(map(size_of, names)) for names in self.graph.parameters_read], dtype=np.int64)
 
     def span(self, start: int = 0, stop: int | None = None) -> Span:
         """Costs of some consecutive nodes together.
@@ -202,7 +196,7 @@ class Profile:
             stop=stop,
             macs=int(self.macs[start:stop].sum()),
             flops=float(self.flops[start:stop].sum()),
-            parameter_bytes=sum(parameters[name].nbytes or 0 for name in names),
+            parameter_bytes=sum(map(self.graph.size_of, names)),
             output_bytes=int(self.output_bytes[start:stop].sum()),
             peak_live_bytes=int(self.live_bytes[start:stop].max()),
             seconds={device: float(values[start:stop].sum()) for device, values in self.seconds.items()},

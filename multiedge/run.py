@@ -22,7 +22,7 @@ from multiedge.formats.profile import load_profile, require_fits
 from multiedge.graph import Graph
 from multiedge.onnx_io import read_graph, read_runnable, write_parts
 from multiedge.options import build, option_names, require_options
-from multiedge.plan import Manifest, Plan, Stage, direct_transfers, relay_transfers, require
+from multiedge.plan import Manifest, Plan, Stage, direct_transfers, relay_transfers, require, unestimated_plan
 from multiedge.planning import cost
 from multiedge.planning.baseline import best_single
 from multiedge.planning.checks import memory_violations, structural_violations, violations
@@ -54,9 +54,11 @@ def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, 
 
     Raises:
         ConfigError: If there is no such profiler, backend or option.
+        UnknownSizeError: If the size of a tensor is not known; the message has the shapes to give.
         ProfileError: If costs cannot be found, for instance because only some devices state a speed.
     """
     require_backends(fleet)
+    graph.require_inputs()
     profile: Profile = build(PROFILERS, profiler, options).profile(graph, fleet)
     return profile
 
@@ -155,11 +157,13 @@ def plan_by_hand(
 def plan_cuts(graph: Graph, boundaries: Sequence[int]) -> Plan:
     """A plan with one part between each two boundaries (numbers of nodes), each on a device of its own.
 
-    Its estimates are counted, as if every device were one core of a common server.
+    Its estimates are counted, as if every device were one core of a common server; without known sizes there are none.
     """
     ends = (0, *boundaries, len(graph.nodes))
     names = [f"part_{number + 1}" for number in range(len(ends) - 1)]
     stages = [Stage.span(name, *span) for name, span in zip(names, pairwise(ends), strict=True)]
+    if graph.unsized:
+        return unestimated_plan("split", graph, stages)
     fleet = Fleet(tuple(Device(name) for name in names), name="parts")
     profile = profile_model(graph, fleet)
     transfers = relay_transfers(graph, stages, profile.cut_bytes.tolist())

@@ -234,10 +234,7 @@ def _machine(profile: Profile, fleet: Fleet, dag: Dag) -> Machine:
     names = fleet.names
     graph = profile.graph
     group_of = {node: group for group, nodes in enumerate(dag.members) for node in nodes}
-    reads = [
-        sum(graph.tensors[name].nbytes or 0 for name in graph.activations_read(node) if name in graph.tensors)
-        for node in range(len(profile))
-    ]
+    reads = [sum(map(graph.size_of, graph.activations_read(node))) for node in range(len(profile))]
     return Machine(
         overhead_s=tuple(profile.overhead_s.get(name, 0.0) for name in names),
         runtime_bytes=tuple(fleet.device(name).runtime_bytes for name in names),
@@ -256,13 +253,12 @@ def _machine(profile: Profile, fleet: Fleet, dag: Dag) -> Machine:
 def _least_transfers(profile: Profile, stage: Stage) -> tuple[list[Transfer], list[Transfer]]:
     """What must enter and leave a stage in every plan that has it, each tensor once."""
     graph, held = profile.graph, set(stage.nodes)
-    sizes = {name: tensor.nbytes or 0 for name, tensor in graph.tensors.items()}
     made = {name for node in stage.nodes for name in graph.nodes[node].writes}
     read = dict.fromkeys(name for node in stage.nodes for name in graph.activations_read(node) if name not in made)
     sent = tuple(name for name in made if any(reader not in held for reader in graph.consumers.get(name, ())))
     results = tuple(name for name in graph.outputs if name in made)
-    entering = Transfer(CALLER, 0, tuple(read), sum(sizes.get(name, 0) for name in read))
-    leaving = [Transfer(0, 1, sent, sum(sizes.get(name, 0) for name in sent))] if sent else []
+    entering = Transfer(CALLER, 0, tuple(read), graph.bytes_of(read))
+    leaving = [Transfer(0, 1, sent, graph.bytes_of(sent))] if sent else []
     if results:
-        leaving.append(Transfer(0, CALLER, results, sum(sizes.get(name, 0) for name in results)))
+        leaving.append(Transfer(0, CALLER, results, graph.bytes_of(results)))
     return ([entering] if read else []), leaving

@@ -9,6 +9,7 @@ from typing import Any
 from multiedge.errors import ConfigError
 from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.formats.documents import parse_yaml
+from multiedge.graph import Graph
 
 SHAPE = "INPUT=1,3,224,224"
 OPTION = "KEY=VALUE"
@@ -21,6 +22,27 @@ def add_model(parser: Place) -> None:
 
 def add_shape(parser: Place) -> None:
     parser.add_argument("--shape", action="append", default=[], metavar=SHAPE, help="size of a dynamic input; repeatable")
+
+
+def add_sizes(parser: Place) -> None:
+    """What decides the sizes of a model: --shape and --measure-shapes."""
+    add_shape(parser)
+    parser.add_argument(
+        "--measure-shapes", action="store_true", help="measure sizes that depend on the data, in one run on random inputs"
+    )
+
+
+def read_sized(args: argparse.Namespace, profile: str | None = None) -> Graph:
+    """The model in `args.model` with the sizes that the options give; without --shape those of the `profile`, a file."""
+    from multiedge.backends.sizes import measure_sizes
+    from multiedge.formats.profile import load_profile
+    from multiedge.onnx_io import read_graph
+
+    shapes: Mapping[str, Sequence[int]] | None = parse_shapes(args.shape)
+    if profile and not shapes and not read_graph(args.model).is_input_known:
+        shapes = load_profile(profile).graph.input_shapes
+    graph = read_graph(args.model, shapes)
+    return measure_sizes(graph) if args.measure_shapes else graph
 
 
 def add_devices(parser: Place, default: str = "") -> None:

@@ -14,9 +14,9 @@ from multiedge.commands._terminal import Column, new_console, print_columns, pri
 from multiedge.compare import Row, as_json, comparable, compare, draw_all, ratios
 from multiedge.formats.devices import read_fleet
 from multiedge.graph import Graph
-from multiedge.onnx_io import read_graph
 from multiedge.plan import Plan
 from multiedge.quantity import human_bytes
+from multiedge.report.plan_text import batch_lines
 from multiedge.run import node_costs
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_devices(parser)
     _options.add_profile(parser)
     parser.add_argument("--strategies", metavar="A,B", help="some of them; default: all")
-    _options.add_shape(parser)
+    _options.add_sizes(parser)
     _options.add_json(parser, "the rows")
     _options.add_output(parser, "DIR", "draw the Pareto pictures and each plan's graph there, SVG")
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """0 if some strategy has a plan, otherwise 1."""
     names = comparable(parse_names(args.strategies))
     fleet = read_fleet(args.devices)
-    graph = read_graph(args.model, _options.parse_shapes(args.shape))
+    graph = _options.read_sized(args, args.profile)
     profile = node_costs(graph, fleet, args.profile)
     with share_bar(f"planning {graph.name}") as progress:
         rows = compare(profile, fleet, names, progress)
@@ -61,7 +61,18 @@ def run(args: argparse.Namespace) -> int:
         for path in draw_all(graph, rows, Path(args.output)):
             print(f"drawn: {path}", file=sys.stderr)
     if args.json:
-        print(json.dumps({"model": graph.name, "fleet": fleet.name, "rows": as_json(rows)}, indent=1, allow_nan=False))
+        print(
+            json.dumps(
+                {
+                    "model": graph.name,
+                    "fleet": fleet.name,
+                    "free_batch": list(graph.free_batch),
+                    "rows": as_json(rows),
+                },
+                indent=1,
+                allow_nan=False,
+            )
+        )
     else:
         show(graph, rows, new_console())
     return 0 if any(row.plan for row in rows) else 1
@@ -81,6 +92,8 @@ def show(graph: Graph, rows: Sequence[Row], console: Console) -> None:
             for (heading, leaves), cells in zip(COLUMNS, zip(*planned, strict=True), strict=True)
         ]
         print_columns(console, f"{graph.name}: strategies side by side", columns)
+    for line in batch_lines(graph.free_batch):
+        print_line(console, line)
     for row in rows:
         if row.plan is None:
             print_line(console, f"{row.strategy}: no plan: {row.failure}")

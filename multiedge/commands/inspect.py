@@ -12,9 +12,9 @@ from multiedge.commands._terminal import new_console, new_table, print_line
 from multiedge.errors import require_least
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Cut, Graph, Tensor
-from multiedge.onnx_io import read_graph
 from multiedge.onnx_io.cuts import cheapest_cuts
 from multiedge.quantity import human_bytes
+from multiedge.report.plan_text import batch_lines
 from multiedge.run import profile_model
 
 if TYPE_CHECKING:
@@ -24,25 +24,26 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_model(parser)
-    _options.add_shape(parser)
+    _options.add_sizes(parser)
     parser.add_argument("--top", type=int, default=10, metavar="N", help="rows of each table (default: 10)")
     _options.add_json(parser, "the facts")
 
 
 def run(args: argparse.Namespace) -> int:
     require_least("--top", args.top, 1)
-    graph = read_graph(args.model, _options.parse_shapes(args.shape))
-    facts = describe(graph, args.top)
+    graph = _options.read_sized(args)
+    facts = describe(graph)
+    unknown = graph.size_error(graph.unsized) if graph.unsized else None
+    facts |= costs(graph, args.top) if unknown is None else {"needs": str(unknown)}
     if args.json:
         print(json.dumps(facts, indent=1))
     else:
         show(graph, facts, new_console())
-    return 0
+    return 0 if unknown is None else 1
 
 
-def describe(graph: Graph, top: int) -> dict[str, Any]:
-    """What the command prints, as JSON data."""
-    profile = profile_model(graph, Fleet((Device("any", speed=1.0),), name="one device"), "static")
+def describe(graph: Graph) -> dict[str, Any]:
+    """What is known without sizes, as JSON data."""
     return {
         "model": graph.name,
         "path": graph.path,
@@ -52,11 +53,19 @@ def describe(graph: Graph, top: int) -> dict[str, Any]:
         "nodes": len(graph.nodes),
         "parameters": sum(_count(tensor) for tensor in graph.parameters.values()),
         "parameter_bytes": graph.parameter_bytes,
-        "macs": int(profile.macs.sum()),
-        "uncounted": list(profile.uncounted),
         "inputs": [_tensor(graph.tensors[name]) for name in graph.inputs],
         "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs if name in graph.tensors],
+        "free_batch": list(graph.free_batch),
         "operators": dict(Counter(node.op_type for node in graph.nodes).most_common()),
+    }
+
+
+def costs(graph: Graph, top: int) -> dict[str, Any]:
+    """What follows from the sizes, as JSON data."""
+    profile = profile_model(graph, Fleet((Device("any", speed=1.0),), name="one device"), "static")
+    return {
+        "macs": int(profile.macs.sum()),
+        "uncounted": list(profile.uncounted),
         "cheapest_cuts": [_cut(graph, cut) for cut in cheapest_cuts(graph, top)],
     }
 
@@ -84,9 +93,11 @@ def _cut(graph: Graph, cut: Cut) -> dict[str, Any]:
 
 def show(graph: Graph, facts: dict[str, Any], console: Console) -> None:
     opsets = ", ".join(f"{domain} {version}" for domain, version in facts["opsets"].items())
+    size = "size not known" if facts["parameter_bytes"] is None else human_bytes(facts["parameter_bytes"])
+    work = f" {facts['macs'] / 1e9:.2f} GMACs," if "macs" in facts else ""
     line = (
-        f"{facts['model']}: {facts['nodes']} nodes, {facts['parameters'] / 1e6:.1f} M parameters"
-        f" ({human_bytes(facts['parameter_bytes'])}), {facts['macs'] / 1e9:.2f} GMACs, opset {opsets}, IR {facts['ir_version']}"
+        f"{facts['model']}: {facts['nodes']} nodes, {facts['parameters'] / 1e6:.1f} M parameters ({size}),"
+        f"{work} opset {opsets}, IR {facts['ir_version']}"
     )
     print_line(console, line)
     for kind in ("inputs", "outputs"):
@@ -94,6 +105,11 @@ def show(graph: Graph, facts: dict[str, Any], console: Console) -> None:
         print_line(console, f"{kind}: {'; '.join(named)}")
     operators = [f"{count} {name}" for name, count in facts["operators"].items()]
     print_line(console, f"operators: {', '.join(operators)}")
+    for line in batch_lines(facts["free_batch"]):
+        print_line(console, line)
+    if "needs" in facts:
+        print_line(console, facts["needs"], style="red")
+        return
     if facts["uncounted"]:
         print_line(console, f"not counted: {', '.join(facts['uncounted'])}")
     console.print(_cut_table(graph, facts["cheapest_cuts"]))
@@ -107,6 +123,6 @@ def _cut_table(graph: Graph, cuts: list[dict[str, Any]]) -> Table:
     table.add_column("crossing", justify="right")
     table.add_column("tensors (for --at)", overflow="fold")
     for cut in cuts:
-        size = "size not known" if cut["nbytes"] is None else human_bytes(cut["nbytes"])
-        table.add_row(str(cut["after"] - 1), str(len(graph.nodes)), cut["after_node"], size, ",".join(cut["tensors"]))
+        row = (str(cut["after"] - 1), str(len(graph.nodes)), cut["after_node"], human_bytes(cut["nbytes"]))
+        table.add_row(*row, ",".join(cut["tensors"]))
     return table

@@ -12,7 +12,7 @@ from multiedge.commands._terminal import Column, new_console, print_columns, pri
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.plan import plan_to_json
 from multiedge.graph import Graph
-from multiedge.onnx_io import read_graph, write_parts
+from multiedge.onnx_io import write_parts
 from multiedge.plan import Plan, Stage, StageEstimate
 from multiedge.quantity import human_bytes
 from multiedge.report.plan_text import gain_line, plan_lines
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--objective", choices=OBJECTIVES, help=f"what to make best (default: {DEFAULT_STRATEGY})")
     _options.add_option(parser, "strategy")
-    _options.add_shape(parser)
+    _options.add_sizes(parser)
     _options.add_json(parser, "the plan")
     parser.add_argument("--copy-weights", action="store_true", help="with -o: copy weights into the folder, not link them")
     _options.add_output(parser, "DIR", "write the parts and plan.json there")
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     _options.require_with(args, "copy_weights", "output")
     fleet = read_fleet(args.devices)
     strategy, options = choose_strategy(args.strategy, args.objective, _options.parse_options(args.option))
-    graph = read_graph(args.model, _options.parse_shapes(args.shape))
+    graph = _options.read_sized(args, args.profile)
     profile = segment_costs(graph, fleet, strategy, options) if args.time_segments else node_costs(graph, fleet, args.profile)
     plan = plan_model(profile, fleet, strategy, **options)
     if args.output:

@@ -15,10 +15,10 @@ from multiedge.fleet import Device, Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.profile import load_profile, save_profile
 from multiedge.graph import Graph
-from multiedge.onnx_io import read_graph
 from multiedge.options import option_names, require_options
 from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
+from multiedge.report.plan_text import batch_lines
 from multiedge.run import DEFAULT_PROFILER, profile_model
 from profilers import PROFILERS
 from profilers.engine.merge import merge, profile_of_trace
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strategy", help="whose segments to time, with --profiler segments (default: throughput)")
     _options.add_seed(parser, "the random inputs")
     _options.add_option(parser, "profiler")
-    _options.add_shape(parser)
+    _options.add_sizes(parser)
     parser.add_argument("--merge", action="append", default=[], metavar="PROFILE", help="take devices from another profile")
     parser.add_argument(
         "--node-times",
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     require_least("--top", args.top, 1)
     options = profiler_options(args)
-    graph = read_graph(args.model, _options.parse_shapes(args.shape))
+    graph = _options.read_sized(args)
     fleet = read_fleet(args.devices) if args.devices else Fleet((Device(HOST),), name="this machine")
     with share_bar(f"profiling {Path(args.model).name}") as progress:
         profile = make_profile(args, graph, fleet, options, progress)
@@ -110,7 +110,7 @@ def show(profile: Profile, device: str, count: int, console: Console) -> None:
     console.print(_table(f"Costliest operators on {device}", costliest_operators(profile, device, count), by_node=False))
     for name in profile.uncounted:
         print_line(console, f"not counted, taken as zero: {name}", style="yellow")
-    for warning in warnings(profile):
+    for warning in (*warnings(profile), *batch_lines(profile.graph.free_batch)):
         print_line(console, warning, style="yellow")
     print_line(console, headline(profile, device))
 

@@ -21,7 +21,7 @@ from multiedge.metrics import MetricValue, compute
 from multiedge.onnx_io import read_graph, read_runnable
 from multiedge.plan import Plan
 from multiedge.profile import Profile
-from multiedge.report.plan_text import value_text
+from multiedge.report.plan_text import batch_lines, value_text
 from multiedge.report.summary import figures_json
 from multiedge.run import DEFAULT_STRATEGY, node_costs, plan_model
 from multiedge.simulation.simulate import Load, simulate
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"with --adaptive: what a plan may lose to spare moves (default: {TOLERANCE})",
     )
     parser.add_argument("--detect", type=float, metavar="S", help="with --trace: seconds until an event is known (default: 0)")
-    _options.add_shape(parser)
+    _options.add_sizes(parser)
     _options.add_json(parser, "figures and faults")
 
 
@@ -82,16 +82,15 @@ def run(args: argparse.Namespace) -> int:
 
 def planned(args: argparse.Namespace, fleet: Fleet) -> tuple[Plan, Profile]:
     """The plan of the folder, or the strategy's for the model, and the profile it is simulated with."""
-    shapes = _options.parse_shapes(args.shape)
     if not Path(args.model).is_dir():
-        profile = node_costs(read_graph(args.model, shapes), fleet, args.profile)
+        profile = node_costs(_options.read_sized(args, args.profile), fleet, args.profile)
         return plan_model(profile, fleet, args.strategy or DEFAULT_STRATEGY), profile
     if args.strategy:
         raise ConfigError(f"--strategy: {args.model} holds a plan already; give the model, or leave --strategy out")
     manifest = read_runnable(args.model)
     if manifest.plan is None:
         raise PlanError(f"{args.model}/plan.json: expected a plan with stages, got none; write the parts again")
-    return manifest.plan, node_costs(read_graph(manifest.model, shapes), fleet, args.profile)
+    return manifest.plan, node_costs(read_graph(manifest.model, _options.parse_shapes(args.shape)), fleet, args.profile)
 
 
 def interval_of(rate: float | None) -> float:
@@ -112,6 +111,7 @@ def as_json(plan: Plan, trace: Trace, runs: Mapping[str, Measurements]) -> dict[
         "strategy": plan.strategy,
         "objective": plan.objective,
         "bottleneck_s": plan.estimate.bottleneck_s,
+        "free_batch": list(plan.free_batch),
         "trace": trace.name,
         "trace_events": len(trace.events),
         "runs": {name: _run_json(plan, measured) for name, measured in runs.items()},
@@ -144,6 +144,8 @@ def show(plan: Plan, trace: Trace, runs: Mapping[str, Measurements], console: Co
         table.add_row(figure, *(_cell(column[figure]) for column in columns))
     console.print(table)
     print_line(console, f"planned: {plan.objective} {value_text(plan.objective, plan.value)}")
+    for line in batch_lines(plan.free_batch):
+        print_line(console, line)
     for line in trace.story(max(measured.stop_s for measured in runs.values())):
         print_line(console, line)
     for name, measured in runs.items():

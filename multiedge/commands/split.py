@@ -51,6 +51,8 @@ def show(manifest: Manifest, console: Console) -> None:
         table.add_column(name, overflow="fold")
     table.add_column("bytes it sends on", justify="right")
     for part in manifest.parts:
-        sent = sum(move.nbytes for move in manifest.transfers if move.source == part.stage)
-        table.add_row(part.file, ", ".join(part.inputs), ", ".join(part.outputs), human_bytes(sent))
+        sent = [move.nbytes for move in manifest.transfers if move.source == part.stage]
+        known = [nbytes for nbytes in sent if nbytes is not None]
+        size = human_bytes(sum(known)) if len(known) == len(sent) else "not known"
+        table.add_row(part.file, ", ".join(part.inputs), ", ".join(part.outputs), size)
     console.print(table)

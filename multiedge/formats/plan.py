@@ -52,6 +52,8 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "left_out": dict(plan.left_out),
         "notes": list(plan.notes),
         "best_single_device": _baseline(plan.baseline) if plan.baseline else None,
+        "input_shapes": {name: list(shape) for name, shape in plan.input_shapes.items()},
+        "free_batch": list(plan.free_batch),
     }
 
 
@@ -122,6 +124,8 @@ def read_plan(data: Field) -> Plan:
         model=_name(data["model"]),
         stage_ends=ends if any(map(any, ends)) else (),
         baseline=data["best_single_device"].optional(_read_baseline),
+        input_shapes=data["input_shapes"].optional(lambda shapes: shapes.mapping_of(_shape), {}),
+        free_batch=data["free_batch"].optional(lambda names: names.list_of(Field.text), ()),
     )
 
 
@@ -140,6 +144,10 @@ def _read_stage(stage: Field) -> Stage:
     return Stage(stage["device"].text(), nodes, stage["replicas"].list_of(Field.text))
 
 
+def _shape(field: Field) -> tuple[int, ...]:
+    return field.list_of(Field.count)
+
+
 def _index(field: Field) -> int:
     return field.integer(0, MOST_NODES)
 
@@ -151,7 +159,7 @@ def read_transfers(moves: Field, stages: int) -> tuple[Transfer, ...]:
             move["source"].integer(CALLER, stages - 1),
             move["target"].integer(CALLER, stages - 1),
             move["tensors"].list_of(Field.text),
-            move["nbytes"].count(),
+            move["nbytes"].optional(Field.count),
         )
         for move in moves.items()
     )

@@ -79,6 +79,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
             "opsets": dict(graph.opsets),
             "inputs": list(graph.inputs),
             "outputs": list(graph.outputs),
+            "free_batch": list(graph.free_batch),
         },
         "devices": {
             name: {"source": profile.sources.get(name, ""), "overhead_s": profile.overhead_s.get(name, 0.0)}
@@ -153,8 +154,11 @@ def _profile(document: Field) -> Profile:
         raise document.error(f"version {describe(version)} of the format; this program reads {VERSION}")
     nodes, devices = document["nodes"].items(), document["devices"].mapping()
     spreads = nodes[0]["spread_s"].mapping() if nodes else {}
+    graph = _graph(document)
+    if graph.unsized:
+        raise ProfileError(f"{document.place}: the size of '{graph.unsized[0]}' is not known; profile again with --shape")
     return Profile(
-        graph=_graph(document),
+        graph=graph,
         macs=np.array([node["macs"].integer() for node in nodes], dtype=np.int64),
         flops=_costs(node["flops"] for node in nodes),
         seconds=_columns([node["seconds"] for node in nodes], devices),
@@ -192,6 +196,7 @@ def _graph(document: Field) -> Graph:
         ir_version=model["ir_version"].integer(),
         model_hash=model["hash"].text(),
         path=model["path"].optional(Field.text),
+        free_batch=model["free_batch"].optional(_texts, ()),
     )
 
 

@@ -11,7 +11,7 @@ from multiedge.errors import ConfigError, PlanError
 from multiedge.graph import Graph, Tensor
 from multiedge.onnx_io.inputs import random_inputs
 from multiedge.onnx_io.npz import Arrays, read_npz
-from multiedge.onnx_io.reader import read_graph
+from multiedge.onnx_io.reader import declared_graph, read_graph
 from multiedge.plan import Manifest
 
 DISTINCT = 16
@@ -52,7 +52,7 @@ def input_tensors(manifest: Manifest) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for part in manifest.parts:
         if not tensors.keys() >= set(part.inputs) & set(manifest.inputs):
-            graph = read_graph(Path(manifest.directory) / part.file)
+            graph = declared_graph(Path(manifest.directory) / part.file)
             tensors.update({name: graph.tensors[name] for name in graph.inputs if name in manifest.inputs})
     return tensors
 

@@ -6,7 +6,7 @@ import hashlib
 import heapq
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,11 +17,15 @@ from google.protobuf.message import DecodeError
 
 from multiedge.errors import ModelError, no_such
 from multiedge.onnx_io.runtime_types import types_of
+from multiedge.onnx_io.types import open_sizes
 from multiedge.onnx_io.weights import Reference, inline, is_external, reference
 from multiedge.onnx_io.wire import without_weights
 
 _SAMPLE_BYTES = 2048
 """What is hashed at either end of each large weight."""
+
+_SIZES_BYTES = 512
+_INTEGERS = frozenset({onnx.TensorProto.INT32, onnx.TensorProto.INT64})
 
 _WITHOUT_GRAPHS = frozenset(
     {onnx.AttributeProto.INT, onnx.AttributeProto.INTS, onnx.AttributeProto.FLOAT, onnx.AttributeProto.TENSOR}
@@ -103,14 +107,16 @@ def _open(path: Path, inode: int, size: int, mtime_ns: int) -> ModelFile:
     proto = _parse(path, _structure(path))
     if not proto.graph.node and not proto.graph.output:
         raise ModelError(f"{path}: holds no graph; is it an ONNX model?")
-    structure_hash = hashlib.sha256(_without_locations(proto)).hexdigest()
     files: dict[str, tuple[Path, int]] = {}
     external = [tensor for tensor in proto.graph.initializer if is_external(tensor)]
     try:
         references = {tensor.name: reference(tensor, path.parent, files) for tensor in external}
+        _inline_sizes(external, references)
+        structure_hash = hashlib.sha256(_without_locations(proto)).hexdigest()
         _inline_inner_weights(proto.graph, path.parent)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+    open_sizes(proto.graph)
     order_nodes(proto.graph, str(path))
     name_nodes(proto.graph)
     model = ModelFile(path, proto, references, structure_hash)
@@ -145,6 +151,13 @@ def _without_locations(proto: onnx.ModelProto) -> bytes:
     for tensor in bare.graph.initializer:
         del tensor.external_data[:]
     return bytes(bare.SerializeToString(deterministic=True))
+
+
+def _inline_sizes(external: Iterable[onnx.TensorProto], references: dict[str, Reference]) -> None:
+    """Reads short lists of integers into the structure: shape inference needs their values, as of the shape of a Reshape."""
+    for tensor in external:
+        if tensor.data_type in _INTEGERS and len(tensor.dims) <= 1 and references[tensor.name].length <= _SIZES_BYTES:
+            inline(tensor, references.pop(tensor.name))
 
 
 def _inline_inner_weights(graph: onnx.GraphProto, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx
@@ -23,8 +24,8 @@ def read_graph(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]]
 
     Args:
         path: The ONNX file.
-        shapes: Example shapes, by name, for inputs with dynamic dimensions. Without one, tensors that depend on these
-            dimensions have no `nbytes`.
+        shapes: Shapes, by name, for inputs with open dimensions. An open first dimension that no shape gives is taken as a
+            batch of 1, see `Graph.free_batch`; tensors that depend on other open dimensions have no `nbytes`.
 
     Returns:
         The Graph.
@@ -32,13 +33,20 @@ def read_graph(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]]
     Raises:
         ModelError: If the file is missing or is no valid ONNX model.
     """
-    return graph_of(open_model(path), shapes)
+    model = open_model(path)
+    proto, free_batch = with_shapes(model.proto, shapes or {}, str(path), model.initialisers)
+    return replace(graph_of(model, proto), free_batch=free_batch)
 
 
-def graph_of(model: ModelFile, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
-    """The Graph of an opened model."""
-    proto = with_shapes(model.proto, shapes, str(model.path)) if shapes else model.proto
-    types = types_of(proto, model.path.parent) if shapes else model.types
+def declared_graph(path: str | os.PathLike[str]) -> Graph:
+    """The model of an ONNX file with every dimension as the file declares it: open ones, the batch too, stay open."""
+    model = open_model(path)
+    return graph_of(model, model.proto)
+
+
+def graph_of(model: ModelFile, proto: Any) -> Graph:
+    """The Graph of an opened model, with the input shapes of `proto`."""
+    types = model.types if proto is model.proto else types_of(proto, model.path.parent)
     parameters = _parameters(model, types)
     graph = proto.graph
     nodes = tuple(_node(node) for node in graph.node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -57,8 +57,16 @@ def _infer_once(proto: onnx.ModelProto) -> dict[str, Any]:
     return {name: kind for name, kind in found.items() if kind.WhichOneof("value")}
 
 
-def with_shapes(proto: onnx.ModelProto, shapes: Mapping[str, Sequence[int]], place: str) -> Any:
-    """A copy of `proto` whose inputs have the given shapes; symbolic sizes that follow from them are put in everywhere."""
+def with_shapes(
+    proto: onnx.ModelProto, shapes: Mapping[str, Sequence[int]], place: str, initialisers: Container[str] = ()
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """A copy of `proto` whose inputs have the given shapes and otherwise a batch of 1, and the inputs whose batch was open.
+
+    Symbolic sizes that follow are put in everywhere. Without anything to put in, `proto` itself is returned.
+    """
+    free = _free_batch(proto.graph, shapes, initialisers)
+    if not shapes and not free:
+        return proto, ()
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     inputs = {value.name: value for value in copy.graph.input}
@@ -67,11 +75,41 @@ def with_shapes(proto: onnx.ModelProto, shapes: Mapping[str, Sequence[int]], pla
         if name not in inputs:
             raise ConfigError(f"{place}: no input '{name}' to give a shape{did_you_mean(name, inputs)}")
         _bind(inputs[name], shape, sizes, place)
+    taken: list[tuple[str, str]] = []
+    for name in free:
+        batch = inputs[name].type.tensor_type.shape.dim[0]
+        if batch.dim_param not in sizes or batch.dim_param in {other for _, other in taken}:
+            taken.append((name, batch.dim_param))
+            if batch.dim_param:
+                sizes[batch.dim_param] = 1
+            batch.dim_value = 1
     for value in (*copy.graph.input, *copy.graph.output, *copy.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in sizes:
                 dim.dim_value = sizes[dim.dim_param]
-    return copy
+    return copy, tuple(name for name, _ in taken)
+
+
+def _free_batch(graph: onnx.GraphProto, shapes: Mapping[str, Sequence[int]], initialisers: Container[str]) -> list[str]:
+    """Inputs without a given shape whose first dimension is open; of vectors only those that share it with a larger input."""
+    found: list[tuple[str, str]] = []
+    vectors: list[tuple[str, str]] = []
+    for value in graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if value.name in shapes or value.name in initialisers or not dims or dims[0].HasField("dim_value"):
+            continue
+        (found if len(dims) > 1 else vectors).append((value.name, dims[0].dim_param))
+    names = {size for _, size in found if size}
+    wanted = {name for name, _ in found} | {name for name, size in vectors if size in names}
+    return [value.name for value in graph.input if value.name in wanted]
+
+
+def open_sizes(graph: onnx.GraphProto) -> None:
+    """Clears sizes of -1 and 0: exporters write them for dimensions that they leave open."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.HasField("dim_value") and dim.dim_value <= 0:
+                dim.ClearField("dim_value")
 
 
 def _bind(value: Any, shape: Sequence[int], sizes: dict[str, int], place: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from multiedge.errors import ModelError
 from multiedge.graph import Graph
 from multiedge.onnx_io.manifest import read_manifest
-from multiedge.onnx_io.reader import read_graph
+from multiedge.onnx_io.reader import declared_graph, read_graph
 from multiedge.plan import CALLER, Manifest, require
 
 
@@ -52,7 +52,7 @@ def part_violations(manifest: Manifest, whole: Graph | None) -> list[str]:
     Nodes that make constants may be in several parts; every other node of `whole` is in exactly one. Without `whole`, only the
     parts and their transfers are compared.
     """
-    parts = [read_graph(Path(manifest.directory) / part.file) for part in manifest.parts]
+    parts = [declared_graph(Path(manifest.directory) / part.file) for part in manifest.parts]
     held = [[node.name for node in part.nodes if not set(node.writes) <= part.parameters.keys()] for part in parts]
     wrong = _wrong_nodes(whole, held) if whole else []
     wrong += _wrong_numbers(manifest)

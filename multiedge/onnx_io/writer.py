@@ -70,7 +70,7 @@ def write_parts(graph: Graph, plan: Plan, directory: str | os.PathLike[str], *, 
             transfers=(*plan.transfers, *_initialiser_results(graph)),
             weights=store.kind,
             directory=str(folder),
-            plan=plan.with_names(graph),
+            plan=plan.with_names(graph) if plan.is_estimated else None,
         )
         write_manifest(manifest)
     except OSError as error:
@@ -130,7 +130,7 @@ def _outputs(graph: Graph, number: int, stage: Stage, transfers: Sequence[Transf
 def _initialiser_results(graph: Graph) -> tuple[Transfer, ...]:
     """Outputs that are initialisers: no node makes them, so the first stage gives them."""
     names = tuple(name for name in graph.outputs if name in graph.parameters and name not in graph.producer)
-    return (Transfer(0, CALLER, names, sum(graph.parameters[name].nbytes or 0 for name in names)),) if names else ()
+    return (Transfer(0, CALLER, names, graph.bytes_of(names)),) if names else ()
 
 
 @dataclass(frozen=True)

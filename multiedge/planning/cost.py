@@ -63,9 +63,9 @@ def stage_parameter_bytes(profile: Profile, stage: Stage) -> int:
     Returns:
         Bytes; a parameter that several nodes read counts once.
     """
-    parameters, reads = profile.graph.parameters, profile.graph.parameters_read
+    reads = profile.graph.parameters_read
     names = {name for node in stage.nodes for name in reads[node]}
-    return sum([parameters[name].nbytes or 0 for name in names])
+    return sum(map(profile.graph.size_of, names))
 
 
 def stage_memory_bytes(profile: Profile, stage: Stage, entering: Sequence[Transfer], leaving: Sequence[Transfer]) -> int:
@@ -80,7 +80,7 @@ def stage_memory_bytes(profile: Profile, stage: Stage, entering: Sequence[Transf
     Returns:
         Bytes, without the device's runtime.
     """
-    buffers = sum(move.nbytes for move in (*entering, *leaving))
+    buffers = sum(move.known_bytes for move in (*entering, *leaving))
     return (
         stage_parameter_bytes(profile, stage) + _peak_live_bytes(profile, stage, entering, leaving) + BUFFERED_ITEMS * buffers
     )
@@ -160,8 +160,8 @@ def estimate(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers:
             busy_s[device] += seconds / len(stage.devices)
     for move in transfers:
         for source, target, share in _routes(fleet, stages, move):
-            occupied_s[source, target] += share * fleet.link(source, target).occupancy_s(move.nbytes)
-            sent_bytes[source] += share * move.nbytes
+            occupied_s[source, target] += share * fleet.link(source, target).occupancy_s(move.known_bytes)
+            sent_bytes[source] += share * move.known_bytes
     busiest = max(busy_s, key=lambda device: busy_s[device])
     bottleneck_s, bottleneck = busy_s[busiest], f"device '{busiest}'"
     if occupied_s:
@@ -201,20 +201,20 @@ def request_latency_s(
         for move in transfers:
             if move.target == index:
                 start = 0.0 if move.source == CALLER else finish[move.source]
-                ready[index] = max(ready[index], start + link_between(fleet, stages, move)[2].transfer_s(move.nbytes))
+                ready[index] = max(ready[index], start + link_between(fleet, stages, move)[2].transfer_s(move.known_bytes))
         device = stages[index].device
         finish[index] = max(ready[index], device_free[device]) + compute_s[index]
         device_free[device] = finish[index]
     for move in transfers:
         if move.target == CALLER and move.source != CALLER:
-            done = max(done, finish[move.source] + link_between(fleet, stages, move)[2].transfer_s(move.nbytes))
+            done = max(done, finish[move.source] + link_between(fleet, stages, move)[2].transfer_s(move.known_bytes))
     return max([done, *finish])
 
 
 def _sending(fleet: Fleet, stages: Sequence[Stage], moves: Sequence[Transfer]) -> tuple[float, int]:
     """The time of the messages, and the bytes of them that leave their device."""
-    seconds = sum(link_between(fleet, stages, move)[2].transfer_s(move.nbytes) for move in moves)
-    return seconds, round(sum(share * move.nbytes for move in moves for *_, share in _routes(fleet, stages, move)))
+    seconds = sum(link_between(fleet, stages, move)[2].transfer_s(move.known_bytes) for move in moves)
+    return seconds, round(sum(share * move.known_bytes for move in moves for *_, share in _routes(fleet, stages, move)))
 
 
 def _source_estimate(fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> SourceEstimate | None:

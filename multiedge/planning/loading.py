@@ -12,17 +12,14 @@ from multiedge.plan import Stage
 def bytes_to_load(graph: Graph, running: Sequence[Stage], stages: Sequence[Stage]) -> dict[str, int]:
     """Bytes of parameters, by device, that `stages` need there and `running` does not hold there; no entry for none."""
     held, wanted = _held(graph, running), _held(graph, stages)
-    found = {
-        device: sum(graph.parameters[name].nbytes or 0 for name in names - held.get(device, set()))
-        for device, names in wanted.items()
-    }
+    found = {device: sum(map(graph.size_of, names - held.get(device, set()))) for device, names in wanted.items()}
     return {device: nbytes for device, nbytes in found.items() if nbytes}
 
 
 def bytes_held(graph: Graph, running: Sequence[Stage], device: str, stages: Sequence[Stage], other: str) -> int:
     """Bytes of parameters that `device` holds under `running` and `other` needs under `stages`."""
     common = _held(graph, running).get(device, set()) & _held(graph, stages).get(other, set())
-    return sum(graph.parameters[name].nbytes or 0 for name in common)
+    return sum(map(graph.size_of, common))
 
 
 def loading_bytes_per_s(fleet: Fleet, device: str) -> float:

@@ -145,7 +145,8 @@ def _labels(graph: Graph, places: Sequence[_Place], stage_of: dict[int, int], tr
         readers = [reader for name in move.tensors for reader in graph.consumers.get(name, ())]
         there = [reader for reader in readers if stage_of[reader] == move.target] or readers
         place = places[min(there)]
-        labels.append(element("text", human_bytes(move.nbytes), x=place.x - 4, y=place.top - 5, class_="bytes"))
+        size = "?" if move.nbytes is None else human_bytes(move.nbytes)
+        labels.append(element("text", size, x=place.x - 4, y=place.top - 5, class_="bytes"))
     return labels
 
 

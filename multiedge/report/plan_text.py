@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from multiedge.plan import Plan
 from multiedge.quantity import human_bytes
@@ -21,7 +22,13 @@ def plan_lines(plan: Plan) -> list[str]:
         f" one item takes {expected.latency_s * 1e3:.4g} ms; {human_bytes(expected.network_bytes)} sent per item; {energy}",
     ]
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
-    return lines + [f"note: {note}" for note in plan.notes]
+    return lines + [f"note: {note}" for note in plan.notes] + batch_lines(plan.free_batch)
+
+
+def batch_lines(free_batch: Sequence[str]) -> list[str]:
+    """One line about the inputs whose batch is open in the model, nothing if there are none."""
+    names = ", ".join(free_batch)
+    return [f"batch: open in the model, taken as 1 (input {names}); --shape gives another"] if free_batch else []
 
 
 def gain_line(plan: Plan) -> str | None:

@@ -171,7 +171,8 @@ def _stage_cards(plan: Plan, colours: Mapping[str, int]) -> list[StageCard]:
     for index, (stage, expected) in enumerate(zip(plan.stages, plan.estimate.stages, strict=True)):
         following = CALLER if index + 1 == len(plan.stages) else index + 1
         sends = [
-            human(move.nbytes, "B") + ("" if move.target == following else f" to {_end_name(move.target)}")
+            ("unknown size" if move.nbytes is None else human(move.nbytes, "B"))
+            + ("" if move.target == following else f" to {_end_name(move.target)}")
             for move in plan.transfers
             if move.source == index
         ]
@@ -194,7 +195,8 @@ def _end_name(stage: int) -> str:
 
 def _bytes_between(plan: Plan, source: int, target: int) -> str:
     sizes = [move.nbytes for move in plan.transfers if (move.source, move.target) == (source, target)]
-    return human(sum(sizes), "B") if sizes else ""
+    known = [size for size in sizes if size is not None]
+    return human(sum(known), "B") if known and len(known) == len(sizes) else ""
 
 
 def _device_rows(run: Measurements, colours: Mapping[str, int]) -> list[DeviceRow]:

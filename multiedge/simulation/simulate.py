@@ -217,10 +217,10 @@ class _Run:
             return
 
         def finished(start_s: float, stop_s: float) -> None:
-            self.record(Event("transfer", flight.item, move.source, source, start_s, stop_s, move.nbytes, target))
+            self.record(Event("transfer", flight.item, move.source, source, start_s, stop_s, move.known_bytes, target))
             self.loop.at(stop_s + self.servers.delay_s(source, target), lambda: self.deliver(flight, move, attempt))
 
-        job = Job(flight.item, move.source, float(move.nbytes), lambda: flight.attempt == attempt, finished)
+        job = Job(flight.item, move.source, float(move.known_bytes), lambda: flight.attempt == attempt, finished)
         self.servers.link(source, target).push(job)
 
     def deliver(self, flight: _Flight, move: Transfer, attempt: int) -> None:

@@ -169,5 +169,5 @@ def _messages(profile: Profile, group_of: list[int]) -> Iterator[Message]:
         readers = tuple(sorted({group_of[reader] for reader in graph.consumers.get(name, ())} - {source}))
         returned = name in outputs and source != CALLER
         if readers or returned:
-            nbytes = graph.tensors[name].nbytes or 0 if name in graph.tensors else 0
+            nbytes = graph.size_of(name)
             yield Message(nbytes, source, readers, returned)

@@ -28,7 +28,7 @@ def latency_bound(profile: Profile, fleet: Fleet) -> float:
     for node in range(len(profile)):
         ready = overhead
         for name in graph.activations_read(node):
-            size = graph.tensors[name].nbytes or 0 if name in graph.tensors else 0
+            size = graph.size_of(name)
             if name in graph.producer:
                 before = done[graph.producer[name]]
                 arrivals = before[:, None] + ways.between(size) + overhead[None, :]
@@ -40,7 +40,7 @@ def latency_bound(profile: Profile, fleet: Fleet) -> float:
     last = [float(done[node].min()) for node in range(len(profile))]
     for name in graph.outputs:
         if name in graph.producer:
-            size = graph.tensors[name].nbytes or 0 if name in graph.tensors else 0
+            size = graph.size_of(name)
             last.append(float((done[graph.producer[name]] + ways.to_caller(size)).min()))
     return max(max(last, default=0.0), load_bound(seconds))
 

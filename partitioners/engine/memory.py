@@ -17,7 +17,7 @@ def result_bytes(profile: Profile) -> Ints:
     found = np.zeros(len(profile) + 1, dtype=np.int64)
     for name in graph.outputs:
         if name in graph.producer and name in graph.tensors:
-            found[graph.producer[name] + 1] += graph.tensors[name].nbytes or 0
+            found[graph.producer[name] + 1] += graph.size_of(name)
     return np.cumsum(found)
 
 

@@ -69,7 +69,9 @@ def memory_windows(profile: Profile, budgets: Sequence[float]) -> list[Windows]:
     A stage starts where another one ends, so that starts inside a fused node need no further care."""
     count = len(profile)
     cut, live = profile.cut_bytes, profile.live_bytes
-    ample = profile.graph.parameter_bytes + int(live.max(initial=0) + 2 * cut.max(initial=0) + result_bytes(profile)[-1])
+    ample = sum(map(profile.graph.size_of, profile.graph.parameters)) + int(
+        live.max(initial=0) + 2 * cut.max(initial=0) + result_bytes(profile)[-1]
+    )
     tight = [index for index, budget in enumerate(budgets) if budget < ample]
     fits = {index: np.zeros((count, count + 1), dtype=np.bool_) for index in tight}
     if tight:

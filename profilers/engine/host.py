@@ -116,7 +116,7 @@ def model_path(graph: Graph) -> Path:
 
 def require_memory(graph: Graph) -> None:
     """Raises ProfileError if the activations cannot fit into this machine's free memory."""
-    largest = max((cut.nbytes or 0 for cut in graph.cuts), default=0)
+    largest = max((cut.nbytes for cut in graph.cuts if cut.nbytes is not None), default=0)
     free = psutil.virtual_memory().available
     if largest > free:
         raise ProfileError(

@@ -86,7 +86,7 @@ def _static_shape(tensor: Tensor | None) -> Shape | None:
 
 
 def _moved_bytes(graph: Graph, node: Node) -> int:
-    """Bytes that the node must read and write at least, each tensor once; unknown sizes count as 0."""
+    """Bytes that the node must read and write at least, each tensor once."""
     if node.op_type in VIEWS:
         return 0
     written = sum(_nbytes(graph, name) for name in node.writes)
@@ -96,5 +96,4 @@ def _moved_bytes(graph: Graph, node: Node) -> int:
 
 
 def _nbytes(graph: Graph, name: str) -> int:
-    tensor = tensor_of(graph, name)
-    return (tensor.nbytes or 0) if tensor else 0
+    return graph.size_of(name)

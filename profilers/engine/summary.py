@@ -76,6 +76,7 @@ def summary(profile: Profile, device: str, count: int = 10) -> dict[str, Any]:
     return {
         "model": profile.graph.name,
         "model_hash": profile.graph.model_hash,
+        "free_batch": list(profile.graph.free_batch),
         "nodes": len(profile),
         "macs": whole.macs,
         "flops": whole.flops,
@@ -103,6 +104,6 @@ def _row(profile: Profile, seconds: Any, indices: list[int], name: str) -> Row:
         seconds=float(seconds[indices].sum()),
         share=float(seconds[indices].sum()) / total if total > 0 else 0.0,
         macs=int(profile.macs[indices].sum()),
-        parameter_bytes=sum(parameters[tensor].nbytes or 0 for tensor in read),
+        parameter_bytes=sum(map(profile.graph.size_of, read)),
         output_bytes=int(profile.output_bytes[indices].sum()),
     )

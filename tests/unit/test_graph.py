@@ -120,8 +120,10 @@ def test_a_boundary_needs_tensors_that_nodes_make(name: str) -> None:
         chain_graph(4, weight_bytes=1).boundary_at([name])
 
 
-def test_sizes_that_are_not_known_count_as_zero_in_sums() -> None:
+def test_sizes_that_are_not_known_stay_unknown_in_sums() -> None:
     graph = graph_of("a: x w v", tensors={"x": 3}, parameters={"w": 5, "v": None})
-    assert graph.parameter_bytes == 5
-    assert graph.tensor_bytes == {"x": 3, "a": 0}
+    assert graph.parameter_bytes is None
+    assert graph.tensor_bytes == {"x": 3}
+    assert (graph.bytes_of(("x", "w")), graph.bytes_of(("x", "a"))) == (8, None)
+    assert graph.unsized == ("a", "v")
     assert Tensor("a").nbytes is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multiedge.errors import ProfileError
+from multiedge.errors import ProfileError, UnknownSizeError
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Node
 from multiedge.profile import Profile
@@ -78,12 +78,11 @@ def test_arrays_over_nodes_and_boundaries() -> None:
     assert len(CHAIN) == 3
 
 
-def test_unknown_sizes_count_as_nothing_beside_known_ones() -> None:
+def test_a_graph_with_a_size_that_is_not_known_has_no_profile() -> None:
     graph = graph_of("a: x", "b: a", "c: a b", tensors={"x": 1, "b": 4})
-    profile = profile_of(graph, {})
     assert [cut.nbytes for cut in graph.cuts] == [1, None, None, 0]
-    assert profile.cut_bytes.tolist() == [1, 0, 4, 0]
-    assert profile.output_bytes.tolist() == [0, 4, 0]
+    with pytest.raises(UnknownSizeError, match="the size of 'a' and 1 more depends on the data; add --measure-shapes"):
+        profile_of(graph, {})
 
 
 def test_boundaries_inside_a_fused_node_are_closed() -> None:

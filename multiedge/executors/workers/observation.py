@@ -119,6 +119,6 @@ def waiting_links(
             yield LinkView(number, source, target, sent, taken, all(view.is_idle for view in views(move.target)), slack_s)
 
 
-def _slack_s(link: Link, nbytes: int) -> float:
-    """Nothing excuses a link that is down."""
-    return 0.0 if is_down(link) else link.transfer_s(nbytes)
+def _slack_s(link: Link, nbytes: int | None) -> float:
+    """Nothing excuses a link that is down; of messages of unknown size only the latency is known."""
+    return 0.0 if is_down(link) else link.latency_s if nbytes is None else link.transfer_s(nbytes)

@@ -24,7 +24,7 @@ SOME = "throughput,latency,equal_flops,manual"
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "read_fleet", lambda path: FLEET)
-    monkeypatch.setattr(command, "read_graph", lambda path, shapes: GRAPH)
+    monkeypatch.setattr(command._options, "read_sized", lambda args, profile=None: GRAPH)
     monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path: PROFILE)
 
 

@@ -38,13 +38,13 @@ def test_cheapest_cuts_are_ready_to_be_given_to_split(model: Path, capsys: pytes
     assert len(cuts) == 2
 
 
-def test_sizes_that_are_not_known_stay_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_open_batch_counts_as_one_and_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = saved(layers(2, 64, rows="n"), tmp_path / "model.onnx")
     known = facts(capsys, model)
-    assert known["inputs"][0] == {"name": "x", "dtype": "float32", "shape": ["n", 64], "nbytes": None}
-    assert known["cheapest_cuts"][0]["nbytes"] is None
+    assert known["inputs"][0] == {"name": "x", "dtype": "float32", "shape": [1, 64], "nbytes": 256}
+    assert known["free_batch"] == ["x"]
     assert main(["inspect", str(model)]) == 0
-    assert "size not known" in capsys.readouterr().out
+    assert "batch: open in the model, taken as 1 (input x)" in capsys.readouterr().out
     assert facts(capsys, model, "--shape", "x=2,64")["cheapest_cuts"][0]["nbytes"] == 512
 
 
@@ -58,7 +58,7 @@ def test_the_table_names_cuts_and_operators(model: Path, capsys: pytest.CaptureF
 
 
 def test_operators_that_nobody_can_count_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = "g (float[4] x) => (float[4] y) { a = nowhere.Strange(x)  y = Neg(a) }"
+    text = "g (float[4] x) => (float[4] y) { a = Neg(x)  y = nowhere.Strange(a) }"
     model = saved(parsed(text, opsets='"" : 17, "nowhere" : 1'), tmp_path / "model.onnx")
     assert main(["inspect", str(model)]) == 0
     assert "not counted: " in capsys.readouterr().out

@@ -22,7 +22,7 @@ GRAPH = synthetic_graph(30, seed=1)
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch):
     monkeypatch.setattr(command, "read_fleet", lambda path: FLEET)
-    monkeypatch.setattr(command, "read_graph", lambda path, shapes: GRAPH)
+    monkeypatch.setattr(command._options, "read_sized", lambda args, profile=None: GRAPH)
     monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path: synthetic_profile(graph, fleet, seed=2))
 
 

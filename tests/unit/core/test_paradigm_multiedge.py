@@ -46,7 +46,7 @@ def partition(monkeypatch):
 
     def fake(model, devices, **options):
         given.update(model=model, devices=devices, **options)
-        return SimpleNamespace(map_info={"sub_model_1.onnx": "phone"})
+        return SimpleNamespace(map_info={"sub_model_1.onnx": "phone"}, plan=None)
 
     monkeypatch.setitem(sys.modules, "multiedge.run", SimpleNamespace(partition=fake))
     return given

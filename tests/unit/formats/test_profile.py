@@ -36,8 +36,8 @@ def graph() -> Graph:
         tensors={
             "x": Tensor("x", "float32", (1, 4), 16),
             "h": Tensor("h", "float32", (1, 8), 32),
-            "c": Tensor("c", "float32", ("batch", 8), None),
-            "y": Tensor("y"),
+            "c": Tensor("c", "float32", ("batch", 8), 32),
+            "y": Tensor("y", nbytes=8),
         },
         parameters={"w": Tensor("w", "float32", (4, 8), 128)},
         opsets={"": 17, "acme": 1},
@@ -79,7 +79,7 @@ def test_the_fields_that_others_read(profile: Profile) -> None:
     assert set(first["seconds"]) == {"phone", "laptop"}
     assert [cut["after"] for cut in data["cuts"]] == [0, 1, 2, 3]
     assert data["cuts"][1] == {"after": 1, "tensors": ["h"], "bytes": 32}
-    assert data["cuts"][2]["bytes"] is None
+    assert data["cuts"][2]["bytes"] == 64
     json.dumps(data, allow_nan=False)
 
 

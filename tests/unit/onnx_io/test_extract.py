@@ -19,7 +19,7 @@ from tests.builders.onnx_models import layers, noise, parsed, saved
 
 def extractor(model: onnx.ModelProto, folder: Path) -> Extractor:
     opened = open_model(saved(model, folder / "model.onnx"))
-    return Extractor(opened, graph_of(opened))
+    return Extractor(opened, graph_of(opened, opened.proto))
 
 
 def names(values: Any) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 
 from multiedge.graph import Graph, Tensor
-from multiedge.onnx_io.reader import read_graph
+from multiedge.onnx_io.reader import declared_graph, read_graph
 from tests.builders.onnx_models import layers, noise, parsed, saved
 
 
@@ -99,7 +99,9 @@ def test_attributes_as_plain_values(tmp_path: Path, value: Any, expected: Any) -
 
 def test_shapes_give_sizes_to_what_depends_on_them(tmp_path: Path) -> None:
     path = saved(layers(2, 16, rows="n"), tmp_path / "model.onnx")
-    assert read_graph(path).tensors["h1"] == Tensor("h1", "float32", ("n", 16))
+    assert declared_graph(path).tensors["h1"] == Tensor("h1", "float32", ("n", 16))
+    assert read_graph(path).tensors["h1"] == Tensor("h1", "float32", (1, 16), 64)
+    assert read_graph(path).free_batch == ("x",)
     assert read_graph(path, {"x": [3, 16]}).tensors["h1"] == Tensor("h1", "float32", (3, 16), 192)
 
 

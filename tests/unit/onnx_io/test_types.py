@@ -33,7 +33,7 @@ def shape_of(kind: Any) -> list[int | str]:
 
 def test_given_shapes_reach_every_tensor_that_shares_their_names() -> None:
     model = parsed(SHARED)
-    types = infer(with_shapes(model, {"x": [3, 4], "z": [3, 5]}, "model.onnx"))
+    types = infer(with_shapes(model, {"x": [3, 4], "z": [3, 5]}, "model.onnx")[0])
     assert {name: shape_of(types[name]) for name in "xzaby"} == {
         "x": [3, 4],
         "z": [3, 5],
@@ -45,16 +45,17 @@ def test_given_shapes_reach_every_tensor_that_shares_their_names() -> None:
 
 
 def test_a_shape_of_one_input_gives_the_others_their_shared_sizes() -> None:
-    given = with_shapes(parsed(SHARED), {"x": [3, 4]}, "model.onnx")
+    given, free_batch = with_shapes(parsed(SHARED), {"x": [3, 4]}, "model.onnx")
+    assert free_batch == ()
     assert [shape_of(value.type) for value in given.graph.input] == [[3, 4], [3, "n"]]
 
 
 def test_a_shape_for_an_input_that_states_none() -> None:
     model = parsed("g (float[N] x) => (float[N] y) { y = Neg(x) }")
     model.graph.input[0].type.tensor_type.ClearField("shape")
-    given = with_shapes(model, {"x": [2, 3]}, "model.onnx")
+    given, _ = with_shapes(model, {"x": [2, 3]}, "model.onnx")
     assert shape_of(given.graph.input[0].type) == [2, 3]
-    scalar = with_shapes(model, {"x": []}, "model.onnx").graph.input[0].type.tensor_type
+    scalar = with_shapes(model, {"x": []}, "model.onnx")[0].graph.input[0].type.tensor_type
     assert scalar.HasField("shape")
     assert not scalar.shape.dim
 

@@ -189,12 +189,6 @@ def test_of_equally_busy_ones_the_device_that_comes_first_is_named() -> None:
     assert [stage.utilisation for stage in split(two_nodes(0, 0.0), AB).stages] == [0.0, 0.0]
 
 
-def test_tensors_of_unknown_size_cost_nothing() -> None:
-    found = split(two_nodes(None), AB)
-    assert (found.network_bytes, found.latency_s) == (0, 3.0)
-    assert [stage.memory_bytes for stage in found.stages] == [0, 0]
-
-
 def test_a_source_in_the_fleet_is_paid_for_both_ways() -> None:
     """c feeds: 10 bytes to a at 5 bytes/s, 10 bytes from b at 2 bytes/s."""
     links = {("a", "b"): Link(10.0, 1.0), ("c", "a"): Link(5.0), ("b", "c"): Link(2.0, 0.25)}

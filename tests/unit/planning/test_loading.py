@@ -42,11 +42,6 @@ def test_every_replica_loads() -> None:
     assert bytes_to_load(GRAPH, [Stage("r", (1,))], wanted) == {"p": 110, "q": 110, "r": 100}
 
 
-def test_parameters_of_unknown_size_count_as_nothing() -> None:
-    graph = graph_of("a: x v", parameters={"v": None})
-    assert bytes_to_load(graph, [], stages(p="0")) == {}
-
-
 @pytest.mark.parametrize(
     ("device", "other", "expected"),
     [("p", "p", 110), ("p", "q", 100), ("q", "p", 100), ("q", "q", 100), ("r", "p", 0), ("p", "r", 0)],

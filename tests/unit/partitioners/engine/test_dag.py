@@ -53,11 +53,6 @@ def test_an_input_that_nobody_reads_and_parameters_are_no_messages() -> None:
     assert [(message.source, message.readers) for message in dag_of(graph).messages] == [(CALLER, (0,)), (0, ())]
 
 
-def test_a_tensor_of_unknown_size_counts_as_no_bytes() -> None:
-    graph = graph_of("h: x", "y: h", tensors={"x": 3})
-    assert [message.nbytes for message in dag_of(graph).messages] == [3, 0, 0]
-
-
 def test_an_output_that_is_read_as_well_is_sent_and_returned() -> None:
     graph = graph_of("h: x", "y: h", outputs=("h", "y"))
     assert dag_of(graph).messages[1] == Message(10, 0, (1,), True)

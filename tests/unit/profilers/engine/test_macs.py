@@ -131,11 +131,6 @@ def test_data_dependent_work_is_uncounted(op_type: str) -> None:
     assert op_type not in RULES
 
 
-def test_unknown_shapes_are_listed_by_tensor() -> None:
-    graph = model_of(Node("n", "Add", ("x", "x"), ("y",)), {"x": ("batch", 4), "y": ("batch", 4)})
-    assert count_work(graph).uncounted == ("tensor 'y' (no static shape)",)
-
-
 def test_an_operator_in_unusual_form_is_listed_not_crashed_on() -> None:
     graph = model_of(Node("n", "MaxPool", ("x",), ("y",)), {"x": (1, 1, 4, 4), "y": (1, 1, 2, 2)})
     assert count_work(graph).uncounted == ("operator MaxPool (unusual form: 'kernel_shape') (1 node)",)

@@ -38,6 +38,7 @@ def partition(
     `input_shapes`, for inputs whose shape the model leaves open. `job.partition_point_list` means the strategy 'manual',
     and so do partition points in devices.yaml where no strategy is named.
     """
+    from multiedge.report.plan_text import batch_lines
     from multiedge.run import partition as write_parts_for
 
     settings = (hyperparameters, _attributes(job), yaml)
@@ -54,6 +55,9 @@ def partition(
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     manifest = write_parts_for(_existing(model), fleet, directory=folder, **chosen)
+    if manifest.plan is not None:
+        for line in batch_lines(manifest.plan.free_batch):
+            LOGGER.info(line)
     written = {str(name): name for name in _device_names(points)}
     return folder, {file: written.get(device, device) for file, device in manifest.map_info.items()}
 
