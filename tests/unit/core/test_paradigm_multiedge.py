@@ -160,7 +160,7 @@ def test_points_in_a_tuple_are_points(start, partition):
 
 
 def test_devices_can_be_named_by_numbers_which_the_base_model_gets_back(start, partition, monkeypatch):
-    files = SimpleNamespace(map_info={"sub_model_1.onnx": "0", "sub_model_2.onnx": "1"})
+    files = SimpleNamespace(map_info={"sub_model_1.onnx": "0", "sub_model_2.onnx": "1"}, plan=None)
     given = sys.modules["multiedge.run"].partition
 
     def cut(*args, **options):

@@ -38,6 +38,7 @@ def partition(
     `input_shapes`, for inputs whose shape the model leaves open. `job.partition_point_list` means the strategy 'manual',
     and so do partition points in devices.yaml where no strategy is named.
     """
+    from multiedge.errors import ConfigError, UnknownSizeError
     from multiedge.report.plan_text import batch_lines
     from multiedge.run import partition as write_parts_for
 
@@ -54,7 +55,11 @@ def partition(
         "shapes": _setting(settings, "input_shapes"),
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    manifest = write_parts_for(_existing(model), fleet, directory=folder, **chosen)
+    try:
+        manifest = write_parts_for(_existing(model), fleet, directory=folder, **chosen)
+    except UnknownSizeError as error:
+        shapes = {name: list(shape) for name, shape in error.examples.items()}
+        raise ConfigError(f"{error}; in a job: input_shapes: {shapes}") from error
     if manifest.plan is not None:
         for line in batch_lines(manifest.plan.free_batch):
             LOGGER.info(line)
