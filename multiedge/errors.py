@@ -199,10 +199,15 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text if char.isprintable() or char.isspace())
 
 
+def require_range(name: str, value: int, least: int, most: int) -> None:
+    """ConfigError unless `value`, which the user gave as `name`, is from `least` to `most`."""
+    if not least <= value <= most:
+        raise ConfigError(f"{name}: expected {least} to {most}, got {describe(value)}")
+
+
 def require_port(name: str, port: int, least: int = 0) -> None:
-    """ConfigError unless `port` is a number of a TCP port, `least` or more: a library may take what is beyond modulo 65536."""
-    if not least <= port <= MAX_PORT:
-        raise ConfigError(f"{name}: expected a port from {least} to {MAX_PORT}, got {describe(port)}")
+    """ConfigError unless `port` is the number of a TCP port: a library may take larger ones modulo 65536."""
+    require_range(name, port, least, MAX_PORT)
 
 
 def describe(value: object) -> str:

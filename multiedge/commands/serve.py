@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from pathlib import Path
 
 from multiedge.backends.stages import load_backend, open_stage
 from multiedge.commands import _options
-from multiedge.errors import ConfigError, did_you_mean
+from multiedge.errors import ConfigError, describe, did_you_mean, require_port
 from multiedge.fleet import Device
 from multiedge.onnx_io import read_runnable
 from multiedge.plan import Manifest, Part
-from multiedge.serving.server import LOOPBACK, StageServer
+from multiedge.quantity import BYTES, parse
+from multiedge.serving.server import LARGEST_MESSAGE_BYTES, LOOPBACK, StageServer
+from multiedge.serving.signature import Signature
 
 DEFAULT_PORT = 8081
 
@@ -25,24 +28,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=LOOPBACK, help=f"address to listen on (default: {LOOPBACK}, this machine only)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port, 0 for a free one (default: {DEFAULT_PORT})")
     _options.add_backend(parser, "all stages")
+    parser.add_argument(
+        "--max-message", metavar="SIZE", default="256MiB", help="how large a request may be (default: %(default)s)"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each stage (default: 1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM, which both end it with status 0; the address is printed once the stages are loaded."""
+    require_port("--port", args.port)
+    most_bytes = message_bytes(args.max_message)
     manifest = read_runnable(args.plan_dir)
     backend, device = load_backend(args.backend), Device("server", threads=args.threads, backend=args.backend)
     parts = {f"stage_{part.stage + 1}": part for part in chosen(manifest, args.device)}
     sessions = {name: open_stage(backend, Path(manifest.directory), part, device) for name, part in parts.items()}
     identities = {name: manifest.identity(part.stage) for name, part in parts.items()}
+    signatures = {name: Signature.of_part(Path(manifest.directory) / part.file, sessions[name]) for name, part in parts.items()}
+    server = StageServer(
+        sessions,
+        identities,
+        host=args.host,
+        port=args.port,
+        signatures=signatures,
+        max_message_bytes=most_bytes,
+    )
     # The signal may come as soon as the first line is printed.
-    with StageServer(sessions, identities, host=args.host, port=args.port) as server, contextlib.suppress(KeyboardInterrupt):
+    with server, contextlib.suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         for name, part in parts.items():
             print(f"{server.address} {name} {part.file} (planned for '{part.device}')", flush=True)
         print("stop with Ctrl-C", file=sys.stderr, flush=True)
         server.wait()
+    if server.is_computing:  # its thread would keep the process until the computation ends
+        sys.stdout.flush()
+        os._exit(0)
     return 0
+
+
+def message_bytes(text: str) -> int:
+    """Bytes of a --max-message; ConfigError for one that is no size, or that gRPC cannot limit to."""
+    try:
+        nbytes = int(parse(text, BYTES))
+    except ValueError as error:
+        raise ConfigError(f"--max-message: {error}") from None
+    if not 0 < nbytes <= LARGEST_MESSAGE_BYTES:
+        raise ConfigError(f"--max-message: expected more than 0 and less than 2GiB, got {describe(text)}")
+    return nbytes
 
 
 def chosen(manifest: Manifest, device: str | None) -> list[Part]:

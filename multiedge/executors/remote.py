@@ -32,6 +32,8 @@ SHARE_OF_WAITING = 4.0
 """A server that did not answer a request within its deadline gets none for so many times as long, if there are others."""
 TRANSIENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED", "RESOURCE_EXHAUSTED", "NOT_FOUND")
 """Status codes of a server that is down, starting or busy. NOT_FOUND is one: the model was there at the start."""
+TOO_LARGE = "larger than max"
+"""How gRPC words the refusal of a message for its size; its code is that of a busy server."""
 
 
 @dataclass(frozen=True)
@@ -265,7 +267,7 @@ class RemoteStage:
     def _failed(self, endpoint: Endpoint, error: Any, begin_s: float) -> None:
         code, now = error.code().name, time.monotonic()
         what = f"{endpoint.address}/{endpoint.model}: {code}: {_details(error)}"
-        if code not in TRANSIENT:
+        if code not in TRANSIENT or TOO_LARGE in what:
             raise StageError(what) from error
         hung = code == "DEADLINE_EXCEEDED"
         if hung:

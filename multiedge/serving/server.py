@@ -12,12 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
-from multiedge.backends.contract import Session
-from multiedge.errors import MultiedgeError, PipelineError, one_line
+from multiedge.backends.contract import Array, Session
+from multiedge.errors import MultiedgeError, PipelineError, one_line, require_port, require_range
+from multiedge.graph import Tensor
+from multiedge.serving.signature import Signature
+from multiedge.serving.slots import Abandoned, Busy, Slots
 from multiedge.transports.open_inference import (
+    MAX_MESSAGE_BYTES,
     METHODS,
     SERVICE,
-    UNLIMITED_MESSAGES,
+    datatype_of,
     grpc_module,
     messages,
     pack,
@@ -27,6 +31,12 @@ from multiedge.transports.open_inference import (
 LOOPBACK = "127.0.0.1"
 STOP_S = 1.0
 """How long requests that are under way may take when the server stops."""
+MOST_WAITING = 16
+"""Requests of one stage that may wait for another; the next one is refused and can be sent again."""
+SPARE_THREADS = 4
+"""Threads that no inference takes: questions whether the server lives are always answered."""
+LARGEST_MESSAGE_BYTES = 2**31 - 1
+"""What gRPC can be told as a limit."""
 
 
 class Context(Protocol):
@@ -34,13 +44,17 @@ class Context(Protocol):
 
     def abort(self, code: Any, details: str) -> NoReturn: ...
 
+    def is_active(self) -> bool: ...
+
 
 class StageServer:
     """Serves `sessions`, by model name, on `host`:`port`; port 0 takes a free one. A context manager.
 
     `identities`, by model name, are the versions of the models: `Manifest.identity`, which the caller compares.
+    `signatures`, by model name, are types and shapes of their tensors, against which requests are checked. Up to `threads`
+    requests of each model compute at the same time; a request may have up to `max_message_bytes`.
 
-    Raises PipelineError if the port is taken, MissingDependencyError without gRPC.
+    Raises ConfigError for a number out of its range, PipelineError if the port is taken, MissingDependencyError without gRPC.
     """
 
     def __init__(
@@ -51,12 +65,22 @@ class StageServer:
         host: str = LOOPBACK,
         port: int = 0,
         threads: int = 4,
+        signatures: Mapping[str, Signature] | None = None,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
+        require_port("port", port)
+        require_range("max_message_bytes", max_message_bytes, 1, LARGEST_MESSAGE_BYTES)
         self._grpc = grpc_module()
         self._sessions, self._identities = dict(sessions), dict(identities or {})
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="stage-server")
+        known = signatures or {}
+        self._signatures = {name: known.get(name) or Signature.of_session(each) for name, each in sessions.items()}
+        self._slots = {name: Slots(threads, MOST_WAITING) for name in sessions}
+        most = SPARE_THREADS + len(self._sessions) * (threads + MOST_WAITING)
+        pool = ThreadPoolExecutor(most, thread_name_prefix="stage-server")
+        limits = (("grpc.max_receive_message_length", max_message_bytes), ("grpc.max_send_message_length", -1))
         # Without reuse of ports, a second server on a taken port is an error; with it, both would get some of the requests.
-        self._server = self._grpc.server(pool, options=(*UNLIMITED_MESSAGES, ("grpc.so_reuseport", 0)))
+        options = (*limits, ("grpc.so_reuseport", 0))
+        self._server = self._grpc.server(pool, options=options)
         handlers = {name: self._handler(name) for name in METHODS}
         self._server.add_generic_rpc_handlers((self._grpc.method_handlers_generic_handler(SERVICE, handlers),))
         try:
@@ -73,10 +97,17 @@ class StageServer:
         """Returns when the server has been stopped."""
         self._server.wait_for_termination()
 
+    @property
+    def is_computing(self) -> bool:
+        """Whether a request is computed; one that does not end keeps its thread, and the process, after the server's end."""
+        return any(slots.is_running for slots in self._slots.values())
+
     def close(self) -> None:
-        self._server.stop(grace=STOP_S).wait()
-        for session in self._sessions.values():
-            session.close()
+        """Ends the server within its grace time, whatever its requests do."""
+        self._server.stop(grace=STOP_S).wait(2 * STOP_S)
+        if not self.is_computing:
+            for session in self._sessions.values():
+                session.close()
 
     def __enter__(self) -> StageServer:
         return self.start()
@@ -99,33 +130,55 @@ class StageServer:
     def _server_ready(self, request: Any, context: Context) -> Any:
         return messages()["ServerReadyResponse"](ready=True)
 
+    def _is_ready(self, name: str) -> bool:
+        return name in self._slots and not self._slots[name].is_stuck
+
     def _model_ready(self, request: Any, context: Context) -> Any:
-        return messages()["ModelReadyResponse"](ready=request.name in self._sessions)
+        return messages()["ModelReadyResponse"](ready=self._is_ready(request.name))
 
     def _model_metadata(self, request: Any, context: Context) -> Any:
-        session = self._session(request.name, context)
+        self._session(request.name, context)
         response = messages()["ModelMetadataResponse"](name=request.name, platform="onnxruntime_onnx")
         response.versions.extend(filter(None, [self._identities.get(request.name)]))
-        for tensors, names in ((response.inputs, session.inputs), (response.outputs, session.outputs)):
-            for name in names:
-                tensors.add(name=name)
+        signature = self._signatures[request.name]
+        for described, tensors in ((response.inputs, signature.inputs), (response.outputs, signature.outputs)):
+            for name, tensor in tensors.items():
+                described.add(name=name, datatype=datatype_of(tensor.dtype), shape=_sizes(tensor))
         return response
 
     def _model_infer(self, request: Any, context: Context) -> Any:
         session = self._session(request.model_name, context)
         codes = self._grpc.StatusCode
         try:
-            made = session.run(unpack(request.inputs, request.raw_input_contents))
+            made = self._run(session, request, context)
+        except Busy:
+            context.abort(codes.RESOURCE_EXHAUSTED, f"{MOST_WAITING} requests of '{request.model_name}' wait; send it later")
+        except Abandoned:
+            context.abort(codes.CANCELLED, "the caller has gone")
         except Exception as error:  # whatever the runtime raises is this item's failure, not the server's
             code = codes.INVALID_ARGUMENT if isinstance(error, MultiedgeError) else codes.INTERNAL
             context.abort(code, one_line(error))
         wanted = [tensor.name for tensor in request.outputs] or list(made)
         version = self._identities.get(request.model_name, "")
         response = messages()["ModelInferResponse"](model_name=request.model_name, model_version=version, id=request.id)
-        pack(response.outputs, response.raw_output_contents, {name: made[name] for name in wanted if name in made})
+        pack(response.outputs, response.raw_output_contents, {name: made[name] for name in wanted})
         return response
+
+    def _run(self, session: Session, request: Any, context: Context) -> dict[str, Array]:
+        """The stage's outputs. Raises MultiedgeError for a request that does not fit the stage, and what the runtime raises."""
+        signature = self._signatures[request.model_name]
+        tensors = unpack(request.inputs, request.raw_input_contents)
+        signature.require_inputs(tensors)
+        signature.require_outputs(tensor.name for tensor in request.outputs)
+        with self._slots[request.model_name].taken(context.is_active):
+            return session.run(tensors)
 
     def _session(self, name: str, context: Context) -> Session:
         if name not in self._sessions:
             context.abort(self._grpc.StatusCode.NOT_FOUND, f"no model '{name}' here; there are {', '.join(self._sessions)}")
         return self._sessions[name]
+
+
+def _sizes(tensor: Tensor) -> list[int]:
+    """The shape as the protocol writes it: -1 for a size that is not fixed; nothing where the shape is not known."""
+    return [size if isinstance(size, int) else -1 for size in tensor.shape or ()]

@@ -7,13 +7,15 @@ import time
 
 import pytest
 
+from multiedge.cli import main
 from multiedge.commands.serve import chosen
 from multiedge.errors import ConfigError
+from multiedge.transports.open_inference import SERVICE, messages
 from tests.builders.flow import chain_manifest
-from tests.builders.pipelines import small_plan
+from tests.builders.pipelines import WIDTH, small_plan
 from tests.builders.stage_hosts import serve
 
-pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not installed")
+grpc = pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not installed")
 
 ENDS_WITHIN_S = 2.0
 
@@ -70,3 +72,27 @@ def test_a_device_without_stages_is_one_line(parts):
     said = serve_and_fail(parts, "--device", "d9")
     assert said.count("\n") == 1
     assert "no stage is on device 'd9'" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--port", "70000"], "--port: expected 0 to 65535, got 70000"),
+        (["--port", "-1"], "--port: expected 0 to 65535, got -1"),
+        (["--max-message", "lots"], "--max-message: expected a size such as '2GiB', '512MB' or 1024 (MiB), got 'lots'"),
+        (["--max-message", "4GiB"], "--max-message: expected more than 0 and less than 2GiB, got '4GiB'"),
+        (["--max-message", "0"], "--max-message: expected more than 0 and less than 2GiB, got '0'"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_read(words, line, capsys):
+    assert main(["serve", "nowhere", *words]) == 1
+    assert capsys.readouterr().err == f"multiedge serve: error: {line}\n"
+
+
+def test_a_served_part_states_its_types(parts):
+    with serve(parts) as (_, lines), grpc.insecure_channel(lines[0].split()[0]) as channel:
+        kinds = messages()
+        send, receive = kinds["ModelMetadataRequest"].SerializeToString, kinds["ModelMetadataResponse"].FromString
+        call = channel.unary_unary(f"/{SERVICE}/ModelMetadata", send, receive)
+        answer = call(kinds["ModelMetadataRequest"](name="stage_1"), timeout=10)
+    assert [(each.name, each.datatype, list(each.shape)) for each in answer.inputs] == [("x", "FP32", [1, WIDTH])]

@@ -45,7 +45,9 @@ def test_a_type_that_the_protocol_lacks_is_named():
         ("FP32", [4], b"123", "3 bytes do not fill FP32"),
         ("FP31", [1], b"1234", "unknown datatype 'FP31'"),
         ("FP32", [1], b"", "0 bytes do not fill FP32"),
-        ("INT64", [-1, 3], b"x" * 16, "16 bytes do not fill INT64"),
+        ("INT64", [-1, 2], b"x" * 16, r"tensor 'y': expected sizes from 0, got \[-1, 2\]"),
+        ("INT64", [2**62, 2**62], b"x" * 16, "16 bytes do not fill INT64"),
+        ("FP32", [1] * 100, b"1234", "4 bytes do not fill FP32"),
         ("BYTES", [1], b"\xff\x00\x00\x00a", "runs past the end"),
         ("BYTES", [1], b"\x01\x00", "runs past the end"),
         ("BYTES", [2], b"\x01\x00\x00\x00a", "do not fill BYTES"),
@@ -60,11 +62,58 @@ def test_damaged_contents_are_one_error(datatype, shape, raw, message):
         unpack(response.outputs, response.raw_output_contents)
 
 
-def test_typed_contents_are_refused_with_the_reason():
-    response = messages()["ModelInferResponse"]()
-    response.outputs.add(name="y", datatype="FP32", shape=[1])
-    with pytest.raises(PipelineError, match="expected raw contents for 1 tensors, got 0"):
-        unpack(response.outputs, response.raw_output_contents)
+@pytest.mark.parametrize(
+    ("datatype", "field", "values", "dtype"),
+    [
+        ("BOOL", "bool_contents", [True, False], "bool"),
+        ("INT8", "int_contents", [-128, 127], "int8"),
+        ("INT32", "int_contents", [-(2**31), 1], "int32"),
+        ("UINT16", "uint_contents", [0, 65535], "uint16"),
+        ("INT64", "int64_contents", [-(2**63), 2**63 - 1], "int64"),
+        ("UINT64", "uint64_contents", [0, 2**64 - 1], "uint64"),
+        ("FP32", "fp32_contents", [1.5, float("inf")], "float32"),
+        ("FP64", "fp64_contents", [0.1, -2.0], "float64"),
+        ("BYTES", "bytes_contents", [b"a", "é".encode()], "object"),
+    ],
+)
+def test_typed_contents_are_read(datatype, field, values, dtype):
+    request = messages()["ModelInferRequest"]()
+    tensor = request.inputs.add(name="x", datatype=datatype, shape=[2, 1])
+    getattr(tensor.contents, field).extend(values)
+    wired = messages()["ModelInferRequest"].FromString(request.SerializeToString())
+    array = unpack(wired.inputs, wired.raw_input_contents)["x"]
+    expected = [value.decode() for value in values] if datatype == "BYTES" else values
+    assert (array.dtype.name, array.ravel().tolist()) == (dtype, expected)
+    assert array.shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape", "field", "values", "message"),
+    [
+        ("FP32", [3], "fp32_contents", [1.0], "1 values do not fill FP32"),
+        ("FP32", [2**62], "fp32_contents", [1.0], "1 values do not fill FP32"),
+        ("FP32", [1], "fp64_contents", [1.0], "expected fp32_contents for FP32, got fp64_contents"),
+        ("FP16", [1], "fp32_contents", [1.0], "expected raw for FP16, got fp32_contents"),
+        ("FP16", [0], "fp32_contents", [], "expected raw contents for FP16, got none"),
+        ("INT8", [1], "int_contents", [300], "expected values that INT8 can hold"),
+        ("BYTES", [1], "bytes_contents", [b"\xff"], "expected strings in UTF-8"),
+    ],
+)
+def test_typed_contents_that_do_not_fit_are_one_error(datatype, shape, field, values, message):
+    request = messages()["ModelInferRequest"]()
+    getattr(request.inputs.add(name="x", datatype=datatype, shape=shape).contents, field).extend(values)
+    with pytest.raises(PipelineError, match=message):
+        unpack(request.inputs, request.raw_input_contents)
+
+
+def test_raw_and_typed_contents_together_and_a_tensor_given_twice_are_refused():
+    request = infer_request("m", 0, {"x": np.zeros(1, np.float32)}, [])
+    request.inputs[0].contents.fp32_contents.append(1.0)
+    with pytest.raises(PipelineError, match="tensor 'x': expected raw or typed contents, got both"):
+        unpack(request.inputs, request.raw_input_contents)
+    request.inputs.add(name="x", datatype="FP32", shape=[1])
+    with pytest.raises(PipelineError, match="expected each tensor once, got x, x"):
+        unpack(request.inputs, request.raw_input_contents)
 
 
 def test_every_contents_but_none_described_is_refused():
