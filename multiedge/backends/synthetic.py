@@ -2,8 +2,8 @@
 
 The model file is JSON: `{"inputs": ["x"], "outputs": {"y": {"shape": [4], "dtype": "float32"}}, "seconds": 0.001}`.
 `seconds` are spent waiting, `work_seconds` computing, which takes a processor. An output that names an input (`{"y": "x"}`)
-passes that input on, with `add` added to it. `leak_bytes` are kept per item; at the value `crash_at` of the first input's
-first element the process ends without an error message.
+passes that input on, with `add` added to it. `leak_bytes` are kept per item, or only at the value `leak_at` of the first
+input's first element; at its value `crash_at` the process ends without an error message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,18 @@ from multiedge.fleet import Device
 from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
 
-KEYS = ("inputs", "outputs", "seconds", "work_seconds", "add", "leak_bytes", "crash_at", "load_bytes", "load_seconds")
+KEYS = (
+    "inputs",
+    "outputs",
+    "seconds",
+    "work_seconds",
+    "add",
+    "leak_bytes",
+    "leak_at",
+    "crash_at",
+    "load_bytes",
+    "load_seconds",
+)
 
 
 KIND = Kind("description of a synthetic stage", ModelError)
@@ -45,6 +56,7 @@ class SyntheticSession:
         self._work_s = description["work_seconds"].optional(_seconds, 0.0)
         self._add = description["add"].optional(Field.number, 0.0)
         self._leak_bytes = description["leak_bytes"].optional(Field.count, 0)
+        self._leak_at = description["leak_at"].optional(Field.number)
         self._crash_at = description["crash_at"].optional(Field.number)
         self._kept = [np.ones(description["load_bytes"].optional(Field.count, 0), dtype=np.uint8)]
         time.sleep(description["load_seconds"].optional(_seconds, 0.0))
@@ -53,9 +65,9 @@ class SyntheticSession:
         missing = [name for name in self.inputs if name not in tensors]
         if missing:
             raise ModelError(f"input '{missing[0]}' was not given{did_you_mean(missing[0], tensors)}")
-        if self._crash_at is not None and float(tensors[self.inputs[0]].flat[0]) == self._crash_at:
+        if self._is_at(self._crash_at, tensors):
             os._exit(3)
-        if self._leak_bytes:
+        if self._leak_bytes and (self._leak_at is None or self._is_at(self._leak_at, tensors)):
             self._kept.append(np.ones(self._leak_bytes, dtype=np.uint8))
         if self._seconds:
             time.sleep(self._seconds)
@@ -63,6 +75,9 @@ class SyntheticSession:
         while time.thread_time() < until:
             pass
         return {name: self._made(value, tensors) for name, value in self._outputs.items()}
+
+    def _is_at(self, value: float | None, tensors: Tensors) -> bool:
+        return value is not None and float(tensors[self.inputs[0]].flat[0]) == value
 
     def _made(self, value: Array | str, tensors: Tensors) -> Array:
         if isinstance(value, str):

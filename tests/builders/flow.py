@@ -82,6 +82,9 @@ class FakeMonitor:
         self.busy = (stage, sequence, since_s)
         self.was_busy.append((stage, sequence))
 
+    def show_computed(self) -> None:
+        pass
+
     def show_idle(self) -> None:
         self.busy = None
 

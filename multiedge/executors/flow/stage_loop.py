@@ -37,6 +37,10 @@ class Monitor(Protocol):
 
     def show_busy(self, stage: int, sequence: int, since_s: float) -> None: ...
 
+    def show_computed(self) -> None:
+        """The outputs are there, and not sent yet."""
+        ...
+
     def show_idle(self) -> None: ...
 
 
@@ -158,6 +162,7 @@ class StageLoop:
             errors = [error_before or text for error_before in errors]
         if valid:
             self._pace.stretch()
+            self._monitor.show_computed()
         stop = self._now()
         for place, sequence in enumerate(sequences):
             log = self._logs.pop((stage, sequence), [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import time
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from multiedge.errors import PlanError
 from multiedge.executors.workers.observation import Busy
-from multiedge.meters.memory import MemoryReading
+from multiedge.meters.memory import MemoryReading, resident_bytes
 from multiedge.transports.rundir import file_of, reserve
 
 MOST_TRANSFERS = 2048
+LONGEST_END_S = 5.0
+"""A worker over its limit goes on after so long: it may have been a moment between two looks of the supervisor."""
 _FIXED = 10
 _HEARTBEAT_S, _BUSY_SINCE_S, _BUSY_STAGE, _BUSY_SEQUENCE, _RESIDENT, _PEAK, _ANONYMOUS, _FILE, _GPU_PEAK, _CPU_S = range(_FIXED)
 _SENT, _TAKEN = _FIXED, _FIXED + MOST_TRANSFERS
@@ -22,7 +25,8 @@ _CELLS = _FIXED + 2 * MOST_TRANSFERS
 class Board:
     """A worker's numbers, of which it is the only writer. Messages are counted by transfer, from 0 in each epoch."""
 
-    def __init__(self, directory: Path, device: str) -> None:
+    def __init__(self, directory: Path, device: str, memory_limit_bytes: int | None = None) -> None:
+        self._limit_bytes = math.inf if memory_limit_bytes is None else memory_limit_bytes
         path = file_of(directory, "board", device)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -52,6 +56,11 @@ class Board:
     def show_busy(self, stage: int, sequence: int, since_s: float) -> None:
         cells = self._cells
         cells[_BUSY_STAGE], cells[_BUSY_SEQUENCE], cells[_BUSY_SINCE_S] = stage, sequence, since_s
+
+    def show_computed(self) -> None:
+        """Waits for its end if the worker takes more than its device has: the item that took it is charged, no later one."""
+        if self._limit_bytes < math.inf and (resident_bytes() or 0) > self._limit_bytes:
+            time.sleep(LONGEST_END_S)
 
     def show_idle(self) -> None:
         self._cells[_BUSY_SINCE_S] = 0.0

@@ -55,6 +55,7 @@ class LocalLauncher:
             micro_batch=options.micro_batch,
             record=options.record_events,
             seed=options.seed,
+            memory_limit_bytes=device.memory_bytes if emulation.memory else None,
         )
         prefix = self._network.command(device.name) if self._network else ()
         worker = WorkerProcess(self._directory, hello, prefix, quota)

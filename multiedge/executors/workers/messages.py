@@ -23,7 +23,7 @@ class Hello:
 
     `backend` holds options of the device's backend. Compute runs at `speed` times `factor`, which a trace changes. `cores`
     are the ones to stay on, () for any. `links` leave the device, by peer. `caller` is the device at which the caller is, or
-    the caller's own name.
+    the caller's own name. A worker that takes more than `memory_limit_bytes` waits for its end; None is no limit.
     """
 
     device: Device
@@ -37,6 +37,7 @@ class Hello:
     micro_batch: int
     record: bool
     seed: int
+    memory_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class Worker:
     def __init__(self, control: Control, directory: Path, hello: Hello) -> None:
         self._control, self._hello, self._device = control, hello, hello.device
         pin(hello.cores)
-        board = Board(directory, self._device.name)
+        board = Board(directory, self._device.name, hello.memory_limit_bytes)
         endpoint = TRANSPORTS.load(hello.transport)(directory, self._device.name)
         shaper = LinkShaper(self._device.name, hello.links, hello.seed)
         self._pace = Pace(hello.speed * hello.factor)

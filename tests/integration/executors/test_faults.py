@@ -175,6 +175,15 @@ def test_a_worker_that_leaks_past_its_memory_is_replaced(tmp_path: Path) -> None
     assert [fault.device for fault in measured.faults if fault.kind == "memory"][:1] == ["d0"]
 
 
+def test_an_item_that_takes_more_memory_than_the_device_has_fails_alone(tmp_path: Path) -> None:
+    manifest = synthetic_chain(tmp_path, stages=1, leak_bytes=200 * 2**20, leak_at=7.0)
+    fleet = synthetic_fleet(1, memory_bytes=160 * 2**20)
+    with open_pipeline(manifest, fleet, deadlines=Deadlines(cooldown_s=0.05)) as pipeline:
+        results, measured = pipeline.map(item(number) for number in range(20))
+    assert [result.item for result in results if result.error] == [7]
+    assert {fault.kind for fault in measured.faults} == {"memory", "return"}
+
+
 def test_a_plan_that_exceeds_a_device_fails_by_name(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, load_bytes=200 * 2**20)
     with pytest.raises(PipelineError, match=r"device 'd0' takes \d+\.\d MiB and has 150.0 MiB"):

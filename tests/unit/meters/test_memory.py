@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from multiedge.meters.memory import MemoryReading, parse_status, read_memory
+from multiedge.meters.memory import MemoryReading, parse_status, read_memory, resident_bytes
 
 STATUS = "Name:\tworker\nVmHWM:\t    4096 kB\nVmRSS:\t    3072 kB\nRssAnon:\t    1024 kB\nRssFile:\t    2048 kB\n"
 GONE = 2**22 + 1
@@ -38,6 +38,18 @@ def status_file(proc: Path, pid: object, text: str) -> None:
 )
 def test_a_status_in_bytes(text: str, reading: MemoryReading) -> None:
     assert parse_status(text) == reading
+
+
+def test_what_is_resident_is_near_what_the_status_says() -> None:
+    status = read_memory().resident_bytes
+    now = resident_bytes()
+    assert status is not None
+    assert now is not None
+    assert 0.5 < now / status < 2.0
+
+
+def test_what_is_resident_is_unknown_without_proc(tmp_path: Path) -> None:
+    assert resident_bytes(tmp_path / "statm") is None
 
 
 def test_a_name_that_imitates_a_counter_changes_nothing() -> None:
