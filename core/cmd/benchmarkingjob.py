@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 from core.common.config import existing_file, read_section
 from core.common.constant import TestObjectType
+from core.common.log import LOGGER
 from core.storymanager.rank.rank import Rank, parse_rank
+from core.storymanager.rank.repeats import combined
 from core.storymanager.rank.table import NO_ROWS
 from core.testcasecontroller.algorithm.algorithm import Algorithm, parse_algorithms
-from core.testcasecontroller.testcase.testcase import Failure, TestCase
+from core.testcasecontroller.testcase.testcase import Failure, Outcome, TestCase
 from core.testcasecontroller.testcasecontroller import run_testcases
 from core.testenvmanager.testenv.testenv import TestEnv, read_testenv
 from multiedge.formats.fields import Field
 
-_KEYS = ("name", "workspace", "testenv", "test_object", "rank", "simulation")
+_KEYS = ("name", "workspace", "testenv", "test_object", "rank", "repeat", "simulation")
 
 
 class JobError(Exception):
@@ -24,22 +26,36 @@ class JobError(Exception):
 
 @dataclass(frozen=True)
 class BenchmarkingJob:
-    """Algorithms, compared in one test environment; `workspace` is the job's own folder."""
+    """Algorithms, compared in one test environment, each `repeat` times; `workspace` is the job's own folder."""
 
     name: str
     workspace: str
     test_env: TestEnv
     algorithms: tuple[Algorithm, ...]
     rank: Rank
+    repeat: int = 1
 
     def run(self) -> None:
         """Runs every test case, writes the rank files and shows the leaderboard. Raises JobError if a test case failed."""
         self.test_env.dataset.check()
-        cases = [TestCase(self.test_env, algorithm) for algorithm in self.algorithms]
-        done, failed = run_testcases(cases, self.workspace)
+        done, failed = self._run_rounds()
         self.rank.plot(self.rank.save(done, self.workspace) if done else NO_ROWS, failed)
         if failed:
-            raise JobError(_summary(failed, len(cases)))
+            raise JobError(_summary(failed, len(self.algorithms)))
+
+    def _run_rounds(self) -> tuple[list[Outcome], list[Failure]]:
+        """Every test case in turn, round after round, so that a host that is busy for a while does not harm one of them alone.
+        One that failed is not run again."""
+        rounds: list[list[Outcome]] = []
+        failed: list[Failure] = []
+        for number in range(1, self.repeat + 1):
+            if self.repeat > 1:
+                LOGGER.info("round %d of %d", number, self.repeat)
+            left = [each for each in self.algorithms if not any(each is failure.algorithm for failure in failed)]
+            done, wrong = run_testcases([TestCase(self.test_env, algorithm) for algorithm in left], self.workspace)
+            rounds.append(done)
+            failed += wrong
+        return combined(rounds), failed
 
 
 def _summary(failed: list[Failure], total: int) -> str:
@@ -66,7 +82,15 @@ def read_job(url: str) -> BenchmarkingJob:
         read_testenv(existing_file(content["testenv"])),
         _algorithms(content["test_object"]),
         content["rank"].optional(parse_rank, Rank()),
+        content["repeat"].optional(_repeat, 1),
     )
+
+
+def _repeat(field: Field) -> int:
+    count = field.count()
+    if count < 1:
+        raise field.expected("1 or more")
+    return count
 
 
 def _algorithms(field: Field) -> tuple[Algorithm, ...]:

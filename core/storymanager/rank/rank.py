@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from core.common.config import single_entry
 from core.common.log import LOGGER
+from core.storymanager.rank.repeats import SUFFIX
 from core.storymanager.rank.table import Table, read_table, table_of, write_table
 from core.storymanager.visualization.picture import draw
 from core.storymanager.visualization.visualization import METHODS, get_visualization_func
@@ -32,7 +33,7 @@ class Selection:
         """The selected columns of `table`; 'all' selects those of the current run. Of rows that differ only in time and url
         the first is kept."""
         chosen = Table(
-            _chosen(self.metrics, current.metrics),
+            _with_intervals(_chosen(self.metrics, current.metrics), current.metrics),
             _chosen(self.modules, current.modules),
             _chosen(self.hyperparameters, current.hyperparameters),
         )
@@ -40,7 +41,13 @@ class Selection:
         for row in table.rows:
             if self.paradigms == _ALL or row.get("paradigm") in self.paradigms:
                 kept.setdefault(tuple(row.get(name) for name in chosen.columns[1:-2]), dict(row))
-        return Table(chosen.metrics, chosen.modules, chosen.hyperparameters, tuple(kept.values()))
+        return Table(chosen.metrics, chosen.modules, chosen.hyperparameters, tuple(kept.values()), table.sort_by)
+
+
+def _with_intervals(chosen: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    """The chosen metrics, each with its interval if there is one."""
+    names = [name for metric in chosen for name in (metric, metric + SUFFIX) if name in known or not name.endswith(SUFFIX)]
+    return tuple(dict.fromkeys(names))
 
 
 def _chosen(wanted: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:

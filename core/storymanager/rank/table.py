@@ -9,9 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.storymanager.rank.repeats import SUFFIX, read_interval
 from core.testcasecontroller.testcase.testcase import Outcome
 from multiedge.errors import ConfigError
 from multiedge.files import write_text
+from multiedge.metrics import MetricValue, describe_metric
+from multiedge.report.repeats import shared_ranks
+from multiedge.report.units import number_of
 
 MISSING = "NaN"
 
@@ -24,6 +28,18 @@ class Table:
     modules: tuple[str, ...]
     hyperparameters: tuple[str, ...]
     rows: tuple[Mapping[str, str], ...] = ()
+    sort_by: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def ranks(self) -> list[int]:
+        """The rank of each row: its number. Where the rows are sorted by a metric with intervals, those that these do not
+        separate share a rank."""
+        metric, ascending = next((pair for pair in self.sort_by if pair[0] in self.metrics), ("", False))
+        if not any(row.get(metric + SUFFIX) for row in self.rows):
+            return list(range(1, len(self.rows) + 1))
+        figures = {number: figure(row, metric) for number, row in enumerate(self.rows)}
+        ranks = shared_ranks(figures, higher_is_better=not ascending)
+        return [ranks[number] for number in range(len(self.rows))]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -32,7 +48,8 @@ class Table:
     def lines(self) -> list[list[str]]:
         """The rows with their rank, in the order of the columns."""
         return [
-            [str(rank), *(row.get(column) or MISSING for column in self.columns[1:])] for rank, row in enumerate(self.rows, 1)
+            [str(rank), *(row.get(column) or MISSING for column in self.columns[1:])]
+            for rank, row in zip(self.ranks, self.rows, strict=True)
         ]
 
     def after(self, older: Table) -> Table:
@@ -50,7 +67,7 @@ class Table:
         for metric, ascending in reversed(sort_by):
             if metric in self.metrics:
                 rows.sort(key=lambda row: _sort_key(row.get(metric, MISSING), 1 if ascending else -1))
-        return Table(self.metrics, self.modules, self.hyperparameters, tuple(rows))
+        return Table(self.metrics, self.modules, self.hyperparameters, tuple(rows), tuple(sort_by))
 
 
 NO_ROWS = Table((), (), ())
@@ -65,6 +82,13 @@ def table_of(outcomes: Iterable[Outcome]) -> Table:
         _union(*(outcome.algorithm.hyperparameters for outcome in outcomes)),
         tuple(_row(outcome) for outcome in outcomes),
     )
+
+
+def figure(row: Mapping[str, str], metric: str) -> MetricValue:
+    """A metric of a row with its interval, if there is one; its value is None where it is no number."""
+    unit, direction, description = describe_metric(metric)
+    interval = read_interval(row.get(metric + SUFFIX))
+    return MetricValue(number_of(row.get(metric)), unit, direction, description, interval=interval)
 
 
 def _row(outcome: Outcome) -> dict[str, str]:

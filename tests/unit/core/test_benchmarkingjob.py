@@ -111,3 +111,26 @@ def test_the_command_line(words, status, shown):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status
     assert shown in done.stderr + done.stdout
+
+
+def test_a_repeated_job_runs_its_rows_in_turn_and_shows_medians_with_intervals(job, tmp_path, capsys):
+    assert benchmarking.main(["-f", job(MODEL, MODEL, repeat=3, rank={"sort_by": [{"fps": "descend"}]})]) == 0
+    lines = (tmp_path / "workspace/job/rank/all_rank.csv").read_text().splitlines()
+    assert lines[0].startswith("rank,algorithm,fps,fps_interval,paradigm")
+    assert [line.split(",")[:4] for line in lines[1:]] == [["1", "a0", "2.0", "2.0 to 2.0"], ["1", "a1", "2.0", "2.0 to 2.0"]]
+    shown = capsys.readouterr()
+    assert "interval" not in shown.out
+    order = [line.split("test case ")[1] for line in shown.err.splitlines() if "test case " in line and " done " not in line]
+    assert order == ["1 of 2: a0", "2 of 2: a1"] * 3
+
+
+def test_a_case_that_failed_is_not_run_again(job, tmp_path, capsys):
+    assert benchmarking.main(["-f", job(MODEL, BROKEN, repeat=2)]) == 1
+    shown = capsys.readouterr()
+    assert shown.err.count("test case failed") == 1
+    assert "1 of 2 test cases failed" in shown.err
+
+
+def test_no_round_is_no_job(job):
+    with pytest.raises(ConfigError, match="repeat"):
+        read_job(job(repeat=0))
