@@ -22,6 +22,7 @@ from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_loop import CALLER_NAME, send_or_fail
 from multiedge.executors.workers.local import LocalLauncher
 from multiedge.executors.workers.observation import WorkerView
+from multiedge.executors.workers.open_files import require_open_files
 from multiedge.executors.workers.options import ProcessesOptions
 from multiedge.executors.workers.pool import WorkerPool
 from multiedge.executors.workers.state import Rules
@@ -68,6 +69,7 @@ class ProcessesExecutor(Closing):
         self._cpu_before_s: dict[str, float] = {}
 
     def start(self) -> None:
+        require_open_files(len(self.routes.devices))
         endpoint_class = TRANSPORTS.load(self.transport)
         self.directory = rundir.make()
         try:

@@ -1,0 +1,44 @@
+"""Requests to a served stage, damaged in any way, are decoded or refused."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from google.protobuf.message import DecodeError
+
+from multiedge.errors import MultiedgeError
+from multiedge.graph import Tensor
+from tests.builders.fuzzing import mutated
+
+pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not installed")
+
+from multiedge.serving.signature import Signature
+from multiedge.transports.open_inference import infer_request, messages, unpack
+
+SIGNATURE = Signature({"x": Tensor("x", "float32", (2, 3)), "s": Tensor("s", "object", None)}, {"y": Tensor("y")})
+FEW, MANY = 500, 10_000
+
+
+def examples() -> list[bytes]:
+    tensors = {"x": np.ones((2, 3), np.float32), "s": np.array(["a", "héllo"], dtype=object)}
+    raw, typed = infer_request("m", 1, tensors, ["y"]), infer_request("m", 1, tensors, ["y"])
+    del typed.raw_input_contents[:]
+    typed.inputs[0].contents.fp32_contents.extend([1.0] * 6)
+    typed.inputs[1].contents.bytes_contents.extend([b"a", b"b"])
+    return [raw.SerializeToString(), typed.SerializeToString()]
+
+
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_a_damaged_request_is_decoded_or_refused(count: int) -> None:
+    generator, good = random.Random("messages"), examples()
+    refused = 0
+    for _ in range(count):
+        try:
+            request = messages()["ModelInferRequest"].FromString(mutated(generator.choice(good), generator))
+            SIGNATURE.require_inputs(unpack(request.inputs, request.raw_input_contents))
+            SIGNATURE.require_outputs(tensor.name for tensor in request.outputs)
+        except (DecodeError, MultiedgeError):  # gRPC itself answers what cannot be decoded
+            refused += 1
+    assert refused > count / 10
