@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from multiedge.errors import PlanError
 from multiedge.graph import Graph
@@ -195,6 +196,7 @@ class Plan:
         baseline: The best single device of the fleet; None if unknown.
         input_shapes: The shape of each input that the plan was made for, by name; empty if unknown.
         free_batch: Inputs whose first dimension the model leaves open; it was taken as 1.
+        options: Options of the strategy that were given.
     """
 
     strategy: str
@@ -214,6 +216,7 @@ class Plan:
     baseline: Baseline | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     free_batch: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def with_names(self, graph: Graph) -> Plan:
         """This plan with the names of its model and of the ends of its stages, and the shapes of the model's inputs.
@@ -370,6 +373,7 @@ class Manifest:
         weights: 'linked' or 'copied'.
         directory: The folder.
         plan: The plan with its estimate and proof; None if the folder has none.
+        profile: Digest of the profile in the folder with which it was planned; '' if there is none.
     """
 
     model: str
@@ -381,6 +385,12 @@ class Manifest:
     weights: str
     directory: str
     plan: Plan | None = None
+    profile: str = ""
+
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shapes of the model's inputs that the plan was made for, by name; empty if unknown."""
+        return {} if self.plan is None else self.plan.input_shapes
 
     def identity(self, stage: int) -> str:
         """What tells a stage from those of other models, plans and parts, on whichever machine its folder is.

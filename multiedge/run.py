@@ -119,7 +119,7 @@ def plan_model(profile: Profile, fleet: Fleet, strategy: str = DEFAULT_STRATEGY,
         # A strategy from a package may leave its time out, as `plan_by_hand` does.
         plan = replace(plan, solve_s=perf_counter() - start)
     require(violations(profile, fleet, plan.stages, plan.transfers), f"plan of strategy '{strategy}'")
-    return replace(plan, baseline=best_single(profile, fleet, plan.objective))
+    return replace(plan, baseline=best_single(profile, fleet, plan.objective), options=options)
 
 
 def plan_by_hand(
@@ -201,8 +201,9 @@ def partition(
     """
     fleet = devices if isinstance(devices, Fleet) else read_fleet(devices)
     graph = read_graph(model, shapes)
-    plan = plan_model(profile_model(graph, fleet, profiler), fleet, strategy, **(options or {}))
-    return write_parts(graph, plan, directory, copy_weights=copy_weights)
+    profile = profile_model(graph, fleet, profiler)
+    plan = plan_model(profile, fleet, strategy, **(options or {}))
+    return write_parts(graph, plan, directory, copy_weights=copy_weights, profile=profile)
 
 
 def run_plan(

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     profile = segment_costs(graph, fleet, strategy, options) if args.time_segments else node_costs(graph, fleet, args.profile)
     plan = plan_model(profile, fleet, strategy, **options)
     if args.output:
-        manifest = write_parts(graph, plan, args.output, copy_weights=args.copy_weights)
+        manifest = write_parts(graph, plan, args.output, copy_weights=args.copy_weights, profile=profile)
         print(f"{len(manifest.parts)} parts and plan.json written to {manifest.directory}", file=sys.stderr)
     if args.json:
         print(json.dumps(plan_to_json(plan.with_names(graph)), indent=1, allow_nan=False))

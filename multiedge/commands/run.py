@@ -30,9 +30,10 @@ from multiedge.onnx_io import read_runnable
 from multiedge.onnx_io.items import npz_items, random_items
 from multiedge.options import build_options, option_names, require_options, with_option
 from multiedge.plan import Manifest
+from multiedge.report.plan_text import batch_lines
 from multiedge.report.repeats import combined
 from multiedge.report.results import to_json
-from multiedge.report.summary import host_line, summary
+from multiedge.report.summary import MOST_ERRORS, host_line, summary
 from multiedge.report.units import human, scale_for
 from multiedge.run import run_plan
 
@@ -186,7 +187,9 @@ def executor_options(args: argparse.Namespace, fleet: Fleet) -> dict[str, Any]:
 @contextmanager
 def replanner(args: argparse.Namespace, manifest: Manifest, fleet: Fleet) -> Iterator[Replanner | None]:
     """What plans anew, where it is wanted, the executor can use it and the model to cut is there."""
-    can = "replan" in option_names(EXECUTORS, args.executor) and args.devices and Path(manifest.model).is_file()
+    can = (
+        "replan" in option_names(EXECUTORS, args.executor) and args.devices and manifest.plan and Path(manifest.model).is_file()
+    )
     if args.replan is False or (args.replan is None and not can):
         yield None
         return
@@ -251,8 +254,17 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
         print_line(console, line)
     for fault in figures["recoveries"]:
         print_line(console, f"{fault['detected_s']:8.3f} s  {fault['kind']}: {fault['detail']}{_ending(fault)}")
-    for failed in figures["errors"]:
-        print_line(console, f"item {failed['item']}: {failed['error']}", style="red")
+    for line in batch_lines(figures["free_batch"]):
+        print_line(console, line)
+    for line in failures(figures):
+        print_line(console, line, style="red")
+
+
+def failures(figures: Mapping[str, Any]) -> list[str]:
+    """Each error once, with the number of items that failed with it; of many different errors only some."""
+    counts = figures["error_counts"]
+    lines = [f"{count} of {figures['items']} items failed: {error}" for error, count in list(counts.items())[:MOST_ERRORS]]
+    return lines + [f"and {len(counts) - MOST_ERRORS} more errors"] * (len(counts) > MOST_ERRORS)
 
 
 def _interval(figure: Mapping[str, Any]) -> str:

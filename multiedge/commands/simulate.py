@@ -15,10 +15,12 @@ from multiedge.commands._terminal import new_console, new_table, print_line
 from multiedge.errors import ConfigError, PlanError, require_least
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
+from multiedge.formats.profile import require_fits
 from multiedge.formats.trace import read_trace
 from multiedge.measurements import Fault, Measurements
 from multiedge.metrics import MetricValue, compute
 from multiedge.onnx_io import read_graph, read_runnable
+from multiedge.onnx_io.manifest import read_profile
 from multiedge.plan import Plan
 from multiedge.profile import Profile
 from multiedge.report.plan_text import batch_lines, value_text
@@ -90,7 +92,13 @@ def planned(args: argparse.Namespace, fleet: Fleet) -> tuple[Plan, Profile]:
     manifest = read_runnable(args.model)
     if manifest.plan is None:
         raise PlanError(f"{args.model}/plan.json: expected a plan with stages, got none; write the parts again")
-    return manifest.plan, node_costs(read_graph(manifest.model, _options.parse_shapes(args.shape)), fleet, args.profile)
+    shapes = _options.parse_shapes(args.shape)
+    kept = None if args.profile or shapes else read_profile(manifest)
+    graph = read_graph(manifest.model, shapes or manifest.input_shapes)
+    if kept is None:
+        return manifest.plan, node_costs(graph, fleet, args.profile)
+    require_fits(kept, graph, fleet)
+    return manifest.plan, kept
 
 
 def interval_of(rate: float | None) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 
 from multiedge.errors import PlanError, describe
 from multiedge.formats.fields import Field, Kind
+from multiedge.formats.profile import plain_data
 from multiedge.plan import CALLER, Baseline, Estimate, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 
 VERSION = 1
@@ -54,6 +55,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "best_single_device": _baseline(plan.baseline) if plan.baseline else None,
         "input_shapes": {name: list(shape) for name, shape in plan.input_shapes.items()},
         "free_batch": list(plan.free_batch),
+        "options": plain_data(plan.options),
     }
 
 
@@ -126,6 +128,7 @@ def read_plan(data: Field) -> Plan:
         baseline=data["best_single_device"].optional(_read_baseline),
         input_shapes=data["input_shapes"].optional(lambda shapes: shapes.mapping_of(_shape), {}),
         free_batch=data["free_batch"].optional(lambda names: names.list_of(Field.text), ()),
+        options=data["options"].optional(lambda options: options.mapping_of(Field.data), {}),
     )
 
 

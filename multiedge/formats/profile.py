@@ -91,13 +91,13 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
         "parameters": [_tensor_to_json(tensor) for tensor in graph.parameters.values()],
         "fused_tensors": sorted(profile.fused),
         "uncounted": list(profile.uncounted),
-        "settings": _plain(profile.settings),
+        "settings": plain_data(profile.settings),
     }
 
 
 def _node_to_json(profile: Profile, index: int) -> dict[str, Any]:
     node = profile.graph.nodes[index]
-    optional = {"domain": node.domain, "captures": list(node.captures), "attributes": _plain(node.attributes)}
+    optional = {"domain": node.domain, "captures": list(node.captures), "attributes": plain_data(node.attributes)}
     return {
         "name": node.name,
         "op_type": node.op_type,
@@ -119,14 +119,14 @@ def _tensor_to_json(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": shape, "bytes": tensor.nbytes}
 
 
-def _plain(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
     """The value in JSON's own types; numbers that JSON lacks become {"float": "inf"}."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_data(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
+        return [plain_data(item) for item in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain_data(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -20,10 +20,14 @@ from multiedge.files import write_text
 from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.plan import plan_or_none, plan_to_json, read_transfers
+from multiedge.formats.profile import load_profile
 from multiedge.onnx_io.weights import resolve_inside
 from multiedge.plan import Manifest, Part
+from multiedge.profile import Profile
 
 FILE_NAME = "plan.json"
+PROFILE_NAME = "profile.json"
+"""The profile with which the plan was made."""
 SCHEMA = "multiedge.plan/1"
 MANIFEST = Kind("plan.json", PlanError, "write the parts again")
 
@@ -52,6 +56,7 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
             {"source": move.source, "target": move.target, "tensors": list(move.tensors), "nbytes": move.nbytes}
             for move in manifest.transfers
         ],
+        "profile": manifest.profile or None,
         "plan": plan_to_json(manifest.plan) if manifest.plan else None,
     }
 
@@ -77,12 +82,18 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     folder = Path(directory)
     manifest = _parse(_load(folder), folder)
     files = [(name, known) for part in manifest.parts for name, known in part.files.items()]
+    files += [(PROFILE_NAME, manifest.profile)] if manifest.profile else []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         wrong = [problem for problem in pool.map(lambda file: _stale(folder, *file), files) if problem]
     wrong += [f"{describe(part.file)} is not among its part's files" for part in manifest.parts if part.file not in part.files]
     if wrong:
         raise PlanError(f"{folder}: {'; '.join(dict.fromkeys(wrong))}; write the parts again", wrong)
     return manifest
+
+
+def read_profile(manifest: Manifest) -> Profile | None:
+    """The profile with which the plan was made; None if the folder has none."""
+    return load_profile(Path(manifest.directory) / PROFILE_NAME) if manifest.profile else None
 
 
 def _load(folder: Path) -> Field:
@@ -110,6 +121,7 @@ def _parse(data: Field, folder: Path) -> Manifest:
         weights=data["weights"].text(),
         directory=str(folder),
         plan=plan_or_none(data["plan"]),
+        profile=data["profile"].optional(Field.text, ""),
     )
 
 

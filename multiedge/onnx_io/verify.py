@@ -15,8 +15,8 @@ from multiedge.plan import CALLER, Manifest, require
 
 
 def whole_graph(manifest: Manifest, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
-    """The model that the parts were cut from; ModelError if it has changed since."""
-    graph = read_graph(manifest.model, shapes)
+    """The model that the parts were cut from, with these shapes or those of the plan; ModelError if it has changed since."""
+    graph = read_graph(manifest.model, shapes or manifest.input_shapes)
     if graph.model_hash != manifest.model_hash:
         raise ModelError(f"{manifest.model}: has changed since {manifest.directory} was written; split it again")
     return graph

@@ -19,12 +19,14 @@ import onnx
 
 from multiedge.errors import ModelError, PlanError
 from multiedge.files import TEMPORARY, replacing
+from multiedge.formats.profile import save_profile
 from multiedge.graph import Graph
 from multiedge.onnx_io.extract import Extractor
-from multiedge.onnx_io.manifest import FILE_NAME, digest_of, fingerprint, named, new_digest, write_manifest
+from multiedge.onnx_io.manifest import FILE_NAME, PROFILE_NAME, digest_of, fingerprint, named, new_digest, write_manifest
 from multiedge.onnx_io.model_file import ModelFile, open_model
 from multiedge.onnx_io.weights import Reference, is_external, refer, reference
 from multiedge.plan import CALLER, Manifest, Part, Plan, Stage, Transfer
+from multiedge.profile import Profile
 
 ALIGNMENT = 4096
 """Copied weights begin at multiples of this, so that a runtime can map them."""
@@ -34,7 +36,14 @@ SHORTENED = "the weights file ended while it was being copied; write the parts a
 _BUFFER_BYTES = 1 << 20
 
 
-def write_parts(graph: Graph, plan: Plan, directory: str | os.PathLike[str], *, copy_weights: bool = False) -> Manifest:
+def write_parts(
+    graph: Graph,
+    plan: Plan,
+    directory: str | os.PathLike[str],
+    *,
+    copy_weights: bool = False,
+    profile: Profile | None = None,
+) -> Manifest:
     """Writes `sub_model_1.onnx`, `sub_model_2.onnx`, ... and `plan.json`.
 
     An earlier plan in the folder is replaced; other files are kept.
@@ -45,6 +54,8 @@ def write_parts(graph: Graph, plan: Plan, directory: str | os.PathLike[str], *, 
         directory: The folder; it is created if needed.
         copy_weights: Whether each part has its own copy of its weights. By default parts have links to the model's file; if
             the file system has no links, weights are copied, and `Manifest.weights` is 'copied'.
+        profile: The profile with which the plan was made. It is kept in the folder, so that simulating and planning anew use
+            the same costs.
 
     Returns:
         The Manifest, as in `plan.json`.
@@ -71,11 +82,22 @@ def write_parts(graph: Graph, plan: Plan, directory: str | os.PathLike[str], *, 
             weights=store.kind,
             directory=str(folder),
             plan=plan.with_names(graph) if plan.is_estimated else None,
+            profile=_keep(profile, folder),
         )
         write_manifest(manifest)
     except OSError as error:
         raise PlanError(f"{folder}: cannot be written: {error}") from error
     return manifest
+
+
+def _keep(profile: Profile | None, folder: Path) -> str:
+    """The digest of the profile, written in the folder; '' if there is none."""
+    path = folder / PROFILE_NAME
+    if profile is None:
+        path.unlink(missing_ok=True)
+        return ""
+    save_profile(profile, path)
+    return digest_of(path)
 
 
 def with_own_weights(path: Path, folder: Path) -> Path:

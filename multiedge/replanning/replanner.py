@@ -12,6 +12,7 @@ from multiedge.errors import PlanError
 from multiedge.files import make_owned_folder
 from multiedge.fleet import Fleet
 from multiedge.onnx_io import read_graph, write_parts
+from multiedge.onnx_io.manifest import read_profile
 from multiedge.plan import Manifest
 from multiedge.profile import Profile
 from multiedge.replanning.replan import replan
@@ -24,9 +25,9 @@ FOLDER = ".replan"
 class Replanner:
     """Called with the fleet as it is now, gives the manifest of the plan that suits it: least change first.
 
-    Starts from the plan of `manifest`. Costs are `profile`'s, or counted ones scaled so that each stage of the plan
-    costs what the plan says. New parts lie in a hidden folder in the plan's own. It is this
-    run's alone: `close` removes it, or, if this process is killed, the next run that makes one.
+    Starts from the plan of `manifest`. Costs are `profile`'s, those kept in the plan's folder, or counted ones
+    scaled so that each stage of the plan costs what the plan says. New parts lie in a hidden folder in the plan's own. It is
+    this run's alone: `close` removes it, or, if this process is killed, the next run that makes one.
     """
 
     def __init__(self, manifest: Manifest, fleet: Fleet, profile: Profile | None = None) -> None:
@@ -36,8 +37,8 @@ class Replanner:
             raise PlanError(f"{manifest.directory}/plan.json: expected a plan to start from, got none; write the parts again")
         self._plan = manifest.plan
         self._current = manifest
-        self._graph = read_graph(manifest.model)
-        self._profile = profile or self._scaled_to_plan(profile_model(self._graph, fleet))
+        self._graph = read_graph(manifest.model, manifest.input_shapes)
+        self._profile = profile or read_profile(manifest) or self._scaled_to_plan(profile_model(self._graph, fleet))
         self._made = 0
         self._own: Path | None = None
 

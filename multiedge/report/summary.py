@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -27,6 +28,8 @@ def summary(result: RunResult) -> dict[str, Any]:
         "latency_s": latencies(figures),
         "recoveries": [_recovery(fault) for fault in measurements.faults],
         "errors": [{"item": item.item, "error": item.error} for item in measurements.items if item.error][:MOST_ERRORS],
+        "error_counts": dict(Counter(item.error for item in measurements.items if item.error).most_common()),
+        "free_batch": list(result.plan.free_batch) if result.plan else [],
         "wall_s": measurements.wall_s,
         "warmup_items": measurements.warmup_items,
         "validity": str(result.validity),

@@ -189,7 +189,9 @@ def test_what_happened_is_shown_below_the_table() -> None:
             {"detected_s": 1.75, "kind": "return", "detail": "phone is back", "recovery_s": None},
             {"detected_s": 2.0, "kind": "slow", "detail": "stage 1", "recovery_s": None},
         ],
-        "errors": [{"item": 7, "error": "stage 0 failed"}],
+        "items": 30,
+        "error_counts": {"stage 0 failed": 3},
+        "free_batch": [],
     }
     console = Console(width=100, file=io.StringIO())
     command.show(figures, console)
@@ -200,7 +202,7 @@ def test_what_happened_is_shown_below_the_table() -> None:
         "   1.250 s  leave: phone [left]; recovered in 0.500 s",
         "   1.750 s  return: phone is back",
         "   2.000 s  slow: stage 1; not recovered",
-        "item 7: stage 0 failed",
+        "3 of 30 items failed: stage 0 failed",
     ]
 
 

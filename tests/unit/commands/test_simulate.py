@@ -74,7 +74,7 @@ def test_a_folder_brings_its_own_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hand_made = plan_model(PROFILE, FLEET, "equal_flops")
-    manifest = SimpleNamespace(model="model.onnx", plan=hand_made)
+    manifest = SimpleNamespace(model="model.onnx", profile="", input_shapes={}, plan=hand_made)
     monkeypatch.setattr(command, "read_runnable", lambda path: manifest)
     simulate(str(tmp_path), "--json", "--items", "3")
     assert json.loads(capsys.readouterr().out)["strategy"] == "equal_flops"
