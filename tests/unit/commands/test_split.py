@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_the_table_names_files_tensors_and_bytes(model: Path, capsys: pytest.Cap
     shown = capsys.readouterr().out
     assert "2 parts in " in shown
     assert "weights linked" in shown
-    assert "sub_model_1.onnx │ x     │ h2    │             256 B" in shown
+    assert re.search(r"sub_model_1.onnx +x +h2 +256 B", shown)
 
 
 def test_json_is_the_manifest(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
