@@ -33,12 +33,19 @@ class DeviceEvent:
 
 @dataclass(frozen=True)
 class LinkEvent:
-    """The link between two devices changes, both ways. None keeps what it was; a bandwidth of 0 is a link that is down."""
+    """The link between two devices changes: both ways, or `one_way`, from the first to the second. None keeps what it was, in
+    each direction; a bandwidth of 0 is a link that is down."""
 
     at_s: float
     link: tuple[str, str]
     bandwidth_bytes_per_s: float | None = None
     latency_s: float | None = None
+    one_way: bool = False
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The directions that change, as (from, to)."""
+        return (self.link,) if self.one_way else (self.link, self.link[::-1])
 
 
 TraceEvent = DeviceEvent | LinkEvent
@@ -66,9 +73,10 @@ class FleetState:
         return replace(self, absent=self.absent | changed if event.event == "leave" else self.absent - changed)
 
     def _changed_links(self, event: LinkEvent, fleet: Fleet) -> dict[tuple[str, str], Link]:
-        changed = {}
-        for pair in (event.link, event.link[::-1]):
-            old = self.links.get(pair, fleet.link(*pair))
+        # Both directions are stated, since a fleet takes one that is stated for both.
+        changed = {pair: self.links.get(pair, fleet.link(*pair)) for pair in (event.link, event.link[::-1])}
+        for pair in event.pairs:
+            old = changed[pair]
             bandwidth, latency = event.bandwidth_bytes_per_s, event.latency_s
             changed[pair] = replace(
                 old,
@@ -159,7 +167,7 @@ def _names(event: TraceEvent) -> tuple[str, ...]:
 
 def _in_words(event: TraceEvent) -> str:
     if isinstance(event, LinkEvent):
-        words = f"link {event.link[0]} - {event.link[1]}"
+        words = f"link {event.link[0]} {'->' if event.one_way else '-'} {event.link[1]}"
         if event.bandwidth_bytes_per_s is not None:
             words += f", {human_bytes(event.bandwidth_bytes_per_s)}/s" if event.bandwidth_bytes_per_s > 0 else ", down"
         return words + (f", latency {event.latency_s * 1e3:g} ms" if event.latency_s is not None else "")

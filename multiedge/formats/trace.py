@@ -1,6 +1,7 @@
 """Trace files: a yaml or JSON list of what happens to a fleet, read once and checked whole.
 
     - {at_s: 10, link: [car, cloud], bandwidth: 0, latency: 80ms}
+    - {at_s: 11, link: [car, cloud], latency: 90ms, one_way: true}   from car to cloud alone
     - {at_s: 12, device: car, event: speed, value: 0.5}
     - {at_s: 14, device: tablet, event: leave}
     - {at_s: 20, device: tablet, event: return}
@@ -20,7 +21,7 @@ from multiedge.formats.fields import Field
 from multiedge.trace import DEVICE_EVENTS, DeviceEvent, LinkEvent, Trace, TraceEvent, event_violations
 
 _DEVICE_KEYS = ("at_s", "device", "event", "value")
-_LINK_KEYS = ("at_s", "link", "bandwidth", "latency")
+_LINK_KEYS = ("at_s", "link", "bandwidth", "latency", "one_way")
 
 
 def read_trace(path: str | os.PathLike[str], fleet: Fleet) -> Trace:
@@ -70,4 +71,5 @@ def _link_event(content: Field) -> LinkEvent:
         content["link"].pair_of(Field.name),
         content["bandwidth"].optional(lambda field: field.quantity(quantity.BANDWIDTH)),
         content["latency"].optional(lambda field: field.quantity(quantity.SECONDS)),
+        content["one_way"].optional(Field.boolean, False),
     )

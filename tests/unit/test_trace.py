@@ -153,6 +153,15 @@ def test_the_two_directions_of_a_link_keep_their_own_other_values() -> None:
     assert (now.link("car", "cloud"), now.link("cloud", "car")) == (Link(7.0, 1.0), Link(7.0, 2.0))
 
 
+@pytest.mark.parametrize("is_declared_both_ways", [True, False])
+def test_a_link_that_changes_one_way_keeps_the_other_way(is_declared_both_ways: bool) -> None:
+    back = {("cloud", "car"): Link(100.0, 1.0)} if is_declared_both_ways else {}
+    fleet = Fleet(FLEET.devices, {("car", "cloud"): Link(100.0, 1.0), **back})
+    event = LinkEvent(0, ("car", "cloud"), latency_s=2.0, one_way=True)
+    now = FleetState().after(event, fleet).fleet(fleet)
+    assert (now.link("car", "cloud"), now.link("cloud", "car")) == (Link(100.0, 2.0), Link(100.0, 1.0))
+
+
 def test_a_source_that_has_left_is_no_source() -> None:
     fed = Fleet(FLEET.devices, source="car")
     assert FleetState(absent=frozenset({"car"})).fleet(fed).source is None

@@ -128,8 +128,7 @@ class _Step:
         if isinstance(event, LinkEvent):
             if self.rules.shapes_links:
                 self._conditions_have_changed = True
-                pairs = (event.link, event.link[::-1])
-                self.actions += [SetLink(source, target, conditions.links[source, target]) for source, target in pairs]
+                self.actions += [SetLink(source, target, conditions.links[source, target]) for source, target in event.pairs]
         elif event.event == "speed":
             self._conditions_have_changed = True
             self.actions.append(SetSpeed(event.device, conditions.speed_factor[event.device]))

@@ -23,6 +23,11 @@ def test_reads_both_kinds_of_event_in_their_units(tmp_path: Path) -> None:
     assert trace.events == (DeviceEvent(2.0, "car", "speed", 0.5), LinkEvent(10.0, ("car", "cloud"), 1e6, 0.08))
 
 
+def test_a_link_may_change_one_way() -> None:
+    (event,) = parse_trace([{"at_s": 1, "link": ["car", "cloud"], "bandwidth": "8Mbps", "one_way": True}], FLEET).events
+    assert event == LinkEvent(1.0, ("car", "cloud"), 1e6, one_way=True)
+
+
 def test_a_name_may_be_given() -> None:
     assert parse_trace({"name": "tunnel", "events": []}, FLEET).name == "tunnel"
 

@@ -790,6 +790,12 @@ def test_speeds_and_links_change_as_the_trace_says():
     assert run.decided(SetLink) == [SetLink("d0", "d1", Link(1e3, 0.5)), SetLink("d1", "d0", Link(1e3, 0.5))]
 
 
+def test_a_link_that_changes_one_way_is_set_one_way():
+    run = Supervised().start()
+    run.events(LinkEvent(0.0, ("d0", "d1"), latency_s=0.5, one_way=True))
+    assert run.decided(SetLink) == [SetLink("d0", "d1", Link(latency_s=0.5))]
+
+
 def test_links_stay_as_they_are_where_none_are_emulated():
     run = Supervised(shapes_links=False, can_replan=True).start()
     run.events(LinkEvent(0.0, ("d0", "d1"), 1e3))
