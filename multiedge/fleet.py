@@ -15,6 +15,9 @@ from multiedge.errors import ConfigError, did_you_mean
 REFERENCE_BACKEND = "onnxruntime"
 """The runtime of devices that name no other one, and the one that others are compared with."""
 
+CALLER_NAME = "caller"
+"""Who sends items and gets results, in place of a device's name."""
+
 
 @dataclass(frozen=True)
 class Power:
@@ -162,7 +165,7 @@ class Fleet:
         source: The device where items start and results return; None if their transfer costs nothing.
 
     Raises:
-        ConfigError: If there is no device, a name is not unique, or a link or `source` names an unknown device.
+        ConfigError: If there is no device, a name is not unique or is 'caller', or a link or `source` names an unknown device.
     """
 
     devices: tuple[Device, ...]
@@ -178,6 +181,11 @@ class Fleet:
             names = [device.name for device in self.devices]
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ConfigError(f"{self.name}: device names must be unique, got {', '.join(twice)} more than once")
+        if CALLER_NAME in self.by_name:
+            raise ConfigError(
+                f"{self.name}: expected another name for device '{CALLER_NAME}': this one stands for the program that"
+                " sends items"
+            )
         for name in {name for pair in self.links for name in pair} | ({self.source} if self.source else set()):
             self.device(name)
 

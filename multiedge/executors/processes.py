@@ -19,7 +19,7 @@ from multiedge.executors.flow.contract import Closing, Record, Result, Tensors, 
 from multiedge.executors.flow.expected import default_depth, most_depth
 from multiedge.executors.flow.ledger import Ledger, Pending, joined, merged_log
 from multiedge.executors.flow.routes import Routes
-from multiedge.executors.flow.stage_loop import CALLER_NAME, send_or_fail
+from multiedge.executors.flow.stage_loop import send_or_fail
 from multiedge.executors.workers.local import LocalLauncher
 from multiedge.executors.workers.observation import WorkerView
 from multiedge.executors.workers.open_files import require_open_files
@@ -27,7 +27,7 @@ from multiedge.executors.workers.options import ProcessesOptions
 from multiedge.executors.workers.pool import WorkerPool
 from multiedge.executors.workers.state import Rules
 from multiedge.executors.workers.supervisor import TICK_S, Supervisor
-from multiedge.fleet import Fleet, Link
+from multiedge.fleet import CALLER_NAME, Fleet, Link
 from multiedge.measurements import Event
 from multiedge.plan import CALLER, Manifest
 from multiedge.transports import TRANSPORTS, rundir

@@ -6,11 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from multiedge.fleet import CALLER_NAME
 from multiedge.measurements import Energy, Item, Measurements
 from multiedge.metrics.percentiles import early_stopping_estimate, percentile, samples_needed
 from multiedge.metrics.value import HIGHER, LOWER, Context, Figure, Metric, metric, weakest
 
-CALLER_NAMES = ("", "caller")
+CALLER_NAMES = ("", CALLER_NAME)
 """Names of the caller in events; messages from and to it are not traffic between devices."""
 
 

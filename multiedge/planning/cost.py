@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from multiedge.fleet import Device, Fleet, Link
+from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
 from multiedge.plan import CALLER, Estimate, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 from multiedge.profile import Profile
 
@@ -120,7 +120,7 @@ def link_between(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> tuple
     source = fleet.source if move.source == CALLER else stages[move.source].device
     target = fleet.source if move.target == CALLER else stages[move.target].device
     if source is None or target is None:
-        return source or "caller", target or "caller", Link()
+        return source or CALLER_NAME, target or CALLER_NAME, Link()
     return source, target, fleet.link(source, target)
 
 

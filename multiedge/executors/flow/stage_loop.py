@@ -16,12 +16,10 @@ from multiedge.backends.contract import Array, Session
 from multiedge.errors import one_line
 from multiedge.executors.flow.contract import failure
 from multiedge.executors.flow.routes import Routes
+from multiedge.fleet import CALLER_NAME
 from multiedge.plan import CALLER
 from multiedge.transports.links import LinkShaper, Mailbox
 from multiedge.transports.message import Address, Endpoint, Message, join_logs, log_row
-
-CALLER_NAME = "caller"
-"""The caller's name as a peer."""
 
 
 class Monitor(Protocol):

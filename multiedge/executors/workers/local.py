@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.errors import PipelineError
-from multiedge.executors.flow.stage_loop import CALLER_NAME
 from multiedge.executors.workers.emulation import Quota, assign_cores
 from multiedge.executors.workers.messages import Hello
 from multiedge.executors.workers.options import ProcessesOptions
 from multiedge.executors.workers.process import WorkerProcess
-from multiedge.fleet import Device, Fleet, Link
+from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
 from multiedge.transports.namespaces import Network
 
 

@@ -106,6 +106,8 @@ ERRORS = {
     "devices: [{name: a, bandwith: 1, bandwidth: 2}]": (
         "devices.yaml: devices[0]: 'bandwidth' is given twice, once as 'bandwidth'; keep one"
     ),
+    "devices: [{name: a}, {name: caller}]": "devices.yaml: expected another name for device 'caller': this one stands for the"
+    " program that sends items",
     "devices: [{name: a}, {name: a}]": "devices.yaml: device names must be unique, got a more than once",
     "devices: [{name: a, power: {idle: 1}}]": (
         "devices.yaml: devices[0].power.busy: missing; expected a power such as '7.5W' or 7.5 (W)"

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from multiedge.executors.flow.stage_loop import CALLER_NAME, StageLoop, run_joined
-from multiedge.fleet import Link
+from multiedge.executors.flow.stage_loop import StageLoop, run_joined
+from multiedge.fleet import CALLER_NAME, Link
 from multiedge.transports.links import LinkShaper
 from multiedge.transports.message import encode, log_rows
 from tests.builders.flow import (

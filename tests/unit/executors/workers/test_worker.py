@@ -7,7 +7,6 @@ from queue import SimpleQueue
 import numpy as np
 import pytest
 
-from multiedge.executors.flow.stage_loop import CALLER_NAME
 from multiedge.executors.workers.board import MOST_TRANSFERS
 from multiedge.executors.workers.messages import (
     Configure,
@@ -20,7 +19,7 @@ from multiedge.executors.workers.messages import (
     SetSpeed,
 )
 from multiedge.executors.workers.worker import Worker
-from multiedge.fleet import Device, Link
+from multiedge.fleet import CALLER_NAME, Device, Link
 from multiedge.onnx_io.manifest import digest_of
 from multiedge.transports.pipe import PipeEndpoint
 from tests.builders.flow import chain_routes, message, vector
