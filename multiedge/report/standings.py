@@ -120,7 +120,12 @@ def board_rows(group: Group) -> list[dict[str, Any]]:
     """A group's rows for `multiedge.report.leaderboard`."""
     names = [column.name for column in group.columns]
     return [
-        {"rank": place, "algorithm": label, **{name: result.results.get(name) for name in names}}
+        {
+            "rank": place,
+            "algorithm": label,
+            "verdict": result.validity.verdict,
+            **{name: result.results.get(name) for name in names},
+        }
         for place, label, result in zip(group.ranks, group.labels, group.results, strict=True)
     ]
 

@@ -108,6 +108,7 @@ def test_rows_of_a_group_go_on_counting() -> None:
     group = replace(groups(rank(samples()[:2]))[0], first=7)
     rows = board_rows(group)
     assert [(row["rank"], row["algorithm"]) for row in rows] == [(7, "exact"), (8, "equal_flops")]
+    assert [row["verdict"] for row in rows] == ["VALID", "VALID"]
     assert rows[0]["fps"].value > rows[1]["fps"].value
 
 
