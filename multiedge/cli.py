@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from multiedge import __version__
-from multiedge.errors import MultiedgeError, printable
+from multiedge.errors import MultiedgeError
 
 COMMANDS = {
     "inspect": "size, MACs, operators and cheapest cuts of a model",
@@ -70,7 +70,7 @@ def _main(argv: Sequence[str] | None) -> int:
             return 2
         return int(import_module(f"multiedge.commands.{args.command}").run(args))
     except MultiedgeError as error:
-        print(f"multiedge {command}: error: {printable(str(error))}", file=sys.stderr)
+        print(f"multiedge {command}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"multiedge {command}: interrupted", file=sys.stderr)

@@ -31,7 +31,10 @@ _LONG = 60
 
 
 class MultiedgeError(Exception):
-    """Base of all errors of this library: `str(error)` is one line for the user."""
+    """Base of all errors of this library: `str(error)` is one line for the user, whatever names from files it has."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(MultiedgeError):

@@ -52,7 +52,9 @@ def _from_runtime(proto: Any, folder: Path, names: Sequence[str]) -> Mapping[str
     options.add_session_config_entry(_WEIGHTS_FOLDER, str(folder.resolve()))
     options.add_session_config_entry("session.disable_prepacking", "1")
     try:
-        session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            probe.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:  # a class per status code, all direct children of Exception; the types then stay unknown
         log.debug("no types from onnxruntime: %s", error)
         return {}

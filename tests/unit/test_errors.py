@@ -11,6 +11,11 @@ from multiedge import errors
 from multiedge.errors import ConfigError, MissingDependencyError, MultiedgeError, PlanError, StageError
 
 
+def test_an_error_is_one_line_without_control_characters_whatever_names_it_has() -> None:
+    error = PlanError("node 'a\n\x1b[31mb\u202e' is\tbad")
+    assert str(error) == "node 'a [31mb' is bad"
+
+
 @pytest.mark.parametrize(
     ("kind", "parents"),
     [

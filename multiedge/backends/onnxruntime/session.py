@@ -144,7 +144,8 @@ def _load(path: Path, options: ort.SessionOptions, providers: ProviderList) -> o
     if not path.is_file():
         raise ModelError(f"{path}: no such model file; write the plan's parts again or correct the path")
     try:
-        return ort.InferenceSession(str(path), options, providers=providers)
+        # Without another provider to fall back to, onnxruntime would only print its error and try the same again.
+        return ort.InferenceSession(str(path), options, providers=providers, enable_fallback=int(len(providers) > 1))
     except Exception as error:  # onnxruntime raises a class per status code, all direct children of Exception
         raise ModelError(f"{path}: onnxruntime cannot load this file: {one_line(error)}") from error
 
