@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from multiedge.executors.workers.actions import DoubleLimit, EnterEpoch, RecordEvent, RecordRecovery, Send, SetLink, SetSpeed
+from multiedge.executors.workers.health import STARTUP_S
 from multiedge.executors.workers.messages import Configure, Failed, Prepare
 from multiedge.executors.workers.observation import Busy
 from multiedge.executors.workers.options import Deadlines
@@ -644,6 +645,28 @@ def test_a_device_prepares_the_stages_of_the_plan_before_an_epoch_needs_them():
     prepared = [action for action in run.decided(Send) if isinstance(action.command, Prepare)]
     assert [(action.device, action.command.directory) for action in prepared] == [("d1", "plan")]
     assert run.phase == "Running"
+
+
+def test_a_returning_worker_that_gives_no_sign_of_life_blocks_nobody_and_is_noticed():
+    run = Supervised().start()
+    run.newborn = {"d1": {"silent_s": None, "ignores": True}}
+    run.end("d1").wait(COOLDOWN_S + 0.1)
+    assert (run.phase, run.placed) == ("Running", "d0 d3 d2")
+    run.wait(STARTUP_S + 0.1, every_s=0.1)
+    assert run.faults == "crash d1, hang d1"
+    assert run.phase == "Running"
+    assert run.epochs == 1
+
+
+def test_an_endless_computation_delays_an_epoch_by_its_deadline_and_is_charged():
+    run = Supervised().start()
+    run.change("d0", busy=Busy(0, 7, 0.1))
+    run.end("d1").wait(0.5)
+    assert run.phase == "Entering"
+    run.change("d0", busy=Busy(0, 7, LIMIT_S + 0.1)).wait(0.1)
+    assert run.phase == "Running"
+    assert run.faults == "crash d1, slow d0"
+    assert run.state.charges == {7: 1}
 
 
 # -- items that end workers ---------------------------------------------------------------------------------------------
