@@ -6,7 +6,7 @@ Profiles; `multiedge.formats.profile` reads and writes them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -48,6 +48,54 @@ class Span:
     seconds: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class MemoryUse:
+    """How a worker holds stages, in addition to the runtime and one copy of the weights. The defaults are the least that any
+    worker takes.
+
+    Attributes:
+        working_copies: Bytes of the runtime's arena per byte of live activations.
+        buffered_items: Messages of each transfer that a worker holds: those that wait, or the slots that it maps.
+        packing_copies: By type of operator, how many more copies of a weight exist while it is packed. The largest one of
+            them is not returned to the system.
+    """
+
+    working_copies: int = 1
+    buffered_items: int = 1
+    packing_copies: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+    def at_least(self, other: MemoryUse) -> MemoryUse:
+        """The larger of both in every figure.
+
+        Args:
+            other: How another worker holds stages.
+
+        Returns:
+            A new MemoryUse.
+        """
+        operators = self.packing_copies.keys() | other.packing_copies.keys()
+        copies = {name: max(self.packing_copies.get(name, 0), other.packing_copies.get(name, 0)) for name in operators}
+        return MemoryUse(max(self.working_copies, other.working_copies), max(self.buffered_items, other.buffered_items), copies)
+
+    def stage_bytes(
+        self, *, parameters: Ints | int, live: Ints | int, buffers: Ints | int, packed: Ints | int, packing: Ints | int
+    ) -> Ints:
+        """The peak of one stage, or of many if the arguments are arrays of one length.
+
+        Args:
+            parameters: Bytes of the parameters that it reads.
+            live: Bytes of its largest live set.
+            buffers: Bytes that enter and leave for one item.
+            packed: Bytes of its largest parameter that is packed.
+            packing: The most bytes that exist, in addition, while one of its parameters is packed.
+
+        Returns:
+            Bytes, without the runtime: the larger of the peaks of loading and of running.
+        """
+        running = self.working_copies * live + packed + self.buffered_items * buffers
+        return np.asarray(parameters + np.maximum(running, packing), dtype=np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Profile:
     """Costs of a model; its arrays have one entry per node, in topological order.
@@ -64,6 +112,7 @@ class Profile:
         fused: Activations that exist only inside the runtime's fused nodes. Strategies do not cut there, since that would undo
             the fusion.
         settings: Machine, runtime, threads and repeats.
+        memory_use: How the workers hold stages in memory; of the backends of a fleet the larger figures.
 
     Raises:
         UnknownSizeError: If the size of a tensor or parameter of the graph is not known.
@@ -80,6 +129,7 @@ class Profile:
     uncounted: tuple[str, ...] = ()
     fused: frozenset[str] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    memory_use: MemoryUse = field(default_factory=MemoryUse)
 
     def __post_init__(self) -> None:
         self.graph.require_sizes()
@@ -172,6 +222,24 @@ class Profile:
         """Bytes of parameters that each node reads, (n,); a shared one counts for each of its readers."""
         size_of = self.graph.size_of
         return np.array([sum(map(size_of, names)) for names in self.graph.parameters_read], dtype=np.int64)
+
+    @cached_property
+    def packed_bytes(self) -> Ints:
+        """Bytes of the largest parameter that is packed for each node, (n,)."""
+        return self._largest_packed(lambda copies: min(copies, 1))
+
+    @cached_property
+    def packing_bytes(self) -> Ints:
+        """Bytes of the most copies, in addition to the result, while a parameter is packed for each node, (n,)."""
+        return self._largest_packed(lambda copies: copies)
+
+    def _largest_packed(self, counted: Callable[[int], int]) -> Ints:
+        copies = self.memory_use.packing_copies
+        sizes = [
+            counted(copies.get(node.op_type, 0)) * max(map(self.graph.size_of, names), default=0)
+            for node, names in zip(self.graph.nodes, self.graph.parameters_read, strict=True)
+        ]
+        return np.array(sizes, dtype=np.int64)
 
     def span(self, start: int = 0, stop: int | None = None) -> Span:
         """Costs of some consecutive nodes together.

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from multiedge.backends.stages import require_backends
+from multiedge.backends.stages import memory_use_of, require_backends
 from multiedge.errors import ConfigError
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.devices import read_fleet
@@ -60,7 +60,7 @@ def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, 
     require_backends(fleet)
     graph.require_inputs()
     profile: Profile = build(PROFILERS, profiler, options).profile(graph, fleet)
-    return profile
+    return replace(profile, memory_use=profile.memory_use.at_least(memory_use_of(fleet)))
 
 
 def node_costs(graph: Graph, fleet: Fleet, path: PathLike | None = None) -> Profile:
@@ -69,7 +69,7 @@ def node_costs(graph: Graph, fleet: Fleet, path: PathLike | None = None) -> Prof
         return profile_model(graph, fleet)
     profile = load_profile(path)
     require_fits(profile, graph, fleet)
-    return profile
+    return replace(profile, memory_use=profile.memory_use.at_least(memory_use_of(fleet)))
 
 
 def segment_costs(graph: Graph, fleet: Fleet, strategy: str, options: Mapping[str, Any]) -> Profile:

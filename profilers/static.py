@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multiedge.backends.stages import memory_use_of
 from multiedge.fleet import Fleet
 from multiedge.formats.profile import speed_data
 from multiedge.graph import Graph
@@ -31,4 +32,5 @@ class StaticProfiler:
             sources={name: f"static: {capability.source}" for name, capability in able.items()},
             uncounted=work.uncounted,
             settings={"profiler": "static", "reference": self.reference.source, "devices": speed_data(fleet)},
+            memory_use=memory_use_of(fleet),
         )

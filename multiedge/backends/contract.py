@@ -30,7 +30,7 @@ from multiedge.backends.timing import Accuracy, Progress, Timing
 from multiedge.errors import ModelError
 from multiedge.fleet import Device
 from multiedge.graph import Graph
-from multiedge.profile import Floats
+from multiedge.profile import Floats, MemoryUse
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
@@ -163,6 +163,10 @@ class Backend(ABC):
     def exact(self) -> Backend:
         """The same runtime without optimisations that round differently at a cut: parts then equal the whole to the bit."""
         return self
+
+    def memory_use(self) -> MemoryUse:
+        """How a session holds its stage in memory, as the cost model counts it; no runtime is imported for it."""
+        return MemoryUse()
 
     def provider(self, device: Device) -> Provider:
         """What sessions of the device are computed by on this machine."""

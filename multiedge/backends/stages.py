@@ -20,6 +20,8 @@ from multiedge.onnx_io import with_own_weights
 from multiedge.onnx_io.manifest import fingerprint, require_unchanged
 from multiedge.options import build
 from multiedge.plan import Part
+from multiedge.profile import MemoryUse
+from multiedge.transports import MAPPED_MESSAGES
 
 BackendOptions = Mapping[str, Mapping[str, Any]]
 """Options of backends, by the backend's name."""
@@ -39,6 +41,14 @@ def load_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend
 def device_backend(device: Device, options: BackendOptions) -> Backend:
     """The backend of the device, with those of the options that are for it."""
     return load_backend(device.backend, options.get(device.backend, {}))
+
+
+def memory_use_of(fleet: Fleet, options: BackendOptions | None = None) -> MemoryUse:
+    """How workers hold stages on these devices; the larger figures where their backends differ."""
+    use = MemoryUse(buffered_items=MAPPED_MESSAGES)
+    for name in dict.fromkeys(device.backend for device in fleet.devices):
+        use = use.at_least(load_backend(name, (options or {}).get(name)).memory_use())
+    return use
 
 
 def require_backend_options(fleet: Fleet, options: BackendOptions) -> None:

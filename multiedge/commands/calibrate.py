@@ -7,11 +7,23 @@ import json
 import os
 import platform
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
 
 from multiedge.commands import _options
 from multiedge.commands._terminal import share_bar
 from multiedge.errors import ConfigError
-from profilers.engine.calibration import devices_yaml, measure
+from multiedge.executors import open_pipeline
+from multiedge.executors.workers.options import Emulation
+from multiedge.fleet import Device, Fleet
+from multiedge.run import partition
+from profilers.engine.calibration import chain_model, devices_yaml, measure
+
+RUNTIME_ITEMS = 10
+"""Items that the worker runs before its memory is read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +38,24 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--threads: expected 1 to {os.cpu_count()} (this machine's CPUs), got {args.threads}")
     with share_bar("calibrating") as progress:
         calibration, hop = measure(args.threads, args.backend, progress)
+        runtime = runtime_bytes(args.threads, args.backend)
     if args.json:
-        print(json.dumps({"name": args.name, **asdict(calibration), "hop": asdict(hop)}, indent=1))
+        figures = {**asdict(calibration), "runtime_bytes": runtime, "hop": asdict(hop)}
+        print(json.dumps({"name": args.name, **figures}, indent=1))
     else:
-        print(devices_yaml(calibration, hop, args.name))
+        print(devices_yaml(calibration, hop, args.name, runtime))
     return 0
+
+
+def runtime_bytes(threads: int, backend: str) -> int | None:
+    """The peak of a worker that runs a stage without weights; None where memory is not measured."""
+    device = Device("host", speed=1.0, threads=threads, backend=backend)
+    fleet = Fleet((device,))
+    with TemporaryDirectory(prefix="multiedge-calibrate-") as folder:
+        model = Path(folder) / "one_node.onnx"
+        onnx.save(chain_model(1), model)
+        manifest = partition(model, fleet, directory=Path(folder) / "parts", strategy="single")
+        item = {"x": np.ones(16, np.float32)}
+        with open_pipeline(manifest, fleet, emulation=Emulation.none(), record_events=False) as pipeline:
+            _, measurements = pipeline.map([item] * RUNTIME_ITEMS)
+    return next((memory.peak_bytes for memory in measurements.memory), None)

@@ -14,7 +14,7 @@ from typing import Any
 
 from multiedge import quantity
 from multiedge.errors import did_you_mean
-from multiedge.fleet import Device, Fleet, Link, PartitionPoint, Power
+from multiedge.fleet import DEFAULT_RUNTIME_BYTES, Device, Fleet, Link, PartitionPoint, Power
 from multiedge.formats.documents import read_yaml
 from multiedge.formats.fields import Field
 from multiedge.quantity import Quantity
@@ -134,7 +134,7 @@ def _entries(field: Field) -> list[Field]:
 def _device(field: Field) -> Device:
     content = field.record(_DEVICE_FIELDS, _SYNONYMS)
     content["name"].name()
-    return Device(**_values(content, _DEVICE_FIELDS))
+    return Device(**{"runtime_bytes": DEFAULT_RUNTIME_BYTES, **_values(content, _DEVICE_FIELDS)})
 
 
 def _power(field: Field) -> Power:

@@ -16,8 +16,11 @@ transfer between r and s replicas 1/(r s) on each of their links. One request al
 transfers. The memory of a device is
 
     runtime_d + sum over its stages of ( parameters, shared ones once
-                                         + peak over its nodes of live activations
-                                         + BUFFERED_ITEMS * (bytes that enter + bytes that leave) )
+                                         + max(packing, working_copies * peak over its nodes of live activations
+                                                        + packed + buffered_items * (bytes that enter + bytes that leave)) )
+
+where the profile's MemoryUse states the factors, packed is the largest parameter that the runtime packs, and packing the
+most copies that exist while it does.
 
 The energy per item at full speed is, over the devices d in use,
 sum of idle_w_d * T + (busy_w_d - idle_w_d) * busy_d + joules_per_byte_d * bytes sent by d.
@@ -30,10 +33,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
 from multiedge.plan import CALLER, Estimate, Plan, SourceEstimate, Stage, StageEstimate, Transfer
-from multiedge.profile import Profile
+from multiedge.profile import MemoryUse, Profile
 
-BUFFERED_ITEMS = 1
-"""Items that wait at each side of a stage, in addition to the one that is computed."""
+BUFFERED_ITEMS = MemoryUse().buffered_items
+"""The least number of items at each side of a stage, in addition to the one that is computed."""
 
 
 def stage_compute_s(profile: Profile, stage: Stage) -> float:
@@ -81,8 +84,15 @@ def stage_memory_bytes(profile: Profile, stage: Stage, entering: Sequence[Transf
         Bytes, without the device's runtime.
     """
     buffers = sum(move.known_bytes for move in (*entering, *leaving))
-    return (
-        stage_parameter_bytes(profile, stage) + _peak_live_bytes(profile, stage, entering, leaving) + BUFFERED_ITEMS * buffers
+    nodes = list(stage.nodes)
+    return int(
+        profile.memory_use.stage_bytes(
+            parameters=stage_parameter_bytes(profile, stage),
+            live=_peak_live_bytes(profile, stage, entering, leaving),
+            buffers=buffers,
+            packed=profile.packed_bytes[nodes].max(initial=0),
+            packing=profile.packing_bytes[nodes].max(initial=0),
+        )
     )
 
 

@@ -2,6 +2,10 @@
 
 from multiedge.registry import Registry
 
+MAPPED_MESSAGES = 5
+"""Messages of one transfer that each of its ends maps: as many as items are under way in a pipeline of two stages, unless
+`depth` or slow links make it more."""
+
 TRANSPORTS = Registry(
     "transport",
     {

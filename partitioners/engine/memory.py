@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from multiedge.planning.cost import BUFFERED_ITEMS
 from multiedge.profile import Ints, Profile
 
 
@@ -32,8 +31,13 @@ def memory_rows(profile: Profile) -> Iterator[Ints]:
     first_reads, next_reads = _parameter_reads(profile)
     for start in range(len(profile)):
         parameters = np.cumsum(first_reads[start:])
-        peak = np.maximum.accumulate(live[start:])
-        yield parameters + peak + BUFFERED_ITEMS * (cut[start] + cut[start + 1 :] + results[start + 1 :] - results[start])
+        yield profile.memory_use.stage_bytes(
+            parameters=parameters,
+            live=np.maximum.accumulate(live[start:]),
+            buffers=cut[start] + cut[start + 1 :] + results[start + 1 :] - results[start],
+            packed=np.maximum.accumulate(profile.packed_bytes[start:]),
+            packing=np.maximum.accumulate(profile.packing_bytes[start:]),
+        )
         for reader, nbytes in next_reads[start]:
             first_reads[reader] += nbytes
 

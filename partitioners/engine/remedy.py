@@ -30,9 +30,11 @@ def infeasible(profile: Profile, fleet: Fleet) -> InfeasibleError:
     roomiest = max(room, key=lambda name: room[name])
     what = f"no contiguous plan of {profile.graph.name} fits the memory of {fleet.name}"
     if nbytes > room[roomiest]:
+        device = fleet.device(roomiest)
+        runtime = f" and the runtime {device.runtime_bytes / 2**20:.1f} MiB" if device.runtime_bytes else ""
         what += (
-            f": node {node} '{profile.graph.nodes[node].name}' alone needs {nbytes / 2**20:.1f} MiB,"
-            f" the largest device, '{roomiest}', has {room[roomiest] / 2**20:.1f} MiB"
+            f": node {node} '{profile.graph.nodes[node].name}' alone needs {nbytes / 2**20:.1f} MiB{runtime},"
+            f" the largest device, '{roomiest}', has {(device.memory_bytes or 0) / 2**20:.1f} MiB"
         )
     return InfeasibleError(f"{what}; {_advice(profile, fleet)}")
 

@@ -69,8 +69,12 @@ def memory_windows(profile: Profile, budgets: Sequence[float]) -> list[Windows]:
     A stage starts where another one ends, so that starts inside a fused node need no further care."""
     count = len(profile)
     cut, live = profile.cut_bytes, profile.live_bytes
-    ample = sum(map(profile.graph.size_of, profile.graph.parameters)) + int(
-        live.max(initial=0) + 2 * cut.max(initial=0) + result_bytes(profile)[-1]
+    ample = profile.memory_use.stage_bytes(
+        parameters=sum(map(profile.graph.size_of, profile.graph.parameters)),
+        live=int(live.max(initial=0)),
+        buffers=int(2 * cut.max(initial=0) + result_bytes(profile)[-1]),
+        packed=int(profile.packed_bytes.max(initial=0)),
+        packing=int(profile.packing_bytes.max(initial=0)),
     )
     tight = [index for index, budget in enumerate(budgets) if budget < ample]
     fits = {index: np.zeros((count, count + 1), dtype=np.bool_) for index in tight}

@@ -64,8 +64,8 @@ def calibrate(threads: int = 1, backend: str = REFERENCE_BACKEND) -> Calibration
     stream = np.ones(STREAM_ELEMENTS, np.float32)
     memory = 3 * stream.nbytes / probe.seconds(_stream_model(), {"x": stream, "y": stream})
     one = {"x": np.ones(16, np.float32)}
-    call_s = probe.seconds(_chain_model(1), one)
-    node_s = max((probe.seconds(_chain_model(CHAIN), one) - call_s) / (CHAIN - 1), 1e-8)
+    call_s = probe.seconds(chain_model(1), one)
+    node_s = max((probe.seconds(chain_model(CHAIN), one) - call_s) / (CHAIN - 1), 1e-8)
     able = Capability(flops, memory, node_s, clock_hz(), f"this machine, {threads} thread{'s' if threads > 1 else ''}")
     return Calibration(threads, able, max(call_s - node_s, 0.0), backend)
 
@@ -94,8 +94,8 @@ def measure_hop(accuracy: Accuracy = QUICK) -> Hop:
     return Hop(small, HOP_BYTES / max(large - small, 1e-9))
 
 
-def devices_yaml(calibration: Calibration, hop: Hop | None, name: str) -> str:
-    """Lines for devices.yaml that describe this machine."""
+def devices_yaml(calibration: Calibration, hop: Hop | None, name: str, runtime_bytes: int | None = None) -> str:
+    """Lines for devices.yaml that describe this machine; `runtime_bytes` is None if it was not measured."""
     able = calibration.capability
     memory_mib = psutil.virtual_memory().total // 2**20
     lines = [
@@ -103,6 +103,7 @@ def devices_yaml(calibration: Calibration, hop: Hop | None, name: str) -> str:
         f"  - name: {_as_yaml(name)}",
         f"    threads: {calibration.threads}",
         f"    memory: {memory_mib}MiB",
+        *([] if runtime_bytes is None else [f"    runtime_memory: {-(-runtime_bytes // 2**20)}MiB"]),
         f"    flops: {able.flops_per_s / 1e9:.1f}GFLOPS",
         f"    memory_bandwidth: {able.memory_bytes_per_s / 1e9:.1f}GB/s",
         f"    freq: {able.freq_hz / 1e9:.2f}GHz",
@@ -190,6 +191,7 @@ def _stream_model() -> onnx.ModelProto:
     return _model([helper.make_node("Add", ["x", "y"], ["z"])], {"x": shape, "y": shape}, "z", shape)
 
 
-def _chain_model(length: int) -> onnx.ModelProto:
+def chain_model(length: int) -> onnx.ModelProto:
+    """`length` sines in a row, from x to t<length>, of 16 floats each."""
     nodes = [helper.make_node("Sin", [f"t{i}" if i else "x"], [f"t{i + 1}"]) for i in range(length)]
     return _model(nodes, {"x": [16]}, f"t{length}", [16])

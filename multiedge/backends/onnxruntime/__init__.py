@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 from multiedge.backends.contract import Backend, NodeTimer, Provider
 from multiedge.errors import ConfigError, did_you_mean
 from multiedge.fleet import Device
+from multiedge.profile import MemoryUse
 
 if TYPE_CHECKING:
     from multiedge.backends.onnxruntime.session import OnnxRuntimeSession
 
+PRODUCTS = ("MatMul", "Gemm")
+CONVOLUTIONS = ("Conv", "ConvTranspose")
 Optimisation = Literal["disabled", "basic", "extended", "all"]
 
 
@@ -64,6 +67,13 @@ class OnnxRuntimeBackend(Backend):
     def exact(self) -> OnnxRuntimeBackend:
         """With optimisation disabled: some optimisations cross a cut."""
         return replace(self, optimisation="disabled")
+
+    def memory_use(self) -> MemoryUse:
+        """Measured: weights of products exist twice while they are packed, those of convolutions four times while they are laid
+        out in blocks. The arena keeps the pieces of the first run beside the one block of those that follow."""
+        products = dict.fromkeys(PRODUCTS, 1 if self.prepack else 0)
+        convolutions = dict.fromkeys(CONVOLUTIONS, 3 if self.optimisation == "all" else products["MatMul"])
+        return MemoryUse(working_copies=2 if self.memory_pattern else 1, packing_copies={**products, **convolutions})
 
     def provider(self, device: Device) -> Provider:
         from multiedge.backends.onnxruntime.session import provider_of, providers_for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ from multiedge.executors import open_pipeline
 from multiedge.executors.flow.scenarios import scenario
 from multiedge.executors.workers.emulation import Pace
 from multiedge.fleet import Device, Fleet, Link
+from multiedge.formats.devices import parse_fleet
+from multiedge.graph import Graph
 from multiedge.measurements import Measurements
+from multiedge.onnx_io import read_graph, write_parts
+from multiedge.plan import Plan
+from multiedge.run import plan_model, profile_model
+from tests.builders.onnx_models import layers, saved
 from tests.builders.pipelines import item, synthetic_chain, synthetic_fleet
 
 TOLERANCE = 0.05
@@ -73,3 +80,22 @@ def test_pace_makes_up_for_oversleeping() -> None:
         pace.stretch()
         added += time.monotonic() - end
     assert added == pytest.approx(worked, rel=0.1)
+
+
+def test_a_plan_that_just_fits_runs_under_its_limits(tmp_path: Path) -> None:
+    """Without the runtime in the plan, workers of 90 MiB would be ended on devices with room for the weights alone."""
+    graph = read_graph(saved(layers(6, width=1024), tmp_path / "model.onnx"))
+    free = parse_fleet({"devices": [{"name": "a", "speed": 1}, {"name": "b", "speed": 1}]})
+    needed = {stage.memory_bytes for stage in even_plan(graph, free).estimate.stages}
+    tight = replace(free, devices=tuple(replace(device, memory_bytes=max(needed)) for device in free.devices))
+    plan = even_plan(graph, tight)
+    assert len(plan.stages) == 2
+    manifest = write_parts(graph, plan, tmp_path / "parts")
+    with open_pipeline(manifest, tight) as pipeline:
+        results, measured = pipeline.map([{"x": np.ones((1, 1024), np.float32)}] * 30)
+    assert all(result.tensors for result in results)
+    assert measured.faults == ()
+
+
+def even_plan(graph: Graph, fleet: Fleet) -> Plan:
+    return plan_model(profile_model(graph, fleet), fleet, "equal_flops")

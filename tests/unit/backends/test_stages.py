@@ -17,6 +17,7 @@ from multiedge.backends.stages import (
     Call,
     device_backend,
     load_backend,
+    memory_use_of,
     open_part,
     openable,
     require_backend_options,
@@ -25,6 +26,7 @@ from multiedge.backends.stages import (
 from multiedge.errors import ConfigError, ModelError, ProfileError
 from multiedge.fleet import Device, Fleet
 from multiedge.onnx_io import read_graph, with_own_weights
+from multiedge.transports import MAPPED_MESSAGES
 from tests.builders.parts import split_at
 from tests.builders.pipelines import small_model
 
@@ -199,3 +201,18 @@ def test_a_call_names_file_and_shapes_of_what_the_runtime_raises(tmp_path: Path)
     call = Call(Refusing("a"), {"x": np.zeros((2, 3))}, tmp_path / "m.onnx")
     with pytest.raises(ProfileError, match=r"m\.onnx: cannot be run with x \[2, 3\]: wrong shape$"):
         call()
+
+
+def test_onnxruntime_states_what_it_packs_by_its_options() -> None:
+    by_default = load_backend("onnxruntime").memory_use()
+    assert by_default.packing_copies["Conv"] == 3
+    assert by_default.packing_copies["MatMul"] == 1
+    assert load_backend("onnxruntime", {"prepack": False}).memory_use().packing_copies["Gemm"] == 0
+    assert load_backend("onnxruntime", {"optimisation": "extended"}).memory_use().packing_copies["Conv"] == 1
+
+
+def test_a_fleet_of_several_backends_is_counted_with_the_larger_figures() -> None:
+    both = memory_use_of(Fleet((Device("a", backend="synthetic"), Device("b"))))
+    assert both == memory_use_of(Fleet((Device("b"),)))
+    alone = memory_use_of(Fleet((Device("a", backend="synthetic"),)))
+    assert (alone.working_copies, alone.buffered_items, alone.packing_copies) == (1, MAPPED_MESSAGES, {})

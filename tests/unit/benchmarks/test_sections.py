@@ -1,6 +1,6 @@
 """The sentences and tables of single benchmarks, on figures whose result is known."""
 
-from benchmarks import hops, job, pipeline, profiling, split
+from benchmarks import hops, job, memory, pipeline, profiling, split
 from benchmarks.record import Figure, Row
 from tests.builders.records import record
 
@@ -64,3 +64,14 @@ def test_hops_have_a_line_for_each_executor_and_a_column_for_each_size():
 def record_of(module, rows, **settings):
     kept = record(rows, module.BENCHMARK.measures, module.BENCHMARK.name)
     return type(kept)(**{**vars(kept), "settings": settings})
+
+
+def test_memory_counts_the_parts_within_the_aim_and_names_the_largest_error():
+    rows = [
+        Row({"model": "a", "parts": 2, "part": part}, {"planned_bytes": Figure(planned), "error": Figure(error)})
+        for part, planned, error in ((1, 2.0**20, 0.02), (2, 2.0**21, -0.125))
+    ]
+    shown = memory.section(record_of(memory, rows))
+    assert "within 10% of the worker's peak for 1 of 2 parts" in shown
+    assert "-12.5% off" in shown
+    assert "| a     |     2 |    1 |          1.0 |" in shown

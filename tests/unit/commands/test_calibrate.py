@@ -16,6 +16,7 @@ from profilers.engine.roofline import Capability
 
 CALIBRATION = Calibration(1, Capability(4e10, 1e10, 2e-6, 3e9, "made up"), 5e-6)
 HOP = Hop(2e-5, 3e9)
+RUNTIME_BYTES = (90 << 20) + 1
 
 
 @pytest.fixture
@@ -28,6 +29,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         return CALIBRATION, HOP
 
     monkeypatch.setattr(command, "measure", measure)
+    monkeypatch.setattr(command, "runtime_bytes", lambda threads, backend: RUNTIME_BYTES)
     return calls
 
 
@@ -35,6 +37,7 @@ def test_json_holds_every_figure(measured: list[tuple[object, ...]], capsys: pyt
     assert main(["calibrate", "--name", "nano", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["name"] == "nano"
+    assert data["runtime_bytes"] == RUNTIME_BYTES
     assert data["hop"] == {"latency_s": 2e-5, "bytes_per_s": 3e9}
     assert (data["threads"], data["stage_overhead_s"], data["backend"]) == (1, 5e-6, "onnxruntime")
     assert measured == [(1, "onnxruntime")]
@@ -49,6 +52,7 @@ def test_lines_can_be_used_as_a_fleet(
     (device,) = read_fleet(tmp_path / "devices.yaml").devices
     assert device.name == name
     assert (device.flops_per_s, device.memory_bytes_per_s, device.threads) == (4e10, 1e10, 1)
+    assert device.runtime_bytes == 91 << 20
 
 
 @pytest.mark.parametrize("threads", ["0", "-1", str((os.cpu_count() or 1) + 1)])

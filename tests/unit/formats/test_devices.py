@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiedge.errors import ConfigError
-from multiedge.fleet import Link, PartitionPoint, Power
+from multiedge.fleet import DEFAULT_RUNTIME_BYTES, Link, PartitionPoint, Power
 from multiedge.formats.devices import parse_fleet, read_fleet
 from tests.builders.refusals import JSON_VALUES, refusal
 
@@ -171,3 +171,8 @@ def test_any_content_is_read_or_refused_in_one_line(data):
 def test_any_value_of_a_devices_field_is_read_or_refused_in_one_line(key, value):
     message = refusal(lambda: parse_fleet({"devices": [{"name": "a", key: value}]}), ConfigError)
     assert message is None or (message.startswith("devices.yaml: devices[0]") and "\n" not in message)
+
+
+def test_a_device_that_states_no_runtime_memory_gets_the_measured_one():
+    fleet = parse("devices: [{name: a, memory: 1GiB}, {name: b, memory: 1GiB, runtime_memory: 0MiB}]")
+    assert [device.runtime_bytes for device in fleet.devices] == [DEFAULT_RUNTIME_BYTES, 0]

@@ -12,7 +12,7 @@ from multiedge.graph import Node
 from multiedge.plan import CALLER, Estimate, Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
-from multiedge.profile import Profile
+from multiedge.profile import MemoryUse, Profile
 from tests.builders.fleets import fleet_of, with_device
 from tests.builders.graphs import chain_graph, fork_graph, graph_of
 from tests.builders.plans import direct_plan, relay_plan
@@ -278,3 +278,19 @@ def test_a_plan_keeps_its_proof_and_the_model_it_is_for() -> None:
     moves = direct_transfers(profile.graph, [Stage("a", (0,))])
     plan = cost.make_plan("s", "latency", profile, fleet_of("a"), [Stage("a", (0,))], moves, lower_bound=1.0, notes=("n",))
     assert (plan.value, plan.gap, plan.model_hash, plan.notes) == (2.0, 0.5, "h1", ("n",))
+
+
+@pytest.mark.parametrize(
+    ("use", "expected"),
+    [
+        pytest.param(MemoryUse(), 1300 + 155 + 15, id="the least that any worker takes"),
+        pytest.param(MemoryUse(working_copies=2), 1300 + 2 * 155 + 15, id="an arena of two copies"),
+        pytest.param(MemoryUse(buffered_items=5), 1300 + 155 + 5 * 15, id="five slots of each transfer"),
+        pytest.param(MemoryUse(packing_copies={"Op": 1}), 1300 + 155 + 1000 + 15, id="what packing does not give back"),
+        pytest.param(MemoryUse(packing_copies={"Op": 3}), 1300 + 3 * 1000, id="the peak is while the largest is packed"),
+        pytest.param(MemoryUse(packing_copies={"Other": 3}), 1300 + 155 + 15, id="operators whose weights stay as they are"),
+    ],
+)
+def test_memory_is_the_larger_peak_of_loading_and_running(profile, fleet, use: MemoryUse, expected: int) -> None:
+    stages, moves = relay(profile, Stage.span("fast", 0, 3))
+    assert cost.memory_by_device(replace(profile, memory_use=use), fleet, stages, moves) == {"fast": expected}

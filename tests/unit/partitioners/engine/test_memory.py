@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from multiedge.plan import Stage
+from multiedge.plan import Stage, relay_transfers
+from multiedge.planning.cost import stage_memory_bytes
+from multiedge.profile import MemoryUse
 from partitioners.engine.memory import memory_rows, result_bytes
 from tests.builders.cases import Options, random_case
 from tests.builders.graphs import chain_graph, graph_of
@@ -73,4 +77,22 @@ def test_every_span_equals_the_oracle(seed: int) -> None:
             stages = [Stage.span("d0", *span) for span in spans]
             index = spans.index((start, stop))
             expected = oracle.stage_bytes(stages[index], index, oracle.relay_messages(stages))
+            assert row[stop - start - 1] == expected, (start, stop)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_span_equals_the_cost_model_whatever_the_runtime_packs(seed: int) -> None:
+    profile, _ = random_case(seed, Options(nodes=(1, 6), devices=(1, 1)))
+    operators = sorted({node.op_type for node in profile.graph.nodes})
+    copies = {name: number % 4 for number, name in enumerate(operators, start=1)}
+    profile = replace(profile, memory_use=MemoryUse(2, 5, copies))
+    for start, row in enumerate(memory_rows(profile)):
+        for stop in range(start + 1, len(profile) + 1):
+            spans = [span for span in ((0, start), (start, stop), (stop, len(profile))) if span[0] < span[1]]
+            stages = [Stage.span("d0", *span) for span in spans]
+            moves = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
+            index = spans.index((start, stop))
+            entering = [move for move in moves if move.target == index]
+            leaving = [move for move in moves if move.source == index]
+            expected = stage_memory_bytes(profile, stages[index], entering, leaving)
             assert row[stop - start - 1] == expected, (start, stop)
