@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from multiedge.errors import MultiedgeError, describe, lower_first, no_such
-from multiedge.formats.fields import ANY_FILE, Field, Kind
+from multiedge.formats.fields import ANY_FILE, MAX_DEPTH, Field, Kind
 from multiedge.quantity import human_bytes
 
 MAX_YAML_BYTES = 16 << 20
@@ -93,6 +93,12 @@ def _construct(text: str) -> Any:
 
 class _Loader(yaml.SafeLoader):
     """The safe loader; a scalar that looks like a number or a date and is none is an error with its line."""
+
+    def fetch_flow_collection_start(self, kind: Any) -> None:
+        # The scanner looks at every open bracket for each token: thousands of them take minutes.
+        if self.flow_level >= MAX_DEPTH:
+            raise RecursionError
+        super().fetch_flow_collection_start(kind)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:

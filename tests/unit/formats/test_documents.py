@@ -1,6 +1,7 @@
 """Loaders of JSON and YAML: safe, bounded, and each failure is one line with the place."""
 
 import os
+import time
 
 import pytest
 from hypothesis import given
@@ -97,6 +98,13 @@ def test_a_text_that_is_no_yaml_is_one_line(text, message):
     with pytest.raises(ConfigError) as failure:
         parse_yaml(text, "f")
     assert str(failure.value) == message
+
+
+def test_deep_nesting_in_yaml_is_refused_at_once():
+    begin = time.process_time()
+    with pytest.raises(ConfigError, match="f: not valid yaml: nested too deeply"):
+        parse_yaml("a: " + "[" * 100_000 + "b: 1, " * 1000, "f")
+    assert time.process_time() - begin < 1
 
 
 @given(st.text(alphabet=st.sampled_from("{}[]:,-&*!|>?#'\"% \n\tab1.e~<=\\0"), max_size=40))
