@@ -29,8 +29,8 @@ from multiedge.measurements import RETURN, HostLoad
 from multiedge.onnx_io import read_runnable
 from multiedge.onnx_io.items import npz_items, random_items
 from multiedge.options import build_options, option_names, require_options, with_option
-from multiedge.plan import Manifest
-from multiedge.report.plan_text import batch_lines
+from multiedge.plan import Manifest, Plan
+from multiedge.report.plan_text import batch_lines, gain_line
 from multiedge.report.repeats import combined
 from multiedge.report.results import to_json
 from multiedge.report.summary import MOST_ERRORS, host_line, summary
@@ -79,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repeat", type=int, metavar="N", default=1, help="run N times, each with new workers: medians and 95 %% intervals"
     )
+    parser.add_argument("--name", metavar="NAME", help="name of the run in reports (default: that of PLAN_DIR)")
     names = ", ".join(EXECUTORS.names())
     parser.add_argument("--executor", metavar="NAME", default=DEFAULT_EXECUTOR, help=f"one of {names} (default: %(default)s)")
     _add_flags(parser.add_argument_group("options of executors", "an executor refuses those that it does not have"))
@@ -141,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
                 scenario=args.scenario,
                 rate_per_s=args.rate,
                 latency_bound_s=args.latency_bound,
-                name=Path(args.plan_dir).name,
+                name=args.name or Path(args.plan_dir).resolve().name,
                 configuration=configuration(args),
                 progress=progress,
                 options=options,
@@ -154,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(figures, indent=1), flush=True)
     else:
-        show(figures, new_console())
+        show(figures, new_console(), result.plan)
     if args.output:  # last: if it cannot be written, what was measured has been shown
         write_text(args.output, json.dumps({**figures, **to_json(result)}, allow_nan=False) + "\n")
     return FAILED if figures["failed"] or figures["lost"] else 0
@@ -236,8 +237,11 @@ def read_items(args: argparse.Namespace, manifest: Manifest) -> tuple[Source, in
     return random_items(manifest, args.random, args.seed or 0), args.random
 
 
-def show(figures: Mapping[str, Any], console: Console) -> None:
-    """Prints the metrics, then what happened to the fleet, to workers and to items."""
+def show(figures: Mapping[str, Any], console: Console, plan: Plan | None = None) -> None:
+    """Prints what the plan gains, the metrics, then what happened to the fleet, to workers and to items."""
+    gain = gain_line(plan) if plan else None
+    if gain:
+        print_line(console, f"{gain}; measured {human(figures['metrics']['fps']['value'], 'items/s')}")
     table = new_table(f"{figures['settings']['scenario']}, {figures['settings']['executor']}")
     shows_intervals = bool(figures["repeats"])
     for name in ("figure", "value", "95 % interval", "note"):

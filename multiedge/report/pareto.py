@@ -11,6 +11,7 @@ from multiedge.report.svg import Axis, element, frame, group, picture, tooltip
 from multiedge.report.units import Scale, scale_for
 
 WIDTH, HEIGHT = 320, 270
+RADIUS = 10
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,16 @@ def draw(points: Sequence[Point], x_unit: str, y_unit: str, x_title: str, y_titl
     best = front(points)
     parts = frame(x, y, _titled(x_title, x_scale, "better →"), _titled(y_title, y_scale, "↓ better"))
     parts.append(element("path", d=_steps(best, x, y, x_scale, y_scale), class_="front"))
-    for point in sorted(points, key=lambda point: point in best):
+    places = _apart([(x(p.x / x_scale.factor), y(p.y / y_scale.factor)) for p in points])
+    shown = sorted(zip(points, places, strict=True), key=lambda pair: _is_best(pair[0], best))
+    for point, (px, py) in shown:
         text = f"{point.number}. {point.name}: {x_scale.text(point.x)} {x_scale.unit}, {y_scale.text(point.y)} {y_scale.unit}"
-        px, py = x(point.x / x_scale.factor), y(point.y / y_scale.factor)
-        kind = "best" if point in best else "beaten"
+        kind = "best" if _is_best(point, best) else "beaten"
         bars = _error_bars(point, x, y, x_scale.factor, y_scale.factor)
         label = element("text", str(point.number), x=px, y=py + 4, text_anchor="middle")
-        parts.append(element("g", tooltip(text), bars, element("circle", cx=px, cy=py, r=10), label, class_=f"point {kind}"))
+        parts.append(
+            element("g", tooltip(text), bars, element("circle", cx=px, cy=py, r=RADIUS), label, class_=f"point {kind}")
+        )
     names = ", ".join(point.name for point in best)
     return picture(parts, WIDTH, HEIGHT, f"{x_title} against {y_title}; no other run beats: {names}")
 
@@ -64,6 +68,22 @@ def _error_bars(point: Point, x: Axis, y: Axis, x_factor: float, y_factor: float
         below, above = (y(max(0.0, end) / y_factor) for end in point.y_interval)
         bars.append(element("line", x1=px, x2=px, y1=below, y2=above, class_="interval"))
     return group(bars)
+
+
+def _is_best(point: Point, best: Sequence[Point]) -> bool:
+    """True for the points of the front and for those equal to one of them."""
+    return any((point.x, point.y) == (other.x, other.y) for other in best)
+
+
+def _apart(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Places of circles: one that would cover another is beside it, on the side that has room."""
+    apart: list[tuple[float, float]] = []
+    for x, y in places:
+        step = 2 * RADIUS + 1 if x < WIDTH / 2 else -2 * RADIUS - 1
+        while any(abs(x - other_x) < RADIUS and abs(y - other_y) < RADIUS for other_x, other_y in apart):
+            x += step
+        apart.append((x, y))
+    return apart
 
 
 def _titled(title: str, scale: Scale, arrow: str) -> str:

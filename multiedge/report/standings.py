@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -87,14 +87,29 @@ def _shared_words(names: Sequence[str]) -> tuple[str, list[str]]:
     return ", ".join(parts[0][:shared]), [", ".join(words[shared:]) for words in parts]
 
 
+def with_distinct_names(results: Sequence[RunResult]) -> list[RunResult]:
+    """The runs in the same order; equal names become 'name (1)', 'name (2)' in the order in which the runs were made."""
+    taken = {result.name for result in results}
+    groups: dict[str, list[int]] = {}
+    for number, result in enumerate(results):
+        groups.setdefault(result.name, []).append(number)
+    named = list(results)
+    for name, numbers in groups.items():
+        free = (f"{name} ({count})" for count in itertools.count(1) if f"{name} ({count})" not in taken)
+        for number in sorted(numbers, key=lambda number: results[number].created) if len(numbers) > 1 else ():
+            named[number] = replace(results[number], name=next(free))
+    return named
+
+
 def rank(results: Sequence[RunResult]) -> list[RunResult]:
-    """Runs of one model together, fastest first; runs without a throughput last, in the order given."""
+    """Runs of one model together, fastest first; runs without a throughput last, in the order given. Equal names get numbers
+    in the order in which the runs were made."""
 
     def speed(result: RunResult) -> float:
         figure = result.results.get("fps")
         return figure.value if figure is not None and figure.value is not None else -1.0
 
-    fastest = sorted(results, key=speed, reverse=True)
+    fastest = sorted(with_distinct_names(results), key=speed, reverse=True)
     models = list(dict.fromkeys(map(model_of, fastest)))
     return sorted(fastest, key=lambda result: models.index(model_of(result)))
 
@@ -108,8 +123,9 @@ def board(results: Sequence[RunResult]) -> tuple[list[Column], list[list[float |
         values = [number_of(figure.value) if figure else None for figure in figures]
         if name in IN_DETAIL or (name in COUNTS and (name in ("items", "completed") or not any(values))):
             continue
-        if all(value is None for value in values) and not any(figure and figure.samples_needed for figure in figures):
-            missing.append(name)
+        if all(value is None for value in values):
+            needed = max((figure.samples_needed or 0 for figure in figures if figure), default=0)
+            missing.append(f"{name} (needs {needed} items)" if needed else name)
             continue
         made.append(make_column(name, figures))
         numbers.append(values)

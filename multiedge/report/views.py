@@ -14,6 +14,7 @@ from multiedge.metrics.run import latencies_s
 from multiedge.plan import CALLER, Plan
 from multiedge.report import curves, gantt
 from multiedge.report.graph_svg import draw_graph
+from multiedge.report.plan_text import gain_line
 from multiedge.report.results import RunResult
 from multiedge.report.summary import host_line
 from multiedge.report.units import human
@@ -101,6 +102,11 @@ class RunView:
     @property
     def strategy(self) -> str:
         return self.result.plan.strategy if self.result.plan else ""
+
+    @property
+    def gain(self) -> str:
+        """What the plan gains over the best single device; '' if that is not known."""
+        return (gain_line(self.result.plan) if self.result.plan else None) or ""
 
 
 def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:

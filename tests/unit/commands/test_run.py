@@ -115,9 +115,17 @@ def test_a_run_prints_figures_and_writes_results(parts: str, tmp_path: Path, cap
 def test_the_table_of_a_run_names_scenario_executor_and_metrics(parts: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", parts, "--random", "3", "--executor", "inline", "--scenario", "singlestream"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("SingleStream, inline")
+    assert "the best single device" in shown.splitlines()[0]
+    assert shown.splitlines()[1].startswith("SingleStream, inline")
     assert "fps" in shown
     assert "(2 warm-up items left out)" in shown
+
+
+def test_a_run_may_have_a_name_and_otherwise_has_that_of_the_folder(parts: str, tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    for words, name in ((["--name", "two devices"], "two devices"), ([], Path(parts).name)):
+        assert main(["run", parts, "--random", "1", "--executor", "inline", "-o", str(out), *words]) == 0
+        assert json.loads(out.read_text())["name"] == name
 
 
 def test_items_may_come_from_files(parts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,14 @@ def test_points_are_numbered_and_those_of_the_front_filled() -> None:
     assert drawing.is_inside()
 
 
+def test_equal_points_are_both_visible_and_both_filled() -> None:
+    drawing = picture((2.0, 100.0), (2.0, 100.0), (2.0, 100.0), (1.0, 200.0))
+    centres = set(zip(drawing.numbers("circle", "cx"), drawing.numbers("circle", "cy"), strict=True))
+    assert len(centres) == 4
+    assert len(drawing.all("g", "best")) == 3
+    assert drawing.is_inside()
+
+
 def test_axes_have_units_and_the_better_direction() -> None:
     assert picture((2.0, 300 << 20), (1.0, 400 << 20)).texts("title") == [
         "throughput [items/s] better →",

@@ -72,6 +72,15 @@ def test_equal_runs_stay_in_the_order_given() -> None:
     ]
 
 
+def test_equal_names_get_numbers_in_the_order_of_the_runs() -> None:
+    later, earlier = (replace(figures("parts", fps=2.0), created=created) for created in ("2026-01-02", "2026-01-01"))
+    names = [each.name for each in rank([later, earlier, figures("other", fps=1.0)])]
+    assert names == ["parts (2)", "parts (1)", "other"]
+    assert [each.name for each in rank(rank([later, earlier]))] == ["parts (2)", "parts (1)"]
+    taken = rank([figures("a", fps=3.0), figures("a", fps=2.0), figures("a (1)", fps=1.0)])
+    assert [each.name for each in taken] == ["a (2)", "a (3)", "a (1)"]
+
+
 def test_nothing_is_ranked_as_nothing() -> None:
     assert rank([]) == []
     assert groups([]) == []
@@ -95,13 +104,13 @@ def test_a_count_has_a_column_where_some_run_has_something_to_tell() -> None:
     assert [column.name for column in board(runs[:1])[0]] == ["fps"]
 
 
-def test_a_figure_that_too_few_samples_back_keeps_its_column() -> None:
+def test_a_column_without_any_value_goes_and_says_how_many_items_it_needs() -> None:
     too_few = MetricValue(None, "s", "lower", "", samples_needed=662)
     columns, numbers, missing = board(
         [RunResult("a", {"latency_p99_s": too_few, "peak_power_w": replace(too_few, samples_needed=None)})]
     )
-    assert [(column.name, column.cells) for column in columns] == [("latency_p99_s", ("n<662",))]
-    assert (numbers, missing) == ([[None]], ["peak_power_w"])
+    assert (columns, numbers) == ([], [])
+    assert missing == ["latency_p99_s (needs 662 items)", "peak_power_w"]
 
 
 def test_rows_of_a_group_go_on_counting() -> None:
