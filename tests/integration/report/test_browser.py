@@ -110,6 +110,21 @@ def test_sorting_by_a_click_turns_and_tells(page):
     assert len(page.find_elements("css selector", "[aria-sort]")) == 1
 
 
+def test_the_leaderboard_fits_1400_pixels(page):
+    page.set_window_size(1400, 900)
+    open_all(page)
+    region = page.find_element("css selector", "#leaderboard .scroll")
+    assert region.get_property("scrollWidth") <= region.get_property("clientWidth")
+
+
+def test_the_name_of_a_run_stays_in_sight_when_its_row_is_scrolled(page):
+    page.set_window_size(500, 900)
+    region = page.find_element("css selector", "#leaderboard .scroll")
+    page.execute_script("arguments[0].scrollLeft = 400", region)
+    name = region.find_element("css selector", "tbody th")
+    assert page.execute_script("return arguments[0].getBoundingClientRect().left", name) >= 0
+
+
 def test_sorting_by_keyboard(page):
     from selenium.webdriver.common.keys import Keys
 
