@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from multiedge.fleet import Device, Fleet
 from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
 from multiedge.graph import Dim, Graph, Node, Tensor
-from multiedge.profile import Floats, Profile
+from multiedge.profile import Floats, MemoryUse, Profile
 
 SCHEMA = "multiedge-profile"
 VERSION = 1
@@ -91,6 +91,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
         "parameters": [_tensor_to_json(tensor) for tensor in graph.parameters.values()],
         "fused_tensors": sorted(profile.fused),
         "uncounted": list(profile.uncounted),
+        "memory_use": asdict(profile.memory_use),
         "settings": plain_data(profile.settings),
     }
 
@@ -168,6 +169,13 @@ def _profile(document: Field) -> Profile:
         uncounted=document["uncounted"].list_of(Field.text),
         fused=frozenset(document["fused_tensors"].optional(_texts, ())),
         settings=document["settings"].mapping_of(Field.data),
+        memory_use=document["memory_use"].optional(_memory_use, MemoryUse()),
+    )
+
+
+def _memory_use(field: Field) -> MemoryUse:
+    return MemoryUse(
+        field["working_copies"].count(), field["buffered_items"].count(), field["packing_copies"].mapping_of(Field.count)
     )
 
 

@@ -15,8 +15,10 @@ from multiedge.errors import ProfileError
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.profile import diff, load_profile, profile_from_json, profile_to_json, require_fits, save_profile
 from multiedge.graph import Graph, Node, Tensor
-from multiedge.profile import Profile
+from multiedge.profile import MemoryUse, Profile
 from profilers.static import StaticProfiler
+from tests.builders.graphs import chain_graph
+from tests.builders.profiles import profile_of
 from tests.builders.refusals import refusal, with_one_value_changed
 
 FLEET = Fleet((Device("phone", speed=0.25), Device("laptop", speed=1.0)), name="two")
@@ -183,3 +185,12 @@ def test_profiles_of_different_models_are_not_compared(profile: Profile, graph: 
     other = StaticProfiler().profile(replace(graph, nodes=graph.nodes[:1]), FLEET)
     with pytest.raises(ProfileError, match="have different nodes"):
         diff(profile, other)
+
+
+def test_how_workers_hold_memory_is_kept_and_older_files_have_the_least() -> None:
+    use = MemoryUse(2, 5, {"Conv": 3})
+    profile = profile_of(chain_graph(2), {"a": 1.0}, memory_use=use)
+    data = profile_to_json(profile)
+    assert profile_from_json(data).memory_use == use
+    del data["memory_use"]
+    assert profile_from_json(data).memory_use == MemoryUse()
