@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, shape_inference
+from onnx import TensorProto, checker, helper, shape_inference
 
 from multiedge.errors import ConfigError, did_you_mean
 from multiedge.graph import Dim, Tensor
@@ -49,7 +49,7 @@ def _all_known(proto: onnx.ModelProto, types: Mapping[str, Any]) -> bool:
 def _infer_once(proto: onnx.ModelProto) -> dict[str, Any]:
     try:
         inferred = shape_inference.infer_shapes(proto, data_prop=True)
-    except (shape_inference.InferenceError, RuntimeError, ValueError):
+    except (shape_inference.InferenceError, checker.ValidationError, RuntimeError, ValueError):
         # A model may be sound and yet hold an operator that inference does not know; what the file states must do.
         inferred = proto
     graph = inferred.graph

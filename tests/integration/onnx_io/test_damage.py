@@ -105,6 +105,13 @@ def test_weights_already_outside_the_file(tmp_path: Path) -> None:
         assert check(tmp_path / "parts").bitwise
 
 
+def test_two_functions_of_one_name_leave_types_open_and_are_no_traceback(tmp_path: Path) -> None:
+    proto = TRAPS["functions_of_the_model"]()
+    proto.functions.append(proto.functions[0])
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    assert read_graph(tmp_path / "model.onnx").nodes
+
+
 def test_stale_parts_are_never_used(model: Path, tmp_path: Path) -> None:
     parts = tmp_path / "parts"
     for copy_weights in (False, True):
