@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core.common.config import existing_file, read_section
@@ -10,7 +11,7 @@ from core.common.constant import TestObjectType
 from core.common.log import LOGGER
 from core.storymanager.rank.rank import Rank, parse_rank
 from core.storymanager.rank.repeats import combined
-from core.storymanager.rank.table import NO_ROWS
+from core.storymanager.rank.table import NO_ROWS, Table
 from core.testcasecontroller.algorithm.algorithm import Algorithm, parse_algorithms
 from core.testcasecontroller.testcase.testcase import Failure, Outcome, TestCase
 from core.testcasecontroller.testcasecontroller import run_testcases
@@ -36,26 +37,48 @@ class BenchmarkingJob:
     repeat: int = 1
 
     def run(self) -> None:
-        """Runs every test case, writes the rank files and shows the leaderboard. Raises JobError if a test case failed."""
+        """Runs every test case, writes the rank files and shows the leaderboard. Raises JobError if a test case failed.
+
+        The rank files are written after each test case, so that an interruption or a crash loses none that has ended.
+        """
         self.test_env.dataset.check()
-        done, failed = self._run_rounds()
-        self.rank.plot(self.rank.save(done, self.workspace) if done else NO_ROWS, failed)
+        self.rank.check(self.workspace)
+        done: list[Outcome] = []
+        failed: list[Failure] = []
+        selected = NO_ROWS
+        try:
+            for result in self._results(failed):
+                (failed if isinstance(result, Failure) else done).append(result)
+                ended = self._ended(done, failed)
+                if ended:
+                    selected = self.rank.save(ended, self.workspace, [outcome.url for outcome in done])
+        finally:
+            self._show(self._ended(done, failed), failed, selected)
         if failed:
             raise JobError(_summary(failed, len(self.algorithms)))
 
-    def _run_rounds(self) -> tuple[list[Outcome], list[Failure]]:
+    def _results(self, failed: Sequence[Failure]) -> Iterator[Outcome | Failure]:
         """Every test case in turn, round after round, so that a host that is busy for a while does not harm one of them alone.
-        One that failed is not run again."""
-        rounds: list[list[Outcome]] = []
-        failed: list[Failure] = []
+        One that has `failed` is not run again."""
         for number in range(1, self.repeat + 1):
             if self.repeat > 1:
                 LOGGER.info("round %d of %d", number, self.repeat)
             left = [each for each in self.algorithms if not any(each is failure.algorithm for failure in failed)]
-            done, wrong = run_testcases([TestCase(self.test_env, algorithm) for algorithm in left], self.workspace)
-            rounds.append(done)
-            failed += wrong
-        return combined(rounds), failed
+            yield from run_testcases([TestCase(self.test_env, algorithm) for algorithm in left], self.workspace)
+
+    def _ended(self, done: Sequence[Outcome], failed: Sequence[Failure]) -> list[Outcome]:
+        """The test cases that have run without a failure, in the order of the job, their rounds combined."""
+        rounds = [[outcome for outcome in done if outcome.algorithm is algorithm] for algorithm in self.algorithms]
+        wrong = [failure.algorithm for failure in failed]
+        kept = [own for own in rounds if own and not any(own[0].algorithm is each for each in wrong)]
+        return [combined([[outcome] for outcome in own])[0] for own in kept]
+
+    def _show(self, done: Sequence[Outcome], failed: Sequence[Failure], selected: Table) -> None:
+        """Shows the test cases that have ended."""
+        if done:
+            LOGGER.info("rank files, with the folder of each row: %s", os.path.join(self.workspace, "rank"))
+        if done or failed:
+            self.rank.plot(selected, failed)
 
 
 def _summary(failed: list[Failure], total: int) -> str:
@@ -76,12 +99,14 @@ def read_job(url: str) -> BenchmarkingJob:
             " (https://github.com/kubeedge/ianvs)"
         )
     name = content["name"].name()
+    test_env = read_testenv(existing_file(content["testenv"]))
+    metrics = [metric.name for metric in test_env.metrics]
     return BenchmarkingJob(
         name,
         os.path.join(content["workspace"].optional(Field.name, "./workspace"), name),
-        read_testenv(existing_file(content["testenv"])),
+        test_env,
         _algorithms(content["test_object"]),
-        content["rank"].optional(parse_rank, Rank()),
+        content["rank"].optional(lambda field: parse_rank(field, metrics), Rank()),
         content["repeat"].optional(_repeat, 1),
     )
 

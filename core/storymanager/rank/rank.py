@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from core.common.config import single_entry
+from core.common.lock import locked
 from core.common.log import LOGGER
 from core.storymanager.rank.repeats import SUFFIX
 from core.storymanager.rank.table import Table, read_table, table_of, write_table
 from core.storymanager.visualization.picture import draw
 from core.storymanager.visualization.visualization import METHODS, get_visualization_func
 from core.testcasecontroller.testcase.testcase import Failure, Outcome
+from multiedge.errors import did_you_mean
 from multiedge.formats.fields import Field
 
 _ALL = ("all",)
+_COPIED = ("mota",)
+"""Ianvs's own multi-edge examples sort by this metric of another example, which they do not compute."""
 _MODES = ("selected_only",)
 _SAVE_MODES = ("selected_and_all", "selected_only", "selected_and_all_and_picture")
 
@@ -63,21 +67,28 @@ class Rank:
     selection: Selection = Selection()
     save_mode: str = "selected_and_all"
 
-    def save(self, outcomes: Sequence[Outcome], workspace: str) -> Table:
-        """Writes the rank files of the job below `workspace`, with the rows of earlier runs, and returns the selected table."""
-        folder = os.path.join(workspace, "rank")
+    def check(self, workspace: str) -> None:
+        """Raises ConfigError if there is a rank file that a run cannot be added to."""
+        if os.path.exists(_all_file(workspace)):
+            read_table(_all_file(workspace))
+
+    def save(self, outcomes: Sequence[Outcome], workspace: str, replaced: Iterable[str] = ()) -> Table:
+        """Writes the rank files of the job below `workspace`, with the rows of other runs, and returns the selected table.
+
+        Can be called after each test case: rows of these outcomes, and those with a `replaced` url, are not kept from before.
+        """
+        folder, all_file = os.path.join(workspace, "rank"), _all_file(workspace)
         os.makedirs(folder, exist_ok=True)
-        all_file = os.path.join(folder, "all_rank.csv")
         current = table_of(outcomes)
-        everything = current.after(read_table(all_file)) if os.path.isfile(all_file) else current
-        everything = everything.sorted(self.sort_by)
-        selected = self.selection.of(everything, current)
-        if self.save_mode != "selected_only":
-            write_table(everything, all_file)
-        write_table(selected, os.path.join(folder, "selected_rank.csv"))
-        if self.save_mode == "selected_and_all_and_picture":
-            draw(selected, os.path.join(folder, "selected_rank.svg"))
-        LOGGER.info("rank files, with the folder of each row: %s", folder)
+        with locked(folder):
+            everything = current.after(read_table(all_file), replaced) if os.path.exists(all_file) else current
+            everything = everything.sorted(self.sort_by)
+            selected = self.selection.of(everything, current)
+            if self.save_mode != "selected_only":
+                write_table(everything, all_file)
+            write_table(selected, os.path.join(folder, "selected_rank.csv"))
+            if self.save_mode == "selected_and_all_and_picture":
+                draw(selected, os.path.join(folder, "selected_rank.svg"))
         return selected
 
     def plot(self, selected: Table, failed: Sequence[Failure]) -> None:
@@ -86,11 +97,15 @@ class Rank:
         get_visualization_func(self.method)(selected, reasons)
 
 
-def parse_rank(field: Field) -> Rank:
-    """The rank section of a job file."""
+def _all_file(workspace: str) -> str:
+    return os.path.join(workspace, "rank", "all_rank.csv")
+
+
+def parse_rank(field: Field, metrics: Sequence[str]) -> Rank:
+    """The rank section of a job file, whose test environment computes these metrics."""
     content = field.record(("sort_by", "visualization", "selected_dataitem", "save_mode"))
     return Rank(
-        content["sort_by"].optional(lambda entries: entries.list_of(_sort_key), ()),
+        content["sort_by"].optional(lambda entries: _sort_keys(entries, metrics), ()),
         content["visualization"].optional(_method, METHODS[0]),
         content["selected_dataitem"].optional(_selection, Selection()),
         content["save_mode"].optional(lambda mode: mode.choice(_SAVE_MODES), _SAVE_MODES[0]),
@@ -101,6 +116,17 @@ def _method(field: Field) -> str:
     content = field.record(("mode", "method"))
     content["mode"].optional(lambda mode: mode.choice(_MODES))
     return content["method"].optional(lambda method: method.choice(METHODS), METHODS[0])
+
+
+def _sort_keys(field: Field, metrics: Sequence[str]) -> tuple[tuple[str, bool], ...]:
+    keys = field.list_of(_sort_key)
+    for entry, (metric, _) in zip(field.items(), keys, strict=True):
+        if metric in _COPIED:
+            LOGGER.warning("%s: no metric '%s' in the test environment; not sorted by it", entry.place, metric)
+        elif metric not in metrics:
+            hint = did_you_mean(metric, metrics)
+            raise entry.error(f"no metric '{metric}' in the test environment, which has {', '.join(metrics)}{hint}")
+    return tuple(key for key in keys if key[0] in metrics)
 
 
 def _sort_key(field: Field) -> tuple[str, bool]:

@@ -13,11 +13,16 @@ from core.storymanager.rank.repeats import SUFFIX, read_interval
 from core.testcasecontroller.testcase.testcase import Outcome
 from multiedge.errors import ConfigError
 from multiedge.files import write_text
+from multiedge.formats.documents import read_text
+from multiedge.formats.fields import Kind
 from multiedge.metrics import MetricValue, describe_metric
 from multiedge.report.repeats import shared_ranks
 from multiedge.report.units import number_of
 
 MISSING = "NaN"
+RUN = "run"
+"""The column that numbers the runs of a job. It is there once a job was run again; Ianvs has no such column."""
+_RANK_FILE = Kind("rank file", ConfigError, "move it away or name the job differently")
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return ("rank", "algorithm", *self.metrics, "paradigm", *self.modules, *self.hyperparameters, "time", "url")
+        run = (RUN,) if any(RUN in row for row in self.rows) else ()
+        return ("rank", "algorithm", *self.metrics, "paradigm", *self.modules, *self.hyperparameters, *run, "time", "url")
 
     def lines(self) -> list[list[str]]:
         """The rows with their rank, in the order of the columns."""
@@ -52,13 +58,22 @@ class Table:
             for rank, row in zip(self.ranks, self.rows, strict=True)
         ]
 
-    def after(self, older: Table) -> Table:
-        """The rows of both tables, the older ones first; a column that only one table has is missing in the other's rows."""
+    def after(self, older: Table, replaced: Iterable[str] = ()) -> Table:
+        """The rows of other runs in `older`, then these; a column that only one table has is missing in the other's rows.
+
+        If there are other rows, every row has the number of its run. Rows of `older` with the url of one of these, or with one
+        that is `replaced`, are of this run, and are left out.
+        """
+        urls = {*(row["url"] for row in self.rows), *replaced}
+        others = [row for row in older.rows if row.get("url") not in urls]
+        written = [row.get(RUN, "1") for row in older.rows if row.get("url") in urls]
+        number = written[0] if written else str(1 + max((int(row.get(RUN, "1")) for row in others), default=0))
+        rows = [*({RUN: "1", **row} for row in others), *({**row, RUN: number} for row in self.rows)] if others else self.rows
         return Table(
             _union(self.metrics, older.metrics),
             _union(self.modules, older.modules),
             _union(self.hyperparameters, older.hyperparameters),
-            (*older.rows, *self.rows),
+            tuple(rows),
         )
 
     def sorted(self, sort_by: Sequence[tuple[str, bool]]) -> Table:
@@ -122,16 +137,28 @@ def _sort_key(value: str, sign: int) -> tuple[int, float, str]:
 
 
 def read_table(path: str) -> Table:
-    """The table in a rank file; ConfigError if it is none."""
-    with open(path, encoding="utf-8", newline="") as file:
-        header, *lines = list(csv.reader(file)) or [[]]
+    """The table in a rank file; ConfigError if it is none, or damaged."""
+    reader = csv.reader(io.StringIO(read_text(path, _RANK_FILE)), strict=True)
+    try:
+        header, *lines = list(reader) or [[]]
+    except csv.Error as error:
+        raise _unusable(f"{path}:{reader.line_num}", f"not valid CSV: {error}") from None
     if header[:2] != ["rank", "algorithm"] or header[-2:] != ["time", "url"] or "paradigm" not in header:
-        raise ConfigError(f"{path}: not a rank file that a run can be added to; move it away or name the job differently")
+        raise _unusable(path, "not a rank file that a run can be added to")
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(header):
+            raise _unusable(f"{path}: row {number}", f"expected {len(header)} values as the header names, got {len(line)}")
     middle = header.index("paradigm")
-    between = header[middle + 1 : -2]
+    between = [name for name in header[middle + 1 : -2] if name != RUN]
     modules = tuple(name for name in between if "-" not in name)
-    rows = tuple({name: value for name, value in zip(header, line, strict=False) if value} for line in lines)
+    rows = tuple({name: value for name, value in zip(header, line, strict=True) if value} for line in lines)
+    if any(not row.get(RUN, "1").isdecimal() for row in rows):
+        raise _unusable(path, f"expected whole numbers in the column '{RUN}'")
     return Table(tuple(header[2:middle]), modules, tuple(name for name in between if name not in modules), rows)
+
+
+def _unusable(place: str, reason: str) -> ConfigError:
+    return ConfigError(f"{place}: {reason}; {_RANK_FILE.remedy}")
 
 
 def write_table(table: Table, path: str) -> None:

@@ -6,7 +6,8 @@ from core.cmd import benchmarking
 @pytest.mark.parametrize(
     ("error", "status", "last"),
     [
-        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, "interrupted; the test cases that have ended are in the rank files"),
+        (benchmarking.Terminated(), 143, "terminated; the test cases that have ended are in the rank files"),
         (ZeroDivisionError("division by zero"), 1, "benchmarkingjob runs failed, error: ZeroDivisionError: division by zero"),
         (
             OSError(28, "No space left on device"),

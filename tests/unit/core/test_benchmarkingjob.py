@@ -71,6 +71,40 @@ def test_a_job_of_failures_alone_writes_no_rank_file(job, tmp_path, capsys):
     assert not (tmp_path / "workspace/job/rank").exists()
 
 
+def rows(folder):
+    lines = (folder / "workspace/job/rank/all_rank.csv").read_text(encoding="utf-8").splitlines()[1:]
+    return [line.split(",")[1] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("raise KeyboardInterrupt", 130),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", 130),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143),
+        ("import os; os._exit(9)", 9),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", -11),
+    ],
+    ids=["interrupt", "sigint", "sigterm", "exit", "crash"],
+)
+def test_test_cases_that_have_ended_are_kept_whatever_ends_the_job(job, tmp_path, words, status):
+    code = MODEL.replace("return list(data)", f"{words}; import time; time.sleep(30)")
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import sys; "
+    block = f"{start}from core.cmd.benchmarking import main; sys.exit(main(['-f', {job(MODEL, code)!r}]))"
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status, done.stderr
+    assert rows(tmp_path) == ["a0"]
+    assert ("a0" in done.stdout) is (status > 100)
+
+
+def test_a_damaged_rank_file_is_found_before_anything_runs(job, tmp_path, capsys):
+    rank = tmp_path / "workspace" / "job" / "rank"
+    rank.mkdir(parents=True)
+    (rank / "all_rank.csv").write_text("damaged", encoding="utf-8")
+    assert benchmarking.main(["-f", job(MODEL)]) == 1
+    assert "test case 1 of 1" not in capsys.readouterr().err
+
+
 def test_an_empty_dataset_is_found_before_anything_runs(job, tmp_path):
     read = read_job(job())
     (tmp_path / "index.txt").write_text("")

@@ -52,7 +52,11 @@ def test_a_mapping_of_one_key_is_a_pair_and_any_other_is_refused():
             single_entry(Field(data, "f"), "'metric: ascend'")
 
 
-SECTIONS = [parse_rank, parse_grid, parse_module, parse_metrics, parse_dataset]
+def rank_section(field):
+    return parse_rank(field, ["fps"])
+
+
+SECTIONS = [rank_section, parse_grid, parse_module, parse_metrics, parse_dataset]
 KEYS = [
     "name",
     "url",

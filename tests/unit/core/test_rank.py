@@ -1,4 +1,5 @@
 import math
+import threading
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -40,9 +41,14 @@ def test_what_a_row_does_not_have_is_nan():
 
 @pytest.mark.parametrize(("direction", "order"), [("ascend", "bacd"), ("descend", "cabd"), ("anything", "cabd")])
 def test_any_word_but_ascend_descends_and_nan_is_last(tmp_path, direction, order):
-    rank = parse_rank(Field({"sort_by": [{"unknown": "ascend"}, {"fps": direction}]}, "rank"))
+    rank = parse_rank(Field({"sort_by": [{"fps": direction}]}, "rank"), ["fps"])
     done = [outcome("d", fps=math.nan), outcome("a", fps=9.5), outcome("b", fps=2), outcome("c", fps=10)]
     assert "".join(row["algorithm"] for row in rank.save(done, str(tmp_path)).rows) == order
+
+
+def test_the_metric_that_ianvss_own_examples_sort_by_and_lack_is_skipped(caplog):
+    rank = parse_rank(Field({"sort_by": [{"mota": "descend"}, {"fps": "ascend"}]}, "r"), ["fps"])
+    assert rank.sort_by == (("fps", True),)
 
 
 def test_the_first_metric_counts_most():
@@ -61,19 +67,50 @@ def test_a_rerun_appends_and_sorts_again(tmp_path):
     rank = Rank(sort_by=(("fps", False),))
     rank.save([outcome("a", fps=2.0), outcome("b", fps=4.0)], str(tmp_path))
     rank.save([outcome("c", time="2026-01-02 00:00:00", url="w/c/2", fps=3.0)], str(tmp_path))
-    assert [line.split(",")[:3] for line in rank_file(tmp_path)] == [
-        ["rank", "algorithm", "fps"],
-        *(["1", "b", "4.0"], ["2", "c", "3.0"], ["3", "a", "2.0"]),
+    assert [[*line.split(",")[:3], line.split(",")[-3]] for line in rank_file(tmp_path)] == [
+        ["rank", "algorithm", "fps", "run"],
+        *(["1", "b", "4.0", "1"], ["2", "c", "3.0", "2"], ["3", "a", "2.0", "1"]),
     ]
+
+
+def test_saving_after_each_test_case_keeps_the_number_of_the_run(tmp_path):
+    rank = Rank(sort_by=(("fps", False),))
+    rank.save([outcome("a", url="w/1", fps=1.0)], str(tmp_path))
+    second = [outcome("a", url="w/2", fps=2.0), outcome("b", url="w/3", fps=3.0)]
+    for count in (1, 2):
+        rank.save(second[:count], str(tmp_path))
+    rank.save([outcome("a", url="w/4", fps=4.0)], str(tmp_path))
+    assert [(row["url"], row["run"]) for row in read_table(str(tmp_path / "rank" / "all_rank.csv")).rows] == [
+        ("w/4", "3"),
+        ("w/3", "2"),
+        ("w/2", "2"),
+        ("w/1", "1"),
+    ]
+
+
+def test_runs_at_the_same_time_lose_no_row(tmp_path):
+    def run(number):
+        done = [outcome("a", url=f"w/{number}/{case}", fps=1.0) for case in range(4)]
+        for count in range(1, 5):
+            Rank().save(done[:count], str(tmp_path))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows = read_table(str(tmp_path / "rank" / "all_rank.csv")).rows
+    assert len({row["url"] for row in rows}) == len(rows) == 16
+    assert len({(row["url"].split("/")[1], row["run"]) for row in rows}) == 4
 
 
 def test_a_rerun_with_other_columns_keeps_the_old_ones(tmp_path):
     Rank().save([outcome("a", fps=2.0, hyperparameters={"lr": 1})], str(tmp_path))
-    selected = Rank().save([outcome("b", accuracy=90.0)], str(tmp_path))
+    selected = Rank().save([outcome("b", url="w/b/2", accuracy=90.0)], str(tmp_path))
     assert rank_file(tmp_path) == [
-        "rank,algorithm,accuracy,fps,paradigm,basemodel,basemodel-lr,time,url",
-        "1,a,NaN,2.0,multiedgeinference,BaseModel,1,2026-01-01 00:00:00,w/a/1",
-        "2,b,90.0,NaN,multiedgeinference,BaseModel,NaN,2026-01-01 00:00:00,w/a/1",
+        "rank,algorithm,accuracy,fps,paradigm,basemodel,basemodel-lr,run,time,url",
+        "1,a,NaN,2.0,multiedgeinference,BaseModel,1,1,2026-01-01 00:00:00,w/a/1",
+        "2,b,90.0,NaN,multiedgeinference,BaseModel,NaN,2,2026-01-01 00:00:00,w/b/2",
     ]
     assert selected.metrics == ("accuracy",)
 
@@ -129,6 +166,25 @@ def test_a_rank_file_of_ianvss_own_can_be_added_to(tmp_path):
     assert table.lines()[0][3] == "NaN"
 
 
+HEADER = "rank,algorithm,fps,paradigm,basemodel,run,time,url\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (HEADER + "1,a\n", r"row 2: expected 8 values as the header names, got 2"),
+        (HEADER + '1,"a\n', r"not valid CSV: "),
+        (HEADER + "1,a,2,p,B,one,t,u\n", r"expected whole numbers in the column 'run'"),
+        (HEADER + "\udcff", r"expected text in UTF-8"),
+    ],
+)
+def test_a_damaged_rank_file_is_found_before_a_run(tmp_path, text, error):
+    (tmp_path / "rank").mkdir()
+    (tmp_path / "rank" / "all_rank.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError, match=rf"all_rank\.csv.*{error}.*; move it away or name the job differently"):
+        Rank().check(str(tmp_path))
+
+
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "rank algorithm fps\n"])
 def test_a_file_that_is_no_rank_file_is_not_overwritten(tmp_path, text):
     (tmp_path / "rank").mkdir()
@@ -144,6 +200,10 @@ def test_a_file_that_is_no_rank_file_is_not_overwritten(tmp_path, text):
         ({"sortby": []}, r"r: unknown key 'sortby'; did you mean 'sort_by'\?"),
         ({"sort_by": "fps"}, r"r: sort_by: expected a list"),
         ({"sort_by": ["fps"]}, r"r: sort_by\[0\]: expected 'metric: ascend' or 'metric: descend', got 'fps'"),
+        (
+            {"sort_by": [{"fsp": "ascend"}]},
+            r"r: sort_by\[0\]: no metric 'fsp' in the test environment, which has fps; did you mean 'fps'\?",
+        ),
         ({"save_mode": "all"}, r"r: save_mode: unknown value 'all'"),
         ({"visualization": {"method": "print_tabel"}}, r"r: visualization.method: .*did you mean 'print_table'\?"),
         ({"visualization": {"mode": "everything"}}, r"r: visualization.mode: unknown value 'everything'; known: selected_only"),
@@ -152,7 +212,7 @@ def test_a_file_that_is_no_rank_file_is_not_overwritten(tmp_path, text):
 )
 def test_a_rank_section_that_cannot_be_used_is_one_clear_line(data, error):
     with pytest.raises(ConfigError, match=error):
-        parse_rank(Field(data, "r"))
+        parse_rank(Field(data, "r"), ["fps"])
 
 
 def test_an_empty_table_is_a_valid_one():

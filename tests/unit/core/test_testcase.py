@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.testcasecontroller.algorithm.algorithm import read_algorithm
-from core.testcasecontroller.testcase.testcase import TestCase
+from core.testcasecontroller.testcase.testcase import Failure, TestCase
 from core.testcasecontroller.testcasecontroller import run_testcases
 from core.testenvmanager.testenv.testenv import read_testenv
 from tests.builders.ianvs_files import MODEL, algorithm_entry, environment_file, metric_entry
@@ -78,33 +78,33 @@ def test_the_environment_is_put_back_when_the_code_fails_too(case, tmp_path):
     ],
 )
 def test_a_failure_names_the_step(case, tmp_path, step, words, reason):
-    _, (failure,) = run_testcases([case(code=failing(step, words))], str(tmp_path))
+    (failure,) = run_testcases([case(code=failing(step, words))], str(tmp_path))
     assert failure.algorithm.name == "mine"
     assert re.fullmatch(reason, failure.reason)
 
 
 def test_a_failing_metric_fails_its_test_case(case, tmp_path):
-    done, (failure,) = run_testcases([case(score="return 1 / 0")], str(tmp_path))
-    assert done == []
+    (failure,) = run_testcases([case(score="return 1 / 0")], str(tmp_path))
     assert failure.reason.endswith("score.py): ZeroDivisionError: division by zero")
 
 
 def test_the_others_run_all_the_same_and_in_order(case, tmp_path):
     cases = [case("a"), case("b", failing("predict")), case("c")]
-    done, failed = run_testcases(cases, str(tmp_path))
-    assert [outcome.algorithm.name for outcome in done] == ["a", "c"]
-    assert [failure.algorithm.name for failure in failed] == ["b"]
+    first, failure, last = run_testcases(cases, str(tmp_path))
+    assert [result.algorithm.name for result in (first, failure, last)] == ["a", "b", "c"]
+    assert isinstance(failure, Failure)
+    done = [first, last]
     assert [outcome.metrics for outcome in done] == [{"count": 2}] * 2
     assert [outcome.url for outcome in done] == [cases[0].output_dir(str(tmp_path)), cases[2].output_dir(str(tmp_path))]
 
 
 def test_no_test_cases_give_nothing(tmp_path):
-    assert run_testcases([], str(tmp_path)) == ([], [])
+    assert list(run_testcases([], str(tmp_path))) == []
 
 
 def test_an_interrupt_ends_the_job(case, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run_testcases([case(code=failing("predict", "raise KeyboardInterrupt"))], str(tmp_path))
+        list(run_testcases([case(code=failing("predict", "raise KeyboardInterrupt"))], str(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_an_interrupt_ends_the_job(case, tmp_path):
     ],
 )
 def test_a_traceback_is_logged_where_the_users_code_failed(case, tmp_path, capsys, words, has_traceback):
-    run_testcases([case(code=failing("predict", words))], str(tmp_path))
+    list(run_testcases([case(code=failing("predict", words))], str(tmp_path)))
     shown = capsys.readouterr().err
     assert ("Traceback" in shown) is has_traceback
     assert "test case failed: mine: Model.predict" in shown
