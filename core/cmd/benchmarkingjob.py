@@ -12,6 +12,7 @@ from core.common.log import LOGGER
 from core.storymanager.rank.rank import Rank, parse_rank
 from core.storymanager.rank.repeats import combined
 from core.storymanager.rank.table import NO_ROWS, Table
+from core.storymanager.visualization.page import write_page
 from core.testcasecontroller.algorithm.algorithm import Algorithm, parse_algorithms
 from core.testcasecontroller.testcase.testcase import Failure, Outcome, TestCase
 from core.testcasecontroller.testcasecontroller import run_testcases
@@ -48,7 +49,10 @@ class BenchmarkingJob:
         selected = NO_ROWS
         try:
             for result in self._results(failed):
-                (failed if isinstance(result, Failure) else done).append(result)
+                if isinstance(result, Failure):
+                    failed.append(result)
+                else:
+                    done.append(result)
                 ended = self._ended(done, failed)
                 if ended:
                     selected = self.rank.save(ended, self.workspace, [outcome.url for outcome in done])
@@ -78,6 +82,7 @@ class BenchmarkingJob:
         if done:
             LOGGER.info("rank files, with the folder of each row: %s", os.path.join(self.workspace, "rank"))
         if done or failed:
+            write_page(self.name, done, failed, self.workspace)
             self.rank.plot(selected, failed)
 
 

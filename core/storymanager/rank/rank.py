@@ -124,8 +124,7 @@ def _sort_keys(field: Field, metrics: Sequence[str]) -> tuple[tuple[str, bool], 
         if metric in _COPIED:
             LOGGER.warning("%s: no metric '%s' in the test environment; not sorted by it", entry.place, metric)
         elif metric not in metrics:
-            hint = did_you_mean(metric, metrics)
-            raise entry.error(f"no metric '{metric}' in the test environment, which has {', '.join(metrics)}{hint}")
+            raise entry.error(f"no metric '{metric}' in the test environment{did_you_mean(metric, metrics)}")
     return tuple(key for key in keys if key[0] in metrics)
 
 

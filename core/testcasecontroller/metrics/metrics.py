@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from core.common.config import existing_file
 from core.common.user_module import UserModule
 from core.common.utils import one_line
+from multiedge.errors import describe
 from multiedge.formats.fields import Field
+from multiedge.measurements import Measurements
+from multiedge.metrics import METRICS, compute
+
+_IANVS_NAMES = {"peak_memory": ("peak_memory_bytes", 1e-6), "peak_power": ("peak_power_w", 1.0)}
+"""Ianvs's names of two metrics of the library, the first in MB."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +40,41 @@ class Metric:
         return value.item() if getattr(value, "size", 0) == 1 and hasattr(value, "item") else value
 
 
-def parse_metrics(field: Field) -> tuple[Metric, ...]:
+@dataclass(frozen=True)
+class LibraryMetric:
+    """A metric of the library by its own name or Ianvs's: of the measurements and the plan in the base model's result."""
+
+    name: str
+
+    def compute(self, y_true: Any, y_pred: Any) -> Any:
+        """The metric's value; NaN if it was not measured."""
+        measurements = y_pred.get("measurements") if isinstance(y_pred, Mapping) else None
+        if not isinstance(measurements, Measurements):
+            raise RuntimeError(
+                f"metric '{self.name}': expected predict to return a mapping with 'measurements' (and 'plan'), as"
+                f" RunResult has them, got {describe(y_pred)}; or give the metric a url"
+            )
+        name, scale = _IANVS_NAMES.get(self.name, (self.name, 1.0))
+        value = compute(measurements, [name], plan=y_pred.get("plan"))[name].value
+        return math.nan if value is None else float(f"{value * scale:.4g}")
+
+
+def _library_metric(name: str, field: Field) -> LibraryMetric:
+    known = [*METRICS.names(), *_IANVS_NAMES]
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise field.error(f"expected the file of metric '{name}', since the library has none of that name{hint}")
+    return LibraryMetric(name)
+
+
+def parse_metrics(field: Field) -> tuple[Metric | LibraryMetric, ...]:
     """The metrics of a test environment, in the order of the file."""
-    metrics: dict[str, Metric] = {}
+    metrics: dict[str, Metric | LibraryMetric] = {}
     for entry in field.items(least=1):
         content = entry.record(("name", "url"))
         name, url = content["name"].name(), content["url"]
         if name in metrics:
             raise entry.error(f"metric '{name}' is listed twice")
-        if not url.given:
-            raise url.error(f"expected the file of metric '{name}'; only other paradigms have built-in ones")
-        metrics[name] = Metric(name, UserModule(existing_file(url), name))
+        metrics[name] = Metric(name, UserModule(existing_file(url), name)) if url.given else _library_metric(name, url)
     return tuple(metrics.values())

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.common.config import read_section
-from core.testcasecontroller.metrics.metrics import Metric, parse_metrics
+from core.testcasecontroller.metrics.metrics import LibraryMetric, Metric, parse_metrics
 from core.testenvmanager.dataset.dataset import Dataset, parse_dataset
 
 _OWN_KEYS = ("metrics", "dataset")
+_PARADIGM_KEYS = ("devices", "partition_strategy", "partition_options", "profiler", "input_shapes")
 _IANVS_KEYS = ("incremental_rounds", "round", "client_number", "use_gpu", "model_eval")
 
 
@@ -20,13 +21,13 @@ class TestEnv:
 
     __test__ = False
 
-    metrics: tuple[Metric, ...]
+    metrics: tuple[Metric | LibraryMetric, ...]
     dataset: Dataset
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_testenv(url: str) -> TestEnv:
     """The test environment in the yaml file `url`."""
-    content = read_section(url, "testenv").open_record((*_OWN_KEYS, *_IANVS_KEYS))
+    content = read_section(url, "testenv").open_record((*_OWN_KEYS, *_PARADIGM_KEYS, *_IANVS_KEYS))
     settings = {key: field.value for key, field in content.mapping().items() if key not in _OWN_KEYS}
     return TestEnv(parse_metrics(content["metrics"]), parse_dataset(content["dataset"]), settings)

@@ -71,6 +71,14 @@ def test_a_job_of_failures_alone_writes_no_rank_file(job, tmp_path, capsys):
     assert not (tmp_path / "workspace/job/rank").exists()
 
 
+def test_every_job_leaves_a_report_page(job, tmp_path):
+    assert benchmarking.main(["-f", job(MODEL, BROKEN)]) == 1
+    page = (tmp_path / "workspace/job/report.html").read_text(encoding="utf-8")
+    assert "Ianvs job: job" in page
+    assert "it broke" in page
+    assert "a0" in page
+
+
 def rows(folder):
     lines = (folder / "workspace/job/rank/all_rank.csv").read_text(encoding="utf-8").splitlines()[1:]
     return [line.split(",")[1] for line in lines]

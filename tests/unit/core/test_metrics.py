@@ -8,6 +8,7 @@ import pytest
 from core.testcasecontroller.metrics.metrics import parse_metrics
 from multiedge.errors import ConfigError
 from multiedge.formats.fields import Field
+from multiedge.measurements import Item, Measurements, Memory
 from tests.builders.ianvs_files import metric_entry
 
 
@@ -66,7 +67,10 @@ def test_metrics_come_in_the_order_of_the_file_each_from_its_own(tmp_path):
     [
         ([], "t: expected a list of at least 1 entry"),
         (None, "t: expected a list"),
-        ([{"name": "fps"}], r"t: \[0\]\.url: expected the file of metric 'fps'; only other paradigms have built-in ones"),
+        (
+            [{"name": "fsp"}],
+            r"t: \[0\]\.url: expected the file of metric 'fsp', since the library has none of that name; did you mean 'fps'\?",
+        ),
         ([{"name": "fps", "url": "none.py"}], r"t: \[0\]\.url: no such file 'none.py'"),
         ([{"name": "fps", "path": "a.py"}], r"t: \[0\]: unknown key 'path'"),
     ],
@@ -75,6 +79,23 @@ def test_metrics_come_in_the_order_of_the_file_each_from_its_own(tmp_path):
 def test_metrics_that_cannot_be_used_are_one_clear_line(entries, error):
     with pytest.raises(ConfigError, match=error):
         parse_metrics(Field(entries, "t"))
+
+
+RUN = Measurements((Item(0, 0.0, 0.0, 1.0), Item(1, 0.0, 0.0, 2.0)), (), 0.0, 2.0, memory=(Memory("a", 3_000_000),))
+
+
+@pytest.mark.parametrize(("name", "value"), [("fps", 1.0), ("peak_memory_bytes", 3e6), ("peak_memory", 3.0)])
+def test_a_metric_of_the_library_needs_no_file(name, value):
+    (parsed,) = parse_metrics(Field([{"name": name}], "t"))
+    assert parsed.compute([], {"measurements": RUN, "plan": None}) == value
+    assert math.isnan(parse_metrics(Field([{"name": "plan_gap"}], "t"))[0].compute([], {"measurements": RUN}))
+
+
+@pytest.mark.parametrize("result", [[1], {}, {"measurements": 1}])
+def test_a_metric_of_the_library_needs_measurements(result):
+    (parsed,) = parse_metrics(Field([{"name": "fps"}], "t"))
+    with pytest.raises(RuntimeError, match="metric 'fps': expected predict to return a mapping with 'measurements'"):
+        parsed.compute([], result)
 
 
 def test_a_metric_that_is_listed_twice_is_refused(tmp_path):

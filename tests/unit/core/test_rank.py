@@ -144,8 +144,32 @@ def test_save_modes(tmp_path, mode, files):
 
 def test_a_picture_has_a_bar_for_each_number(tmp_path):
     draw(table_of([outcome("a<b", fps=4.0), outcome("c", fps=2.0), outcome("d", fps=math.nan)]), str(tmp_path / "p.svg"))
-    bars = [float(bar.get("width")) for bar in ElementTree.parse(tmp_path / "p.svg").iter("{http://www.w3.org/2000/svg}rect")]
-    assert bars == [bars[0], bars[0] / 2, 0.0]
+    assert widths(tmp_path / "p.svg") == [420.0, 210.0, 0.0]
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def widths(path):
+    return [float(bar.get("width")) for bar in ElementTree.parse(path).iter(f"{SVG}rect") if bar.get("class") == "bar"]
+
+
+def test_a_picture_has_names_that_differ_and_figures_with_units(tmp_path):
+    rows = [outcome("a", fps=1234.56789, peak_memory_bytes=2e8, hyperparameters={"strategy": s, "depth": 2}) for s in "xy"]
+    draw(table_of(rows), str(tmp_path / "p.svg"))
+    words = [text.text for text in ElementTree.parse(tmp_path / "p.svg").iter(f"{SVG}text")]
+    assert words == [
+        *("fps (items/s, higher is better)", "1  a, strategy=x", "1,235", "2  a, strategy=y", "1,235"),
+        *("peak_memory (MiB, lower is better)", "1  a, strategy=x", "191", "2  a, strategy=y", "191"),
+    ]
+
+
+def test_nothing_in_a_picture_is_cut_off(tmp_path):
+    draw(table_of([outcome("a" * 80, fps=1.0)]), str(tmp_path / "p.svg"))
+    root = ElementTree.parse(tmp_path / "p.svg").getroot()
+    figure = list(root.iter(f"{SVG}text"))[-1]
+    assert float(figure.get("x")) + 7.5 * len(figure.text) < float(root.get("width"))
+    assert float(next(bar for bar in root.iter(f"{SVG}rect") if bar.get("class")).get("x")) > 80 * 7
 
 
 def test_a_rank_file_comes_back_as_it_was_written(tmp_path):
@@ -202,7 +226,7 @@ def test_a_file_that_is_no_rank_file_is_not_overwritten(tmp_path, text):
         ({"sort_by": ["fps"]}, r"r: sort_by\[0\]: expected 'metric: ascend' or 'metric: descend', got 'fps'"),
         (
             {"sort_by": [{"fsp": "ascend"}]},
-            r"r: sort_by\[0\]: no metric 'fsp' in the test environment, which has fps; did you mean 'fps'\?",
+            r"r: sort_by\[0\]: no metric 'fsp' in the test environment; did you mean 'fps'\?",
         ),
         ({"save_mode": "all"}, r"r: save_mode: unknown value 'all'"),
         ({"visualization": {"method": "print_tabel"}}, r"r: visualization.method: .*did you mean 'print_table'\?"),

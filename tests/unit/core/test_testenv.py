@@ -22,9 +22,10 @@ def test_other_keys_are_settings_for_the_paradigm(tmp_path):
         ({"testenv": []}, "testenv: expected a mapping"),
         ({"testenv": {"metrics": [], "dataset": {}}}, "testenv.metrics: expected a list of at least 1 entry"),
         ({"testenv": {"metric": [], "dataset": {}}}, r"did you mean 'metrics'\?"),
+        ({"testenv": {"metrics": [], "dataset": {}, "devcies": "d.yaml"}}, r"did you mean 'devices'\?"),
         ({"env": {}}, "expected a mapping with the top key 'testenv', got env"),
     ],
-    ids=["empty", "a-list", "no-metrics", "a-slip", "another-section"],
+    ids=["empty", "a-list", "no-metrics", "a-slip", "a-slip-for-the-paradigm", "another-section"],
 )
 def test_a_test_environment_that_cannot_be_used_is_one_clear_line(tmp_path, content, error):
     path = yaml_file(tmp_path / "testenv.yaml", content)

@@ -1,0 +1,47 @@
+"""The report page of a job: its test cases with their plans and measurements, as far as the base models saved them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from core.common.log import LOGGER
+from core.testcasecontroller.testcase.testcase import Failure, Outcome
+from multiedge.errors import MultiedgeError
+from multiedge.metrics import MetricValue, describe_metric
+from multiedge.report.page import find_results, write_report
+from multiedge.report.results import RunResult, load_results
+from multiedge.report.units import number_of
+
+
+def write_page(name: str, outcomes: Sequence[Outcome], failed: Sequence[Failure], workspace: str) -> None:
+    """Writes `report.html` into the job's folder. Rows do not depend on it: what is wrong with a results file is a warning."""
+    path = os.path.join(workspace, "report.html")
+    reasons = [(failure.algorithm.title, failure.reason) for failure in failed]
+    try:
+        results = [_result(outcome) for outcome in outcomes]
+        write_report(results, path, title=f"Ianvs job: {name}", failed=reasons)
+    except (MultiedgeError, OSError) as error:
+        LOGGER.warning("no report page: %s", error)
+    else:
+        LOGGER.info("report page: %s", path)
+
+
+def _result(outcome: Outcome) -> RunResult:
+    """What the test case saved in its folder, otherwise its metrics alone; in both cases with the metrics of the job."""
+    metrics = {name: _figure(name, value) for name, value in outcome.metrics.items()}
+    saved = find_results(Path(outcome.url))
+    title = outcome.algorithm.title
+    if not saved:
+        return RunResult(title, metrics, configuration=dict(outcome.algorithm.hyperparameters))
+    result = load_results(saved[0])
+    return replace(result, name=title, results={**metrics, **result.results})
+
+
+def _figure(name: str, value: object) -> MetricValue:
+    unit, direction, description = describe_metric(name)
+    number = number_of(value)
+    note = value if number is None and isinstance(value, str) else ""
+    return MetricValue(number, unit, direction, description, note, "none" if number is None else "measured")
