@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from core.common.log import LOGGER
+from core.storymanager.rank.repeats import SUFFIX, read_interval
 from core.testcasecontroller.testcase.testcase import Failure, Outcome
 from multiedge.errors import MultiedgeError
 from multiedge.metrics import MetricValue, describe_metric
@@ -31,7 +33,7 @@ def write_page(name: str, outcomes: Sequence[Outcome], failed: Sequence[Failure]
 
 def _result(outcome: Outcome) -> RunResult:
     """What the test case saved in its folder, otherwise its metrics alone; in both cases with the metrics of the job."""
-    metrics = {name: _figure(name, value) for name, value in outcome.metrics.items()}
+    metrics = {name: _figure(name, outcome.metrics) for name in outcome.metrics if not name.endswith(SUFFIX)}
     saved = find_results(Path(outcome.url))
     title = outcome.algorithm.title
     if not saved:
@@ -40,8 +42,10 @@ def _result(outcome: Outcome) -> RunResult:
     return replace(result, name=title, results={**metrics, **result.results})
 
 
-def _figure(name: str, value: object) -> MetricValue:
+def _figure(name: str, metrics: Mapping[str, Any]) -> MetricValue:
     unit, direction, description = describe_metric(name)
+    value, interval = metrics[name], read_interval(metrics.get(name + SUFFIX))
     number = number_of(value)
     note = value if number is None and isinstance(value, str) else ""
-    return MetricValue(number, unit, direction, description, note, "none" if number is None else "measured")
+    method = "none" if number is None else "measured"
+    return MetricValue(number, unit, direction, description, note, method, interval=interval)

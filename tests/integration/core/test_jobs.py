@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,33 @@ def test_jobs_run_unchanged_and_print_one_table(folder, capsys, job):
     assert status == 0, shown.err
     assert shown.out == (GOLDEN / "core_tables" / f"{job}.txt").read_text(encoding="utf-8")
     assert shown.err.splitlines()[-1].endswith("benchmarkingjob runs successfully.")
+
+
+BASE_MODEL = re.compile(r"```python\n(?P<code>import os\n.*?class MyModel:.*?)\n```", re.DOTALL)
+
+
+def test_the_complete_base_model_of_the_documents_runs_with_metrics_of_the_library(folder, capsys):
+    page = (GOLDEN.parents[1] / "docs" / "custom-partition.md").read_text(encoding="utf-8")
+    match = BASE_MODEL.search(page)
+    assert match
+    Path("my").mkdir()
+    write("my/basemodel.py", match["code"])
+    write("devices.yaml", "devices: [{name: phone, memory: 1GB}, {name: tablet}]\n")
+    module = "{type: basemodel, name: MyModel, url: ./my/basemodel.py, hyperparameters: [{share: {values: [0.25]}}]}"
+    model = "paradigm_type: multiedgeinference, initial_model_url: ./model.onnx"
+    write("my/algorithm.yaml", f"algorithm: {{{model}, modules: [{module}]}}\n")
+    metrics = "[{name: accuracy, url: ./testenv/accuracy.py}, {name: fps}, {name: peak_memory}, {name: partition_time_s}]"
+    write("my/testenv.yaml", f"testenv: {{dataset: {{test_index: ./dataset/test_index.txt}}, metrics: {metrics}}}\n")
+    algorithms = "{type: algorithms, algorithms: [{name: mine, url: ./my/algorithm.yaml}]}"
+    write("my/job.yaml", f"benchmarkingjob: {{name: mine, testenv: ./my/testenv.yaml, test_object: {algorithms}}}\n")
+    assert main(["-f", "my/job.yaml"]) == 0, capsys.readouterr().err
+    (row,) = ranks(folder, "mine")
+    assert (row["accuracy"], row["partition_time_s"]) == ("75.0", "NaN")
+    assert float(row["fps"]) > 0
+    assert float(row["peak_memory"]) > 1
+    page = Path("workspace/mine/report.html").read_text(encoding="utf-8")
+    assert "mine (share=0.25)" in page
+    assert "phone" in page
 
 
 def test_third_party_packages_can_be_imported_by_the_basemodel(folder, capsys):
