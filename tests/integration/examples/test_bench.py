@@ -33,7 +33,7 @@ def job(folder: Path, name: str, testenv: str = "testenv", **algorithms: tuple[s
         "name": name,
         "testenv": f"{BENCH}/testenv/{testenv}.yaml",
         "test_object": {"type": "algorithms", "algorithms": listed},
-        "rank": {"sort_by": [{"fps": "descend"}]},
+        "rank": {"sort_by": [{"in_time" if testenv == "testenv-mobility" else "fps": "descend"}]},
     }
     (folder / f"{name}.yaml").write_text(yaml.safe_dump({"benchmarkingjob": content}))
     return f"./{name}.yaml"
