@@ -15,6 +15,7 @@ from typing import Any
 
 from multiedge.errors import PlanError
 from multiedge.graph import Graph
+from multiedge.quantity import Knowledge
 
 CALLER = -1
 """In place of a stage number: the caller, who sends items and gets results."""
@@ -197,6 +198,7 @@ class Plan:
         input_shapes: The shape of each input that the plan was made for, by name; empty if unknown.
         free_batch: Inputs whose first dimension the model leaves open; it was taken as 1.
         options: Options of the strategy that were given.
+        known: How the costs of its devices are known.
     """
 
     strategy: str
@@ -217,6 +219,7 @@ class Plan:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     free_batch: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    known: Knowledge = Knowledge.ESTIMATED
 
     def with_names(self, graph: Graph) -> Plan:
         """This plan with the names of its model and of the ends of its stages, and the shapes of the model's inputs.

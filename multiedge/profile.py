@@ -6,7 +6,7 @@ Profiles; `multiedge.formats.profile` reads and writes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from multiedge.errors import ProfileError
 from multiedge.graph import Graph
+from multiedge.quantity import Knowledge, least
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -113,6 +114,8 @@ class Profile:
             the fusion.
         settings: Machine, runtime, threads and repeats.
         memory_use: How the workers hold stages in memory; of the backends of a fleet the larger figures.
+        known: How the times are known, by device name; a missing one is estimated.
+        notes: Remarks for those who plan with it.
 
     Raises:
         UnknownSizeError: If the size of a tensor or parameter of the graph is not known.
@@ -130,6 +133,8 @@ class Profile:
     fused: frozenset[str] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict)
     memory_use: MemoryUse = field(default_factory=MemoryUse)
+    known: Mapping[str, Knowledge] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.graph.require_sizes()
@@ -164,6 +169,17 @@ class Profile:
                 " profile the model for this fleet, or state the device's speed"
             )
         return self.seconds[device]
+
+    def knowledge_of(self, devices: Iterable[str]) -> Knowledge:
+        """How the times of several devices are known together.
+
+        Args:
+            devices: Names of the devices.
+
+        Returns:
+            The least of them.
+        """
+        return least(self.known.get(device, Knowledge.ESTIMATED) for device in devices)
 
     def with_seconds(self, device: str, seconds: Floats, source: str) -> Profile:
         """This profile with new times for one device.

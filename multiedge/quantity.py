@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from enum import Enum
 
 from multiedge.errors import describe
 
@@ -126,3 +127,21 @@ def _significant(value: float, digits: int, rounding: str) -> str:
     if math.isclose(float(nearest), value, rel_tol=1e-12):
         return nearest  # what is missing comes from the arithmetic, not from the value
     return f"{float(Context(prec=digits, rounding=rounding).create_decimal_from_float(value)):.{digits}g}"
+
+
+class Knowledge(Enum):
+    """How costs are known, from least to most: counted from what is declared, derived from measured ones, or measured."""
+
+    ESTIMATED = "estimated"
+    DERIVED = "derived"
+    MEASURED = "measured"
+
+
+def least(known: Iterable[Knowledge]) -> Knowledge:
+    """How a figure is known that follows from several.
+
+    >>> least([Knowledge.MEASURED, Knowledge.DERIVED]).value
+    'derived'
+    """
+    order = list(Knowledge)
+    return min(known, key=order.index, default=Knowledge.ESTIMATED)

@@ -12,6 +12,7 @@ from multiedge.fleet import REFERENCE_BACKEND, Device, Fleet
 from multiedge.formats.profile import speed_data
 from multiedge.graph import Graph
 from multiedge.profile import Floats, Profile
+from multiedge.quantity import Knowledge
 from profilers.engine.calibration import Calibration, calibrate
 from profilers.engine.cutting import cut_cost_s
 from profilers.engine.host import Host, HostTimes, machine_name, measure_host, runtime_name
@@ -66,7 +67,9 @@ class MeasuredProfiler:
             },
         )
         for host, times in measured.items():
-            profile = _add(profile, host.name, times.seconds, times.spread_s, times.stage_overhead_s, "measured")
+            profile = _add(
+                profile, host.name, times.seconds, times.spread_s, times.stage_overhead_s, "measured", Knowledge.MEASURED
+            )
         for device in fleet.devices:
             host = Host.of(device)
             profile = carry_over(profile, device, work, measured[host], machine[host].capability)
@@ -97,7 +100,8 @@ def carry_over(profile: Profile, device: Device, work: Work, times: HostTimes, m
     if not target.equals(machine):
         source += f", scaled by {target.source}"
     seconds = scaled(times.seconds, work, machine, target)
-    return _add(profile, device.name, seconds, times.spread_s * factor, times.stage_overhead_s * factor, source)
+    known = Knowledge.MEASURED if target.equals(machine) else Knowledge.DERIVED
+    return _add(profile, device.name, seconds, times.spread_s * factor, times.stage_overhead_s * factor, source, known)
 
 
 def host_settings(times: HostTimes) -> Mapping[str, Any]:
@@ -122,11 +126,14 @@ def host_settings(times: HostTimes) -> Mapping[str, Any]:
     }
 
 
-def _add(profile: Profile, name: str, seconds: Floats, spread_s: Floats, overhead_s: float, source: str) -> Profile:
+def _add(
+    profile: Profile, name: str, seconds: Floats, spread_s: Floats, overhead_s: float, source: str, known: Knowledge
+) -> Profile:
     return replace(
         profile,
         seconds={**profile.seconds, name: seconds},
         spread_s={**profile.spread_s, name: spread_s},
         overhead_s={**profile.overhead_s, name: overhead_s},
         sources={**profile.sources, name: source},
+        known={**profile.known, name: known},
     )

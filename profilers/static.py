@@ -8,7 +8,7 @@ from multiedge.formats.profile import speed_data
 from multiedge.graph import Graph
 from multiedge.profile import Profile
 from profilers.engine.macs import count_work
-from profilers.engine.roofline import REFERENCE, Capability, capability_of, require_speeds, with_threads
+from profilers.engine.roofline import REFERENCE, Capability, capability_of, require_speeds, speed_notes, with_threads
 
 
 class StaticProfiler:
@@ -31,6 +31,7 @@ class StaticProfiler:
             seconds={name: capability.node_seconds(work) for name, capability in able.items()},
             sources={name: f"static: {capability.source}" for name, capability in able.items()},
             uncounted=work.uncounted,
+            notes=speed_notes(fleet, self.reference),
             settings={"profiler": "static", "reference": self.reference.source, "devices": speed_data(fleet)},
             memory_use=memory_use_of(fleet),
         )

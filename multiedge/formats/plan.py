@@ -14,6 +14,7 @@ from multiedge.errors import PlanError, describe
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.profile import plain_data
 from multiedge.plan import CALLER, Baseline, Estimate, Plan, SourceEstimate, Stage, StageEstimate, Transfer
+from multiedge.quantity import Knowledge
 
 VERSION = 1
 PLAN = Kind("plan", PlanError, "write it anew with: multiedge plan")
@@ -56,6 +57,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "input_shapes": {name: list(shape) for name, shape in plan.input_shapes.items()},
         "free_batch": list(plan.free_batch),
         "options": plain_data(plan.options),
+        "known": plan.known.value,
     }
 
 
@@ -129,6 +131,7 @@ def read_plan(data: Field) -> Plan:
         input_shapes=data["input_shapes"].optional(lambda shapes: shapes.mapping_of(_shape), {}),
         free_batch=data["free_batch"].optional(lambda names: names.list_of(Field.text), ()),
         options=data["options"].optional(lambda options: options.mapping_of(Field.data), {}),
+        known=data["known"].optional(lambda known: known.enum(Knowledge), Knowledge.ESTIMATED),
     )
 
 

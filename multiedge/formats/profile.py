@@ -21,6 +21,7 @@ from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
 from multiedge.graph import Dim, Graph, Node, Tensor
 from multiedge.profile import Floats, MemoryUse, Profile
+from multiedge.quantity import Knowledge
 
 SCHEMA = "multiedge-profile"
 VERSION = 1
@@ -82,7 +83,11 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
             "free_batch": list(graph.free_batch),
         },
         "devices": {
-            name: {"source": profile.sources.get(name, ""), "overhead_s": profile.overhead_s.get(name, 0.0)}
+            name: {
+                "source": profile.sources.get(name, ""),
+                "overhead_s": profile.overhead_s.get(name, 0.0),
+                "known": profile.knowledge_of((name,)).value,
+            }
             for name in profile.seconds
         },
         "nodes": [_node_to_json(profile, index) for index in range(len(profile))],
@@ -92,6 +97,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
         "fused_tensors": sorted(profile.fused),
         "uncounted": list(profile.uncounted),
         "memory_use": asdict(profile.memory_use),
+        "notes": list(profile.notes),
         "settings": plain_data(profile.settings),
     }
 
@@ -170,6 +176,8 @@ def _profile(document: Field) -> Profile:
         fused=frozenset(document["fused_tensors"].optional(_texts, ())),
         settings=document["settings"].mapping_of(Field.data),
         memory_use=document["memory_use"].optional(_memory_use, MemoryUse()),
+        known={name: device["known"].optional(_knowledge, Knowledge.ESTIMATED) for name, device in devices.items()},
+        notes=document["notes"].optional(_texts, ()),
     )
 
 
@@ -177,6 +185,10 @@ def _memory_use(field: Field) -> MemoryUse:
     return MemoryUse(
         field["working_copies"].count(), field["buffered_items"].count(), field["packing_copies"].mapping_of(Field.count)
     )
+
+
+def _knowledge(field: Field) -> Knowledge:
+    return field.enum(Knowledge)
 
 
 def _costs(fields: Iterable[Field]) -> Floats:

@@ -338,7 +338,8 @@ def make_plan(
         bound_scope=bound_scope,
         solve_s=solve_s,
         left_out=left_out or {},
-        notes=tuple(notes),
+        notes=(*notes, *profile.notes),
+        known=profile.knowledge_of({device for stage in stages for device in stage.devices}),
         model_hash=profile.graph.model_hash,
     )
     return plan.with_names(profile.graph)

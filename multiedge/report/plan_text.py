@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from multiedge.plan import Plan
-from multiedge.quantity import human_bytes
+from multiedge.quantity import Knowledge, human_bytes
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -15,10 +15,11 @@ def plan_lines(plan: Plan) -> list[str]:
     energy = "energy not known (a device declares no power)"
     if expected.energy_j is not None:
         energy = f"{expected.energy_j:.4g} J per item"
+    bound = "estimated" if plan.known is Knowledge.ESTIMATED else "at most"
     solved = f"; solved in {plan.solve_s:.2f} s" if plan.solve_s else ""
     lines = [
         f"{plan.objective}: {value_text(plan.objective, plan.value)}; {_proof(plan)}{solved}",
-        f"at most {expected.fps_bound:.4g} items/s, limited by {expected.bottleneck};"
+        f"{bound} {expected.fps_bound:.4g} items/s, limited by {expected.bottleneck};"
         f" one item takes {expected.latency_s * 1e3:.4g} ms; {human_bytes(expected.network_bytes)} sent per item; {energy}",
     ]
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]

@@ -12,6 +12,7 @@ from multiedge.errors import ProfileError
 from multiedge.fleet import Device
 from multiedge.graph import Graph
 from multiedge.profile import Profile
+from multiedge.quantity import Knowledge
 from profilers.engine.macs import count_work
 
 
@@ -31,6 +32,8 @@ def merge(profiles: Sequence[Profile]) -> Profile:
             spread_s={**merged.spread_s, **other.spread_s},
             overhead_s={**merged.overhead_s, **other.overhead_s},
             fused=merged.fused | other.fused,
+            known={**merged.known, **other.known},
+            notes=tuple(dict.fromkeys((*merged.notes, *other.notes))),
             settings={
                 **merged.settings,
                 "devices": {**merged.settings.get("devices", {}), **other.settings.get("devices", {})},
@@ -50,6 +53,7 @@ def renamed(profile: Profile, device: str, name: str) -> Profile:
         sources={name: f"measured on the device ({profile.settings.get('machine', 'machine not stated')})"},
         spread_s={name: profile.spread_s[device]} if device in profile.spread_s else {},
         overhead_s={name: profile.overhead_s.get(device, 0.0)},
+        known={name: Knowledge.MEASURED},
         settings={**profile.settings, "devices": {}, "host": {}},
     )
 
@@ -72,6 +76,7 @@ def profile_of_trace(graph: Graph, path: str | os.PathLike[str], device: Device)
         seconds={device.name: timer.read(graph, Path(path))},
         sources={device.name: f"{device.backend}'s profile {os.fspath(path)}"},
         uncounted=work.uncounted,
+        known={device.name: Knowledge.MEASURED},
         settings={"profiler": "trace"},
     )
 

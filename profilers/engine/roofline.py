@@ -54,6 +54,10 @@ REFERENCE = Capability(60e9, 10e9, 1e-6, 2.5e9, "one thread of a 2.5 GHz server 
 """What `speed: 1` stands for where nothing was measured: round figures of one thread of a cloud server's core."""
 
 
+MIXED = 0.2
+"""Relative difference from which `flops` and `speed` of one device contradict each other."""
+
+
 def has_speed(device: Device) -> bool:
     """Whether the device states anything that its times can be derived from."""
     return any(value is not None for value in (device.flops_per_s, device.speed, device.freq_hz))
@@ -70,6 +74,27 @@ def require_speeds(fleet: Fleet) -> None:
             f"{fleet.name}: device '{silent[0]}' states no speed, flops or freq, but others do; state one of them,"
             " or profile the model on that device and merge the two profiles"
         )
+
+
+def speed_notes(fleet: Fleet, base: Capability) -> tuple[str, ...]:
+    """One line if some devices state `flops` and others only `speed`: what a speed of 1 is taken for, and which device differs.
+
+    `base` is what one thread sustains at speed 1.
+    """
+    with_flops = [device for device in fleet.devices if device.flops_per_s is not None]
+    only_speed = [device.name for device in fleet.devices if device.flops_per_s is None and device.speed is not None]
+    both = [device for device in with_flops if device.speed is not None]
+    implied = [device.flops_per_s / (device.speed * device.threads) for device in both if device.flops_per_s and device.speed]
+    differing = [number for number, each in enumerate(implied) if not math.isclose(each, base.flops_per_s, rel_tol=MIXED)]
+    taken = f"speed 1 is taken as {base.flops_per_s / 1e9:.4g} GFLOP/s"
+    if differing:
+        device = both[differing[0]]
+        stated = implied[differing[0]] / 1e9
+        return (f"{fleet.name}: {taken}, but device '{device.name}' states flops and a speed with {stated:.4g}; state one",)
+    if only_speed and with_flops and not both:
+        names = f"{with_flops[0].name} states flops, {only_speed[0]} speed"
+        return (f"{fleet.name}: {names}; {taken}; state the same for all devices",)
+    return ()
 
 
 def capability_of(device: Device, base: Capability) -> Capability:

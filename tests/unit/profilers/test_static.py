@@ -87,3 +87,27 @@ def test_known_times_are_carried_over_by_the_ratio_of_rooflines(graph: Graph) ->
     assert carried[0] == pytest.approx(1.0, rel=1e-3)
     assert carried[1] == pytest.approx(0.5, rel=1e-3)
     np.testing.assert_allclose(scaled(known, work, BASE, capability_of(Device("s", speed=0.5), BASE)), [2.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("devices", "line"),
+    [
+        pytest.param([{"flops_per_s": 1e9}, {"flops_per_s": 2e9}], "", id="flops alone"),
+        pytest.param([{"speed": 1.0}, {"speed": 2.0}], "", id="speeds alone"),
+        pytest.param(
+            [{"flops_per_s": 1e9}, {"speed": 2.0}],
+            "a states flops, b speed; speed 1 is taken as 1 GFLOP/s; state the same for all devices",
+            id="mixed",
+        ),
+        pytest.param([{"flops_per_s": 2e9, "speed": 2.0}, {"speed": 1.0}], "", id="both, and they agree"),
+        pytest.param(
+            [{"flops_per_s": 3e9, "speed": 1.0}, {"speed": 1.0}],
+            "speed 1 is taken as 1 GFLOP/s, but device 'a' states flops and a speed with 3; state one",
+            id="both, and they differ",
+        ),
+    ],
+)
+def test_flops_and_speed_are_compared_in_one_line(graph: Graph, devices: list[dict[str, float]], line: str) -> None:
+    fleet = Fleet(tuple(Device(name, **stated) for name, stated in zip("ab", devices, strict=True)), name="f")
+    notes = StaticProfiler(BASE).profile(graph, fleet).notes
+    assert " ".join(notes) == (line and f"f: {line}")

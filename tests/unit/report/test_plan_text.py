@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from multiedge.formats.plan import plan_from_json, plan_to_json
+from multiedge.quantity import Knowledge
 from multiedge.report.plan_text import plan_lines, value_text
+from tests.builders.fleets import fleet_of
+from tests.builders.graphs import chain_graph
+from tests.builders.plans import relay_plan, spans
+from tests.builders.profiles import profile_of
 from tests.builders.reports import plan
 
 PLAN = plan("exact", (0.05, 0.04, 0.03))
@@ -38,3 +44,19 @@ def test_energy_that_is_not_known_is_not_zero() -> None:
 def test_devices_left_out_and_notes_come_last() -> None:
     lines = plan_lines(replace(PLAN, left_out={"phone": "too slow"}, notes=("seed 7",)))
     assert lines[2:] == ["left out: phone: too slow", "note: seed 7"]
+
+
+@pytest.mark.parametrize(
+    ("known", "word"), [(None, "estimated "), (Knowledge.DERIVED, "at most "), (Knowledge.MEASURED, "at most ")]
+)
+def test_a_rate_is_a_bound_only_where_times_were_measured(known: Knowledge | None, word: str) -> None:
+    profile = profile_of(chain_graph(2), {"a": 0.5, "b": 0.5}, known=dict.fromkeys("ab", known) if known else {})
+    plan = relay_plan(profile, fleet_of("a", "b"), *spans(("a", 1), ("b", 1)))
+    assert f"{word}2 items/s" in "\n".join(plan_lines(plan))
+    back = plan_from_json(plan_to_json(plan))
+    assert back.known is (known or Knowledge.ESTIMATED)
+
+
+def test_a_plan_with_one_estimated_device_is_estimated() -> None:
+    profile = profile_of(chain_graph(2), {"a": 0.5, "b": 0.5}, known={"a": Knowledge.MEASURED})
+    assert relay_plan(profile, fleet_of("a", "b"), *spans(("a", 1), ("b", 1))).known is Knowledge.ESTIMATED
