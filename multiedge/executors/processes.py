@@ -140,6 +140,7 @@ class ProcessesExecutor(Closing):
         self.supervisor.begin_trace()
 
     def record(self) -> Record:
+        self.supervisor.take_answers()
         memory = self.pool.memory()
         settings: dict[str, Any] = {
             **self.options.as_settings(),

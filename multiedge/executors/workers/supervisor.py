@@ -100,6 +100,7 @@ class Supervisor:
 
     def begin_trace(self) -> None:
         """The trace's time 0; faults that are over are forgotten."""
+        self.take_answers()
         self._player.begin(self._now())
         self._faults = [fault for fault in self._faults if fault.recovered_s is None]
 
@@ -120,6 +121,11 @@ class Supervisor:
         self._answered_s = self._answered_s or now_s
         if not is_error:
             self._answered.append(sequence)
+
+    def take_answers(self) -> None:
+        """Lets the last answers end the faults before them. Otherwise such a fault counts as open until the next look."""
+        if self._answered_s is not None:
+            self._step()
 
     def look(self) -> None:
         """Looks at everything, if it is time to, and acts on it. Raises PipelineError if the run cannot go on."""

@@ -148,6 +148,13 @@ def test_faults_that_are_over_are_forgotten_as_the_timed_window_begins():
     assert run.supervisor.faults == ()
 
 
+def test_an_answer_just_before_the_timed_window_ends_the_faults_before_it():
+    run = Run(rejoin=False).end("d1").look(3)
+    run.supervisor.count_answer(1, run.clock(), is_error=False)
+    run.supervisor.begin_trace()
+    assert run.supervisor.faults == ()
+
+
 def test_a_plan_is_made_for_the_fleet_that_is_left():
     plans = []
 
