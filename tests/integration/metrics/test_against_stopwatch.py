@@ -17,6 +17,8 @@ from multiedge.metrics import compute
 class OneSleepingDevice:
     """An executor of one device that takes 4 ms an item."""
 
+    on_this_machine = True
+
     def __init__(self):
         self.waiting, self.events = [], []
 

@@ -76,7 +76,7 @@ def split_once(path: Path, boundaries: list[int], inputs: dict[str, Any], folder
         used = check(folder / "parts", inputs=inputs, options={})
     except MultiedgeError as error:
         return f"refused: {error}"
-    if path.parent.name == "light" and any(output.says_little for output in exact.outputs):
+    if path.parent.name == "light" and any(output.is_constant for output in exact.outputs):
         return f"failed: {path.name} has an output of one value, which proves nothing"
     if not exact.bitwise:
         return f"failed: {path.parent.name} at {boundaries} is not equal to the bit: {exact.outputs}"

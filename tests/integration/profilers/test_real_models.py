@@ -183,7 +183,7 @@ def test_the_command_writes_a_profile_that_fits(tmp_path: Path, capsys: pytest.C
         (["--profiler", "mesured"], "unknown profiler 'mesured'; did you mean 'measured'?"),
         (["--shape", "t0"], "--shape: expected INPUT=1,3,224,224, got 't0'"),
         (["--shape", "t0=a"], "--shape: expected whole numbers"),
-        (["--budget-s", "3"], "--budget-s: the profiler 'static' has no such option"),
+        (["--budget-s", "3"], "profiler 'static' has no option 'budget_s'; profilers that have it: measured, segments"),
         (["--profiler", "measured", "--budget-s", "0"], "budget_s: expected more than 0 seconds"),
     ],
 )
