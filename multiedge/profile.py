@@ -249,6 +249,14 @@ class Profile:
         """Bytes of the most copies, in addition to the result, while a parameter is packed for each node, (n,)."""
         return self._largest_packed(lambda copies: copies)
 
+    @cached_property
+    def recent_stages(self) -> dict[tuple[tuple[int, ...], frozenset[str], frozenset[str]], tuple[int, int]]:
+        """Bytes of parameters and of activations at their peak, by nodes, tensors that enter and tensors that are kept.
+
+        `multiedge.planning.cost` fills it with the last stages.
+        """
+        return {}
+
     def _largest_packed(self, counted: Callable[[int], int]) -> Ints:
         copies = self.memory_use.packing_copies
         sizes = [

@@ -29,7 +29,7 @@ sum of idle_w_d * T + (busy_w_d - idle_w_d) * busy_d + joules_per_byte_d * bytes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
 from multiedge.plan import CALLER, Estimate, Plan, SourceEstimate, Stage, StageEstimate, Transfer
@@ -37,6 +37,8 @@ from multiedge.profile import MemoryUse, Profile
 
 BUFFERED_ITEMS = MemoryUse().buffered_items
 """The least number of items at each side of a stage, in addition to the one that is computed."""
+RECENT_STAGES = 64
+"""Stages whose bytes a profile keeps: more than plans have, fewer than a search tries."""
 
 
 def stage_compute_s(profile: Profile, stage: Stage) -> float:
@@ -83,25 +85,44 @@ def stage_memory_bytes(profile: Profile, stage: Stage, entering: Sequence[Transf
     Returns:
         Bytes, without the device's runtime.
     """
-    buffers = sum(move.known_bytes for move in (*entering, *leaving))
+    parameters, live = _resident_bytes(profile, stage, entering, leaving)
     nodes = list(stage.nodes)
     return int(
         profile.memory_use.stage_bytes(
-            parameters=stage_parameter_bytes(profile, stage),
-            live=_peak_live_bytes(profile, stage, entering, leaving),
-            buffers=buffers,
+            parameters=parameters,
+            live=live,
+            buffers=sum(move.known_bytes for move in (*entering, *leaving)),
             packed=profile.packed_bytes[nodes].max(initial=0),
             packing=profile.packing_bytes[nodes].max(initial=0),
         )
     )
 
 
-def _peak_live_bytes(profile: Profile, stage: Stage, entering: Sequence[Transfer], leaving: Sequence[Transfer]) -> int:
-    """The most activations that exist while a node of the stage runs, what it makes and what only passes through included."""
+def _resident_bytes(
+    profile: Profile, stage: Stage, entering: Sequence[Transfer], leaving: Sequence[Transfer]
+) -> tuple[int, int]:
+    """Bytes of the stage's parameters, and of its activations at their peak.
+
+    They do not depend on the device. The profile keeps the last ones: a plan is estimated, checked, and compared with the whole
+    model on each device.
+    """
+    held = frozenset(name for move in entering for name in move.tensors)
+    kept = frozenset(name for move in leaving if move.target != CALLER for name in move.tensors)
+    key, recent = (stage.nodes, held, kept), profile.recent_stages
+    if key not in recent:
+        if len(recent) >= RECENT_STAGES:
+            del recent[next(iter(recent))]
+        recent[key] = stage_parameter_bytes(profile, stage), _peak_live_bytes(profile, stage, set(held), kept)
+    return recent[key]
+
+
+def _peak_live_bytes(profile: Profile, stage: Stage, held: set[str], kept: Collection[str]) -> int:
+    """The most activations that exist while a node of the stage runs, what it makes and what only passes through included.
+
+    `held` enter the stage; `kept` stay until they are sent.
+    """
     graph, sizes, reads = profile.graph, profile.graph.tensor_bytes, profile.graph.activations
-    kept = {name for move in leaving if move.target != CALLER for name in move.tensors}
     last_read = {name: node for node in stage.nodes for name in reads[node]}
-    held = {name for move in entering for name in move.tensors}
     live, peak = sum([sizes.get(name, 0) for name in held]), 0
     for node, made in zip(stage.nodes, profile.output_bytes[list(stage.nodes)].tolist(), strict=True):
         peak = max(peak, live + made)

@@ -294,3 +294,22 @@ def test_a_plan_keeps_its_proof_and_the_model_it_is_for() -> None:
 def test_memory_is_the_larger_peak_of_loading_and_running(profile, fleet, use: MemoryUse, expected: int) -> None:
     stages, moves = relay(profile, Stage.span("fast", 0, 3))
     assert cost.memory_by_device(replace(profile, memory_use=use), fleet, stages, moves) == {"fast": expected}
+
+
+def test_the_bytes_of_a_stage_are_kept_for_the_last_stages_only(profile: Profile) -> None:
+    enters, leaves = [Transfer(CALLER, 0, ("x",), 10)], [Transfer(0, 1, ("a",), 100)]
+    first = Stage("fast", (0,))
+    assert cost.stage_memory_bytes(profile, first, enters, leaves) == cost.stage_memory_bytes(
+        profile, replace(first, device="slow"), enters, leaves
+    )
+    assert len(profile.recent_stages) == 1
+    for number in range(2 * cost.RECENT_STAGES):
+        cost.stage_memory_bytes(profile, first, [Transfer(CALLER, 0, (f"unused{number}",), 0)], leaves)
+    assert len(profile.recent_stages) == cost.RECENT_STAGES
+
+
+def test_what_a_stage_keeps_for_later_stages_counts_in_its_bytes(profile: Profile) -> None:
+    enters = [Transfer(CALLER, 0, ("x",), 10)]
+    both = Stage("fast", (0, 1))
+    without = cost.stage_memory_bytes(profile, both, enters, [Transfer(0, 1, ("b",), 50)])
+    assert cost.stage_memory_bytes(profile, both, enters, [Transfer(0, 1, ("a", "b"), 50)]) >= without
