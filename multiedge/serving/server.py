@@ -34,9 +34,9 @@ STOP_S = 1.0
 MOST_WAITING = 16
 """Requests of one stage that may wait for another; the next one is refused and can be sent again."""
 SPARE_THREADS = 4
-"""Threads that no inference takes: questions whether the server lives are always answered."""
+"""Threads that no inference takes, so that liveness requests are always answered."""
 LARGEST_MESSAGE_BYTES = 2**31 - 1
-"""What gRPC can be told as a limit."""
+"""The largest limit that gRPC accepts."""
 
 
 class Context(Protocol):
