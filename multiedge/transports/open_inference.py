@@ -168,7 +168,8 @@ def unpack(described: Any, contents: Any) -> dict[str, Array]:
     if len(described) != len(contents):
         raise PipelineError(f"expected raw contents for {len(described)} tensors, got {len(contents)}")
     for tensor in described:
-        if tensor.HasField("contents"):
+        # MLServer sets an empty message of typed contents beside the raw ones.
+        if tensor.contents.ByteSize():
             raise PipelineError(f"tensor '{tensor.name}': expected raw or typed contents, got both")
     return {tensor.name: _decode(tensor, raw) for tensor, raw in zip(described, contents, strict=True)}
 

@@ -116,6 +116,13 @@ def test_raw_and_typed_contents_together_and_a_tensor_given_twice_are_refused():
         unpack(request.inputs, request.raw_input_contents)
 
 
+def test_an_empty_message_of_typed_contents_beside_raw_ones_is_accepted():
+    """As MLServer sends it."""
+    request = infer_request("m", 0, {"x": np.ones(1, np.float32)}, [])
+    request.inputs[0].contents.SetInParent()
+    assert unpack(request.inputs, request.raw_input_contents)["x"] == 1
+
+
 def test_every_contents_but_none_described_is_refused():
     with pytest.raises(PipelineError, match="expected raw contents for 0 tensors, got 1"):
         unpack([], [b"1234"])
