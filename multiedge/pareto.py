@@ -88,5 +88,5 @@ def _with_real_limits(plan: Plan, fleet: Fleet) -> Plan:
     return replace(
         plan,
         estimate=replace(plan.estimate, stages=stages),
-        bound_scope=f"{plan.bound_scope} within {most / 2**20:.1f} MiB on each device",
+        scope=plan.scope and replace(plan.scope, most_memory_bytes=most),
     )

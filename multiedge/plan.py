@@ -15,6 +15,7 @@ from typing import Any
 
 from multiedge.errors import PlanError
 from multiedge.graph import Graph
+from multiedge.proof import Scope
 from multiedge.quantity import Knowledge
 
 CALLER = -1
@@ -187,7 +188,7 @@ class Plan:
         estimate: Expected cost.
         value: Value of the objective.
         lower_bound: No plan is below this value; None if nothing is proven.
-        bound_scope: The plans for which the bound holds, such as 'all plans' or 'contiguous plans'.
+        scope: The plans for which the bound holds; None if nothing is proven, or the strategy does not state it.
         solve_s: Time that the strategy took; 0 if it was not measured.
         left_out: The reason for each device that is not used, by name.
         notes: Other remarks of the strategy.
@@ -208,7 +209,7 @@ class Plan:
     estimate: Estimate
     value: float
     lower_bound: float | None = None
-    bound_scope: str = ""
+    scope: Scope | None = None
     solve_s: float = 0.0
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -237,6 +238,11 @@ class Plan:
     def is_estimated(self) -> bool:
         """Whether costs are known; otherwise only the placement is."""
         return math.isfinite(self.estimate.bottleneck_s)
+
+    @property
+    def bound_scope(self) -> str:
+        """The plans for which the bound holds, in words; '' if nothing is stated."""
+        return "" if self.scope is None else str(self.scope)
 
     @property
     def gap(self) -> float | None:

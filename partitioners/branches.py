@@ -13,6 +13,7 @@ from multiedge.plan import Plan, Stage, Transfer, direct_transfers
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.profile import Profile
+from multiedge.proof import Plans, Scope
 from partitioners.engine.contract import unused
 from partitioners.engine.dag import build_dag
 from partitioners.engine.latency_bound import latency_bound
@@ -73,7 +74,7 @@ class Branches:
             best.stages,
             best.transfers,
             lower_bound=min(best.latency_s, bound_s),
-            bound_scope="all plans",
+            scope=Scope(Plans.ALL),
             solve_s=perf_counter() - start,
             left_out=unused(fleet, best.stages, "no faster request was found with it"),
         )

@@ -13,6 +13,7 @@ from multiedge.plan import Plan, Stage, Transfer, direct_transfers, relay_transf
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.profile import Profile
+from multiedge.proof import Plans, Scope
 from partitioners.engine.contract import check_objective, unused
 
 Placement = tuple[tuple[Stage, ...], tuple[Transfer, ...]]
@@ -49,7 +50,7 @@ class BruteForce:
             fleet,
             *best,
             lower_bound=value,
-            bound_scope="plans with stages in order" if self.interleave else "contiguous plans",
+            scope=Scope(Plans.ORDERED if self.interleave else Plans.CONTIGUOUS),
             solve_s=perf_counter() - start,
             left_out=unused(fleet, best[0], "no plan with it is better: all were tried"),
         )

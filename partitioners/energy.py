@@ -22,6 +22,7 @@ from multiedge.fleet import Fleet, Power
 from multiedge.plan import Estimate, Plan, relay_transfers
 from multiedge.planning import cost
 from multiedge.profile import Profile
+from multiedge.proof import CONTIGUOUS, Scope
 from multiedge.quantity import at_least
 from partitioners.engine.chain import Chain, Placed
 from partitioners.engine.cheapest import Prices, cheapest
@@ -73,31 +74,27 @@ class Energy:
         return replace(
             plan,
             lower_bound=plan.value if lower_bound >= plan.value * (1 - NARROWEST) else lower_bound,
-            bound_scope="contiguous plans" + self._bounds(),
+            scope=self._scope(),
             solve_s=perf_counter() - start,
             left_out=unused(fleet, stages, others | silent),
         )
 
-    def _bounds(self) -> str:
-        fps = f" of at least {1 / self.most_s:.4g} items/s" if np.isfinite(self.most_s) else ""
-        latency = f" within {self.max_latency_s * 1e3:.4g} ms" if np.isfinite(self.max_latency_s) else ""
-        return fps + latency
+    def _scope(self) -> Scope:
+        fps = 1 / self.most_s if np.isfinite(self.most_s) else None
+        latency_s = self.max_latency_s if np.isfinite(self.max_latency_s) else None
+        return replace(CONTIGUOUS, least_fps=fps, most_latency_s=latency_s)
 
     def _refusal(self, chain: Chain) -> InfeasibleError:
         """Which of the bounds cannot be kept, and what can."""
+        asked = " ".join(filter(None, (chain.fleet.name, self._scope().limits)))
+        none = f"no contiguous plan of {chain.profile.graph.name} on {asked}"
         latency = latency_prices(chain)
         if not cheapest(chain, States(chain), latency, self.most_s).path:
             return too_strict(chain, self.most_s)
         fastest = cheapest(chain, States(chain), _with_power_only(chain, latency), self.most_s)
         if fastest.path and fastest.price > self.max_latency_s:
-            return InfeasibleError(
-                f"no contiguous plan of {chain.profile.graph.name} on {chain.fleet.name}{self._bounds()}:"
-                f" allow {at_least(fastest.price * 1e3)} ms, the least latency possible"
-            )
-        return InfeasibleError(
-            f"no contiguous plan of {chain.profile.graph.name} on {chain.fleet.name}{self._bounds()} was found on devices that"
-            " declare power; declare it for all, or allow more"
-        )
+            return InfeasibleError(f"{none}: allow {at_least(fastest.price * 1e3)} ms, the least latency possible")
+        return InfeasibleError(f"{none} was found on devices that declare power; declare it for all, or allow more")
 
 
 def energy_prices(chain: Chain, bottleneck_s: float) -> Prices:

@@ -16,6 +16,7 @@ from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.planning.devices import exchangeable
 from multiedge.profile import Profile
+from multiedge.proof import Plans, Scope
 from partitioners.engine.contract import unused
 from partitioners.engine.dag import Dag, build_dag
 from partitioners.engine.dag_milp import Machine, OrderProgram
@@ -206,7 +207,7 @@ class _Search:
             best.stages,
             best.transfers,
             lower_bound=min(best.value, bound),
-            bound_scope="plans with one stage per device",
+            scope=Scope(Plans.ONE_STAGE_EACH),
             solve_s=solve_s,
             left_out=unused(self.fleet, best.stages, "no better plan with it was found"),
         )

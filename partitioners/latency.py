@@ -17,6 +17,7 @@ from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Profile
+from multiedge.proof import CONTIGUOUS
 from multiedge.quantity import at_most
 from partitioners.engine.chain import Chain
 from partitioners.engine.cheapest import Prices, cheapest
@@ -51,7 +52,7 @@ class Latency:
         return replace(
             plan,
             lower_bound=plan.value if math.isclose(plan.value, bound.price, rel_tol=1e-9) else min(plan.value, bound.price),
-            bound_scope="contiguous plans" + (f" of at least {1 / most_s:.4g} items/s" if np.isfinite(most_s) else ""),
+            scope=replace(CONTIGUOUS, least_fps=1 / most_s if np.isfinite(most_s) else None),
             solve_s=perf_counter() - start,
             left_out=unused(fleet, stages, f"no plan that uses it is faster than {bound.price * 1e3:.4g} ms"),
             notes=() if optimistic is pessimistic else (NOTE.format(kinds=len(optimistic.groups), count=len(fleet.devices)),),

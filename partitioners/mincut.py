@@ -25,6 +25,7 @@ from multiedge.plan import CALLER, Plan, Stage, direct_transfers
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.profile import Profile
+from multiedge.proof import Plans, Scope
 from partitioners.engine.contract import unused
 from partitioners.engine.dag import Dag, build_dag
 from partitioners.engine.dag_search import Placement
@@ -69,7 +70,7 @@ def _plan(profile: Profile, fleet: Fleet, stages: tuple[Stage, ...], serial_s: f
     return replace(
         plan,
         lower_bound=min(plan.value, latency_bound(profile, fleet)),
-        bound_scope="all plans",
+        scope=Scope(Plans.ALL),
         solve_s=perf_counter() - start,
         left_out=unused(fleet, stages, "the cut of least serial time takes two devices at most, and is best without it"),
         notes=(f"least serial time of any placement: {serial_s:.6g} s",),

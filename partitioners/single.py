@@ -10,6 +10,7 @@ from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, relay_transfers
 from multiedge.planning.cost import stage_memory_bytes
 from multiedge.profile import Profile
+from multiedge.proof import Plans, Scope
 from multiedge.quantity import mib_at_least
 from partitioners.engine.contract import check_objective, relay_plan, unused
 
@@ -40,7 +41,7 @@ class Single:
         return replace(
             best,
             lower_bound=best.value,
-            bound_scope="plans on one device",
+            scope=Scope(Plans.ONE_DEVICE),
             solve_s=perf_counter() - start,
             left_out=unused(fleet, best.stages, reasons),
         )

@@ -18,6 +18,7 @@ import numpy as np
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Floats, Ints, Profile
+from multiedge.proof import CONTIGUOUS, Scope
 from partitioners.engine.chain import Chain, Placed
 from partitioners.engine.contract import relay_plan, unused
 from partitioners.engine.kinds import NOTE, chains
@@ -62,7 +63,7 @@ class Throughput:
             return replace(
                 plan,
                 lower_bound=min(plan.value, bound_s),
-                bound_scope=self._scope(),
+                scope=self._scope(),
                 solve_s=perf_counter() - start,
                 left_out=unused(fleet, stages, "the plan found does without it"),
                 notes=(NOTE.format(kinds=len(optimistic.groups), count=len(fleet.devices)),),
@@ -70,13 +71,13 @@ class Throughput:
         return replace(
             plan,
             lower_bound=plan.value if found.lower_bound_s >= found.seconds else min(plan.value, found.lower_bound_s),
-            bound_scope=self._scope(),
+            scope=self._scope(),
             solve_s=perf_counter() - start,
             left_out=unused(fleet, stages, reasons(pessimistic, plan.value)),
         )
 
-    def _scope(self) -> str:
-        return "contiguous plans" + (" with replicas" if self.replicate else "")
+    def _scope(self) -> Scope:
+        return replace(CONTIGUOUS, replicas=self.replicate)
 
 
 def smallest_bottleneck(chain: Chain, *, deadline_s: float = np.inf) -> Found:

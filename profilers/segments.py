@@ -129,7 +129,7 @@ def _timed_plan(profile: Profile, fleet: Fleet, plan: Plan) -> Plan:
     """The same placement with the estimate that measured times give; what was proven for other times is dropped."""
     expected = cost.estimate(profile, fleet, plan.stages, plan.transfers)
     value = cost.objective_value(plan.objective, expected)
-    return replace(plan, estimate=expected, value=value, lower_bound=None, bound_scope="")
+    return replace(plan, estimate=expected, value=value, lower_bound=None, scope=None)
 
 
 def _noted(profile: Profile, history: Sequence[Round]) -> Profile:

@@ -14,6 +14,7 @@ from multiedge.errors import PlanError, describe
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.profile import plain_data
 from multiedge.plan import CALLER, Baseline, Estimate, Plan, SourceEstimate, Stage, StageEstimate, Transfer
+from multiedge.proof import Plans, Scope, scope_in_words
 from multiedge.quantity import Knowledge
 
 VERSION = 1
@@ -38,6 +39,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "lower_bound": _number(plan.lower_bound),
         "gap": _number(plan.gap),
         "bound_scope": plan.bound_scope,
+        "scope": _scope(plan.scope) if plan.scope else None,
         "solve_s": plan.solve_s,
         "bottleneck_s": expected.bottleneck_s,
         "bottleneck": expected.bottleneck,
@@ -58,6 +60,17 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "free_batch": list(plan.free_batch),
         "options": plain_data(plan.options),
         "known": plan.known.value,
+    }
+
+
+def _scope(scope: Scope) -> dict[str, Any]:
+    return {
+        "plans": scope.plans.value,
+        "replicas": scope.replicas,
+        "least_fps": scope.least_fps,
+        "most_latency_s": scope.most_latency_s,
+        "most_memory_bytes": scope.most_memory_bytes,
+        "words": scope.words,
     }
 
 
@@ -120,7 +133,7 @@ def read_plan(data: Field) -> Plan:
         estimate=_read_estimate(data),
         value=math.inf if value is None else value,
         lower_bound=data["lower_bound"].optional(Field.number),
-        bound_scope=data["bound_scope"].text(),
+        scope=data["scope"].optional(_read_scope, scope_in_words(data["bound_scope"].text())),
         solve_s=data["solve_s"].number(),
         left_out=data["left_out"].mapping_of(Field.text),
         notes=data["notes"].list_of(Field.text),
@@ -132,6 +145,17 @@ def read_plan(data: Field) -> Plan:
         free_batch=data["free_batch"].optional(lambda names: names.list_of(Field.text), ()),
         options=data["options"].optional(lambda options: options.mapping_of(Field.data), {}),
         known=data["known"].optional(lambda known: known.enum(Knowledge), Knowledge.ESTIMATED),
+    )
+
+
+def _read_scope(data: Field) -> Scope:
+    return Scope(
+        plans=data["plans"].enum(Plans),
+        replicas=data["replicas"].boolean(),
+        least_fps=data["least_fps"].optional(Field.number),
+        most_latency_s=data["most_latency_s"].optional(Field.number),
+        most_memory_bytes=data["most_memory_bytes"].optional(Field.count),
+        words=data["words"].text(),
     )
 
 

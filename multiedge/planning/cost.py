@@ -34,6 +34,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
 from multiedge.plan import CALLER, Estimate, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 from multiedge.profile import MemoryUse, Profile
+from multiedge.proof import Scope
 
 BUFFERED_ITEMS = MemoryUse().buffered_items
 """The least number of items at each side of a stage, in addition to the one that is computed."""
@@ -324,7 +325,7 @@ def make_plan(
     transfers: Sequence[Transfer],
     *,
     lower_bound: float | None = None,
-    bound_scope: str = "",
+    scope: Scope | None = None,
     solve_s: float = 0.0,
     left_out: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
@@ -339,7 +340,7 @@ def make_plan(
         stages: The placement, without violations.
         transfers: Tensors between stages, and from and to the caller.
         lower_bound: No plan is below this value; None if nothing is proven.
-        bound_scope: The plans for which the bound holds.
+        scope: The plans for which the bound holds.
         solve_s: Time that the strategy took.
         left_out: The reason for each device that is not used, by name.
         notes: Other remarks of the strategy.
@@ -356,7 +357,7 @@ def make_plan(
         estimate=expected,
         value=objective_value(objective, expected),
         lower_bound=lower_bound,
-        bound_scope=bound_scope,
+        scope=scope,
         solve_s=solve_s,
         left_out=left_out or {},
         notes=(*notes, *profile.notes),

@@ -13,6 +13,7 @@ from multiedge.plan import Plan, Stage, relay_transfers, require
 from multiedge.planning import cost
 from multiedge.planning.checks import structural_violations
 from multiedge.profile import Profile
+from multiedge.proof import Scope
 
 OBJECTIVES = ("throughput", "latency", "energy")
 
@@ -51,7 +52,7 @@ def contiguous_plan(
     stages: Sequence[Stage],
     *,
     lower_bound: float | None = None,
-    bound_scope: str = "",
+    scope: Scope | None = None,
     solve_s: float = 0.0,
     left_out: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
@@ -65,7 +66,7 @@ def contiguous_plan(
     return replace(
         relay_plan(strategy, objective, profile, fleet, stages),
         lower_bound=lower_bound,
-        bound_scope=bound_scope,
+        scope=scope,
         solve_s=solve_s,
         left_out=left_out or {},
         notes=tuple(notes),

@@ -13,6 +13,7 @@ from multiedge.graph import Graph, Node
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
 from multiedge.meters.modelled import with_energy
 from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer
+from multiedge.proof import CONTIGUOUS
 from multiedge.report.results import RunResult, make_result
 
 MIB = 1 << 20
@@ -107,7 +108,7 @@ def plan(strategy: str, compute_s: tuple[float, ...], gap: float | None = 0.0) -
         ),
         worst,
         None if gap is None else worst * (1 - gap),
-        "contiguous plans",
+        CONTIGUOUS,
         0.012,
         model="vit_b_16",
     )

@@ -14,6 +14,7 @@ from core.common.user_module import UserModule
 from multiedge.measurements import Energy, Item, Measurements, Memory
 from multiedge.metrics.accuracy import fidelity
 from multiedge.plan import Estimate, Plan
+from multiedge.proof import Plans, Scope
 
 BENCH = Path(__file__).parents[3] / "examples" / "imagenet" / "multiedge_inference_bench"
 
@@ -44,7 +45,7 @@ def answered(*, trained: bool = True, wrong: int = 0, **changes: Any) -> dict[st
         "logits": logits,
         "fidelity": fidelity([{"logits": row[None]} for row in whole], outputs),
         "measurements": Measurements(**{**run, **changes}),
-        "plan": Plan("exact", "throughput", (), (), Estimate((), 0.5, "", 0.5, None, 0), 0.5, 0.25, "all plans"),
+        "plan": Plan("exact", "throughput", (), (), Estimate((), 0.5, "", 0.5, None, 0), 0.5, 0.25, Scope(Plans.ALL)),
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
 from multiedge.metrics import compute
 from multiedge.plan import Estimate, Plan, Stage
+from multiedge.proof import Plans, Scope
 
 # Two devices in a row, four items in 10 s. Item 3 failed. a computes 4 x 1 s, b 3 x 2 s.
 ITEMS = (Item(0, 0.0, 0.5, 3.5), Item(1, 1.0, 1.5, 5.5), Item(2, 2.0, 2.5, 8.0), Item(3, 3.0, 3.5, 9.0, "stage 1 failed"))
@@ -33,7 +34,7 @@ RUN = Measurements(
 )
 ESTIMATE = Estimate((), 2.0, "device 'b'", 3.0, None, 300)
 STAGES = (Stage("a", (0,)), Stage("b", (1,)))
-PLAN = Plan("exact", "throughput", STAGES, (), ESTIMATE, 2.0, 1.5, "all plans", 0.25)
+PLAN = Plan("exact", "throughput", STAGES, (), ESTIMATE, 2.0, 1.5, Scope(Plans.ALL), 0.25)
 
 
 @pytest.mark.parametrize(
