@@ -2,12 +2,14 @@
 
 The model file is JSON: `{"inputs": ["x"], "outputs": {"y": {"shape": [4], "dtype": "float32"}}, "seconds": 0.001}`.
 `seconds` are spent waiting, `work_seconds` computing, which takes a processor. An output that names an input (`{"y": "x"}`)
-passes that input on, with `add` added to it. `leak_bytes` are kept per item, or only at the value `leak_at` of the first
-input's first element; at its value `crash_at` the process ends without an error message.
+passes that input on, with `add` added to it. `leak_bytes` are kept per item, or only if the first input has the value
+`leak_at`; at the value `crash_at` the process ends without an error message, at `hang_at` it holds the interpreter's lock
+for ever. `batch_is_free` lets items be joined: any of them can then be the one at such a value.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from dataclasses import dataclass
@@ -30,11 +32,14 @@ KEYS = (
     "leak_bytes",
     "leak_at",
     "crash_at",
+    "hang_at",
+    "batch_is_free",
     "load_bytes",
     "load_seconds",
 )
 
 
+HANG_S = 1 << 30
 KIND = Kind("description of a synthetic stage", ModelError)
 
 
@@ -45,7 +50,6 @@ def _seconds(field: Field) -> float:
 class SyntheticSession:
     """A stage that takes a given time per item and returns constants or its inputs."""
 
-    batch_is_free = False
     provider = Provider("synthetic")
 
     def __init__(self, description: Field) -> None:
@@ -58,6 +62,8 @@ class SyntheticSession:
         self._leak_bytes = description["leak_bytes"].optional(Field.count, 0)
         self._leak_at = description["leak_at"].optional(Field.number)
         self._crash_at = description["crash_at"].optional(Field.number)
+        self._hang_at = description["hang_at"].optional(Field.number)
+        self.batch_is_free = description["batch_is_free"].optional(Field.boolean, default=False)
         self._kept = [np.ones(description["load_bytes"].optional(Field.count, 0), dtype=np.uint8)]
         time.sleep(description["load_seconds"].optional(_seconds, 0.0))
 
@@ -67,6 +73,8 @@ class SyntheticSession:
             raise ModelError(f"input '{missing[0]}' was not given{did_you_mean(missing[0], tensors)}")
         if self._is_at(self._crash_at, tensors):
             os._exit(3)
+        if self._is_at(self._hang_at, tensors):
+            ctypes.PyDLL(None).sleep(HANG_S)
         if self._leak_bytes and (self._leak_at is None or self._is_at(self._leak_at, tensors)):
             self._kept.append(np.ones(self._leak_bytes, dtype=np.uint8))
         if self._seconds:
@@ -77,7 +85,7 @@ class SyntheticSession:
         return {name: self._made(value, tensors) for name, value in self._outputs.items()}
 
     def _is_at(self, value: float | None, tensors: Tensors) -> bool:
-        return value is not None and float(tensors[self.inputs[0]].flat[0]) == value
+        return value is not None and value in tensors[self.inputs[0]]
 
     def _made(self, value: Array | str, tensors: Tensors) -> Array:
         if isinstance(value, str):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.backends.stages import require_backend_options
-from multiedge.errors import ConfigError, PipelineError
+from multiedge.errors import ConfigError, MultiedgeError, PipelineError, one_line
 from multiedge.executors.flow.contract import Closing, Record, Result, Tensors, require_fallbacks, require_inputs
 from multiedge.executors.flow.expected import default_depth, most_depth
 from multiedge.executors.flow.ledger import Ledger, Pending, joined, merged_log
@@ -67,6 +67,7 @@ class ProcessesExecutor(Closing):
         self._sent: Counter[int] = Counter()
         self._taken: Counter[int] = Counter()
         self._cpu_before_s: dict[str, float] = {}
+        self._ended = ""
 
     def start(self) -> None:
         require_open_files(len(self.routes.devices))
@@ -127,7 +128,9 @@ class ProcessesExecutor(Closing):
         while not self.ledger.has_room:
             self._pump(TICK_S)
         entry = self.ledger.enter(item, inputs, time.monotonic())
-        if self.supervisor.state.is_running:
+        if self._ended:
+            self.ledger.answer(entry, None, self._ended, time.monotonic())
+        elif self.supervisor.state.is_running:
             self._send(entry)
         self.supervisor.look()
 
@@ -202,6 +205,11 @@ class ProcessesExecutor(Closing):
         if sequence in self.ledger.open:
             self.ledger.answer(self.ledger.open[sequence], None, error, time.monotonic())
 
+    def end_run(self, error: str) -> None:
+        self._ended = error
+        for sequence in sorted(self.ledger.open):
+            self.fail_item(sequence, error)
+
     # -- items ----------------------------------------------------------------------------------------------------------
 
     def _send(self, entry: Pending) -> None:
@@ -213,7 +221,12 @@ class ProcessesExecutor(Closing):
                 peer = self.routes.home(move.target, entry.sequence)
                 due = self._shaper.due_s(peer, sum(array.nbytes for array in arrays), now)
                 address = Address(self.epoch, number, entry.ticket, entry.sequence)
-                send_or_fail(self.endpoint, peer, Message(address, CALLER_NAME, arrays, "", now, due), "sending the inputs")
+                message = Message(address, CALLER_NAME, arrays, "", now, due)
+                try:
+                    send_or_fail(self.endpoint, peer, message, "sending the inputs")
+                except (OSError, MultiedgeError, MemoryError) as error:  # not even the error could be sent
+                    self.fail_item(entry.sequence, f"sending the inputs failed: {type(error).__name__}: {one_line(error)}")
+                    return
                 self._sent[number] += 1
 
     def _pump(self, timeout_s: float) -> None:

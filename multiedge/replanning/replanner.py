@@ -4,6 +4,7 @@ links fade or speeds change."""
 from __future__ import annotations
 
 import shutil
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from multiedge.files import make_owned_folder
 from multiedge.fleet import Fleet
 from multiedge.onnx_io import read_graph, write_parts
 from multiedge.onnx_io.manifest import read_profile
-from multiedge.plan import Manifest
+from multiedge.plan import Manifest, Plan
 from multiedge.profile import Profile
 from multiedge.replanning.replan import replan
 from multiedge.run import profile_model
@@ -41,6 +42,8 @@ class Replanner:
         self._profile = profile or read_profile(manifest) or self._scaled_to_plan(profile_model(self._graph, fleet))
         self._made = 0
         self._own: Path | None = None
+        self._lock = threading.Lock()
+        self._is_closed = False
 
     def __call__(self, fleet: Fleet) -> Manifest:
         """The manifest in force if its plan is still nearly as good as any; otherwise a new one.
@@ -56,18 +59,27 @@ class Replanner:
         }
         found = replan(self._plan, self._profile.with_speed(factors), fleet)
         if found.changed:
-            self._made += 1
-            self._current = write_parts(self._graph, found.plan, self._own_folder() / str(self._made))
-            self._plan = found.plan
+            with self._lock:
+                self._write(found.plan)
         return self._current
 
+    def _write(self, plan: Plan) -> None:
+        if self._is_closed:
+            raise PlanError(f"{self._folder}: no parts are written any more: the run has ended")
+        self._made += 1
+        self._current = write_parts(self._graph, plan, self._own_folder() / str(self._made))
+        self._plan = plan
+
     def close(self) -> None:
-        """Removes the parts that were made on the way."""
-        if self._own is not None:
-            shutil.rmtree(self._own, ignore_errors=True)
-            with suppress(OSError):  # another run has parts there
-                self._own.parent.rmdir()
-            self._own = None
+        """Removes the parts that were made on the way. A plan that is still being made is given up; parts that are being
+        written are waited for."""
+        with self._lock:
+            self._is_closed = True
+            if self._own is not None:
+                shutil.rmtree(self._own, ignore_errors=True)
+                with suppress(OSError):  # another run has parts there
+                    self._own.parent.rmdir()
+                self._own = None
 
     def _own_folder(self) -> Path:
         if self._own is None:

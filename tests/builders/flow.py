@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -78,9 +78,9 @@ class FakeMonitor:
     def count_sent(self, transfer: int) -> None:
         self.sent[transfer] += 1
 
-    def show_busy(self, stage: int, sequence: int, since_s: float) -> None:
-        self.busy = (stage, sequence, since_s)
-        self.was_busy.append((stage, sequence))
+    def show_busy(self, stage: int, sequences: Sequence[int], since_s: float) -> None:
+        self.busy = (stage, sequences[0], since_s)
+        self.was_busy.append((stage, *sequences))
 
     def show_computed(self) -> None:
         pass

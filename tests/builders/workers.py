@@ -52,8 +52,11 @@ class FakeLauncher:
     started: list[FakeHandle] = field(default_factory=list)
     given: list[tuple[str, float, dict[str, Link]]] = field(default_factory=list)
     changed: list[tuple[str, str, Link]] = field(default_factory=list)
+    refusal: Exception | None = None
 
     def start(self, device: Device, factor: float, links: Mapping[str, Link]) -> FakeHandle:
+        if self.refusal is not None:
+            raise self.refusal
         self.given.append((device.name, factor, dict(links)))
         self.started.append(FakeHandle(device.name))
         return self.started[-1]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,9 @@ from multiedge.plan import CALLER
 from multiedge.transports.links import LinkShaper, Mailbox
 from multiedge.transports.message import Address, Endpoint, Message, join_logs, log_row
 
+MOST_JOINED = 256
+"""Items in a micro-batch; a monitor has room for so many."""
+
 
 class Monitor(Protocol):
     """Where a loop shows what it does, for whoever supervises it."""
@@ -33,7 +36,9 @@ class Monitor(Protocol):
 
     def count_sent(self, transfer: int) -> None: ...
 
-    def show_busy(self, stage: int, sequence: int, since_s: float) -> None: ...
+    def show_busy(self, stage: int, sequences: Sequence[int], since_s: float) -> None:
+        """The items, up to MOST_JOINED, that are computed together."""
+        ...
 
     def show_computed(self) -> None:
         """The outputs are there, and not sent yet."""
@@ -73,18 +78,20 @@ class StageLoop:
         self.device, self.endpoint, self.shaper = device, endpoint, shaper
         self.mailbox = Mailbox()
         self._monitor, self._pace, self._now = monitor, pace, clock
-        self._caller, self._micro_batch, self._record = caller, micro_batch, record
+        self._caller, self._micro_batch, self._record = caller, min(micro_batch, MOST_JOINED), record
         self._epoch = 0
         self._routes = Routes((), ())
+        self._alone: frozenset[int] = frozenset()
         self._sessions: Mapping[int, Session] = {}
         self._waiting: dict[tuple[int, int], dict[int, Message]] = {}
         self._logs: dict[tuple[int, int], list[bytes]] = {}
         self._ready: list[tuple[int, int]] = []
         self._idle_since_s = clock()
 
-    def configure(self, epoch: int, routes: Routes, sessions: Mapping[int, Session]) -> None:
-        """Begins an epoch; everything of earlier ones is dropped."""
+    def configure(self, epoch: int, routes: Routes, sessions: Mapping[int, Session], alone: Iterable[int] = ()) -> None:
+        """Begins an epoch; everything of earlier ones is dropped. The items in `alone` are joined with no others."""
         self._epoch, self._routes, self._sessions = epoch, routes, sessions
+        self._alone = frozenset(alone)
         self._entering = {stage: set(routes.entering(stage)) for stage in sessions}
         self._leaving = {stage: routes.leaving(stage) for stage in sessions}
         for held in (self._waiting, self._logs, self._ready):
@@ -100,7 +107,7 @@ class StageLoop:
             return False
         sequence, stage = heapq.heappop(self._ready)
         stage = -stage
-        batch = [sequence, *self._further_items(stage)]
+        batch = [sequence] if sequence in self._alone else [sequence, *self._further_items(stage)]
         self._run(stage, [self._waiting.pop((stage, number)) for number in batch], batch)
         self._idle_since_s = self._now()
         return True
@@ -132,7 +139,7 @@ class StageLoop:
         """Items that wait for the same stage, taken out of the queue to fill a micro-batch."""
         further: list[int] = []
         if self._micro_batch > 1 and self._sessions[stage].batch_is_free:
-            ready = sorted(sequence for sequence, other in self._ready if other == -stage)
+            ready = sorted(sequence for sequence, other in self._ready if other == -stage and sequence not in self._alone)
             further = ready[: self._micro_batch - 1]
             for sequence in further:
                 self._ready.remove((sequence, -stage))
@@ -144,7 +151,7 @@ class StageLoop:
         inputs = [self._tensors(messages) for messages in batch]
         errors = [next((m.error for m in messages.values() if m.error), "") for messages in batch]
         start = self._pace.begin()
-        self._monitor.show_busy(stage, sequences[0], start)
+        self._monitor.show_busy(stage, sequences, start)
         valid = [place for place, error in enumerate(errors) if not error]
         outputs: list[dict[str, Array]] = [{} for _ in batch]
         try:

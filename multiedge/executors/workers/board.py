@@ -6,9 +6,11 @@ import math
 import mmap
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from multiedge.errors import PlanError
+from multiedge.executors.flow.stage_loop import MOST_JOINED
 from multiedge.executors.workers.observation import Busy
 from multiedge.meters.memory import MemoryReading, resident_bytes
 from multiedge.transports.rundir import file_of, reserve
@@ -17,9 +19,9 @@ MOST_TRANSFERS = 2048
 LONGEST_END_S = 5.0
 """A worker over its limit goes on after so long: it may have been a moment between two looks of the supervisor."""
 _FIXED = 10
-_HEARTBEAT_S, _BUSY_SINCE_S, _BUSY_STAGE, _BUSY_SEQUENCE, _RESIDENT, _PEAK, _ANONYMOUS, _FILE, _GPU_PEAK, _CPU_S = range(_FIXED)
-_SENT, _TAKEN = _FIXED, _FIXED + MOST_TRANSFERS
-_CELLS = _FIXED + 2 * MOST_TRANSFERS
+_HEARTBEAT_S, _BUSY_SINCE_S, _BUSY_STAGE, _BUSY_ITEMS, _RESIDENT, _PEAK, _ANONYMOUS, _FILE, _GPU_PEAK, _CPU_S = range(_FIXED)
+_ITEMS, _SENT, _TAKEN = _FIXED, _FIXED + MOST_JOINED, _FIXED + MOST_JOINED + MOST_TRANSFERS
+_CELLS = _FIXED + MOST_JOINED + 2 * MOST_TRANSFERS
 
 
 class Board:
@@ -53,9 +55,11 @@ class Board:
     def count_taken(self, transfer: int) -> None:
         self._cells[_TAKEN + transfer] += 1.0
 
-    def show_busy(self, stage: int, sequence: int, since_s: float) -> None:
+    def show_busy(self, stage: int, sequences: Sequence[int], since_s: float) -> None:
         cells = self._cells
-        cells[_BUSY_STAGE], cells[_BUSY_SEQUENCE], cells[_BUSY_SINCE_S] = stage, sequence, since_s
+        for place, sequence in enumerate(sequences, _ITEMS):
+            cells[place] = sequence
+        cells[_BUSY_STAGE], cells[_BUSY_ITEMS], cells[_BUSY_SINCE_S] = stage, len(sequences), since_s
 
     def show_computed(self) -> None:
         """Waits for its end if the worker takes more than its device has: the item that took it is charged, no later one."""
@@ -88,7 +92,10 @@ class Board:
 
     def busy(self, now_s: float) -> Busy | None:
         since_s = self._cells[_BUSY_SINCE_S]
-        return Busy(int(self._cells[_BUSY_STAGE]), int(self._cells[_BUSY_SEQUENCE]), now_s - since_s) if since_s else None
+        if not since_s:
+            return None
+        first, *others = map(int, self._cells[_ITEMS : _ITEMS + max(1, int(self._cells[_BUSY_ITEMS]))])
+        return Busy(int(self._cells[_BUSY_STAGE]), first, now_s - since_s, tuple(others))
 
     @property
     def memory(self) -> MemoryReading:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from multiedge.executors.workers.messages import Command
@@ -34,6 +35,31 @@ class WorkerHandle(Protocol):
     def end(self, patience_s: float = 0.0) -> None:
         """Waits up to `patience_s` for the worker to end, then ends it by force; it is gone when this returns."""
         ...
+
+
+@dataclass(frozen=True)
+class NotStarted:
+    """In place of a worker that could not be started (CLOCK_MONOTONIC): it is observed as one that has ended."""
+
+    device: str
+    reason: str
+    at_s: float
+
+    def send(self, command: Command) -> None:
+        """Nobody is there to carry it out."""
+
+    def observe(self, now_s: float, transfers: int) -> WorkerView:
+        counts = [0.0] * transfers
+        return WorkerView(now_s - self.at_s, ended=f"could not be started: {self.reason}", sent=counts, taken=counts)
+
+    def cpu_s(self) -> float | None:
+        return None
+
+    def memory(self) -> Memory:
+        return Memory(self.device, None, method="not measured: the worker could not be started")
+
+    def end(self, patience_s: float = 0.0) -> None:
+        """There is nothing to end."""
 
 
 class Launcher(Protocol):

@@ -11,8 +11,6 @@ from multiedge.executors.workers.options import Deadlines
 from multiedge.executors.workers.state import Progress, Stuck
 from multiedge.fleet import Device
 
-STARTUP_S = 60.0
-"""How long a worker may take until its first sign of life."""
 PROGRESS_S = 0.05
 """Processor time that shows progress. A process whose threads only wait for a lock that is never free uses less in 2 s."""
 MOST_DOUBLINGS = 5
@@ -46,9 +44,7 @@ def problem_of(
     if view.ended:
         return Problem("crash", f"worker of '{name}' {view.ended}")
     if view.silent_s is None:
-        if view.age_s > STARTUP_S:
-            return Problem("hang", f"worker of '{name}' gave no sign of life for {view.age_s:.1f} s after its start")
-        return None
+        return _problem_of_start(name, view, deadlines, stalled_s)
     patience_s = max(deadlines.heartbeat_s, deadlines.floor_s) if is_loading else deadlines.heartbeat_s
     if (view.silent_s if stalled_s is None else stalled_s) > patience_s:
         idle = "" if stalled_s is None else f", and has not used the processor for {stalled_s:.1f} s"
@@ -65,12 +61,21 @@ def problem_of(
     return None
 
 
+def _problem_of_start(name: str, view: WorkerView, deadlines: Deadlines, stalled_s: float | None) -> Problem | None:
+    """What is wrong with a worker that has shown nothing yet: on a busy host, its start may take long and go on."""
+    idle_s = view.age_s if stalled_s is None else stalled_s
+    if idle_s > deadlines.start_s or view.age_s > max(deadlines.start_s, deadlines.first_s):
+        return Problem("hang", f"worker of '{name}' gave no sign of life for {view.age_s:.1f} s after its start")
+    return None
+
+
 def progress_of(view: WorkerView, before: Progress | None, now_s: float) -> Progress | None:
     """When a silent worker last used the processor; None while signs of life come, or where its processor time is not known.
 
     A silence counts from when it is first seen, because an observer that was itself stopped sees old signs of life.
     """
-    if view.silent_s is None or view.silent_s < QUIET_S or view.cpu_s is None:
+    silent_s = view.age_s if view.silent_s is None else view.silent_s
+    if silent_s < QUIET_S or view.cpu_s is None:
         return None
     if before is None:
         return Progress(now_s - QUIET_S, view.cpu_s)
@@ -99,7 +104,12 @@ def stuck_links(links: Iterable[LinkView], before: Mapping[int, Stuck], now_s: f
     return stuck
 
 
-def waiting_s(losses: int, deadlines: Deadlines) -> float:
-    """How long a device waits that was lost so many times in a row; inf if it may not return."""
+def waiting_s(losses: int, deadlines: Deadlines, *, is_needed: bool = False) -> float:
+    """How long a device waits that was lost so many times in a row; inf if it may not return.
+
+    A device without which nothing runs `is_needed`: it waits from a small part of `cooldown_s` up to all of it.
+    """
     doublings = min(max(losses - 1, 0), MOST_DOUBLINGS)
-    return float(deadlines.cooldown_s * 2**doublings) if deadlines.rejoin else math.inf
+    if is_needed:
+        doublings -= MOST_DOUBLINGS
+    return float(deadlines.cooldown_s * 2.0**doublings) if deadlines.rejoin else math.inf

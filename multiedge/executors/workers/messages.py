@@ -50,11 +50,15 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Configure:
-    """Enter an epoch: load the stages that the routes give to the device, close the others, drop messages of earlier epochs."""
+    """Enter an epoch: load the stages that the routes give to the device, close the others, drop messages of earlier epochs.
+
+    The items of the sequence numbers `alone` are joined with no others.
+    """
 
     epoch: int
     directory: str
     routes: Routes
+    alone: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

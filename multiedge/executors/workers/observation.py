@@ -18,11 +18,12 @@ QUIET_S = 0.3
 
 @dataclass(frozen=True)
 class Busy:
-    """The stage and the item that a worker computes, and for how long it has."""
+    """The stage and the item that a worker computes, and for how long it has; `others` are in the same batch."""
 
     stage: int
     sequence: int
     for_s: float
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

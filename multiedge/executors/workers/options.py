@@ -62,14 +62,20 @@ class Deadlines(StageDeadlines):
         heartbeat_s: A worker without a heartbeat and without progress on the processor for so long hangs.
         link_s: A link is down if its messages wait for so long while their receiver is idle.
         load_s: How long a model may take to load.
-        cooldown_s: When a device that failed may return; twice as long after each further failure, until it answers an item.
+        start_s: How long a worker that is started during the run and does not progress on the processor may take until its
+            first heartbeat; at the start of the run `first_s`, if that is longer.
+        cooldown_s: When a device that failed may return; twice as long after each further failure, until it answers an item. A
+            device without which nothing runs waits no longer than this.
+        give_up_s: How long the run tries to start a device while it has none; then the items that are left fail.
         rejoin: Whether a device that failed may return at all.
     """
 
     heartbeat_s: float = 2.0
     link_s: float = 1.0
     load_s: float = 300.0
+    start_s: float = 10.0
     cooldown_s: float = 2.0
+    give_up_s: float = 60.0
     rejoin: bool = True
 
 

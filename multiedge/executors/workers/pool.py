@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from multiedge.executors.workers.handle import Launcher, WorkerHandle
+from multiedge.errors import PipelineError, lower_first, one_line
+from multiedge.executors.workers.handle import Launcher, NotStarted, WorkerHandle
 from multiedge.executors.workers.messages import Command, SetLink, SetSpeed, Stop
 from multiedge.executors.workers.observation import WorkerView
 from multiedge.fleet import Fleet, Link
@@ -26,9 +27,14 @@ class WorkerPool:
         self._cpu_s: dict[str, float] = {}
 
     def start(self, name: str) -> None:
-        """A new worker for the device; it is started, and not yet loaded."""
+        """A new worker for the device; it is started, and not yet loaded. One that cannot be started shows this as its end."""
         links = {peer: self.link(name, peer) for peer in self._fleet.names if peer != name}
-        self.workers[name] = self._launcher.start(self._fleet.device(name), self._factors.get(name, 1.0), links)
+        try:
+            self.workers[name] = self._launcher.start(self._fleet.device(name), self._factors.get(name, 1.0), links)
+        except OSError as error:  # too many processes or files, or no memory: it may succeed later
+            self.workers[name] = NotStarted(name, lower_first(error.strerror or one_line(error)), time.monotonic())
+        except (PipelineError, MemoryError) as error:
+            self.workers[name] = NotStarted(name, one_line(error), time.monotonic())
 
     def stop(self, name: str) -> None:
         """Ends the device's worker by force; what it has shown of its memory and processor time is kept."""

@@ -77,7 +77,7 @@ class WorkerProcess:
             age_s=now_s - self._started_s,
             silent_s=silent_s,
             ended=self._ending(),
-            cpu_s=self.cpu_s() if silent_s is not None and silent_s >= QUIET_S else None,
+            cpu_s=self.cpu_s() if silent_s is None or silent_s >= QUIET_S else None,
             busy=board.busy(now_s),
             resident_bytes=board.memory.resident_bytes,
             replies=self._replies(),

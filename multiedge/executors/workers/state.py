@@ -54,23 +54,21 @@ class DeviceState:
     """What is known about a device.
 
     `losses` counts how often it was lost since it last answered an item; they decide when it may return: at `retry_s`, inf
-    for never. `failures` are those of them that would let it be given up. `charged` is the item during which it was lost
-    last. Its worker has owed a reply since `asked_s`; it has been READY since `since_s`. `progress` is None while signs of life
-    come.
+    for never. `charged` is the item during which it was lost last. Its worker has owed a reply since `asked_s`; it has been
+    READY since `since_s`. `progress` is None while signs of life come.
     """
 
     presence: Presence = Presence.READY
     since_s: float = -math.inf
     losses: int = 0
-    failures: int = 0
     retry_s: float = 0.0
     charged: int | None = None
     asked_s: float | None = None
     progress: Progress | None = None
 
     def forgiven(self) -> DeviceState:
-        """With all failures forgotten."""
-        return replace(self, losses=0, failures=0, charged=None)
+        """With all losses forgotten."""
+        return replace(self, losses=0, charged=None)
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,9 @@ class Planning:
 
 @dataclass(frozen=True)
 class Waiting:
-    """No device is left, but one may come back."""
+    """No device has been left since then, but one may come back."""
+
+    since_s: float
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ class Stuck:
 @dataclass(frozen=True)
 class State:
     """`planned` is the plan in force, `placed` where its stages are in this epoch, `requested` the fleet for which a plan
-    was requested that is not there yet. `charges` counts, by item, the workers that ended while they computed it."""
+    was requested that is not there yet. `charges` counts, by item, the workers that ended while they computed it; those in
+    `alone` were in a batch when its worker ended: joined no more, each is charged for itself."""
 
     planned: Manifest
     placed: Manifest
@@ -145,6 +146,7 @@ class State:
     requested: Fleet | None = None
     open_faults: tuple[OpenFault, ...] = ()
     charges: Mapping[int, int] = field(default_factory=dict)
+    alone: frozenset[int] = frozenset()
     stuck: Mapping[int, Stuck] = field(default_factory=dict)
 
     @property

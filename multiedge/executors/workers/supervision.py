@@ -51,8 +51,6 @@ from multiedge.trace import LinkEvent, TraceEvent
 
 MOST_CRASHES = 5
 """An item during which so many workers ended is failed: it is the item that ends them."""
-MOST_FAILURES = 5
-"""A device that has failed more often in a row is not waited for."""
 PROBATION = 10.0
 """A device that has been back for so many times the first waiting time has its losses forgotten, even if it is idle."""
 SETTLING_S = 5.0
@@ -105,9 +103,9 @@ class _Step:
     def _count_answers(self) -> None:
         """Answers end faults, and let the losses of the devices that gave them be forgotten."""
         state, seen = self.state, self.seen
-        if state.charges:
+        if state.charges or state.alone:
             charges = {item: count for item, count in state.charges.items() if item not in seen.answered}
-            self.state = replace(self.state, charges=charges)
+            self.state = replace(self.state, charges=charges, alone=state.alone.difference(seen.answered))
         if not state.is_running:
             return  # these are late answers of the epoch before
         if seen.answered_s is not None and state.open_faults:
@@ -156,13 +154,15 @@ class _Step:
                 self._take_reply(name, reply)
         if name not in self._workers:
             return
-        device = self._follow_progress(name, view)
+        device, deadlines = self._follow_progress(name, view), self.rules.deadlines
+        if self.state.is_starting:  # nothing stands still yet: a busy host may take its time
+            deadlines = replace(deadlines, start_s=max(deadlines.start_s, deadlines.first_s))
         problem = problem_of(
             self.rules.fleet.device(name),
             view,
             limit_s=self.seen.limits_s.get(name, math.inf),
             owes_for_s=None if device.asked_s is None else self.seen.now_s - device.asked_s,
-            deadlines=self.rules.deadlines,
+            deadlines=deadlines,
             limits_memory=self.rules.limits_memory,
             stalled_s=None if device.progress is None else self.seen.now_s - device.progress.at_s,
         )
@@ -233,22 +233,23 @@ class _Step:
         """Takes the device out: its worker is stopped, whatever state it is in."""
         self._stop(name)
         self._record(Fault(problem.kind, name, self.seen.now_s, detail=problem.detail))
-        if problem.kind == "slow" and view and view.busy:
-            self.actions.append(DoubleLimit(view.busy.stage))
-        item = view.busy.sequence if view and view.busy else None
+        busy = view.busy if view else None
+        if problem.kind == "slow" and busy:
+            self.actions.append(DoubleLimit(busy.stage))
+        item = busy.sequence if busy and not busy.others else None
+        if busy and busy.others:
+            self.state = replace(self.state, alone=self.state.alone.union((busy.sequence, *busy.others)))
         count = 0 if item is None else self._charge(item)
         device = self.state.devices[name]
         # An item that has ended a worker before is taken for the cause: the device need not wait longer for it.
         losses = device.losses + (count <= 1)
-        failures = device.failures + (item is None and problem.kind != "link")
         retry_s = self.seen.now_s + waiting_s(losses, self.rules.deadlines)
-        lost = replace(device, presence=Presence.OUT, losses=losses, failures=failures, retry_s=retry_s, charged=item)
-        self._set(name, lost)
+        self._set(name, replace(device, presence=Presence.OUT, losses=losses, retry_s=retry_s, charged=item))
         if item is not None and count >= MOST_CRASHES:
             self._fail_item(item)
 
     def _charge(self, item: int) -> int:
-        """How many workers have ended while they computed the item, this one included."""
+        """How many workers have ended while they computed the item alone, this one included."""
         count = self.state.charges.get(item, 0) + 1
         self.state = replace(self.state, charges={**self.state.charges, item: count})
         return count
@@ -257,7 +258,7 @@ class _Step:
         """The item is failed, and what it did to devices is forgotten."""
         charges = dict(self.state.charges)
         self.actions.append(FailItem(item, f"{charges.pop(item)} workers ended while they computed this item"))
-        self.state = replace(self.state, charges=charges)
+        self.state = replace(self.state, charges=charges, alone=self.state.alone - {item})
         for name, device in self.state.devices.items():
             if device.charged == item:
                 may_return = self.rules.deadlines.rejoin
@@ -332,17 +333,19 @@ class _Step:
             self._enter(placed)
 
     def _wait_or_end(self, error: str) -> None:
-        """Waits as long as a device could still be started."""
-        devices = self.state.devices.values()
-        returning = any(device.presence is Presence.RETURNING for device in devices)
-        may_start = any(
-            device.presence is Presence.OUT and device.retry_s < math.inf and device.failures <= MOST_FAILURES
-            for device in devices
-        )
-        if returning or may_start or self.seen.may_return:
-            self.state = replace(self.state, phase=Waiting())
-        else:
+        """Waits as long as a device could still be started: the first to return is needed, and waits less than usual."""
+        now_s, deadlines, phase = self.seen.now_s, self.rules.deadlines, self.state.phase
+        since_s = phase.since_s if isinstance(phase, Waiting) else now_s
+        devices = self.state.devices
+        is_starting = any(device.presence is Presence.RETURNING for device in devices.values())
+        out = [name for name, device in devices.items() if device.presence is Presence.OUT and device.retry_s < math.inf]
+        if not (is_starting or self.seen.may_return or (out and now_s - since_s <= deadlines.give_up_s)):
             self._end(error)
+            return
+        self.state = replace(self.state, phase=Waiting(since_s))
+        for name in out:
+            soon_s = now_s + waiting_s(devices[name].losses, deadlines, is_needed=True)
+            self._set(name, replace(devices[name], retry_s=min(devices[name].retry_s, soon_s)))
 
     def _end(self, error: str = "") -> None:
         """Ends the run; the error names the last fault of each device."""
@@ -363,7 +366,7 @@ class _Step:
         # Workers that hold no stage any more are not awaited: they need only let go of what they had.
         idle = [name for name in self._workers if name not in routes.devices and name not in self.state.away]
         for name in (*routes.devices, *idle):
-            self.actions.append(Send(name, Configure(epoch, placed.directory, routes)))
+            self.actions.append(Send(name, Configure(epoch, placed.directory, routes, tuple(sorted(self.state.alone)))))
             if self.state.devices[name].asked_s is None:
                 self._set(name, replace(self.state.devices[name], asked_s=self.seen.now_s))
         phase = Entering(frozenset(routes.devices), self._began_s(), is_first)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +28,8 @@ from multiedge.executors.workers.actions import (
     StartWorker,
     StopWorker,
 )
-from multiedge.executors.workers.observation import Observation, PlanFailed, PlanReady, WorkerView, waiting_links
+from multiedge.executors.workers.observation import Observation, WorkerView, waiting_links
+from multiedge.executors.workers.planning import Planner
 from multiedge.executors.workers.pool import WorkerPool
 from multiedge.executors.workers.state import Rules, first_state
 from multiedge.executors.workers.supervision import policy
@@ -38,8 +38,6 @@ from multiedge.fleet import Fleet, Link
 from multiedge.measurements import Event, Fault
 from multiedge.plan import Manifest
 from multiedge.trace import Trace
-
-log = logging.getLogger(__name__)
 
 TICK_S = 0.02
 """The time between two observations."""
@@ -59,6 +57,10 @@ class Caller(Protocol):
         ...
 
     def fail_item(self, sequence: int, error: str) -> None: ...
+
+    def end_run(self, error: str) -> None:
+        """Fails every item that is not answered, and those that come later. May be called again."""
+        ...
 
     def set_link(self, source: str, target: str, link: Link) -> None:
         """The link from one device to another is now `link`, for the workers and the caller at its ends."""
@@ -80,12 +82,12 @@ class Supervisor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rules, self._pool, self._caller = rules, pool, caller
-        self._replan, self._now = replan, clock
+        self._planner = Planner(replan) if replan else None
+        self._now = clock
         self._player = TracePlayer(trace, rules.fleet)
         self.state = first_state(rules)
         self._limits_of(rules.manifest)
         self._looked_s = 0.0
-        self._plan: PlanReady | PlanFailed | None = None
         self._answered: list[int] = []
         self._answered_s: float | None = None
         self._faults: list[Fault] = []
@@ -128,21 +130,21 @@ class Supervisor:
             self._step()
 
     def look(self) -> None:
-        """Looks at everything, if it is time to, and acts on it. Raises PipelineError if the run cannot go on."""
+        """Looks at everything, if it is time to, and acts on it. Raises PipelineError if the run cannot be started."""
         now_s = self._now()
         if now_s - self._looked_s < self.interval_s:
             return
         self._looked_s = now_s
         self._step()
-        while self._plan is not None:
-            self._step()
 
     def _step(self) -> None:
-        observation = self._observe()
-        self._plan, self._answered_s = None, None
+        observation, was_starting = self._observe(), self.state.is_starting
+        self._answered_s = None
         self._answered.clear()
         self.state, actions = policy(self._rules, observation, self.state)
         for action in actions:
+            if was_starting and isinstance(action, EndRun):
+                raise PipelineError(action.error)
             self._carry_out(action)
 
     def _observe(self) -> Observation:
@@ -159,7 +161,7 @@ class Supervisor:
             may_return=self._player.may_return,
             answered=tuple(self._answered),
             answered_s=self._answered_s,
-            plan=self._plan,
+            plan=self._planner.take() if self._planner else None,
         )
 
     def _carry_out(self, action: Action) -> None:
@@ -183,7 +185,8 @@ class Supervisor:
             case DoubleLimit(stage):
                 self._clock.was_slow(stage)
             case RequestPlan(fleet):
-                self._plan = self._make_plan(fleet)
+                if self._planner:
+                    self._planner.request(fleet)
             case RecordFault(fault):
                 self._faults.append(fault)
             case RecordRecovery(fault, recovered_s):
@@ -193,18 +196,9 @@ class Supervisor:
             case RecordProvider(device, provider):
                 self.providers[device] = provider
             case EndRun(error):
-                raise PipelineError(error)
+                self._caller.end_run(error)
 
     def _limits_of(self, manifest: Manifest) -> None:
         """Other parts take other times: what was seen of the ones before says nothing about these."""
         self._directory = manifest.directory
         self._clock = StageClock(self._rules.deadlines, expected_seconds(manifest))
-
-    def _make_plan(self, fleet: Fleet) -> PlanReady | PlanFailed:
-        if self._replan is None:
-            return PlanFailed(fleet, "plans are not made anew")
-        try:
-            return PlanReady(fleet, self._replan(fleet))
-        except Exception as error:  # a strategy or a disk that fails must not end a run that can go on without a new plan
-            log.warning("no new plan, the stages stay as they were cut: %s", error)
-            return PlanFailed(fleet, str(error))

@@ -153,7 +153,8 @@ class Worker:
         paths = {stage: self._path(command.directory, routes, stage) for stage in routes.stages_on(self._device.name)}
         for path in self._sessions.keys() - set(paths.values()):
             self._sessions.pop(path).close()
-        self._loop.configure(command.epoch, routes, {stage: self._sessions[path] for stage, path in paths.items()})
+        sessions = {stage: self._sessions[path] for stage, path in paths.items()}
+        self._loop.configure(command.epoch, routes, sessions, command.alone)
 
     def _open(self, directory: str, routes: Routes) -> tuple[Load, ...]:
         """Loads the device's stages that are not loaded yet."""

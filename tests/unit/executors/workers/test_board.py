@@ -25,13 +25,13 @@ def test_a_new_board_says_that_nothing_is_known(boards):
 def test_the_other_side_sees_what_the_worker_shows(boards):
     worker, board = boards
     worker.beat(12.5, MemoryReading(300, 200, 150, 50, "VmHWM"))
-    worker.show_busy(3, 1 << 40, 12.0)
+    worker.show_busy(3, [1 << 40, 7, 9], 12.0)
     worker.count_sent(0)
     worker.count_taken(1)
     worker.count_taken(1)
     assert board.heartbeat_s == 12.5
     assert board.cpu_s == pytest.approx(time.process_time(), abs=1.0)
-    assert board.busy(13.0) == Busy(3, 1 << 40, 1.0)
+    assert board.busy(13.0) == Busy(3, 1 << 40, 1.0, (7, 9))
     assert board.memory == MemoryReading(300, 200, 150, 50, "VmHWM shortly before its end")
     assert board.counts(2) == ([1.0, 0.0], [0.0, 2.0])
     worker.show_idle()

@@ -28,7 +28,9 @@ def problem(*, owes_for_s=None, limits_memory=True, stalled_s=None, **view):
     ("view", "detail"),
     [
         ({"ended": "killed by signal 9"}, "worker of 'd0' killed by signal 9"),
-        ({"silent_s": None, "age_s": 61.0}, "worker of 'd0' gave no sign of life for 61.0 s after its start"),
+        ({"silent_s": None, "age_s": 10.1}, "worker of 'd0' gave no sign of life for 10.1 s after its start"),
+        ({"silent_s": None, "age_s": 19.0, "stalled_s": 11}, "worker of 'd0' gave no sign of life for 19.0 s after its start"),
+        ({"silent_s": None, "age_s": 61.0, "stalled_s": 1.0}, "worker of 'd0' gave no sign of life for 61.0 s after its start"),
         ({"silent_s": 2.5}, "worker of 'd0' gives no sign of life for 2.5 s"),
         (
             {"silent_s": 2.5, "stalled_s": 2.1},
@@ -48,7 +50,8 @@ def test_what_is_wrong_is_said_with_its_figures(view, detail):
     "view",
     [
         {},
-        {"silent_s": None, "age_s": 59.0},
+        {"silent_s": None, "age_s": 9.9},
+        {"silent_s": None, "age_s": 59.0, "stalled_s": 9.9},
         {"silent_s": 3.5, "owes_for_s": 1.0},
         {"silent_s": 30.0, "stalled_s": 1.9},
         {"busy": Busy(3, 7, 4.5)},
@@ -70,7 +73,7 @@ def test_a_worker_that_has_ended_is_not_judged_by_its_silence():
     ("view", "before", "after"),
     [
         ({"silent_s": 0.1, "cpu_s": 5.0}, Progress(1.0, 4.0), None),
-        ({"silent_s": None, "cpu_s": 5.0}, None, None),
+        ({"silent_s": None, "cpu_s": 5.0}, None, Progress(9.7, 5.0)),
         ({"silent_s": 9.0, "cpu_s": None}, Progress(1.0, 4.0), None),
         ({"silent_s": 9.0, "cpu_s": 5.0}, None, Progress(9.7, 5.0)),
         ({"silent_s": 9.0, "cpu_s": 5.0}, Progress(1.0, 4.9), Progress(10.0, 5.0)),

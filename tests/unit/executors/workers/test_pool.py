@@ -1,3 +1,9 @@
+import errno
+import time
+
+import pytest
+
+from multiedge.errors import PipelineError
 from multiedge.executors.workers.messages import Configure, SetLink, SetSpeed, Stop
 from multiedge.executors.workers.pool import STOP_S
 from multiedge.fleet import Link
@@ -65,3 +71,26 @@ def test_closing_lets_workers_end_by_themselves_for_a_moment_shared_by_all():
     assert [worker.commands for worker in launcher.started] == [[Stop()], [Stop()]]
     assert all(0.0 < (worker.ended_after_s or 0.0) <= STOP_S for worker in launcher.started)
     assert pool.workers == {}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "too many open files"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "resource temporarily unavailable"),
+        (MemoryError("no memory"), "no memory"),
+        (PipelineError("/dev/shm: no room for 0.0 MiB"), "/dev/shm: no room for 0.0 MiB"),
+    ],
+)
+def test_a_worker_that_cannot_be_started_is_seen_as_one_that_has_ended(refusal, reason):
+    pool, launcher = fake_pool(fleet_of(1))
+    launcher.refusal = refusal
+    pool.start("d0")
+    pool.send("d0", Stop())
+    view = pool.observe(time.monotonic() + 1.0, 2)["d0"]
+    assert (view.ended, list(view.sent)) == (f"could not be started: {reason}", [0.0, 0.0])
+    assert view.age_s == pytest.approx(1.0, abs=0.5)
+    assert pool.memory()[0].peak_bytes is None
+    pool.stop("d0")
+    assert pool.workers == {}
+    assert pool.cpu_s() == {"d0": 0.0}

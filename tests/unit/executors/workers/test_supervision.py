@@ -8,12 +8,20 @@ from typing import Any
 
 import pytest
 
-from multiedge.executors.workers.actions import DoubleLimit, EnterEpoch, RecordEvent, RecordRecovery, Send, SetLink, SetSpeed
-from multiedge.executors.workers.health import STARTUP_S
+from multiedge.executors.workers.actions import (
+    DoubleLimit,
+    EnterEpoch,
+    RecordEvent,
+    RecordFault,
+    RecordRecovery,
+    Send,
+    SetLink,
+    SetSpeed,
+)
 from multiedge.executors.workers.messages import Configure, Failed, Prepare
 from multiedge.executors.workers.observation import Busy
 from multiedge.executors.workers.options import Deadlines
-from multiedge.executors.workers.supervision import MOST_CRASHES, MOST_FAILURES
+from multiedge.executors.workers.supervision import MOST_CRASHES
 from multiedge.fleet import Link
 from multiedge.trace import DeviceEvent, LinkEvent
 from tests.builders.flow import chain_manifest
@@ -273,12 +281,29 @@ ENTERING = [
     ),
     Row(
         "a new worker gives no sign of life",
-        lambda run: run.end("d1").wait(61.0, every_s=0.5),
+        lambda run: run.end("d1").wait(NO_RETURN.start_s + 0.2),
         "d0 d0 d2",
         "crash d1, hang d3",
         1,
         rules={"deadlines": NO_RETURN},
         newborn={"d3": {"ignores": True, "silent_s": None}},
+    ),
+    Row(
+        "a new worker gives no sign of life, and computes: the host is busy",
+        lambda run: [run.end("d1"), *(run.change("d3", cpu_s=cpu_s).wait(1.0) for cpu_s in range(20))],
+        "d0 d3 d2",
+        "crash d1",
+        0,
+        "Entering",
+        rules={"deadlines": NO_RETURN},
+        newborn={"d3": {"ignores": True, "silent_s": None}},
+    ),
+    Row(
+        "a new worker cannot be started for a while",
+        lambda run: (run.end("d1").wait(0.2), run.newborn.clear(), run.wait(2 * COOLDOWN_S)),
+        faults="crash d1, crash d3, return d1, return d3",
+        epochs=2,
+        newborn={"d3": {"ended": "could not be started: too many open files", "silent_s": None}},
     ),
     Row(
         "the stand-in exceeds its memory once it is loaded",
@@ -326,7 +351,7 @@ RETURNS = [
     ),
     Row(
         "a device hangs as it returns, and keeps nobody waiting",
-        lambda run: run.end("d1").wait(COOLDOWN_S + 59.0, every_s=0.5).end("d2").wait(0.5),
+        lambda run: run.end("d1").wait(COOLDOWN_S + 9.0, every_s=0.5).end("d2").wait(0.5),
         "d0 d3 d0",
         "crash d1, crash d2",
         2,
@@ -348,13 +373,19 @@ RETURNS = [
     ),
     Row(
         "the only device returns",
-        lambda run: run.end("d0").wait(COOLDOWN_S + 0.1),
+        lambda run: run.end("d0").wait(0.2),
         "d0",
         "crash d0, return d0",
         1,
         rules=one_device(),
     ),
-    Row("the only device is out", lambda run: run.end("d0").wait(0.1), "d0", "crash d0", 0, "Waiting", rules=one_device()),
+    Row("the only device is out", lambda run: run.end("d0"), "d0", "crash d0", 0, "Waiting", rules=one_device()),
+    Row(
+        "the last device that is left ends, and the first to return is needed",
+        lambda run: run.end("d0", "d1").wait(0.5).end("d2", "d3").wait(0.2),
+        faults="crash d0, crash d1, crash d2, crash d3, return d0, return d1, return d2, return d3",
+        epochs=2,
+    ),
 ]
 
 LEFT = ("d0 d3 d2", "leave d1", 1)
@@ -474,7 +505,7 @@ PLANS = [
     ),
     Row(
         "no device is left to plan for",
-        lambda run: run.end("d0", "d1", "d2").events(leave("d3")).wait(0.1),
+        lambda run: run.end("d0", "d1", "d2").events(leave("d3")),
         "d0 d1 d2",
         "crash d0, crash d1, crash d2, leave d3",
         0,
@@ -482,9 +513,7 @@ PLANS = [
     ),
     Row(
         "a device returns to a fleet without any",
-        lambda run: (
-            run.end("d0", "d1", "d2").events(leave("d3")).wait(1.0).events(back("d3")).wait(0.1).give_plan("d3").wait(0.1)
-        ),
+        lambda run: run.end("d0", "d1", "d2").events(leave("d3"), back("d3")).give_plan("d3").look(),
         "d3",
         "crash d0, crash d1, crash d2, leave d3, return d3",
         1,
@@ -514,29 +543,38 @@ ENDS = [
         rules=one_device(deadlines=NO_RETURN),
     ),
     Row(
-        "the only device cannot load its stage, again and again",
-        lambda run: run.end("d0").wait(200.0, every_s=0.1),
+        "the only device cannot load its stage for as long as the run tries",
+        lambda run: run.end("d0").wait(6.2, every_s=0.1),
         "d0",
-        ", ".join(["crash d0"] + ["load d0"] * MOST_FAILURES),
+        ", ".join(["crash d0"] + ["load d0"] * 6),
         0,
         "Ended",
-        rules=one_device(),
+        rules=one_device(deadlines=Deadlines(give_up_s=6.0)),
         newborn={"d0": CANNOT_LOAD},
     ),
     Row(
-        "the link to the only device is down for long",
-        lambda run: [run.stick(None, "d0", 1.1).wait(70.0, every_s=0.5) for _ in range(MOST_FAILURES + 2)],
+        "the run does not end while the only device loads its stage",
+        lambda run: run.end("d0").wait(20.0, every_s=0.1).change("d0", ignores=False).wait(0.1),
         "d0",
-        ", ".join(["link d0, return d0"] * (MOST_FAILURES + 2)),
-        MOST_FAILURES + 2,
+        "crash d0, return d0",
+        1,
+        rules=one_device(deadlines=Deadlines(give_up_s=6.0)),
+        newborn={"d0": {"ignores": True}},
+    ),
+    Row(
+        "the link to the only device is down for long",
+        lambda run: [run.stick(None, "d0", 1.1).wait(3.0, every_s=0.5) for _ in range(20)],
+        "d0",
+        ", ".join(["link d0, return d0"] * 20),
+        20,
         rules=one_device(),
     ),
     Row(
-        "the only device fails again and again, and answers in between",
-        lambda run: [(run.end("d0").wait(3.0, every_s=0.1), run.answer(item)) for item in range(3 * MOST_FAILURES)],
+        "the only device fails again and again, and answers nothing in between",
+        lambda run: [run.end("d0").wait(2.5, every_s=0.1) for _ in range(50)],
         "d0",
-        ", ".join(["crash d0, return d0"] * (3 * MOST_FAILURES)),
-        3 * MOST_FAILURES,
+        ", ".join(["crash d0, return d0"] * 50),
+        50,
         rules=one_device(),
     ),
 ]
@@ -580,6 +618,15 @@ def test_a_start_that_fails_names_every_device_that_could_not_and_waits_for_all_
     assert not [action for action in run.decided(Send) if isinstance(action.command, Prepare)]
 
 
+def test_at_the_start_a_worker_may_take_longer_until_its_first_sign_of_life():
+    run = Supervised()
+    run.newborn = {"d1": {"silent_s": None, "ignores": True}}
+    run.wait(59.0, every_s=0.5)
+    assert run.phase == "Entering"
+    run.wait(2.0, every_s=0.5)
+    assert run.error.startswith("worker of 'd1' gave no sign of life for 60.")
+
+
 def test_a_device_that_is_too_small_fails_with_the_remedy():
     run = Supervised(fleet=SMALL)
     run.newborn = {"d1": {"resident_bytes": 2 << 20}}
@@ -607,17 +654,22 @@ def fail_and_return(run: Supervised, device: str) -> float:
 
 
 def test_each_loss_without_an_answer_doubles_the_wait_up_to_a_limit():
+    run = Supervised(chain_manifest("d0"), fleet_of(2), deadlines=Deadlines(cooldown_s=0.5)).start()
+    assert [fail_and_return(run, "d0") for _ in range(8)] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0, 16.0]
+
+
+def test_a_device_without_which_nothing_runs_waits_no_longer_than_the_first_time():
     run = Supervised(**one_device()).start()
     waited = []
     for _ in range(8):
         run.stick(None, "d0", 1.1)
-        waited.append(waits(run, "d0"))
-        run.wait(waited[-1] + 0.5, every_s=0.5)
-    assert waited == pytest.approx([2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 64.0, 64.0], abs=0.2)
+        waited.append(run.state.devices["d0"].retry_s - run.decided(RecordFault)[-1].fault.detected_s)
+        run.wait(waited[-1] + 0.5, every_s=0.02)
+    assert waited == pytest.approx([0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 2.0, 2.0])
 
 
 def test_an_answer_closes_the_breaker():
-    run = Supervised(**one_device()).start()
+    run = Supervised(chain_manifest("d0"), fleet_of(2)).start()
     assert [fail_and_return(run, "d0") for _ in range(2)] == [2.0, 4.0]
     run.answer(1)
     assert fail_and_return(run, "d0") == 2.0
@@ -652,7 +704,7 @@ def test_a_returning_worker_that_gives_no_sign_of_life_blocks_nobody_and_is_noti
     run.newborn = {"d1": {"silent_s": None, "ignores": True}}
     run.end("d1").wait(COOLDOWN_S + 0.1)
     assert (run.phase, run.placed) == ("Running", "d0 d3 d2")
-    run.wait(STARTUP_S + 0.1, every_s=0.1)
+    run.wait(Deadlines().start_s, every_s=0.1)
     assert run.faults == "crash d1, hang d1"
     assert run.phase == "Running"
     assert run.epochs == 1
@@ -701,7 +753,7 @@ def test_ten_items_in_a_row_that_end_the_only_worker_do_not_end_the_run():
 
 
 def test_a_device_does_not_wait_longer_for_an_item_that_has_ended_a_worker_before():
-    run = Supervised(**one_device()).start()
+    run = Supervised(chain_manifest("d0"), fleet_of(2)).start()
     waited = []
     for _ in range(MOST_CRASHES - 1):
         run.end("d0", item=7)
@@ -726,6 +778,20 @@ def test_once_an_item_is_failed_its_devices_return_immediately():
         run.end("d0", item=7).wait(COOLDOWN_S + 0.1)
     run.end("d0", item=7).wait(0.1)
     assert run.phase == "Running"
+
+
+def test_of_a_batch_that_ends_its_worker_each_item_is_tried_alone_and_only_the_cause_is_charged():
+    run = Supervised(**one_device()).start()
+    run.change("d0", busy=Busy(0, 6, 0.1, (7, 8)), ended="killed by signal 11").wait(0.2)
+    assert (run.state.charges, run.state.alone) == ({}, {6, 7, 8})
+    (entered,) = [action.command for action in run.decided(Send) if isinstance(action.command, Configure)]
+    assert entered.alone == (6, 7, 8)
+    run.answer(6)
+    for _ in range(MOST_CRASHES):
+        run.end("d0", item=7).wait(COOLDOWN_S + 0.2)
+    assert run.failed_items == [7]
+    run.answer(8)
+    assert run.state.alone == frozenset()
 
 
 def test_an_item_that_was_answered_is_charged_no_more():

@@ -1,5 +1,7 @@
 """The supervisor carries out what the policy decides: with workers that are values."""
 
+import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +29,7 @@ class FakeCaller:
     failed: dict[int, str] = field(default_factory=dict)
     links: list[tuple[str, str, Link]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    ended: str = ""
     sent: Counter[int] = field(default_factory=Counter)
 
     def view(self, transfers):
@@ -39,6 +42,9 @@ class FakeCaller:
     def fail_item(self, sequence, error):
         self.failed[sequence] = error
 
+    def end_run(self, error):
+        self.ended = error
+
     def set_link(self, source, target, link):
         self.links.append((source, target, link))
 
@@ -49,18 +55,26 @@ class FakeCaller:
 class Run:
     """Two stages on d0 and d1, and d2 to spare."""
 
-    def __init__(self, trace=None, replan=None, fleet=None, **deadlines):
+    def __init__(self, trace=None, replan=None, fleet=None, starts=True, **deadlines):
         self.clock, self.caller = FakeClock(), FakeCaller()
         fleet = fleet or fleet_of(3)
         self.pool, self.launcher = fake_pool(fleet)
         rules = Rules(fleet, chain_manifest("d0", "d1"), Deadlines(**deadlines), can_replan=replan is not None)
         self.supervisor = Supervisor(rules, self.pool, self.caller, trace, replan, self.clock)
-        self.look(3)
+        self.look(3 if starts else 1)
 
     def look(self, times=1, *, each_s=1.5 * TICK_S):
         for _ in range(times):
             self.clock.now_s += each_s
             self.supervisor.look()
+        return self
+
+    def look_until_entered(self, epochs):
+        """Plans are made in a thread, whose clock is the real one."""
+        until = time.monotonic() + 10.0
+        while len(self.caller.epochs) < epochs and time.monotonic() < until:
+            self.look()
+            time.sleep(0.001)
         return self
 
     def end(self, name):
@@ -162,7 +176,7 @@ def test_a_plan_is_made_for_the_fleet_that_is_left():
         plans.append(fleet.names)
         return chain_manifest("d2", "d0", directory="other")
 
-    run = Run(replan=replan, rejoin=False).end("d1").look(3)
+    run = Run(replan=replan, rejoin=False).end("d1").look_until_entered(2)
     assert plans == [("d0", "d2")]
     assert run.caller.epochs[1:] == [(2, ("d2", "d0"))]
     assert run.pool.workers["d0"].commands[-1].directory == "other"
@@ -173,7 +187,7 @@ def test_a_run_goes_on_with_its_stages_as_they_are_if_no_plan_can_be_made(error,
     def replan(fleet):
         raise error
 
-    run = Run(replan=replan, rejoin=False).end("d1").look(3)
+    run = Run(replan=replan, rejoin=False).end("d1").look_until_entered(2)
     assert run.caller.epochs[1:] == [(2, ("d0", "d2"))]
     assert f"no new plan, the stages stay as they were cut: {error}" in caplog.text
 
@@ -187,10 +201,35 @@ def test_an_item_that_ends_workers_is_failed():
     assert run.caller.failed == {7: "5 workers ended while they computed this item"}
 
 
-def test_a_run_that_cannot_go_on_raises_at_every_look():
+def test_the_items_of_a_run_that_cannot_go_on_fail_with_the_reason():
     run = Run(rejoin=False)
-    for name in ("d0", "d1"):
+    for name in ("d0", "d1", "d2"):
         run.end(name).look(3)
-    for _ in range(2):
-        with pytest.raises(PipelineError, match=r"stage 0: no device is left to run it \(lost: d0, d1, d2\)"):
-            run.end("d2") if "d2" in run.pool.workers else run.look()
+    assert run.caller.ended.startswith("stage 0: no device is left to run it (lost: d0, d1, d2); worker of 'd0' killed")
+
+
+def test_a_run_that_cannot_be_started_raises():
+    run = Run(starts=False)
+    run.launcher.started[0].view = WorkerView(1.0, ended="killed by signal 9")
+    with pytest.raises(PipelineError, match="worker of 'd0' killed by signal 9"):
+        run.look(3)
+    assert run.caller.ended == ""
+
+
+def test_workers_are_observed_while_a_plan_is_made():
+    is_made, may_end = threading.Event(), threading.Event()
+
+    def replan(fleet):
+        is_made.set()
+        may_end.wait(10.0)
+        return chain_manifest("d0", directory="other")
+
+    run = Run(Trace((DeviceEvent(0.0, "d1", "speed", 0.5),)), replan=replan, cooldown_s=0.1)
+    run.supervisor.begin_trace()
+    run.look()
+    assert is_made.wait(10.0)
+    run.end("d1").look(60)
+    assert [fault.kind for fault in run.supervisor.faults] == ["crash", "return"]
+    may_end.set()
+    run.look_until_entered(2)
+    assert run.caller.epochs[1:] == [(2, ("d0",))]
