@@ -36,6 +36,7 @@ PACKAGES = [
     "multiedge.backends",
     "multiedge.backends.onnxruntime",
     "multiedge.commands",
+    "multiedge.commands.arguments",
     "multiedge.executors",
     "multiedge.executors.flow",
     "multiedge.executors.workers",

@@ -12,6 +12,7 @@ import numpy as np
 
 from multiedge.backends.contract import Array, Backend, Tensors
 from multiedge.backends.stages import load_backend, open_part
+from multiedge.defaults import DEFAULT_TOLERANCE
 from multiedge.errors import PlanError
 from multiedge.files import temporary_folder
 from multiedge.fleet import REFERENCE_BACKEND
@@ -23,9 +24,6 @@ from multiedge.plan import CALLER, Manifest, Stage, require, unestimated_plan
 
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
 """No runtime parses a larger protobuf; the whole model then runs with its weights outside the file."""
-
-DEFAULT_TOLERANCE = 1e-4
-"""Largest relative error that `multiedge check` passes."""
 
 Value = Array | Sequence[Array]
 """A tensor, or a sequence of tensors."""

@@ -1,7 +1,7 @@
 """The command `multiedge`: one line of help per subcommand, one line of error for bad input.
 
-Each subcommand is a module of `multiedge.commands` with `add_arguments(parser)` and `run(args) -> exit status`;
-it is imported only when it is used.
+Each subcommand is a module of `multiedge.commands.arguments` with `add_arguments(parser)`, and one of `multiedge.commands` with
+`run(args) -> exit status`. Both are imported only when they are used, so that help needs no library.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     for name, help_line in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=help_line, description=f"{help_line[0].upper()}{help_line[1:]}.")
         if command in (name, None):
-            import_module(f"multiedge.commands.{name}").add_arguments(subparser)
+            import_module(f"multiedge.commands.arguments.{name}").add_arguments(subparser)
     return parser
 
 

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from multiedge.backends.stages import memory_use_of, require_backends
+from multiedge.defaults import DEFAULT_PROFILER, DEFAULT_STRATEGY
 from multiedge.errors import ConfigError
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.devices import read_fleet
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from multiedge.report.results import RunResult
 
 PathLike = str | os.PathLike[str]
-DEFAULT_STRATEGY = "throughput"
-DEFAULT_PROFILER = "static"
 
 
 def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, **options: Any) -> Profile:

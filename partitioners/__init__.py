@@ -20,3 +20,6 @@ PARTITIONERS = Registry(
         "brute_force": "partitioners.brute_force:BruteForce",
     },
 )
+
+OBJECTIVES = ("throughput", "latency", "energy")
+"""What a plan can be best at."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from multiedge.errors import ConfigError
 from multiedge.fleet import REFERENCE_BACKEND
-from multiedge.formats.documents import parse_yaml
-from multiedge.graph import Graph
+
+if TYPE_CHECKING:
+    from multiedge.graph import Graph
 
 SHAPE = "INPUT=1,3,224,224"
 OPTION = "KEY=VALUE"
@@ -142,6 +143,8 @@ def with_own(flags: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _parse_value(key: str, text: str) -> Any:
+    from multiedge.formats.documents import parse_yaml
+
     try:
         return parse_yaml(text, key).value
     except ConfigError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +12,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 
-from multiedge.commands import _options
 from multiedge.commands._terminal import share_bar
 from multiedge.errors import ConfigError
 from multiedge.executors import open_pipeline
@@ -24,13 +22,6 @@ from profilers.engine.calibration import chain_model, devices_yaml, measure
 
 RUNTIME_ITEMS = 10
 """Items that the worker runs before its memory is read."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the runtime (default: 1)")
-    _options.add_backend(parser, "the device")
-    parser.add_argument("--name", default=platform.node() or "host", help="name of the device (default: this host's name)")
-    _options.add_json(parser, "the figures")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,36 +10,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from multiedge.backends.stages import load_backend
-from multiedge.check import DEFAULT_TOLERANCE, CheckReport, check
+from multiedge.check import CheckReport, check
 from multiedge.commands import _options
 from multiedge.commands._terminal import new_console, new_table, print_line
 from multiedge.errors import require_least
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", help="folder that split, plan or run has written")
-    _options.add_seed(parser, "the random inputs")
-    _options.add_shape(parser)
-    _options.add_backend(parser, "whole and parts")
-    _options.add_option(parser, "backend")
-    parser.add_argument(
-        "--optimisation",
-        action="append",
-        metavar="LEVEL",
-        help="the backend's option of that name; repeatable, one comparison for each"
-        " (default: one without optimisations that round differently at a cut, and one as in a run)",
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=float,
-        default=DEFAULT_TOLERANCE,
-        metavar="X",
-        help=f"largest relative error that passes (default: {DEFAULT_TOLERANCE:g})",
-    )
-    _options.add_json(parser, "the reports")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -39,16 +39,6 @@ COLUMNS = (
 """Headings, and which column leaves first where the terminal is narrow."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _options.add_model(parser)
-    _options.add_devices(parser)
-    _options.add_profile(parser)
-    parser.add_argument("--strategies", metavar="A,B", help="some of them; default: all")
-    _options.add_sizes(parser)
-    _options.add_json(parser, "the rows")
-    _options.add_output(parser, "DIR", "draw the Pareto pictures and each plan's graph there, SVG")
-
-
 def run(args: argparse.Namespace) -> int:
     """0 if some strategy has a plan, otherwise 1."""
     names = comparable(parse_names(args.strategies))

@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _options.add_model(parser)
-    _options.add_sizes(parser)
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="rows of each table (default: 10)")
-    _options.add_json(parser, "the facts")
-
-
 def run(args: argparse.Namespace) -> int:
     require_least("--top", args.top, 1)
     graph = _options.read_sized(args)

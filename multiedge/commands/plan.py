@@ -16,36 +16,13 @@ from multiedge.onnx_io import write_parts
 from multiedge.plan import Plan, Stage, StageEstimate
 from multiedge.quantity import human_bytes
 from multiedge.report.plan_text import gain_line, plan_lines
-from multiedge.run import DEFAULT_STRATEGY, choose_strategy, node_costs, plan_model, segment_costs
-from partitioners import PARTITIONERS
-from partitioners.engine.contract import OBJECTIVES
+from multiedge.run import choose_strategy, node_costs, plan_model, segment_costs
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LONGEST_NAME = 24
 """Characters of a node's name."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _options.add_model(parser)
-    _options.add_devices(parser)
-    costs = parser.add_mutually_exclusive_group()
-    _options.add_profile(costs)
-    costs.add_argument(
-        "--time-segments",
-        action="store_true",
-        help="time the parts that the plan would use on this machine, and plan again until the plan stays the same",
-    )
-    parser.add_argument(
-        "--strategy", metavar="NAME", help=f"one of {', '.join(PARTITIONERS.names())} (default: the objective's own)"
-    )
-    parser.add_argument("--objective", choices=OBJECTIVES, help=f"what to make best (default: {DEFAULT_STRATEGY})")
-    _options.add_option(parser, "strategy")
-    _options.add_sizes(parser)
-    _options.add_json(parser, "the plan")
-    parser.add_argument("--copy-weights", action="store_true", help="with -o: copy weights into the folder, not link them")
-    _options.add_output(parser, "DIR", "write the parts and plan.json there")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from multiedge.commands import _options
 from multiedge.commands._terminal import new_console, new_table, print_line, share_bar
+from multiedge.commands.arguments.profile import NODE_TIMES
 from multiedge.errors import require_least
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.devices import read_fleet
@@ -19,7 +20,7 @@ from multiedge.options import option_names, require_options
 from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
 from multiedge.report.plan_text import batch_lines
-from multiedge.run import DEFAULT_PROFILER, profile_model
+from multiedge.run import profile_model
 from profilers import PROFILERS
 from profilers.engine.merge import merge, profile_of_trace
 from profilers.engine.pipeedge import write_profiler_results
@@ -30,34 +31,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HOST = "host"
-NODE_TIMES = "DEVICE=JSON"
 FLAGS = ("budget_s", "strategy", "seed")
 """Options of profilers that have a flag of their own."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _options.add_model(parser)
-    _options.add_devices(parser, default="this machine alone")
-    names = ", ".join(PROFILERS.names())
-    parser.add_argument("--profiler", metavar="NAME", default=DEFAULT_PROFILER, help=f"one of {names} (default: %(default)s)")
-    parser.add_argument("--budget-s", type=float, metavar="S", help="seconds for timing")
-    parser.add_argument("--strategy", help="whose segments to time, with --profiler segments (default: throughput)")
-    _options.add_seed(parser, "the random inputs")
-    _options.add_option(parser, "profiler")
-    _options.add_sizes(parser)
-    parser.add_argument("--merge", action="append", default=[], metavar="PROFILE", help="take devices from another profile")
-    parser.add_argument(
-        "--node-times",
-        action="append",
-        default=[],
-        metavar=NODE_TIMES,
-        help="times from a profile that the runtime wrote on that device; repeatable",
-    )
-    _options.add_renamed(parser, "--trace", f"for a profile that the runtime wrote, use --node-times {NODE_TIMES}")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="rows of each table (default: 10)")
-    _options.add_json(parser, "the summary")
-    parser.add_argument("--pipeedge", metavar="YML", help="also write the first device's times as profiler_results.yml")
-    _options.add_output(parser, "FILE", "write the whole profile, JSON")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from multiedge.commands import _options
 from multiedge.commands._terminal import print_plain
+from multiedge.commands.arguments.report import DEFAULT_PAGE
 from multiedge.errors import ConfigError
 from multiedge.formats.devices import read_fleet
 from multiedge.report.compare import Difference, compare
@@ -20,23 +21,6 @@ from multiedge.report.results import RunResult, load_results, to_json
 from multiedge.report.standings import Group, board_rows, groups, rank
 from multiedge.report.trace import write_trace
 from multiedge.report.units import human
-
-DEFAULT_PAGE = "report.html"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", nargs="+", metavar="RESULTS", help="results files, or folders that hold some")
-    _options.add_output(parser, "HTML", f"where the page goes (default: {DEFAULT_PAGE}, unless something else is asked for)")
-    parser.add_argument("--title", help="the page's heading")
-    parser.add_argument("--against", metavar="RESULTS", help="compare each run with this one; noise counts as no difference")
-    parser.add_argument("--chrome-trace", metavar="JSON", help="write a Chrome trace of the one run given, for Perfetto")
-    _options.add_renamed(parser, "--trace", "for a Chrome trace of the run, use --chrome-trace JSON")
-    parser.add_argument(
-        "--devices", metavar="FILE", help="with --chrome-trace: devices.yaml whose watts the power counter follows"
-    )
-    printed = parser.add_mutually_exclusive_group()
-    printed.add_argument("--markdown", action="store_true", help="print the leaderboard as markdown")
-    _options.add_json(printed, "all results, without the raw events,")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from multiedge.commands import _options
 from multiedge.commands._terminal import new_console, new_table, print_line
+from multiedge.defaults import DEFAULT_STRATEGY, REPLAN_TOLERANCE
 from multiedge.errors import ConfigError, PlanError, require_least
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
@@ -25,7 +26,7 @@ from multiedge.plan import Plan
 from multiedge.profile import Profile
 from multiedge.report.plan_text import batch_lines, value_text
 from multiedge.report.summary import figures_json
-from multiedge.run import DEFAULT_STRATEGY, node_costs, plan_model
+from multiedge.run import node_costs, plan_model
 from multiedge.simulation.simulate import Load, simulate
 from multiedge.trace import Trace
 
@@ -33,36 +34,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FIGURES = ("fps", "fps_predicted", "latency_mean_s", "latency_p90_s", "energy_per_item_j", "utilisation", "completed", "failed")
-TOLERANCE = 0.05
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL|PLAN_DIR", help="ONNX file, or a folder that `multiedge plan -o` wrote")
-    _options.add_devices(parser)
-    _options.add_trace(parser, "what happens to the fleet")
-    _options.add_profile(parser)
-    parser.add_argument("--strategy", metavar="NAME", help=f"for a MODEL (default: {DEFAULT_STRATEGY})")
-    parser.add_argument("--items", type=int, default=100, metavar="N", help="timed items (default: %(default)s)")
-    parser.add_argument("--warmup", type=int, default=0, metavar="N", help="items before the timed ones (default: 0)")
-    parser.add_argument("--rate", type=float, metavar="PER_S", help="items due per second; default: as fast as they go")
-    parser.add_argument("--in-flight", type=int, metavar="N", help="items under way at most; default: as many as fill it")
-    parser.add_argument("--adaptive", action="store_true", help="with --trace: also with a new plan after each event")
-    parser.add_argument(
-        "--tolerance",
-        type=float,
-        metavar="X",
-        help=f"with --adaptive: what a plan may lose to spare moves (default: {TOLERANCE})",
-    )
-    parser.add_argument("--detect", type=float, metavar="S", help="with --trace: seconds until an event is known (default: 0)")
-    _options.add_sizes(parser)
-    _options.add_json(parser, "figures and faults")
 
 
 def run(args: argparse.Namespace) -> int:
     _options.require_with(args, "adaptive", "trace")
     _options.require_with(args, "detect", "trace")
     _options.require_with(args, "tolerance", "adaptive")
-    tolerance, detect_s = TOLERANCE if args.tolerance is None else args.tolerance, args.detect or 0.0
+    tolerance, detect_s = REPLAN_TOLERANCE if args.tolerance is None else args.tolerance, args.detect or 0.0
     require_least("--tolerance", tolerance, 0)
     require_least("--detect", detect_s, 0)
     load = Load(args.items, args.warmup, interval_of(args.rate), args.in_flight)

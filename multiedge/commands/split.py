@@ -19,19 +19,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _options.add_model(parser)
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--parts", type=int, metavar="K", help="so many parts, cut where little crosses")
-    where.add_argument(
-        "--at", action="append", metavar="TENSOR[,TENSOR...]", help="cut behind the node that makes it; repeatable"
-    )
-    _options.add_output(parser, "DIR", "folder for sub_model_1.onnx ... and plan.json", required=True)
-    parser.add_argument("--copy-weights", action="store_true", help="copy weights into the parts, for shipping, not link them")
-    _options.add_shape(parser)
-    _options.add_json(parser, "the manifest")
-
-
 def run(args: argparse.Namespace) -> int:
     graph = read_graph(args.model, _options.parse_shapes(args.shape))
     inner = (

@@ -6,18 +6,13 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from multiedge.errors import MultiedgeError, describe, lower_first, no_such
-from multiedge.formats.fields import ANY_FILE, MAX_DEPTH, Field, Kind
+from multiedge.errors import MultiedgeError, lower_first, no_such
+from multiedge.formats.fields import ANY_FILE, Field, Kind
 from multiedge.quantity import human_bytes
 
 MAX_YAML_BYTES = 16 << 20
 MAX_JSON_BYTES = 1 << 30
-MAX_YAML_NODES = 1_000_000
-"""The most values in a YAML text, with each alias counted as a copy of its value."""
 
 PathLike = str | os.PathLike[str]
 
@@ -69,78 +64,18 @@ def parse_json(text: str | bytes, place: str, kind: Kind = ANY_FILE) -> Field:
 
 def parse_yaml(text: str, place: str, kind: Kind = ANY_FILE) -> Field:
     """The value that a YAML text holds, by the safe loader; `place` begins every error."""
+    import yaml
+
+    from multiedge.formats.yaml_text import construct, problem_of
+
     try:
-        return Field(_construct(text), place, kind)
+        return Field(construct(text), place, kind)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{place}:{mark.line + 1}" if mark else place
-        raise _error(kind, where, f"not valid yaml: {_problem_of(error)}") from None
+        raise _error(kind, where, f"not valid yaml: {problem_of(error)}") from None
     except RecursionError:
         raise _error(kind, place, "not valid yaml: nested too deeply") from None
-
-
-def _construct(text: str) -> Any:
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _count_values(node, {})
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader; a scalar that looks like a number or a date and is none is an error with its line."""
-
-    def fetch_flow_collection_start(self, kind: Any) -> None:
-        # The scanner looks at every open bracket for each token: thousands of them take minutes.
-        if self.flow_level >= MAX_DEPTH:
-            raise RecursionError
-        super().fetch_flow_collection_start(kind)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError):
-            raise _problem(node, f"{describe(node.value)} is not a valid {node.tag.rpartition(':')[2]}") from None
-
-
-def _count_values(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
-    """How many values `node` holds, aliases counted as copies; an error if they are too many or a key stands twice."""
-    if node in counts:
-        if not counts[node]:
-            raise _problem(node, "a value holds itself by an alias")
-        return counts[node]
-    counts[node] = 0
-    count = 1 + sum(_count_values(child, counts) for child in _children(node))
-    if count > MAX_YAML_NODES:
-        raise _problem(node, f"more than {MAX_YAML_NODES} values, aliases counted as copies")
-    counts[node] = count
-    return count
-
-
-def _children(node: yaml.Node) -> list[yaml.Node]:
-    if not isinstance(node, yaml.MappingNode):
-        return node.value if isinstance(node, yaml.SequenceNode) else []
-    keys: set[tuple[str, str]] = set()
-    for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode):
-            if (key.tag, key.value) in keys:
-                raise _problem(key, f"the key {describe(key.value)} is given twice in one mapping")
-            keys.add((key.tag, key.value))
-    return [child for pair in node.value for child in pair]
-
-
-def _problem(node: yaml.Node, problem: str) -> yaml.YAMLError:
-    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-
-
-def _problem_of(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.reader.ReaderError):
-        return f"the character {chr(error.character)!r} is not allowed"
-    return str(getattr(error, "problem", None) or "the text has no YAML structure")
 
 
 def _error(kind: Kind, place: str, message: str) -> MultiedgeError:

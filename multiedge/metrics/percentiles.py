@@ -12,8 +12,10 @@ the confidence is the t-th largest latency for the largest t that n still allows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate, islice, takewhile
 
 CONFIDENCE = 0.99
 
@@ -45,22 +47,24 @@ def samples_needed(p: float, over: int = 1, confidence: float = CONFIDENCE) -> i
 
 
 def _backed(count: int, over: int, p: float, confidence: float) -> bool:
-    from scipy.special import bdtr  # imported late: a leaderboard without percentiles needs no scipy
+    return math.fsum(islice(_chances(count, 1.0 - p), over + 1)) <= 1.0 - confidence
 
-    return bool(bdtr(over, count, 1.0 - p) <= 1.0 - confidence)
+
+def _chances(trials: int, chance: float) -> Iterator[float]:
+    """P[Binomial(trials, chance) = hits] for hits 0, 1, ...; by logarithms, since the first ones are too small for floats."""
+    odds, none, ways = math.log(chance) - math.log1p(-chance), trials * math.log1p(-chance), math.lgamma(trials + 1)
+    for hits in range(trials + 1):
+        yield math.exp(none + hits * odds + ways - math.lgamma(hits + 1) - math.lgamma(trials - hits + 1))
 
 
 def early_stopping_estimate(values: Sequence[float], p: float, confidence: float = CONFIDENCE) -> float | None:
     """A value that the p-quantile stays below with the given confidence; None with too few samples."""
-    if len(values) < samples_needed(p, 1, confidence):
-        return None
-    over = 1
-    while samples_needed(p, over + 1, confidence) <= len(values):
-        over += 1
-    return sorted(values)[len(values) - over]
+    sums = accumulate(_chances(len(values), 1.0 - p))
+    over = sum(1 for _ in takewhile(lambda chance: chance <= 1.0 - confidence, sums)) - 1
+    return sorted(values)[len(values) - over] if over >= 1 else None
 
 
 def within_bound(values: Sequence[float], bound: float, p: float, confidence: float = CONFIDENCE) -> bool:
     """True if the samples back the claim that the p-quantile is at most `bound`."""
     over = max(1, sum(value > bound for value in values))
-    return len(values) >= samples_needed(p, over, confidence)
+    return _backed(len(values), over, p, confidence)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
 from multiedge.backends.contract import Array, Session
+from multiedge.defaults import LOOPBACK
 from multiedge.errors import MultiedgeError, PipelineError, one_line, require_port, require_range
 from multiedge.graph import Tensor
 from multiedge.serving.signature import Signature
@@ -28,7 +29,6 @@ from multiedge.transports.open_inference import (
     unpack,
 )
 
-LOOPBACK = "127.0.0.1"
 STOP_S = 1.0
 """How long requests that are under way may take when the server stops."""
 MOST_WAITING = 16

@@ -14,8 +14,7 @@ from multiedge.planning import cost
 from multiedge.planning.checks import structural_violations
 from multiedge.profile import Profile
 from multiedge.proof import Scope
-
-OBJECTIVES = ("throughput", "latency", "energy")
+from partitioners import OBJECTIVES
 
 
 class Partitioner(Protocol):

@@ -1,11 +1,14 @@
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import onnx
 import pytest
 
 from multiedge import cli
 from multiedge.errors import ConfigError
+from profilers.engine.calibration import chain_model
 
 
 @pytest.fixture
@@ -64,6 +67,44 @@ def test_a_command_imports_no_runtime_and_nothing_to_draw_with_before_it_needs_i
     assert done.stdout.strip() == "[]"
 
 
+HEAVY = ("scipy", "onnxruntime", "torch", "ray", "grpc", "multiprocessing", "psutil", "jinja2")
+"""What takes a tenth of a second or more to import, alone or with what it needs."""
+
+
+def imported(*calls, of):
+    """The modules of `of` that a new process has imported after each call of the command, as lists."""
+    code = f"""
+import contextlib, io, json, sys
+from multiedge import cli
+for call in {calls!r}:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        cli.main(call)
+    print(json.dumps([name for name in {of!r} if name in sys.modules]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_help_imports_nothing_that_works_on_models():
+    heavy = (*HEAVY, "numpy", "onnx", "yaml", "rich")
+    calls = [["--help"], *([name, "--help"] for name in cli.COMMANDS)]
+    assert imported(*calls, of=heavy) == [[]] * len(calls)
+
+
+def test_a_command_on_a_model_imports_what_it_shows_and_no_runtime(tmp_path):
+    model, devices = tmp_path / "model.onnx", tmp_path / "devices.yaml"
+    onnx.save(chain_model(4), model)
+    devices.write_text("devices: [{name: a, speed: 1}, {name: b, speed: 1}]\n")
+    heavy = (*HEAVY, "onnx.reference", "yaml", "rich")
+    commands = {
+        ("inspect", str(model)): ["rich"],
+        ("inspect", str(model), "--json"): [],
+        ("split", str(model), "--parts", "2", "-o", str(tmp_path / "parts"), "--json"): [],
+        ("plan", str(model), "--devices", str(devices), "--json"): ["yaml"],
+    }
+    assert {call: imported(list(call), of=heavy)[0] for call in commands} == commands
+
+
 def test_ctrl_c_ends_with_130(command, capsys):
     def interrupt(args):
         raise KeyboardInterrupt
@@ -91,9 +132,8 @@ def test_wrong_usage_exits_2(command, argv, capsys):
 def test_every_command_of_the_table_exists(name):
     from importlib import import_module
 
-    module = import_module(f"multiedge.commands.{name}")
-    assert callable(module.add_arguments)
-    assert callable(module.run)
+    assert callable(import_module(f"multiedge.commands.arguments.{name}").add_arguments)
+    assert callable(import_module(f"multiedge.commands.{name}").run)
 
 
 @pytest.mark.parametrize("module", ["multiedge", "multiedge.cli", "partitioners", "profilers", "multiedge.executors"])

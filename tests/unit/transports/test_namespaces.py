@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from multiedge.commands import run as run_command
+from multiedge.commands.arguments import run as run_arguments
 from multiedge.errors import ConfigError, PipelineError
 from multiedge.executors.processes import pick_transport
 from multiedge.executors.workers.options import Emulation, ProcessesOptions
@@ -153,7 +154,7 @@ def test_only_tcp_crosses_namespaces() -> None:
 
 def test_the_command_line_asks_for_namespaces() -> None:
     parser = ArgumentParser()
-    run_command.add_arguments(parser)
+    run_arguments.add_arguments(parser)
     words = ["plan", "--random", "1", "--namespaces"]
     assert run_command.executor_options(parser.parse_args(words), FLEET)["emulation"] == Emulation(namespaces=True)
     assert "emulation" not in run_command.executor_options(parser.parse_args(words[:-1]), FLEET)

@@ -1,0 +1,1 @@
+"""The options of each subcommand, apart from what carries it out: help imports these modules alone, and no runtime."""

@@ -1,0 +1,30 @@
+"""What `multiedge plan` takes."""
+
+from __future__ import annotations
+
+import argparse
+
+from multiedge.commands import _options
+from multiedge.defaults import DEFAULT_STRATEGY
+from partitioners import OBJECTIVES, PARTITIONERS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _options.add_model(parser)
+    _options.add_devices(parser)
+    costs = parser.add_mutually_exclusive_group()
+    _options.add_profile(costs)
+    costs.add_argument(
+        "--time-segments",
+        action="store_true",
+        help="time the parts that the plan would use on this machine, and plan again until the plan stays the same",
+    )
+    parser.add_argument(
+        "--strategy", metavar="NAME", help=f"one of {', '.join(PARTITIONERS.names())} (default: the objective's own)"
+    )
+    parser.add_argument("--objective", choices=OBJECTIVES, help=f"what to make best (default: {DEFAULT_STRATEGY})")
+    _options.add_option(parser, "strategy")
+    _options.add_sizes(parser)
+    _options.add_json(parser, "the plan")
+    parser.add_argument("--copy-weights", action="store_true", help="with -o: copy weights into the folder, not link them")
+    _options.add_output(parser, "DIR", "write the parts and plan.json there")

@@ -1,0 +1,30 @@
+"""What `multiedge simulate` takes."""
+
+from __future__ import annotations
+
+import argparse
+
+from multiedge.commands import _options
+from multiedge.defaults import DEFAULT_STRATEGY, REPLAN_TOLERANCE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL|PLAN_DIR", help="ONNX file, or a folder that `multiedge plan -o` wrote")
+    _options.add_devices(parser)
+    _options.add_trace(parser, "what happens to the fleet")
+    _options.add_profile(parser)
+    parser.add_argument("--strategy", metavar="NAME", help=f"for a MODEL (default: {DEFAULT_STRATEGY})")
+    parser.add_argument("--items", type=int, default=100, metavar="N", help="timed items (default: %(default)s)")
+    parser.add_argument("--warmup", type=int, default=0, metavar="N", help="items before the timed ones (default: 0)")
+    parser.add_argument("--rate", type=float, metavar="PER_S", help="items due per second; default: as fast as they go")
+    parser.add_argument("--in-flight", type=int, metavar="N", help="items under way at most; default: as many as fill it")
+    parser.add_argument("--adaptive", action="store_true", help="with --trace: also with a new plan after each event")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="X",
+        help=f"with --adaptive: what a plan may lose to spare moves (default: {REPLAN_TOLERANCE})",
+    )
+    parser.add_argument("--detect", type=float, metavar="S", help="with --trace: seconds until an event is known (default: 0)")
+    _options.add_sizes(parser)
+    _options.add_json(parser, "figures and faults")

@@ -1,0 +1,16 @@
+"""What is taken where nothing is stated: one value for the library and for the help of the command line, which imports no more
+than this."""
+
+DEFAULT_STRATEGY = "throughput"
+DEFAULT_PROFILER = "static"
+DEFAULT_EXECUTOR = "processes"
+
+DEFAULT_TOLERANCE = 1e-4
+"""Largest relative error that `multiedge check` passes."""
+
+LOOPBACK = "127.0.0.1"
+"""Where `multiedge serve` listens: for this machine only."""
+DEFAULT_PORT = 8081
+
+REPLAN_TOLERANCE = 0.05
+"""What an adapted plan may lose to spare moves of weights."""
