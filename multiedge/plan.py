@@ -2,6 +2,9 @@
 
 A Plan is a list of stages in topological order. Each stage is a set of nodes on one device, or on several equal ones that take
 items in turn; a device may have several stages. Transfers are the tensors that stages send to each other.
+
+In most plans every item passes every stage. A plan with `paths` has several ways through its stages: devices of different kinds
+hold the same nodes, or nodes that overlap, and each item takes one path. Every path alone is a placement of the whole model.
 `multiedge.planning.cost` computes the estimate, `multiedge.onnx_io` writes a Plan as files.
 """
 
@@ -96,6 +99,41 @@ class Transfer:
         if self.nbytes is None:
             raise PlanError(f"the size of {', '.join(self.tensors)} is not known; plan with --shape, or with --measure-shapes")
         return self.nbytes
+
+
+@dataclass(frozen=True)
+class Path:
+    """Stages that an item passes, one after another, and how many items do so.
+
+    Attributes:
+        stages: Numbers of stages, ascending; together they hold every node once.
+        items_per_s: Items per second that take this path while the plan runs at its full rate. Of many items, each path gets
+            the share that its rate has in the sum of all rates.
+    """
+
+    stages: tuple[int, ...]
+    items_per_s: float
+
+    @property
+    def steps(self) -> frozenset[tuple[int, int]]:
+        """The (source, target) of every transfer of an item on this path, from and to the caller included."""
+        hops = zip((CALLER, *self.stages), self.stages, strict=False)
+        return frozenset(hops) | {(stage, CALLER) for stage in self.stages}
+
+
+def next_path(paths: Sequence[Path], taken: Sequence[int]) -> int:
+    """The path of the next item, so that at any time each path has had its share of the items, to within one item.
+
+    The item goes where it would be complete first if each path served one item after another at its rate.
+
+    Args:
+        paths: The paths of a plan.
+        taken: How many items have taken each path so far.
+
+    Returns:
+        Number of the path; the first one of several equal ones.
+    """
+    return min(range(len(paths)), key=lambda number: (taken[number] + 1) / paths[number].items_per_s)
 
 
 @dataclass(frozen=True)
@@ -200,6 +238,7 @@ class Plan:
         free_batch: Inputs whose first dimension the model leaves open; it was taken as 1.
         options: Options of the strategy that were given.
         known: How the costs of its devices are known.
+        paths: The ways of items through the stages; empty if every item passes every stage.
     """
 
     strategy: str
@@ -221,6 +260,7 @@ class Plan:
     free_batch: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     known: Knowledge = Knowledge.ESTIMATED
+    paths: tuple[Path, ...] = ()
 
     def with_names(self, graph: Graph) -> Plan:
         """This plan with the names of its model and of the ends of its stages, and the shapes of the model's inputs.
@@ -275,6 +315,28 @@ def relay_transfers(graph: Graph, stages: Sequence[Stage], nbytes: Sequence[int]
         after += len(stage.nodes)
         found.append(Transfer(index, index + 1, graph.cuts[after].tensors, int(nbytes[after])))
     return tuple(found) + _result_transfers(graph, stages)
+
+
+def path_transfers(graph: Graph, stages: Sequence[Stage], paths: Sequence[Path], nbytes: Sequence[int]) -> tuple[Transfer, ...]:
+    """Transfers of a plan with several paths through contiguous stages, each of which forwards all that is still needed.
+
+    Args:
+        graph: The model.
+        stages: Ranges of nodes; those of one path follow each other.
+        paths: The ways of items through the stages.
+        nbytes: Bytes that cross each boundary, `Profile.cut_bytes`.
+
+    Returns:
+        One transfer for each two stages that follow each other in a path, and the results to the caller.
+    """
+    hops = sorted({(a, b) for path in paths for a, b in path.steps if b != CALLER})
+    moves = tuple(Transfer(a, b, graph.cuts[stages[b].nodes[0]].tensors, int(nbytes[stages[b].nodes[0]])) for a, b in hops)
+    producer, results = graph.producer, []
+    for number, stage in enumerate(stages):
+        names = tuple(name for name in graph.outputs if stage.nodes[0] <= producer.get(name, CALLER) <= stage.nodes[-1])
+        if names:
+            results.append(Transfer(number, CALLER, names, graph.bytes_of(names)))
+    return moves + tuple(results)
 
 
 def direct_transfers(graph: Graph, stages: Sequence[Stage]) -> tuple[Transfer, ...]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from multiedge.errors import ProfileError
 from multiedge.graph import Graph
 from multiedge.quantity import Knowledge, least
+from multiedge.spans import SpanCost
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -116,6 +117,8 @@ class Profile:
         memory_use: How the workers hold stages in memory; of the backends of a fleet the larger figures.
         known: How the times are known, by device name; a missing one is estimated.
         notes: Remarks for those who plan with it.
+        spans: What consecutive nodes cost together, by device name, where their times do not add up. Of such a device,
+            `seconds` only says how the time of a span is divided among its nodes.
 
     Raises:
         UnknownSizeError: If the size of a tensor or parameter of the graph is not known.
@@ -135,6 +138,7 @@ class Profile:
     memory_use: MemoryUse = field(default_factory=MemoryUse)
     known: Mapping[str, Knowledge] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    spans: Mapping[str, SpanCost] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.graph.require_sizes()
@@ -169,6 +173,49 @@ class Profile:
                 " profile the model for this fleet, or state the device's speed"
             )
         return self.seconds[device]
+
+    def additive_seconds_on(self, device: str) -> Floats:
+        """Wall time of each node on one device where the time of a stage is the sum over its nodes.
+
+        Args:
+            device: Name of the device.
+
+        Returns:
+            Seconds, (n,).
+
+        Raises:
+            ProfileError: If the profile has no times for this device, or they do not add up.
+        """
+        if device in self.spans:
+            raise ProfileError(
+                f"profile of {self.graph.name}: the times of device '{device}' do not add up over nodes, which this strategy"
+                " needs; plan with the strategy 'flow' or 'brute_force'"
+            )
+        return self.seconds_on(device)
+
+    def span_s(self, device: str, start: int, stop: int, held: tuple[int, int] | None = None) -> float:
+        """The time of one item through consecutive nodes on one device, without the overhead of a stage.
+
+        Args:
+            device: Name of the device.
+            start: First node.
+            stop: End of the nodes, not included.
+            held: The nodes [start, stop) that the device holds, these among them; None if it holds no others. Where times do
+                not add up, the nodes take the share of the held span's time that `seconds` gives them.
+
+        Returns:
+            Seconds; inf if the device cannot hold the span.
+
+        Raises:
+            ProfileError: If the profile has no times for this device.
+        """
+        seconds = self.seconds_on(device)
+        if device not in self.spans:
+            return float(seconds[start:stop].sum())
+        first, last = held or (start, stop)
+        whole, part = float(seconds[first:last].sum()), float(seconds[start:stop].sum())
+        share = part / whole if whole > 0 else (stop - start) / (last - first)
+        return self.spans[device].seconds(first, last) * share
 
     def knowledge_of(self, devices: Iterable[str]) -> Knowledge:
         """How the times of several devices are known together.
@@ -208,6 +255,7 @@ class Profile:
             self,
             seconds={**self.seconds, **{device: self.seconds[device] / factor for device, factor in factors.items()}},
             overhead_s={**self.overhead_s, **{d: self.overhead_s.get(d, 0.0) / factor for d, factor in factors.items()}},
+            spans={device: cost.at_speed(factors.get(device, 1.0)) for device, cost in self.spans.items()},
         )
 
     @cached_property

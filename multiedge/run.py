@@ -117,7 +117,7 @@ def plan_model(profile: Profile, fleet: Fleet, strategy: str = DEFAULT_STRATEGY,
     if plan.solve_s == 0:
         # A strategy from a package may leave its time out, as `plan_by_hand` does.
         plan = replace(plan, solve_s=perf_counter() - start)
-    require(violations(profile, fleet, plan.stages, plan.transfers), f"plan of strategy '{strategy}'")
+    require(violations(profile, fleet, plan.stages, plan.transfers, plan.paths), f"plan of strategy '{strategy}'")
     return replace(plan, baseline=best_single(profile, fleet, plan.objective), options=options)
 
 

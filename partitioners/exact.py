@@ -77,7 +77,7 @@ class _Search:
     def __init__(self, profile: Profile, fleet: Fleet, gap: float, deadline_s: float) -> None:
         self.profile, self.fleet, self.gap, self.deadline_s = profile, fleet, gap, deadline_s
         self.dag = build_dag(profile, fleet, absorb_share=gap / 4)
-        seconds = np.stack([profile.seconds_on(name) for name in fleet.names], axis=1)
+        seconds = np.stack([profile.additive_seconds_on(name) for name in fleet.names], axis=1)
         self.bound_all = load_bound(seconds)
         self.bound = max(self.bound_all, heaviest_node_bound(seconds))
         self.chain_bound: float | None = None

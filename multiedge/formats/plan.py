@@ -13,7 +13,7 @@ from typing import Any
 from multiedge.errors import PlanError, describe
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.profile import plain_data
-from multiedge.plan import CALLER, Baseline, Estimate, Plan, SourceEstimate, Stage, StageEstimate, Transfer
+from multiedge.plan import CALLER, Baseline, Estimate, Path, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 from multiedge.proof import Plans, Scope, scope_in_words
 from multiedge.quantity import Knowledge
 
@@ -53,6 +53,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
             {"source": move.source, "target": move.target, "tensors": list(move.tensors), "nbytes": move.nbytes}
             for move in plan.transfers
         ],
+        "paths": [{"stages": list(path.stages), "items_per_s": path.items_per_s} for path in plan.paths],
         "left_out": dict(plan.left_out),
         "notes": list(plan.notes),
         "best_single_device": _baseline(plan.baseline) if plan.baseline else None,
@@ -145,6 +146,7 @@ def read_plan(data: Field) -> Plan:
         free_batch=data["free_batch"].optional(lambda names: names.list_of(Field.text), ()),
         options=data["options"].optional(lambda options: options.mapping_of(Field.data), {}),
         known=data["known"].optional(lambda known: known.enum(Knowledge), Knowledge.ESTIMATED),
+        paths=data["paths"].optional(lambda paths: paths.list_of(lambda path: _read_path(path, len(stages))), ()),
     )
 
 
@@ -157,6 +159,16 @@ def _read_scope(data: Field) -> Scope:
         most_memory_bytes=data["most_memory_bytes"].optional(Field.count),
         words=data["words"].text(),
     )
+
+
+def _read_path(path: Field, stages: int) -> Path:
+    numbers = path["stages"].list_of(lambda number: number.integer(0, stages - 1), least=1)
+    if list(numbers) != sorted(set(numbers)):
+        raise path["stages"].expected("numbers of stages, ascending")
+    rate = path["items_per_s"].number()
+    if rate <= 0:
+        raise path["items_per_s"].expected("a rate above 0")
+    return Path(numbers, rate)
 
 
 def _read_baseline(data: Field) -> Baseline:

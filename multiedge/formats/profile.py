@@ -19,6 +19,7 @@ from multiedge.files import write_text
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
+from multiedge.formats.spans import read_span_cost, span_cost_to_json
 from multiedge.graph import Dim, Graph, Node, Tensor
 from multiedge.profile import Floats, MemoryUse, Profile
 from multiedge.quantity import Knowledge
@@ -87,6 +88,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
                 "source": profile.sources.get(name, ""),
                 "overhead_s": profile.overhead_s.get(name, 0.0),
                 "known": profile.knowledge_of((name,)).value,
+                **({"spans": span_cost_to_json(profile.spans[name])} if name in profile.spans else {}),
             }
             for name in profile.seconds
         },
@@ -178,6 +180,7 @@ def _profile(document: Field) -> Profile:
         memory_use=document["memory_use"].optional(_memory_use, MemoryUse()),
         known={name: device["known"].optional(_knowledge, Knowledge.ESTIMATED) for name, device in devices.items()},
         notes=document["notes"].optional(_texts, ()),
+        spans={name: read_span_cost(device["spans"], len(nodes)) for name, device in devices.items() if device["spans"].given},
     )
 
 

@@ -49,13 +49,16 @@ def read_runnable(directory: str | os.PathLike[str]) -> Manifest:
 def part_violations(manifest: Manifest, whole: Graph | None) -> list[str]:
     """Everything that is wrong with the parts, from their files alone: nothing is run. Empty means that they can run.
 
-    Nodes that make constants may be in several parts; every other node of `whole` is in exactly one. Without `whole`, only the
-    parts and their transfers are compared.
+    Nodes that make constants may be in several parts; of the parts that an item passes, every other node of `whole` is in
+    exactly one. Without `whole`, only the parts and their transfers are compared.
     """
     parts = [declared_graph(Path(manifest.directory) / part.file) for part in manifest.parts]
     held = [[node.name for node in part.nodes if not set(node.writes) <= part.parameters.keys()] for part in parts]
-    wrong = _wrong_nodes(whole, held) if whole else []
-    wrong += _wrong_numbers(manifest)
+    wrong = _wrong_numbers(manifest)
+    if whole:
+        paths = manifest.plan.paths if manifest.plan else ()
+        for numbers in [path.stages for path in paths] or [tuple(range(len(held)))]:
+            wrong += _wrong_nodes(whole, [held[number] for number in numbers])
     available = _available(manifest, parts)
     for number, part in enumerate(parts):
         name = manifest.parts[number].file

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ def write_parts(
             inputs=graph.inputs,
             outputs=graph.outputs,
             parts=parts,
-            transfers=(*plan.transfers, *_initialiser_results(graph)),
+            transfers=(*plan.transfers, *_initialiser_results(graph, plan)),
             weights=store.kind,
             directory=str(folder),
             plan=plan.with_names(graph) if plan.is_estimated else None,
@@ -131,7 +131,7 @@ def _retire(folder: Path) -> None:
 def _write_all(extractor: Extractor, plan: Plan, store: _LinkedWeights | _CopiedWeights) -> tuple[Part, ...]:
     cut = []
     for number, stage in enumerate(plan.stages):
-        outputs = _outputs(extractor.graph, number, stage, plan.transfers)
+        outputs = _outputs(extractor.graph, number, stage, plan)
         cut.append((f"sub_model_{number + 1}", *extractor.part(f"sub_model_{number + 1}", stage.nodes, outputs), outputs))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         placed = pool.map(lambda part: store.place(part[0], part[1], extractor.model.references), cut)
@@ -141,18 +141,19 @@ def _write_all(extractor: Extractor, plan: Plan, store: _LinkedWeights | _Copied
         )
 
 
-def _outputs(graph: Graph, number: int, stage: Stage, transfers: Sequence[Transfer]) -> tuple[str, ...]:
+def _outputs(graph: Graph, number: int, stage: Stage, plan: Plan) -> tuple[str, ...]:
     """What the stage makes and others need, in the order in which it makes it."""
-    wanted = {name for move in transfers if move.source == number for name in move.tensors}
+    wanted = {name for move in plan.transfers if move.source == number for name in move.tensors}
     wanted |= set(graph.outputs)
     made = [name for node in stage.nodes for name in graph.nodes[node].writes if name in wanted]
-    return (*made, *(name for move in _initialiser_results(graph) if move.source == number for name in move.tensors))
+    return (*made, *(name for move in _initialiser_results(graph, plan) if move.source == number for name in move.tensors))
 
 
-def _initialiser_results(graph: Graph) -> tuple[Transfer, ...]:
-    """Outputs that are initialisers: no node makes them, so the first stage gives them."""
+def _initialiser_results(graph: Graph, plan: Plan) -> tuple[Transfer, ...]:
+    """Outputs that are initialisers: no node makes them, so the first stage that an item passes gives them."""
     names = tuple(name for name in graph.outputs if name in graph.parameters and name not in graph.producer)
-    return (Transfer(0, CALLER, names, graph.bytes_of(names)),) if names else ()
+    first = sorted({path.stages[0] for path in plan.paths} or {0})
+    return tuple(Transfer(stage, CALLER, names, graph.bytes_of(names)) for stage in first) if names else ()
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,23 @@ person wrote. A strategy checks nothing but candidates that may not fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
-from multiedge.errors import did_you_mean
+from multiedge.errors import ProfileError, did_you_mean
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
-from multiedge.plan import Stage, Transfer
-from multiedge.planning.cost import memory_by_device
+from multiedge.plan import Path, Stage, Transfer
+from multiedge.planning.cost import held_nodes, memory_by_device
 from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
 
 NO_STAGE = -1
 
 
-def violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> list[str]:
+def violations(
+    profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], paths: Sequence[Path] = ()
+) -> list[str]:
     """All reasons why a placement cannot run.
 
     Args:
@@ -27,20 +30,35 @@ def violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfer
         fleet: The devices.
         stages: The placement.
         transfers: Tensors between stages, and from and to the caller.
+        paths: The ways of items through the stages; empty if every item passes every stage.
 
     Returns:
         One text for each error: of structure; if there are none, of memory. Empty if the placement can run.
     """
-    return structural_violations(profile.graph, fleet, stages) or memory_violations(profile, fleet, stages, transfers)
+    wrong = structural_violations(profile.graph, fleet, stages, paths) or list(_span_violations(profile, stages))
+    return wrong or memory_violations(profile, fleet, stages, transfers, paths)
 
 
-def structural_violations(graph: Graph, fleet: Fleet, stages: Sequence[Stage]) -> list[str]:
+def _span_violations(profile: Profile, stages: Sequence[Stage]) -> Iterator[str]:
+    """Each device with costs of consecutive nodes that holds others, or a span without a time."""
+    try:
+        held = held_nodes(profile, stages)
+    except ProfileError as error:
+        yield str(error)
+        return
+    for device, (start, stop) in held.items():
+        if not math.isfinite(profile.span_s(device, start, stop)):
+            yield f"device '{device}' cannot hold nodes {start} to {stop - 1}: its profile has no finite time for them"
+
+
+def structural_violations(graph: Graph, fleet: Fleet, stages: Sequence[Stage], paths: Sequence[Path] = ()) -> list[str]:
     """All errors in the structure of a placement.
 
     Args:
         graph: The model.
         fleet: The devices.
         stages: The placement.
+        paths: The ways of items through the stages; empty if every item passes every stage.
 
     Returns:
         One text for each error: a node in no stage or in two, a wrong order, an unknown device. Empty if there is none.
@@ -51,8 +69,35 @@ def structural_violations(graph: Graph, fleet: Fleet, stages: Sequence[Stage]) -
         for device in stage.devices
         if device not in fleet.by_name
     ]
+    if not paths:
+        return wrong + _wrong_cover(graph, dict(enumerate(stages)))
+    wrong += _wrong_paths(stages, paths)
+    if not wrong:
+        for number, path in enumerate(paths):
+            covered = _wrong_cover(graph, {stage: stages[stage] for stage in path.stages})
+            wrong += [f"path {number}: {text}" for text in covered]
+    return wrong
+
+
+def _wrong_paths(stages: Sequence[Stage], paths: Sequence[Path]) -> list[str]:
+    """What is wrong with the numbers and rates of paths."""
+    wrong = []
+    for number, path in enumerate(paths):
+        if list(path.stages) != sorted(set(path.stages)) or not set(path.stages) <= set(range(len(stages))):
+            wrong.append(
+                f"path {number}: expected stages from 0 to {len(stages) - 1}, ascending, got {', '.join(map(str, path.stages))}"
+            )
+        if not 0 < path.items_per_s < math.inf:
+            wrong.append(f"path {number}: expected a rate above 0, got {path.items_per_s:g} items/s")
+    used = {stage for path in paths for stage in path.stages}
+    return wrong + [f"stage {number} is in no path" for number in range(len(stages)) if number not in used]
+
+
+def _wrong_cover(graph: Graph, stages: Mapping[int, Stage]) -> list[str]:
+    """What is wrong with stages that an item passes: a node in none of them or in two, or a wrong order."""
+    wrong: list[str] = []
     stage_of = [NO_STAGE] * len(graph.nodes)
-    for number, stage in enumerate(stages):
+    for number, stage in stages.items():
         wrong += _enter(graph, stage, number, stage_of)
     missing = (node for node, number in enumerate(stage_of) if number == NO_STAGE)
     wrong += [f"node {node} '{graph.nodes[node].name}' is in no stage" for node in missing]
@@ -83,7 +128,9 @@ def _broken_order(graph: Graph, stage_of: Sequence[int]) -> Iterator[str]:
                 yield f"order broken: node {node} in stage {stage} reads '{name}', which stage {made} makes later"
 
 
-def memory_violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> list[str]:
+def memory_violations(
+    profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], paths: Sequence[Path] = ()
+) -> list[str]:
     """All devices whose memory is too small for their stages.
 
     Args:
@@ -91,12 +138,13 @@ def memory_violations(profile: Profile, fleet: Fleet, stages: Sequence[Stage], t
         fleet: The devices.
         stages: The placement, without structural violations.
         transfers: Tensors between stages, and from and to the caller.
+        paths: The ways of items through the stages; empty if every item passes every stage.
 
     Returns:
         One text for each device. Empty if all memory is sufficient.
     """
     wrong = []
-    for device, nbytes in memory_by_device(profile, fleet, stages, transfers).items():
+    for device, nbytes in memory_by_device(profile, fleet, stages, transfers, paths).items():
         limit = fleet.device(device).memory_bytes
         if limit is not None and nbytes > limit:
             missing = human_bytes(nbytes - limit, round_up=True)

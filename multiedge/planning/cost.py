@@ -6,13 +6,15 @@ All strategies, the simulator and the reports use these functions, so their figu
     occupancy(a,b) = bytes sent from a to b per item / bandwidth(a, b) / (1 - loss)
     transfer(a,b)  = latency(a, b) + occupancy(a, b)                                     for one message
 
+On a device whose times do not add up over nodes, the sum is replaced by `Profile.span_s` of the nodes that it holds.
 Devices compute while links carry other items, so the time per item of a pipeline, the bottleneck, is
 
     T = max( max over d of sum of compute(s, d) over the stages of d,
              max over links (a, b) of occupancy(a, b) )
 
 and the latency of a link delays an item but does not lower throughput. A stage on r replicas counts 1/r on each, and a
-transfer between r and s replicas 1/(r s) on each of their links. One request alone takes the longest path through stages and
+transfer between r and s replicas 1/(r s) on each of their links. Where a plan has several paths, each stage and transfer counts
+with the share of the items on the paths that use it. One request alone takes the longest path through stages and
 transfers. The memory of a device is
 
     runtime_d + sum over its stages of ( parameters, shared ones once
@@ -30,9 +32,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from multiedge.errors import ProfileError
 from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
-from multiedge.plan import CALLER, Estimate, Plan, SourceEstimate, Stage, StageEstimate, Transfer
+from multiedge.plan import CALLER, Estimate, Path, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 from multiedge.profile import MemoryUse, Profile
 from multiedge.proof import Scope
 
@@ -42,21 +46,73 @@ RECENT_STAGES = 64
 """Stages whose bytes a profile keeps: more than plans have, fewer than a search tries."""
 
 
-def stage_compute_s(profile: Profile, stage: Stage) -> float:
+def stage_compute_s(profile: Profile, stage: Stage, held: Mapping[str, tuple[int, int]] | None = None) -> float:
     """The time that a stage takes for one item.
 
     Args:
         profile: Costs of the model.
         stage: The stage.
+        held: The nodes of all stages of each device, as `held_nodes` finds them; None if this is its only stage.
 
     Returns:
-        Seconds on its slowest device.
+        Seconds on its slowest device; inf if a device cannot hold its nodes.
 
     Raises:
-        ProfileError: If the profile has no times for one of its devices.
+        ProfileError: If the profile has no times for one of its devices, or they are known for consecutive nodes only and the
+            device holds others.
     """
-    nodes = list(stage.nodes)
-    return max(profile.overhead_s.get(device, 0.0) + float(profile.seconds_on(device)[nodes].sum()) for device in stage.devices)
+    return max(compute_s(profile, stage, device, held) for device in stage.devices)
+
+
+def compute_s(profile: Profile, stage: Stage, device: str, held: Mapping[str, tuple[int, int]] | None = None) -> float:
+    """The time that a stage takes for one item on one of its devices.
+
+    Args:
+        profile: Costs of the model.
+        stage: The stage.
+        device: Name of the device.
+        held: The nodes of all stages of each device, as `held_nodes` finds them; None if this is its only stage.
+
+    Returns:
+        Seconds, the overhead of a stage included.
+
+    Raises:
+        ProfileError: As for `stage_compute_s`.
+    """
+    overhead_s = profile.overhead_s.get(device, 0.0)
+    if device not in profile.spans:
+        return overhead_s + float(profile.seconds_on(device)[list(stage.nodes)].sum())
+    span = held[device] if held else _hull(profile, device, [stage])
+    return overhead_s + profile.span_s(device, stage.nodes[0], stage.nodes[-1] + 1, span)
+
+
+def held_nodes(profile: Profile, stages: Sequence[Stage]) -> dict[str, tuple[int, int]]:
+    """The nodes that each device holds, of devices whose times do not add up over nodes.
+
+    Args:
+        profile: Costs of the model.
+        stages: The placement.
+
+    Returns:
+        First node and end by device name.
+
+    Raises:
+        ProfileError: If such a device holds nodes that do not follow each other.
+    """
+    named = {device for stage in stages for device in stage.devices} if profile.spans else set()
+    on = {device: [stage for stage in stages if device in stage.devices] for device in sorted(named & profile.spans.keys())}
+    return {device: _hull(profile, device, own) for device, own in on.items()}
+
+
+def _hull(profile: Profile, device: str, stages: Sequence[Stage]) -> tuple[int, int]:
+    nodes = sorted({node for stage in stages for node in stage.nodes})
+    start, stop = nodes[0], nodes[-1] + 1
+    if stop - start != len(nodes):
+        raise ProfileError(
+            f"profile of {profile.graph.name}: device '{device}' has times for consecutive nodes only, and would hold"
+            f" {len(nodes)} nodes between {start} and {stop - 1}"
+        )
+    return start, stop
 
 
 def stage_parameter_bytes(profile: Profile, stage: Stage) -> int:
@@ -156,18 +212,61 @@ def link_between(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> tuple
     return source, target, fleet.link(source, target)
 
 
-def _routes(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> Iterator[tuple[str, str, float]]:
+@dataclass(frozen=True)
+class Shares:
+    """The shares of all items that use each stage and each transfer.
+
+    Attributes:
+        stages: By number of the stage.
+        hops: By (source, target) of a transfer; empty where every item uses every transfer.
+    """
+
+    stages: tuple[float, ...]
+    hops: Mapping[tuple[int, int], float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stages: int, paths: Sequence[Path]) -> Shares:
+        """The shares of a placement.
+
+        Args:
+            stages: Number of stages.
+            paths: The ways of items through them; empty if every item passes every stage.
+
+        Returns:
+            The Shares.
+        """
+        if not paths:
+            return cls((1.0,) * stages)
+        rate = sum(path.items_per_s for path in paths)
+        used, hops = [0.0] * stages, defaultdict[tuple[int, int], float](float)
+        for path in paths:
+            for stage in path.stages:
+                used[stage] += path.items_per_s / rate
+            for hop in path.steps:
+                hops[hop] += path.items_per_s / rate
+        return cls(tuple(used), dict(hops))
+
+    def of_transfer(self, move: Transfer) -> float:
+        """The share of the items that use a transfer."""
+        return self.hops.get((move.source, move.target), 0.0) if self.hops else 1.0
+
+
+def _routes(
+    fleet: Fleet, stages: Sequence[Stage], move: Transfer, share_of_items: float = 1.0
+) -> Iterator[tuple[str, str, float]]:
     """The (from, to) devices that a transfer takes and the share of the items on each: replicas take turns, and nothing
     is sent within a device or to a caller without a device."""
     ends = [(fleet.source,) if stage == CALLER else stages[stage].devices for stage in (move.source, move.target)]
-    share = 1.0 / (len(ends[0]) * len(ends[1]))
+    share = share_of_items / (len(ends[0]) * len(ends[1]))
     for source in ends[0]:
         for target in ends[1]:
             if source is not None and target is not None and source != target:
                 yield source, target, share
 
 
-def estimate(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> Estimate:
+def estimate(
+    profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], paths: Sequence[Path] = ()
+) -> Estimate:
     """The expected cost of a placement.
 
     Args:
@@ -175,6 +274,7 @@ def estimate(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers:
         fleet: The devices.
         stages: The placement, without structural violations.
         transfers: Tensors between stages, and from and to the caller.
+        paths: The ways of items through the stages; empty if every item passes every stage.
 
     Returns:
         The Estimate.
@@ -183,15 +283,17 @@ def estimate(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers:
         ProfileError: If the profile has no times for one of the devices.
         ConfigError: If a stage names a device that the fleet has not.
     """
-    compute_s = [stage_compute_s(profile, stage) for stage in stages]
+    held = held_nodes(profile, stages)
+    compute_s = [stage_compute_s(profile, stage, held) for stage in stages]
+    shares = Shares.of(len(stages), paths)
     busy_s: dict[str, float] = defaultdict(float)
     occupied_s: dict[tuple[str, str], float] = defaultdict(float)
     sent_bytes: dict[str, float] = defaultdict(float)
-    for stage, seconds in zip(stages, compute_s, strict=True):
+    for stage, seconds, used in zip(stages, compute_s, shares.stages, strict=True):
         for device in stage.devices:
-            busy_s[device] += seconds / len(stage.devices)
+            busy_s[device] += seconds * used / len(stage.devices)
     for move in transfers:
-        for source, target, share in _routes(fleet, stages, move):
+        for source, target, share in _routes(fleet, stages, move, shares.of_transfer(move)):
             occupied_s[source, target] += share * fleet.link(source, target).occupancy_s(move.known_bytes)
             sent_bytes[source] += share * move.known_bytes
     busiest = max(busy_s, key=lambda device: busy_s[device])
@@ -201,14 +303,46 @@ def estimate(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers:
         if occupied_s[pair] > bottleneck_s:
             bottleneck_s, bottleneck = occupied_s[pair], f"link '{pair[0]}' -> '{pair[1]}'"
     return Estimate(
-        stages=_stage_estimates(profile, fleet, stages, transfers, compute_s, bottleneck_s),
+        stages=_stage_estimates(profile, fleet, stages, transfers, compute_s, bottleneck_s, shares),
         bottleneck_s=bottleneck_s,
         bottleneck=bottleneck,
-        latency_s=request_latency_s(fleet, stages, transfers, compute_s),
+        latency_s=max(request_latency_s(fleet, *each) for each in _each_path(stages, transfers, compute_s, paths)),
         energy_j=_energy_j(fleet, busy_s, sent_bytes, bottleneck_s),
         network_bytes=round(sum(sent_bytes.values())),
         source=_source_estimate(fleet, stages, transfers),
     )
+
+
+def on_path(
+    path: Path, stages: Sequence[Stage], transfers: Sequence[Transfer]
+) -> tuple[tuple[Stage, ...], tuple[Transfer, ...]]:
+    """The stages and transfers of one path, as a placement of its own.
+
+    Args:
+        path: The path.
+        stages: The placement of all paths.
+        transfers: Its transfers.
+
+    Returns:
+        The stages of the path, numbered from 0, and the transfers between them, from and to the caller.
+    """
+    number = {stage: index for index, stage in enumerate(path.stages)} | {CALLER: CALLER}
+    moves = (
+        replace(move, source=number[move.source], target=number[move.target])
+        for move in transfers
+        if (move.source, move.target) in path.steps
+    )
+    return tuple(stages[stage] for stage in path.stages), tuple(moves)
+
+
+def _each_path(
+    stages: Sequence[Stage], transfers: Sequence[Transfer], compute_s: Sequence[float], paths: Sequence[Path]
+) -> Iterator[tuple[Sequence[Stage], Sequence[Transfer], Sequence[float]]]:
+    """Stages, transfers and times of each path; of all stages if there are no paths."""
+    if not paths:
+        yield stages, transfers, compute_s
+    for path in paths:
+        yield *on_path(path, stages, transfers), [compute_s[stage] for stage in path.stages]
 
 
 def request_latency_s(
@@ -255,6 +389,26 @@ def _source_estimate(fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[
     return SourceEstimate(fleet.source, *_sending(fleet, stages, [move for move in transfers if move.source == CALLER]))
 
 
+def moves_of_one_item(
+    stage: int, transfers: Sequence[Transfer], *, several_paths: bool
+) -> tuple[list[Transfer], list[Transfer]]:
+    """The transfers with which one item enters and leaves a stage.
+
+    Args:
+        stage: Number of the stage.
+        transfers: All transfers of the plan.
+        several_paths: Whether the plan has paths. Then an item takes one of those transfers that carry the same tensors.
+
+    Returns:
+        The transfers to the stage, and those from it.
+    """
+    entering = [move for move in transfers if move.target == stage]
+    leaving = [move for move in transfers if move.source == stage]
+    if not several_paths:
+        return entering, leaving
+    return list({move.tensors: move for move in entering}.values()), list({move.tensors: move for move in leaving}.values())
+
+
 def _stage_estimates(
     profile: Profile,
     fleet: Fleet,
@@ -262,11 +416,11 @@ def _stage_estimates(
     transfers: Sequence[Transfer],
     compute_s: Sequence[float],
     bottleneck_s: float,
+    shares: Shares,
 ) -> tuple[StageEstimate, ...]:
     found = []
     for index, stage in enumerate(stages):
-        leaving = [move for move in transfers if move.source == index]
-        entering = [move for move in transfers if move.target == index]
+        entering, leaving = moves_of_one_item(index, transfers, several_paths=bool(shares.hops))
         transfer_s, sent_bytes = _sending(fleet, stages, leaving)
         found.append(
             StageEstimate(
@@ -274,7 +428,9 @@ def _stage_estimates(
                 transfer_s=transfer_s,
                 memory_bytes=fleet.device(stage.device).runtime_bytes + stage_memory_bytes(profile, stage, entering, leaving),
                 memory_limit_bytes=fleet.least_memory_bytes(stage.devices),
-                utilisation=compute_s[index] / len(stage.devices) / bottleneck_s if bottleneck_s > 0 else 0.0,
+                utilisation=compute_s[index] * shares.stages[index] / len(stage.devices) / bottleneck_s
+                if bottleneck_s
+                else 0.0,
                 sent_bytes=sent_bytes,
             )
         )
@@ -294,7 +450,9 @@ def _energy_j(fleet: Fleet, busy_s: dict[str, float], sent_bytes: dict[str, floa
     return sum(known) if len(known) == len(each) else None
 
 
-def memory_by_device(profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> dict[str, int]:
+def memory_by_device(
+    profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], paths: Sequence[Path] = ()
+) -> dict[str, int]:
     """The memory that each device needs.
 
     Args:
@@ -302,14 +460,14 @@ def memory_by_device(profile: Profile, fleet: Fleet, stages: Sequence[Stage], tr
         fleet: The devices.
         stages: The placement.
         transfers: Tensors between stages, and from and to the caller.
+        paths: The ways of items through the stages; empty if every item passes every stage.
 
     Returns:
         Bytes by device name: the runtime once, and each of its stages.
     """
     needed: dict[str, int] = {}
     for index, stage in enumerate(stages):
-        entering = [move for move in transfers if move.target == index]
-        leaving = [move for move in transfers if move.source == index]
+        entering, leaving = moves_of_one_item(index, transfers, several_paths=bool(paths))
         nbytes = stage_memory_bytes(profile, stage, entering, leaving)
         for device in stage.devices:
             needed[device] = needed.get(device, fleet.device(device).runtime_bytes) + nbytes
@@ -329,6 +487,7 @@ def make_plan(
     solve_s: float = 0.0,
     left_out: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    paths: Sequence[Path] = (),
 ) -> Plan:
     """The Plan of a placement, with its estimate.
 
@@ -344,11 +503,12 @@ def make_plan(
         solve_s: Time that the strategy took.
         left_out: The reason for each device that is not used, by name.
         notes: Other remarks of the strategy.
+        paths: The ways of items through the stages; empty if every item passes every stage.
 
     Returns:
         The Plan.
     """
-    expected = estimate(profile, fleet, stages, transfers)
+    expected = estimate(profile, fleet, stages, transfers, paths)
     plan = Plan(
         strategy=strategy,
         objective=objective,
@@ -363,6 +523,7 @@ def make_plan(
         notes=(*notes, *profile.notes),
         known=profile.knowledge_of({device for stage in stages for device in stage.devices}),
         model_hash=profile.graph.model_hash,
+        paths=tuple(paths),
     )
     return plan.with_names(profile.graph)
 

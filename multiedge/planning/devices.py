@@ -45,6 +45,7 @@ def _kind(profile: Profile, fleet: Fleet, name: str) -> object:
         device.joules_per_byte,
         profile.overhead_s.get(name, 0.0),
         profile.seconds_on(name).tobytes(),
+        id(profile.spans[name]) if name in profile.spans else None,
         name == fleet.source,
     )
 

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from multiedge.plan import Plan
 from multiedge.quantity import Knowledge, human_bytes
 
+MOST_PATHS = 12
+"""Paths that are printed."""
+
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Objective, bound and gap, then the other estimates, then each device that is left out and why."""
+    """Objective, bound and gap, then the other estimates, the paths of items, then each device that is left out and why."""
     expected = plan.estimate
     energy = "energy not known (a device declares no power)"
     if expected.energy_j is not None:
@@ -22,8 +25,22 @@ def plan_lines(plan: Plan) -> list[str]:
         f"{bound} {expected.fps_bound:.4g} items/s, limited by {expected.bottleneck};"
         f" one item takes {expected.latency_s * 1e3:.4g} ms; {human_bytes(expected.network_bytes)} sent per item; {energy}",
     ]
+    lines += _path_lines(plan)
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
     return lines + [f"note: {note}" for note in plan.notes] + batch_lines(plan.free_batch)
+
+
+def _path_lines(plan: Plan) -> list[str]:
+    """The ways of items, the most used ones first."""
+    rate = sum(path.items_per_s for path in plan.paths)
+    ordered = sorted(plan.paths, key=lambda path: -path.items_per_s)
+    lines = [
+        f"path: {path.items_per_s:.4g} items/s ({path.items_per_s / rate:.0%} of all) take stages"
+        f" {', '.join(str(stage + 1) for stage in path.stages)}"
+        for path in ordered[:MOST_PATHS]
+    ]
+    rest = len(ordered) - len(lines)
+    return lines + ([f"path: {rest} more, listed by --json"] if rest > 0 else [])
 
 
 def batch_lines(free_batch: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ Items that were under way on a device that is gone begin again with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -22,7 +22,7 @@ from typing import Protocol
 from multiedge.errors import ConfigError, MultiedgeError
 from multiedge.fleet import Fleet
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
-from multiedge.plan import CALLER, Plan, Transfer, require
+from multiedge.plan import CALLER, Plan, Transfer, next_path, require
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.planning.loading import bytes_to_load, loading_bytes_per_s
@@ -77,7 +77,7 @@ def simulate(
 
     Raises PlanError for a plan that cannot run on the declared fleet, ConfigError for a trace that cannot be played.
     """
-    require(violations(profile, fleet, plan.stages, plan.transfers))
+    require(violations(profile, fleet, plan.stages, plan.transfers, plan.paths))
     wrong = trace.violations(fleet) if trace else []
     if wrong:
         raise ConfigError("; ".join(wrong))
@@ -87,36 +87,55 @@ def simulate(
 
 
 @dataclass(frozen=True, eq=False)
-class _Epoch:
-    """A plan made ready for stepping: work by stage and device, messages by sender, and how many each stage awaits."""
+class _Route:
+    """What an item passes: the messages by sender, and how many each stage awaits."""
 
-    plan: Plan
-    work_s: tuple[dict[str, float], ...]
     sends: dict[int, list[Transfer]]
-    awaited: tuple[int, ...]
+    awaited: dict[int, int]
     results: int
-    devices: frozenset[str]
 
     @classmethod
-    def of(cls, plan: Plan, profile: Profile) -> _Epoch:
+    def of(cls, stages: Iterable[int], transfers: Iterable[Transfer]) -> _Route:
         sends: dict[int, list[Transfer]] = {}
-        awaited = [0] * len(plan.stages)
+        awaited = dict.fromkeys(stages, 0)
         results = 0
-        for move in plan.transfers:
+        for move in transfers:
             sends.setdefault(move.source, []).append(move)
             if move.target == CALLER:
                 results += 1
             else:
                 awaited[move.target] += 1
+        return cls(sends, awaited, results)
+
+
+@dataclass(frozen=True, eq=False)
+class _Epoch:
+    """A plan made ready for stepping: work by stage and device, a route for each path, and the items that have taken it."""
+
+    plan: Plan
+    work_s: tuple[dict[str, float], ...]
+    routes: tuple[_Route, ...]
+    taken: list[int]
+    devices: frozenset[str]
+
+    @classmethod
+    def of(cls, plan: Plan, profile: Profile) -> _Epoch:
+        routes = tuple(
+            _Route.of(path.stages, [move for move in plan.transfers if (move.source, move.target) in path.steps])
+            for path in plan.paths
+        ) or (_Route.of(range(len(plan.stages)), plan.transfers),)
+        held = cost.held_nodes(profile, plan.stages)
         work_s = tuple(
-            {
-                device: profile.overhead_s.get(device, 0.0) + float(profile.seconds_on(device)[list(stage.nodes)].sum())
-                for device in stage.devices
-            }
-            for stage in plan.stages
+            {device: cost.compute_s(profile, stage, device, held) for device in stage.devices} for stage in plan.stages
         )
         devices = frozenset(device for stage in plan.stages for device in stage.devices)
-        return cls(plan, work_s, sends, tuple(awaited), results, devices)
+        return cls(plan, work_s, routes, [0] * len(routes), devices)
+
+    def next_route(self) -> _Route:
+        """The route of the next item."""
+        number = next_path(self.plan.paths, self.taken) if self.plan.paths else 0
+        self.taken[number] += 1
+        return self.routes[number]
 
     def device(self, stage: int, item: int) -> str:
         devices = self.plan.stages[stage].devices
@@ -132,7 +151,8 @@ class _Flight:
     issued_s: float
     epoch: _Epoch
     attempt: int = 0
-    missing: list[int] = field(default_factory=list)
+    sends: dict[int, list[Transfer]] = field(default_factory=dict)
+    missing: dict[int, int] = field(default_factory=dict)
     unfinished: int = 0
 
 
@@ -187,12 +207,13 @@ class _Run:
         """Starts an item, or starts it again, with the plan that now holds."""
         flight.attempt += 1
         flight.epoch = self.epoch
-        flight.missing = list(flight.epoch.awaited)
-        flight.unfinished = flight.epoch.results + len(flight.missing)
-        for stage, missing in enumerate(flight.missing):
-            if not missing:
+        route = self.epoch.next_route()
+        flight.sends, flight.missing = route.sends, dict(route.awaited)
+        flight.unfinished = route.results + len(route.awaited)
+        for stage, awaited in route.awaited.items():
+            if not awaited:
                 self.compute(flight, stage)
-        for move in flight.epoch.sends.get(CALLER, []):
+        for move in flight.sends.get(CALLER, []):
             self.send(flight, move)
 
     def compute(self, flight: _Flight, stage: int) -> None:
@@ -202,7 +223,7 @@ class _Run:
         def finished(start_s: float, stop_s: float) -> None:
             self.record(Event("compute", flight.item, stage, device, start_s, stop_s))
             if flight.attempt == attempt:
-                for move in flight.epoch.sends.get(stage, []):
+                for move in flight.sends.get(stage, []):
                     self.send(flight, move)
                 self.settle(flight)
 
@@ -282,7 +303,11 @@ class _Run:
             self.faults.append(Fault("no plan", "", self.loop.now_s, None, str(error)))
             return
         self.adopted += 1
-        if answered.plan.stages == running.stages and answered.plan.transfers == running.transfers:
+        if (answered.plan.stages, answered.plan.transfers, answered.plan.paths) == (
+            running.stages,
+            running.transfers,
+            running.paths,
+        ):
             return
         now_s, load_s = self.loop.now_s, 0.0
         for device, nbytes in bytes_to_load(profile.graph, running.stages, answered.plan.stages).items():
@@ -361,7 +386,7 @@ def _filling(plan: Plan) -> int:
 
 
 def _planned_memory(plan: Plan, profile: Profile, fleet: Fleet) -> tuple[Memory, ...]:
-    needed = cost.memory_by_device(profile, fleet, plan.stages, plan.transfers)
+    needed = cost.memory_by_device(profile, fleet, plan.stages, plan.transfers, plan.paths)
     return tuple(
         Memory(device, None, planned_bytes=nbytes, limit_bytes=fleet.device(device).memory_bytes, method="planned")
         for device, nbytes in needed.items()

@@ -85,7 +85,7 @@ class Chain:
         between = [[_between(fleet, groups, a, b) for b in ways] for a in ways]
         enter = [_to_source(fleet, heads[way.group], way, inward=True) for way in ways]
         leave = [_to_source(fleet, heads[way.group], way, inward=False) for way in ways]
-        per_node = [np.concatenate([[0.0], np.cumsum(profile.seconds_on(head.name))]) for head in heads]
+        per_node = [np.concatenate([[0.0], np.cumsum(profile.additive_seconds_on(head.name))]) for head in heads]
         source = next((index for index, group in enumerate(groups) if fleet.source in group), None)
         return cls(
             profile,

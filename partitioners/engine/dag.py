@@ -76,7 +76,7 @@ def build_dag(profile: Profile, fleet: Fleet, *, absorb_share: float = 0.0, abso
     """The groups of `profile`. Constants that take time are absorbed too as long as all of them together take no more
     than `absorb_share` of the model's time on every device. `absorb_all` absorbs them whatever time and memory they
     take: for heuristics, since an optimum may be lost."""
-    seconds = np.stack([profile.seconds_on(name) for name in fleet.names], axis=1)
+    seconds = np.stack([profile.additive_seconds_on(name) for name in fleet.names], axis=1)
     home = _absorb(profile, seconds, busy=absorb_all, large=absorb_all)
     if absorb_share and not absorb_all:
         wider = _absorb(profile, seconds, busy=True, large=False)

@@ -37,7 +37,7 @@ def _merged(profile: Profile, fleet: Fleet, groups: Sequence[Sequence[str]], *, 
     """
 
     def seconds(names: Sequence[str]) -> float:
-        return float(np.mean([max(1e-12, float(profile.seconds_on(name).sum())) for name in names]))
+        return float(np.mean([max(1e-12, float(profile.additive_seconds_on(name).sum())) for name in names]))
 
     alone = [list(group) for group in groups if fleet.source in group]
     sets = sorted(([*group] for group in groups if fleet.source not in group), key=seconds)
@@ -55,7 +55,7 @@ def _levelled(profile: Profile, fleet: Fleet, sets: Sequence[Sequence[str]], *, 
     seconds, overhead, devices = dict(profile.seconds), dict(profile.overhead_s), {}
     for names in sets:
         members = [fleet.device(name) for name in names]
-        time = fold([profile.seconds_on(name) for name in names])
+        time = fold([profile.additive_seconds_on(name) for name in names])
         room = room_of(member.available_bytes for member in members)
         for member in members:
             seconds[member.name] = np.asarray(time, dtype=np.float64)

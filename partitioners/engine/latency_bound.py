@@ -22,7 +22,7 @@ def latency_bound(profile: Profile, fleet: Fleet) -> float:
     """
     graph, names = profile.graph, fleet.names
     overhead = np.array([profile.overhead_s.get(name, 0.0) for name in names])
-    seconds = np.stack([profile.seconds_on(name) for name in names], axis=1)
+    seconds = np.stack([profile.additive_seconds_on(name) for name in names], axis=1)
     ways = _Ways(fleet)
     done = np.zeros((len(profile), len(names)))
     for node in range(len(profile)):

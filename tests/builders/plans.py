@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate, pairwise
 
 from multiedge.fleet import Fleet
-from multiedge.plan import Plan, Stage, direct_transfers, relay_transfers
+from multiedge.plan import Path, Plan, Stage, direct_transfers, path_transfers, relay_transfers
 from multiedge.planning import cost
 from multiedge.profile import Profile
 
@@ -25,3 +25,11 @@ def relay_plan(profile: Profile, fleet: Fleet, *stages: Stage, objective: str = 
 def direct_plan(profile: Profile, fleet: Fleet, *stages: Stage, objective: str = "throughput") -> Plan:
     """The plan of stages that send each tensor straight to its readers."""
     return cost.make_plan("manual", objective, profile, fleet, stages, direct_transfers(profile.graph, stages))
+
+
+def paths_plan(profile: Profile, fleet: Fleet, *paths: tuple[float, list[Stage]]) -> Plan:
+    """The plan of several paths, each with its items per second; a stage that several paths have is one stage."""
+    stages = sorted({stage for _, each in paths for stage in each}, key=lambda stage: (stage.nodes, stage.device))
+    numbered = [Path(tuple(stages.index(stage) for stage in each), rate) for rate, each in paths]
+    moves = path_transfers(profile.graph, stages, numbered, profile.cut_bytes.tolist())
+    return cost.make_plan("manual", "throughput", profile, fleet, stages, moves, paths=numbered)

@@ -24,7 +24,12 @@ class Routes:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Routes:
-        """Routes of a plan folder; PlanError for a transfer to or from a stage that does not exist."""
+        """Routes of a plan folder; PlanError for a transfer to or from a stage that does not exist, and for several paths."""
+        if manifest.plan is not None and manifest.plan.paths:
+            raise PlanError(
+                f"{manifest.directory}: the plan shares items over {len(manifest.plan.paths)} paths, which executors cannot do;"
+                " simulate it, or plan with another strategy"
+            )
         stages = range(CALLER, len(manifest.parts))
         for move in manifest.transfers:
             if move.source not in stages or move.target not in stages:

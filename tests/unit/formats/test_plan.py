@@ -11,6 +11,7 @@ from hypothesis import given
 from multiedge.errors import PlanError
 from multiedge.formats.fields import Field
 from multiedge.formats.plan import plan_from_json, plan_or_none, plan_to_json
+from multiedge.plan import Path
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
 from partitioners.throughput import Throughput
 from tests.builders.refusals import refusal, with_one_value_changed
@@ -29,6 +30,30 @@ def plan(graph):
 
 def test_a_plan_comes_back_from_json_as_it_was(plan):
     assert plan_from_json(json.loads(json.dumps(plan_to_json(plan), allow_nan=False))) == plan
+
+
+def test_a_plan_with_several_paths_comes_back_from_json_as_it_was(plan):
+    several = replace(plan, paths=(Path(tuple(range(len(plan.stages))), 2.5), Path((0, len(plan.stages) - 1), 0.5)))
+    assert plan_from_json(json.loads(json.dumps(plan_to_json(several), allow_nan=False))) == several
+
+
+def test_a_plan_of_an_earlier_release_has_no_paths(plan):
+    data = plan_to_json(plan)
+    del data["paths"]
+    assert plan_from_json(data) == plan
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ({"stages": [1, 0], "items_per_s": 1.0}, r"paths\[0\].stages: expected numbers of stages, ascending"),
+        ({"stages": [0, 99], "items_per_s": 1.0}, r"paths\[0\].stages\[1\]: expected a whole number from 0"),
+        ({"stages": [0], "items_per_s": 0.0}, r"paths\[0\].items_per_s: expected a rate above 0"),
+    ],
+)
+def test_a_damaged_path_is_refused_by_field(plan, path, expected):
+    with pytest.raises(PlanError, match=expected):
+        plan_from_json({**plan_to_json(plan), "paths": [path]})
 
 
 def test_the_json_has_the_fields_that_tools_rely_on(plan):
