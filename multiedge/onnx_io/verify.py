@@ -54,11 +54,10 @@ def part_violations(manifest: Manifest, whole: Graph | None) -> list[str]:
     """
     parts = [declared_graph(Path(manifest.directory) / part.file) for part in manifest.parts]
     held = [[node.name for node in part.nodes if not set(node.writes) <= part.parameters.keys()] for part in parts]
-    wrong = _wrong_numbers(manifest)
-    if whole:
-        paths = manifest.plan.paths if manifest.plan else ()
-        for numbers in [path.stages for path in paths] or [tuple(range(len(held)))]:
-            wrong += _wrong_nodes(whole, [held[number] for number in numbers])
+    paths = manifest.plan.paths if manifest.plan else ()
+    passed = [path.stages for path in paths] or [tuple(range(len(held)))]
+    wrong = [text for numbers in passed for text in _wrong_nodes(whole, [held[n] for n in numbers])] if whole else []
+    wrong += _wrong_numbers(manifest)
     available = _available(manifest, parts)
     for number, part in enumerate(parts):
         name = manifest.parts[number].file
