@@ -1,4 +1,4 @@
-"""The statistics of a run, one metric each. Without a plan in the context the figures that need one are None."""
+"""The statistics of a run, one metric each. Without a plan in the context those that need one are None."""
 
 from __future__ import annotations
 
@@ -40,12 +40,6 @@ def fps_bound(measurements: Measurements, context: Context) -> Figure:
     if not device or busy[device] <= 0:
         return Figure(None, "no device computed within the timed window")
     return Figure(len(completed(measurements)) / busy[device], f"busiest device: {device}")
-
-
-@metric("items/s", HIGHER, "throughput that the plan predicts")
-def fps_predicted(measurements: Measurements, context: Context) -> Figure:
-    bottleneck_s = context.plan.estimate.bottleneck_s if context.plan else 0.0
-    return Figure(1.0 / bottleneck_s, method="modelled") if bottleneck_s else Figure(None, "no plan with an estimate")
 
 
 @metric("s", LOWER, "mean time from when an item was due to its result")

@@ -13,13 +13,17 @@ from multiedge.plan import Plan
 from multiedge.registry import Registry
 
 _RUN = "multiedge.metrics.run"
+_PREDICTION = "multiedge.metrics.prediction"
 
 METRICS = Registry(
     "metric",
     {
         "fps": f"{_RUN}:fps",
         "fps_bound": f"{_RUN}:fps_bound",
-        "fps_predicted": f"{_RUN}:fps_predicted",
+        "fps_predicted": f"{_PREDICTION}:fps_predicted",
+        "fps_predicted_at_pace": f"{_PREDICTION}:fps_predicted_at_pace",
+        "prediction_error": f"{_PREDICTION}:prediction_error",
+        "prediction_error_at_pace": f"{_PREDICTION}:prediction_error_at_pace",
         "latency_mean_s": f"{_RUN}:latency_mean",
         "latency_p50_s": f"{_RUN}:latency_p50",
         "latency_p90_s": f"{_RUN}:latency_p90",

@@ -21,7 +21,14 @@ from multiedge.report.units import number_of
 COUNTS = ("items", "completed", "failed", "lost", "duplicated", "recovery_s")
 """Figures with a column only where they are not zero in some run."""
 
-IN_DETAIL = ("fps_predicted", "latency_p50_s", "latency_max_s")
+IN_DETAIL = (
+    "fps_predicted",
+    "fps_predicted_at_pace",
+    "prediction_error",
+    "prediction_error_at_pace",
+    "latency_p50_s",
+    "latency_max_s",
+)
 """Figures that are shown in each run's section, and not on the leaderboard."""
 
 TRADE_OFFS = (

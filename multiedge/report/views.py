@@ -252,8 +252,10 @@ def _predictions(result: RunResult) -> list[Prediction]:
         figure = figures.get(name)
         return figure.value if figure else None
 
+    at_pace = seen("fps_predicted_at_pace")
     whole = [
-        ("throughput", expected.fps_bound if expected.bottleneck_s > 0 else None, seen("fps"), "items/s"),
+        ("throughput", seen("fps_predicted"), seen("fps"), "items/s"),
+        *([("throughput at the pace measured", at_pace, seen("fps"), "items/s")] if at_pace is not None else []),
         # the plan's latency is that of a single item; in other scenarios items wait for each other
         *([("mean latency", expected.latency_s, seen("latency_mean_s"), "s")] if _one_at_a_time(result) else []),
         ("energy per item", expected.energy_j, seen("energy_per_item_j"), "J"),

@@ -37,6 +37,7 @@ class LocalLauncher:
         self._by_quota: set[str] = set()
         devices = [fleet.device(name) for name in planned]
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self._processors = len(cores) or os.cpu_count() or 1
         self._cores = assign_cores(devices, cores) if options.emulation.affinity else {}
 
     def start(self, device: Device, factor: float, links: Mapping[str, Link]) -> WorkerProcess:
@@ -85,12 +86,13 @@ class LocalLauncher:
                 "threads": device.threads,
                 "cores": list(self._cores.get(device.name, ())),
                 "speed": _speed(device) if wanted.speed or wanted.quota else 1.0,
+                "declared_speed": device.speed,
                 "speed_by": "CPU quota" if device.name in self._by_quota else how,
                 "speed_above_1_ignored": (device.speed or 1.0) > 1.0,
                 "memory_limit_bytes": device.memory_bytes if wanted.memory else None,
             }
         links_by = "network namespaces (tbf)" if self._network else "in process"
-        return {"devices": by_device, "links": links_by if wanted.links else "none"}
+        return {"devices": by_device, "processors": self._processors, "links": links_by if wanted.links else "none"}
 
     def _quota(self, device: Device) -> Quota | None:
         """A CPU quota, if one is wanted, needed and allowed."""

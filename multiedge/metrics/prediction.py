@@ -1,0 +1,214 @@
+"""The throughput that a plan predicts for one run, and the same at the pace that this machine had meanwhile.
+
+Devices that are emulated on one machine share its processors, as `multiedge.planning.shared_host` models it. At the pace
+measured, two figures of the run take the place of the plan's, and no rate does: the processor time of an item, over all workers
+and for the caller, and the processor time of other work. One factor scales all stages, so a plan of wrong proportions remains
+wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from multiedge.fleet import CALLER_NAME
+from multiedge.measurements import HostLoad, Measurements
+from multiedge.metrics.run import fps
+from multiedge.metrics.value import HIGHER, LOWER, Context, Figure, metric
+from multiedge.plan import CALLER, Plan
+from multiedge.planning.shared_host import Admission, Host, Work, competing_threads, outcome
+
+LEAST_CPU_S = 0.5
+"""Processor time is counted in steps of 10 ms: the pace of a run in which the workers used less is not known."""
+GROUPS = {"SingleStream": 1, "MultiStream": 8}
+"""Items that are due together in the scenarios in which the next ones wait for their answers."""
+ROUNDING = 1.001
+"""A link is the bottleneck only if it takes longer than the busiest device by more than this factor."""
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """How a device was emulated: its declared speed, the speed for which stages wait (at most 1), and its threads."""
+
+    declared_speed: float = 1.0
+    speed: float = 1.0
+    threads: int = 1
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Emulated:
+        """From what the settings of a run state of one device; results of earlier versions have no `declared_speed`."""
+        speed = float(settings["speed"])
+        return cls(float(settings.get("declared_speed") or speed), speed, int(settings["threads"]))
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How this machine ran a pipeline.
+
+    Attributes:
+        factor: Processor time of an item as planned, over that which the workers used; below 1 is slower than planned.
+        caller_s: Processor time of the caller per item.
+        other_cores: Processors that other work had, on average.
+    """
+
+    factor: float
+    caller_s: float
+    other_cores: float
+
+    def __str__(self) -> str:
+        return f"items took {1 / self.factor:.2f} x the planned processor time, other work {self.other_cores:.2f} processors"
+
+
+@dataclass(frozen=True)
+class SharedRun:
+    """A run whose devices share this machine: the work of each stage, the items, and the processors."""
+
+    works: tuple[Work, ...]
+    admission: Admission
+    cores: float
+
+    @classmethod
+    def of(cls, measurements: Measurements, plan: Plan) -> SharedRun | None:
+        """None if this machine did not emulate the devices, or the plan has no estimate of its stages."""
+        emulated = measurements.settings.get("emulated", {})
+        devices = {name: Emulated.of(settings) for name, settings in emulated.get("devices", {}).items()}
+        cores = emulated.get("processors") or (measurements.host.cores if measurements.host else None)
+        if not devices or not cores or not plan.estimate.stages:
+            return None
+        return cls(planned_work(plan, devices), _admission(measurements), float(cores))
+
+    @property
+    def fps(self) -> float:
+        """Items per second without other work."""
+        return outcome(self.works, self.admission, Host(self.cores)).fps
+
+    def pace(self, host: HostLoad) -> Pace | None:
+        """The pace of the run; None if the workers used too little processor time to tell."""
+        used_s = sum(host.workers_s.values())
+        planned_s = self.admission.items * sum(work.computing_s for work in self.works)
+        if used_s < LEAST_CPU_S or planned_s <= 0 or host.wall_s <= 0:
+            return None
+        return Pace(planned_s / used_s, host.caller_s / self.admission.items, host.other_s / host.wall_s)
+
+    def fps_at(self, pace: Pace) -> float:
+        """Items per second if items take the processor time that they took, and other work competes as it did."""
+        works = _with_caller(tuple(work.at_pace(pace.factor) for work in self.works), pace.caller_s)
+        other_threads = competing_threads(works, self.admission, self.cores, pace.other_cores)
+        return outcome(works, self.admission, Host(self.cores, other_threads)).fps
+
+
+def planned_work(plan: Plan, devices: Mapping[str, Emulated]) -> tuple[Work, ...]:
+    """What each stage of a plan does on this machine, then its slowest link, and the delay of its messages."""
+    works = [
+        _stage_work(stage.devices, costs.compute_s, devices.get(stage.device, Emulated()), _sources(plan, number))
+        for number, (stage, costs) in enumerate(zip(plan.stages, plan.estimate.stages, strict=True))
+    ]
+    last = _last(works)
+    if plan.estimate.bottleneck_s > ROUNDING * _busiest_s(plan):
+        works.append(Work(("a link",), 0.0, plan.estimate.bottleneck_s, after=last))
+        last = _last(works)
+    cores = sum(work.threads for work in works)
+    alone_s = 1.0 / outcome(tuple(works), Admission(1, 1), Host(cores)).fps
+    delay_s = plan.estimate.latency_s - alone_s
+    return (*works, Work((), 0.0, delay_s, after=last)) if delay_s > 0 else tuple(works)
+
+
+def _stage_work(names: tuple[str, ...], compute_s: float, device: Emulated, after: tuple[int, ...]) -> Work:
+    """The plan's time is that at the declared speed; a speed above 1 is not emulated."""
+    computing_s = compute_s * device.declared_speed
+    return Work(names, computing_s, computing_s * (1.0 / device.speed - 1.0), device.threads, after)
+
+
+def _sources(plan: Plan, number: int) -> tuple[int, ...]:
+    return tuple(sorted({move.source for move in plan.transfers if move.target == number and move.source != CALLER}))
+
+
+def _last(works: list[Work] | tuple[Work, ...]) -> tuple[int, ...]:
+    """The works that no other one comes after."""
+    return tuple(sorted(set(range(len(works))) - {before for work in works for before in work.after}))
+
+
+def _busiest_s(plan: Plan) -> float:
+    busy_s: dict[str, float] = {}
+    for stage, costs in zip(plan.stages, plan.estimate.stages, strict=True):
+        for device in stage.devices:
+            busy_s[device] = busy_s.get(device, 0.0) + costs.compute_s / len(stage.devices)
+    return max(busy_s.values())
+
+
+def _with_caller(works: tuple[Work, ...], caller_s: float) -> tuple[Work, ...]:
+    """The same with what the caller does for an item when it is answered."""
+    return (*works, Work((CALLER_NAME,), caller_s, after=_last(works)))
+
+
+def _admission(measurements: Measurements) -> Admission:
+    settings, items = measurements.settings, max(1, len(measurements.items))
+    group = GROUPS.get(str(settings.get("scenario")))
+    return Admission(items, group or int(settings.get("depth") or items), in_groups=group is not None)
+
+
+@metric("items/s", HIGHER, "throughput that the plan predicts for the run, on the processors that there are")
+def fps_predicted(measurements: Measurements, context: Context) -> Figure:
+    plan = context.plan
+    if plan is None or not 0 < plan.estimate.bottleneck_s < math.inf:
+        return Figure(None, "no plan with an estimate")
+    full_fps, run = 1.0 / plan.estimate.bottleneck_s, SharedRun.of(measurements, plan)
+    if run is None:
+        return Figure(full_fps, method="modelled")
+    devices = len({device for stage in plan.stages for device in stage.devices})
+    note = f"{devices} devices share {run.cores:g} processors; {full_fps:.4g} without" if devices > run.cores else ""
+    return _limited(run.fps, note, measurements)
+
+
+@metric("items/s", HIGHER, "fps_predicted at the pace that this machine had during the run")
+def fps_predicted_at_pace(measurements: Measurements, context: Context) -> Figure:
+    host, reason = measurements.host, _no_pace(measurements, context.plan)
+    run = SharedRun.of(measurements, context.plan) if context.plan else None
+    if run is None or host is None or reason:
+        return Figure(None, reason)
+    pace = run.pace(host)
+    if pace is None:
+        return Figure(None, f"the workers used less than {LEAST_CPU_S:g} s of processor time")
+    return _limited(run.fps_at(pace), str(pace), measurements)
+
+
+def _limited(predicted: float, note: str, measurements: Measurements) -> Figure:
+    """No more than the rate at which items are due, if there is one."""
+    rate_per_s = measurements.settings.get("rate_per_s")
+    if rate_per_s and rate_per_s < predicted:
+        return Figure(rate_per_s, "the rate at which items are due", "modelled")
+    return Figure(predicted, note, "modelled")
+
+
+def _no_pace(measurements: Measurements, plan: Plan | None) -> str:
+    """Why the pace of the run cannot be told; '' if it can."""
+    if fps_predicted(measurements, Context(plan)).value is None:
+        return "no plan with an estimate"
+    devices = measurements.settings.get("emulated", {}).get("devices", {}).values()
+    if measurements.host is None or not devices:
+        return "no devices of this machine, or its load was not measured"
+    if any(entry.gpu_method for entry in measurements.memory):
+        return "a device computes on a GPU"
+    if any(device["threads"] > 1 for device in devices):
+        return "a device has several threads; the plan does not state their processor time"
+    return "the fleet changed during the run" if measurements.faults else ""
+
+
+@metric("1", LOWER, "distance of fps_predicted from fps")
+def prediction_error(measurements: Measurements, context: Context) -> Figure:
+    return _error(fps_predicted(measurements, context), measurements, context)
+
+
+@metric("1", LOWER, "distance of fps_predicted_at_pace from fps")
+def prediction_error_at_pace(measurements: Measurements, context: Context) -> Figure:
+    return _error(fps_predicted_at_pace(measurements, context), measurements, context)
+
+
+def _error(predicted: Figure, measurements: Measurements, context: Context) -> Figure:
+    seen = fps(measurements, context).value
+    if predicted.value is None or not seen:
+        return Figure(None, predicted.note or "no item was answered")
+    error = predicted.value / seen - 1.0
+    return Figure(abs(error), f"predicted {error:+.1%}", "modelled")

@@ -1,0 +1,224 @@
+"""What a pipeline does whose devices are emulated on one machine: processor sharing among its workers and the caller.
+
+A fluid model in simulated time. A stage needs `threads` processors while it computes, then waits without one, as a slow device
+is emulated. If n threads compute at the same time, and m threads of other work, each proceeds on c processors at the rate
+
+    min(1, c / (n + m))
+
+Slow devices that compute at the same time thus delay each other in every cycle. The time slices of a real scheduler shift them
+against each other if they compute for no longer than a slice, a few milliseconds; then the model is too low, by 10 % at times.
+
+Each device does one item of one stage at a time, the oldest item first, and as many items are under way as the executor admits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from heapq import heappop, heappush
+
+MOST_ITEMS = 192
+"""Items that are simulated. Further ones come at the rate of the middle third, while the pipeline is full."""
+MOST_OTHER, STEPS = 16, 14
+"""Threads of other work for each processor, and how often their range is halved."""
+CLOSE_S = 1e-12
+"""What is nearer to its end than this has ended: the difference is one of rounding."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one stage does for one item.
+
+    Attributes:
+        devices: Names of the devices that take items in turn, one item at a time each; () for a delay, which any number of
+            items pass at the same time.
+        computing_s: Time on the processors.
+        waiting_s: Time without a processor, afterwards.
+        threads: Processors that it uses while it computes.
+        after: Stages, by their place in the sequence, that end before it begins.
+    """
+
+    devices: tuple[str, ...]
+    computing_s: float
+    waiting_s: float = 0.0
+    threads: int = 1
+    after: tuple[int, ...] = ()
+
+    def at_pace(self, pace: float) -> Work:
+        """The same work on a machine that computes `pace` times as fast; a slow device waits in proportion."""
+        return replace(self, computing_s=self.computing_s / pace, waiting_s=self.waiting_s / pace)
+
+
+@dataclass(frozen=True)
+class Admission:
+    """`items` are run, at most `in_flight` of them under way. With `in_groups` the next ones enter when all are answered."""
+
+    items: int
+    in_flight: int
+    in_groups: bool = False
+
+
+@dataclass(frozen=True)
+class Host:
+    """`cores` processors, for which `other_threads` of other work compete without a pause; a fraction of a thread counts as
+    such."""
+
+    cores: float
+    other_threads: float = 0.0
+
+    def rate(self, threads: int) -> float:
+        """The share of a processor that each of the pipeline's `threads` has."""
+        wanted = threads + self.other_threads
+        return min(1.0, self.cores / wanted) if wanted > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`fps` items per second from the first that is issued to the last that is answered, and the processors that other work
+    has meanwhile."""
+
+    fps: float
+    other_cores: float
+
+
+@lru_cache(maxsize=256)
+def outcome(works: tuple[Work, ...], admission: Admission, host: Host) -> Outcome:
+    """What a pipeline does on a machine.
+
+    Args:
+        works: What each stage does per item, in topological order. Of at least one stage, a time is above zero.
+        admission: How many items there are, and how they enter.
+        host: The machine.
+
+    Returns:
+        The Outcome. Of many items the first ones are simulated.
+    """
+    most = MOST_ITEMS - MOST_ITEMS % admission.in_flight if admission.in_groups else MOST_ITEMS
+    simulated = min(admission.items, max(most, 3 * admission.in_flight))
+    simulation = _Simulation(works, replace(admission, items=simulated), host)
+    ends = simulation.ends()
+    further = admission.items - simulated
+    first, last = simulated // 3, 2 * simulated // 3
+    interval_s = (ends[last] - ends[first]) / (last - first) if further else 0.0
+    return Outcome(admission.items / (ends[-1] + further * interval_s), simulation.other_s / ends[-1])
+
+
+def competing_threads(works: tuple[Work, ...], admission: Admission, cores: float, other_cores: float) -> float:
+    """How many threads of other work compete if other work has so many processors meanwhile.
+
+    Args:
+        works: What each stage does per item.
+        admission: How many items there are, and how they enter.
+        cores: Processors of the machine.
+        other_cores: Processors that other work has, on average.
+
+    Returns:
+        Threads, 0.0 at least; at most MOST_OTHER for each processor.
+    """
+    low, high = 0.0, MOST_OTHER * cores
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (
+            (middle, high) if outcome(works, admission, Host(cores, middle)).other_cores < other_cores else (low, middle)
+        )
+    return (low + high) / 2 if other_cores > 0 else 0.0
+
+
+@dataclass
+class _Job:
+    """A stage of an item on a device; what is left of it."""
+
+    item: int
+    stage: int
+    computing_s: float
+    waiting_s: float
+    threads: int
+
+    def seconds_left(self, rate: float) -> float:
+        """Until its phase ends."""
+        return self.computing_s / rate if self.computing_s > 0 else self.waiting_s
+
+    def proceed(self, seconds: float, rate: float) -> None:
+        if self.computing_s > 0:
+            self.computing_s = _left(self.computing_s - seconds * rate)
+        else:
+            self.waiting_s = _left(self.waiting_s - seconds)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.computing_s <= 0 and self.waiting_s <= 0
+
+
+def _left(seconds: float) -> float:
+    return seconds if seconds > CLOSE_S else 0.0
+
+
+@dataclass
+class _Simulation:
+    works: tuple[Work, ...]
+    admission: Admission
+    host: Host
+    jobs: dict[object, _Job] = field(default_factory=dict)
+    queues: dict[object, list[tuple[int, int]]] = field(default_factory=dict)
+    missing: dict[int, list[int]] = field(default_factory=dict)
+    unfinished: dict[int, int] = field(default_factory=dict)
+    issued: int = 0
+    other_s: float = 0.0
+
+    def ends(self) -> list[float]:
+        """When the items are answered, ascending."""
+        readers: list[list[int]] = [[] for _ in self.works]
+        for stage, work in enumerate(self.works):
+            for before in work.after:
+                readers[before].append(stage)
+        now_s, ends = 0.0, []
+        self._admit()
+        while self.jobs:
+            threads = sum(job.threads for job in self.jobs.values() if job.computing_s > 0)
+            rate = self.host.rate(threads)
+            seconds = min(job.seconds_left(rate) for job in self.jobs.values())
+            now_s += seconds
+            self.other_s += seconds * self.host.other_threads * rate
+            for job in self.jobs.values():
+                job.proceed(seconds, rate)
+            for place in [place for place, job in self.jobs.items() if job.has_ended]:
+                job = self.jobs.pop(place)
+                for stage in readers[job.stage]:
+                    self._let_go(job.item, stage)
+                self.unfinished[job.item] -= 1
+                if not self.unfinished[job.item]:
+                    del self.unfinished[job.item], self.missing[job.item]
+                    ends.append(now_s)
+                self._start_next(place)
+            self._admit()
+        return ends
+
+    def _admit(self) -> None:
+        if self.admission.in_groups and self.unfinished:
+            return
+        while self.issued < self.admission.items and len(self.unfinished) < self.admission.in_flight:
+            item, self.issued = self.issued, self.issued + 1
+            self.missing[item] = [len(work.after) for work in self.works]
+            self.unfinished[item] = len(self.works)
+            for stage, work in enumerate(self.works):
+                if not work.after:
+                    self._enter(item, stage)
+
+    def _let_go(self, item: int, stage: int) -> None:
+        """One stage less for which another one waits."""
+        self.missing[item][stage] -= 1
+        if not self.missing[item][stage]:
+            self._enter(item, stage)
+
+    def _enter(self, item: int, stage: int) -> None:
+        devices = self.works[stage].devices
+        place: object = devices[item % len(devices)] if devices else (item, stage)
+        heappush(self.queues.setdefault(place, []), (item, -stage))
+        if place not in self.jobs:
+            self._start_next(place)
+
+    def _start_next(self, place: object) -> None:
+        if place not in self.jobs and self.queues.get(place):
+            item, stage = heappop(self.queues[place])
+            work = self.works[-stage]
+            self.jobs[place] = _Job(item, -stage, work.computing_s, work.waiting_s, work.threads)
