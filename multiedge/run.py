@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from multiedge.backends.stages import memory_use_of, require_backends
 from multiedge.defaults import DEFAULT_PROFILER, DEFAULT_STRATEGY
-from multiedge.errors import ConfigError
+from multiedge.errors import ConfigError, MultiedgeError
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.profile import load_profile, require_fits
 from multiedge.graph import Graph
 from multiedge.onnx_io import read_graph, read_runnable, write_parts
+from multiedge.onnx_io.manifest import read_profile
 from multiedge.options import build, option_names, require_options
 from multiedge.plan import Manifest, Plan, Stage, direct_transfers, relay_transfers, require, unestimated_plan
 from multiedge.planning import cost
@@ -257,5 +258,21 @@ def run_plan(
         with_energy(measured, fleet),
         plan=manifest.plan,
         configuration={"executor": executor, "scenario": scenario} if configuration is None else configuration,
+        graph=graph_of(manifest),
     )
     return answers, result
+
+
+def graph_of(manifest: Manifest) -> Graph | None:
+    """The graph of the planned model: from the profile in the plan's folder, or else from the model's file; None if neither is
+    there, or if the file holds another model by now."""
+    profile = read_profile(manifest)
+    if profile:
+        return profile.graph
+    if not Path(manifest.model).is_file():
+        return None
+    try:
+        graph = read_graph(manifest.model, manifest.input_shapes)
+    except MultiedgeError:  # a run does not need the file, so what is wrong with it does not concern the run
+        return None
+    return graph if graph.model_hash == manifest.model_hash else None

@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from multiedge.measurements import Event, Fault, Measurements
-from multiedge.report.svg import Axis, element, group, picture, tick_text, tooltip
+from multiedge.report.svg import Axis, element, group, picture, picture_class, tick_text, tooltip
 from multiedge.report.units import human, scale_for
 
-WIDTH, LEFT, TOP, ROW = 960, 110, 14, 40
+WIDTH, TOP, ROW = 960, 14, 40
+ITEMS = 24
+"""The items at the start of a run that are drawn."""
+MOST_LEFT = 110
+"""The most pixels for the names of devices."""
 COLOURS = 8
 
 
@@ -54,7 +58,7 @@ class Window:
     end_s: float
 
 
-def windows(measurements: Measurements, items: int = 24) -> list[Window]:
+def windows(measurements: Measurements, items: int = ITEMS) -> list[Window]:
     """The first `items` of the run, and the first two faults with some time around each."""
     first = sorted({event.item for event in measurements.events if event.kind == "compute" and event.item >= 0})[:items]
     spans = [(e.start_s, e.stop_s) for e in measurements.events if e.kind == "compute" and e.item in set(first)]
@@ -70,7 +74,9 @@ def windows(measurements: Measurements, items: int = 24) -> list[Window]:
     return parts
 
 
-def draw(measurements: Measurements, window: Window, colours: Mapping[str, int], max_bars: int = 400) -> Markup:
+def draw(
+    measurements: Measurements, window: Window, colours: Mapping[str, int], max_bars: int = 400, width: float = WIDTH
+) -> Markup:
     """The events of a window as bars, the first `max_bars` of them; empty if no device computed.
 
     A full bar is computing, a thin one below it sending, and empty time a bubble. Items of odd and even number have different
@@ -86,21 +92,22 @@ def draw(measurements: Measurements, window: Window, colours: Mapping[str, int],
     shown = [replace(event, start_s=max(event.start_s, begin), stop_s=min(event.stop_s, end)) for event in shown]
     height = TOP + ROW * len(rows) + 44
     scale = scale_for([end - begin], "s")
-    x = Axis(begin / scale.factor, end / scale.factor, LEFT, WIDTH - 12)
-    parts = [_ground(name, index, lane) for name, (index, lane) in rows.items()]
+    x = Axis(begin / scale.factor, end / scale.factor, min(MOST_LEFT, width / 4), width - 12)
+    parts = [_ground(name, index, lane, x) for name, (index, lane) in rows.items()]
     parts += _time_axis(x, TOP + ROW * len(rows), scale.unit)
     parts += [_bar(event, scale.factor, x, *rows[event.device]) for event in shown]
     parts += [_fault(fault, begin, end, scale.factor, x, len(rows)) for fault in measurements.failures]
     label = f"{window.title}, {human(end - begin, 's')} on {len(rows)} devices as a Gantt chart; a table follows"
-    return picture(parts, WIDTH, height, label, "chart wide")
+    return picture(parts, width, height, label, picture_class(width))
 
 
-def _ground(name: str, index: int, lane: Lane) -> Markup:
-    y = TOP + ROW * index
-    shown = name if len(name) <= 15 else f"{name[:14]}…"
-    text = element("text", shown, x=LEFT - 10, y=y + 19, text_anchor="end", class_="lane")
-    share = element("text", f"{lane.busy_share:.0%} busy", x=LEFT - 10, y=y + 32, text_anchor="end", class_="tick")
-    ground = element("rect", x=LEFT, y=y + 3, width=WIDTH - 12 - LEFT, height=ROW - 6, class_="ground")
+def _ground(name: str, index: int, lane: Lane, x: Axis) -> Markup:
+    y, right = TOP + ROW * index, x.start - 8
+    most = int(right / 6.8)
+    shown = name if len(name) <= most else f"{name[: most - 1]}…"
+    text = element("text", shown, x=right, y=y + 19, text_anchor="end", class_="lane")
+    share = element("text", f"{lane.busy_share:.0%} busy", x=right, y=y + 32, text_anchor="end", class_="tick")
+    ground = element("rect", x=x.start, y=y + 3, width=x.stop - x.start, height=ROW - 6, class_="ground")
     return group([element("g", tooltip(name), text), share, ground])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -24,7 +24,7 @@ STYLE = """
 svg { background: #fff; font: 11px/1 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 text { fill: #16202c; } .edge { fill: none; stroke: #b6bfc9; stroke-width: .8; }
 .cut { fill: none; stroke: #a3341b; stroke-width: 1.4; }
-.bytes { fill: #a3341b; font-size: 10px; paint-order: stroke; stroke: #fff; stroke-width: 3px; }
+.bytes { fill: #a3341b; font-size: 11px; paint-order: stroke; stroke: #fff; stroke-width: 3px; }
 .node { stroke: #16202c; stroke-width: .4; } .more { fill: url(#hatch); }
 .grid { stroke: #dde2e8; } .axis { stroke: #55616f; } .tick, .title { fill: #55616f; font-size: 11px; }
 .front { fill: none; stroke: #0b5cad; stroke-width: 1.5; stroke-dasharray: 5 4; }
@@ -49,51 +49,67 @@ def standalone(drawing: Markup, style: str = STYLE) -> str:
 
 def draw_graph(graph: Graph, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> Markup:
     """Nodes as squares in the colour of their device, layer by layer from left to right and row by row; edges between
-    stages in red, each pair of stages with the bytes that one item sends there."""
+    stages in red, each pair of stages with the bytes that one item sends there. Constants that nothing computes with are left
+    out."""
     stage_of = {node: number for number, stage in enumerate(stages) for node in stage.nodes}
-    places, height = _layout(_layers(graph))
+    layers = _layers(graph)
+    places, height = _layout({node: layers[node] for node in _connected(graph)})
     devices = list(dict.fromkeys(stage.device for stage in stages))
-    nodes = [_node(graph, node, places[node], stages[stage_of[node]], devices) for node in range(len(graph.nodes))]
+    nodes = [_node(graph, node, place, stages[stage_of[node]], devices) for node, place in places.items()]
     inner, cuts = _edges(graph, places, stage_of)
     labels = _labels(graph, places, stage_of, transfers)
-    width = max(420.0, MARGIN + STEP_X + max(place.x for place in places))
+    width = max(420.0, MARGIN + STEP_X + max((place.x for place in places.values()), default=0.0))
     parts = [_legend(stages, devices), group(inner), group(cuts), group(nodes), group(labels)]
     names = ", ".join(devices)
     return picture(parts, width, height, f"graph of {graph.name} on {names}")
 
 
-def _layers(graph: Graph) -> list[int]:
-    """The layer of each node: after all that it reads; a node that reads nothing is just before its first reader."""
-    layer = [0] * len(graph.nodes)
-    sources = [
-        [graph.producer[name] for name in graph.activations_read(node) if name in graph.producer]
-        for node in range(len(graph.nodes))
+def _connected(graph: Graph) -> list[int]:
+    """The nodes that read an activation or whose result is used; exporters leave many constants that were folded."""
+
+    def is_used(name: str) -> bool:
+        return name in graph.outputs or bool(graph.consumers.get(name))
+
+    return [
+        number
+        for number, node in enumerate(graph.nodes)
+        if graph.activations_read(number) or any(is_used(name) for name in node.writes)
     ]
-    for node, before in enumerate(sources):
+
+
+def _layers(graph: Graph) -> list[int]:
+    """The layer of each node: after all that it reads; what does not depend on an input is just before its first reader, since
+    some exporters write long chains of constants."""
+    layer = [0] * len(graph.nodes)
+    from_input = [False] * len(graph.nodes)
+    for node in range(len(graph.nodes)):
+        names = graph.activations_read(node)
+        before = [graph.producer[name] for name in names if name in graph.producer]
         layer[node] = max((layer[source] + 1 for source in before), default=0)
+        from_input[node] = len(before) < len(names) or any(from_input[source] for source in before)
     for node in reversed(range(len(graph.nodes))):
         readers = {reader for name in graph.nodes[node].writes for reader in graph.consumers.get(name, ())}
-        if not sources[node] and readers:
+        if not from_input[node] and readers:
             layer[node] = max(layer[node], min(layer[reader] for reader in readers) - 1)
     return layer
 
 
-def _layout(layers: Sequence[int]) -> tuple[list[_Place], float]:
-    """The place of each node, and the height of the picture."""
+def _layout(layers: Mapping[int, int]) -> tuple[dict[int, _Place], float]:
+    """The place of each node by its layer, and the height of the picture."""
     count: dict[int, int] = {}
-    position = []
-    for layer in layers:
-        position.append(count.get(layer, 0))
-        count[layer] = position[-1] + 1
-    depth = 1 + max(layers, default=0)
+    position = {}
+    for node, layer in layers.items():
+        position[node] = count.get(layer, 0)
+        count[layer] = position[node] + 1
+    depth = 1 + max(layers.values(), default=0)
     rows = -(-depth // MOST_LAYERS)
     length = -(-depth // rows)
     heights = [max(count.get(layer, 0) for layer in range(row * length, (row + 1) * length)) for row in range(rows)]
     tops = [MARGIN + LEGEND + sum(STEP_Y * height + 26 for height in heights[:row]) for row in range(rows)]
-    places = [
-        _Place(MARGIN + STEP_X * (layer % length), tops[layer // length] + STEP_Y * place, tops[layer // length])
-        for layer, place in zip(layers, position, strict=True)
-    ]
+    places = {
+        node: _Place(MARGIN + STEP_X * (layer % length), tops[layer // length] + STEP_Y * position[node], tops[layer // length])
+        for node, layer in layers.items()
+    }
     return places, tops[-1] + STEP_Y * heights[-1] + MARGIN
 
 
@@ -105,7 +121,7 @@ def _node(graph: Graph, number: int, place: _Place, stage: Stage, devices: Seque
     return element("rect", tooltip(text), **square, fill=colour, class_="node")
 
 
-def _edges(graph: Graph, places: Sequence[_Place], stage_of: dict[int, int]) -> tuple[list[Markup], list[Markup]]:
+def _edges(graph: Graph, places: Mapping[int, _Place], stage_of: dict[int, int]) -> tuple[list[Markup], list[Markup]]:
     """Edges within stages and between them."""
     inner: list[Markup] = []
     cuts: list[Markup] = []
@@ -137,7 +153,9 @@ def _sent(graph: Graph, name: str) -> str:
     return f"'{name}': {'unknown size' if nbytes is None else human_bytes(nbytes)}"
 
 
-def _labels(graph: Graph, places: Sequence[_Place], stage_of: dict[int, int], transfers: Sequence[Transfer]) -> list[Markup]:
+def _labels(
+    graph: Graph, places: Mapping[int, _Place], stage_of: dict[int, int], transfers: Sequence[Transfer]
+) -> list[Markup]:
     """The bytes of each transfer between stages, at the top of the row above the first node that reads it."""
     between = [move for move in transfers if CALLER not in (move.source, move.target)]
     labels = []

@@ -16,6 +16,7 @@ from multiedge.report import curves, pareto
 from multiedge.report.leaderboard import Column, make_column, order_columns
 from multiedge.report.repeats import shared_ranks
 from multiedge.report.results import RunResult
+from multiedge.report.svg import NARROW, by_width
 from multiedge.report.units import number_of
 
 COUNTS = ("items", "completed", "failed", "lost", "duplicated", "recovery_s")
@@ -170,4 +171,6 @@ def trade_offs(results: Sequence[RunResult], first: int = 1) -> list[tuple[str, 
 def latency_overlay(results: Sequence[RunResult], first: int = 1, most: int = 8) -> Markup:
     """The latency distributions of the first `most` runs in one picture."""
     known = [(n, r.name, latencies_s(r.measurements)) for n, r in enumerate(results, first) if r.measurements]
-    return curves.latency_cdf(known[:most], 960, 330) if len(known) > 1 else Markup("")
+    if len(known) < 2:
+        return Markup("")
+    return by_width(curves.latency_cdf(known[:most], 960, 330), curves.latency_cdf(known[:most], NARROW, 330))

@@ -46,6 +46,22 @@ def picture(children: Sequence[Markup], width: float, height: float, label: str,
     return element("svg", inside, viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=label, class_=class_)
 
 
+NARROW = 336
+"""Width of a drawing for small screens, in pixels; labels have their usual size there."""
+
+
+def picture_class(width: float) -> str:
+    """The class of a chart that takes the full width of the page, or that of a small one."""
+    return "chart wide" if width > 600 else "chart"
+
+
+def by_width(wide: Markup, narrow: Markup) -> Markup:
+    """Two drawings of the same figures, of which the page shows the one that fits the screen; '' if both are."""
+    if not wide and not narrow:
+        return Markup("")
+    return element("div", element("div", wide, class_="if-wide"), element("div", narrow, class_="if-narrow"))
+
+
 def tooltip(text: str) -> Markup:
     return element("title", text)
 
@@ -89,7 +105,7 @@ class Axis:
 
     @property
     def ticks(self) -> list[float]:
-        return nice_ticks(self.low, self.high, max(3, round(abs(self.stop - self.start) / 80)))
+        return nice_ticks(self.low, self.high, max(3, round(abs(self.stop - self.start) / 64)))
 
 
 def frame(x: Axis, y: Axis, x_title: str, y_title: str) -> list[Markup]:

@@ -8,24 +8,27 @@ from typing import Any
 
 from markupsafe import Markup
 
+from multiedge.graph import Graph
 from multiedge.measurements import Measurements
 from multiedge.metrics import MetricValue, known_metrics
 from multiedge.metrics.run import latencies_s
 from multiedge.plan import CALLER, Plan
 from multiedge.report import curves, gantt
+from multiedge.report.blocks import Block, blocks
 from multiedge.report.graph_svg import draw_graph
-from multiedge.report.plan_text import gain_line
+from multiedge.report.plan_text import batch_lines, gain_line
 from multiedge.report.results import RunResult
 from multiedge.report.summary import host_line
+from multiedge.report.svg import NARROW, by_width
 from multiedge.report.units import human
 
-BARS_IN_ALL = 1500
+BARS_IN_ALL = 1100
 """The most Gantt bars on one page, which keep it below a megabyte."""
 
 DRAWN_RUNS = 12
-"""The most runs with Gantt charts on one page, the fastest; `multiedge report` of a single file draws any other."""
+"""The most runs with charts on one page, the fastest; `multiedge report` of a single file draws any other."""
 
-GRAPH_CHARACTERS = 160_000
+GRAPH_CHARACTERS = 100_000
 """The most characters of drawings of graphs on one page; the first runs of the leaderboard get theirs."""
 
 TILES = ("fps", "latency_mean_s", "peak_memory_bytes", "energy_per_item_j", "accuracy_top1", "fidelity")
@@ -69,7 +72,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class StageCard:
-    """One stage in the picture of the plan; `sends` are its transfers as texts."""
+    """One stage in the picture of the plan; `sends` are its transfers as texts, `blocks` its part of a model that is known."""
 
     number: int
     devices: str
@@ -77,6 +80,7 @@ class StageCard:
     nodes: str
     compute: str
     sends: tuple[str, ...]
+    blocks: Sequence[Block] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class RunView:
     entering: str
     lanes: Sequence[gantt.Lane]
     gantts: Sequence[tuple[str, Markup]]
+    small_gantts: Sequence[tuple[str, Markup]]
     throughput: Markup
     cdf: Markup
     devices: Sequence[DeviceRow]
@@ -108,22 +113,29 @@ class RunView:
         """What the plan gains over the best single device; '' if that is not known."""
         return (gain_line(self.result.plan) if self.result.plan else None) or ""
 
+    @property
+    def batch(self) -> str:
+        """What the plan took the batch for, if it is open in the model."""
+        return " ".join(batch_lines(self.result.plan.free_batch)) if self.result.plan else ""
+
 
 def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:
     """One run's section of a page that shows `runs` runs."""
     run = result.measurements
     colours = colours_of(result)
     lanes = gantt.lanes(run, colours) if run else []
+    drawn = run if number <= DRAWN_RUNS else None
     return RunView(
         number,
         result,
         tiles=[tile for name in TILES if (tile := _tile(result, name))],
-        stages=_stage_cards(result.plan, colours) if result.plan else [],
+        stages=_stage_cards(result.plan, colours, result.graph) if result.plan else [],
         entering=_bytes_between(result.plan, CALLER, 0) if result.plan else "",
         lanes=lanes,
-        gantts=_gantts(run, colours, runs) if run and number <= DRAWN_RUNS else [],
-        throughput=curves.throughput(run) if run else Markup(""),
-        cdf=curves.latency_cdf([(number, result.name, latencies_s(run))]) if run else Markup(""),
+        gantts=_gantts(drawn, colours, runs) if drawn else [],
+        small_gantts=_gantts(drawn, colours, runs, NARROW) if drawn else [],
+        throughput=by_width(curves.throughput(drawn), curves.throughput(drawn, NARROW)) if drawn else Markup(""),
+        cdf=_cdf(number, result.name, drawn) if drawn else Markup(""),
         devices=_device_rows(run, colours) if run else [],
         predictions=_predictions(result),
         quantiles=_quantiles(result),
@@ -145,7 +157,7 @@ def graphs(results: Sequence[RunResult]) -> list[Markup]:
     drawn, left = [], GRAPH_CHARACTERS
     for result in results:
         drawing = Markup("")
-        if result.graph and result.plan and left > 0:
+        if result.graph and result.plan and left > 0 and _is_of(result.graph, result.plan):
             drawing = draw_graph(result.graph, result.plan.stages, result.plan.transfers)
         if len(drawing) > left:
             drawing = Markup("")
@@ -154,9 +166,17 @@ def graphs(results: Sequence[RunResult]) -> list[Markup]:
     return drawn
 
 
-def _gantts(run: Measurements, colours: Mapping[str, int], runs: int) -> list[tuple[str, Markup]]:
-    most = min(400, BARS_IN_ALL // min(runs, DRAWN_RUNS))
-    drawn = [(window.title, gantt.draw(run, window, colours, most)) for window in gantt.windows(run)]
+def _cdf(number: int, name: str, run: Measurements) -> Markup:
+    curve = [(number, name, latencies_s(run))]
+    return by_width(curves.latency_cdf(curve), curves.latency_cdf(curve, NARROW))
+
+
+def _gantts(run: Measurements, colours: Mapping[str, int], runs: int, width: float = gantt.WIDTH) -> list[tuple[str, Markup]]:
+    """Titles and charts; a narrow chart has fewer items."""
+    share = width / gantt.WIDTH
+    most = int(share * min(400, BARS_IN_ALL // min(runs, DRAWN_RUNS)))
+    windows = gantt.windows(run, int(share * gantt.ITEMS))
+    drawn = [(window.title, gantt.draw(run, window, colours, most, width)) for window in windows]
     return [(title, drawing) for title, drawing in drawn if drawing]
 
 
@@ -172,8 +192,9 @@ def _tile(result: RunResult, name: str) -> Tile | None:
     return Tile(label.removesuffix("_j").replace("_", " "), text, unit, note)
 
 
-def _stage_cards(plan: Plan, colours: Mapping[str, int]) -> list[StageCard]:
+def _stage_cards(plan: Plan, colours: Mapping[str, int], graph: Graph | None) -> list[StageCard]:
     cards = []
+    contents = blocks(graph, plan.stages) if graph and _is_of(graph, plan) else [[] for _ in plan.stages]
     for index, (stage, expected) in enumerate(zip(plan.stages, plan.estimate.stages, strict=True)):
         following = CALLER if index + 1 == len(plan.stages) else index + 1
         sends = [
@@ -190,9 +211,15 @@ def _stage_cards(plan: Plan, colours: Mapping[str, int]) -> list[StageCard]:
                 nodes=f"{len(stage.nodes)} nodes",
                 compute=human(expected.compute_s, "s"),
                 sends=tuple(sends),
+                blocks=contents[index],
             )
         )
     return cards
+
+
+def _is_of(graph: Graph, plan: Plan) -> bool:
+    """False for a graph and a plan that were put together by mistake."""
+    return sorted(node for stage in plan.stages for node in stage.nodes) == list(range(len(graph.nodes)))
 
 
 def _end_name(stage: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from multiedge import run
 from multiedge.errors import ConfigError, PlanError, ProfileError
 from multiedge.formats.profile import save_profile
+from multiedge.onnx_io import read_graph
 from multiedge.plan import Stage
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
-from multiedge.run import choose_strategy, node_costs, plan_by_hand, plan_cuts, plan_model, run_plan
+from multiedge.run import choose_strategy, graph_of, node_costs, partition, plan_by_hand, plan_cuts, plan_model, run_plan
+from tests.builders.onnx_models import layers, saved
 from tests.builders.pipelines import item, synthetic_chain
 from tests.builders.pipelines import synthetic_fleet as stage_fleet
 
@@ -100,6 +103,30 @@ def test_a_run_gives_answers_in_order_and_figures(tmp_path: Path) -> None:
     assert result.name == tmp_path.name
     assert result.configuration == {"executor": "inline", "scenario": "offline"}
     assert result.results["completed"].value == 5
+
+
+@pytest.mark.parametrize("kept", ["profile", "model"])
+def test_the_graph_of_a_plan_comes_from_its_folder_or_from_the_model(tmp_path: Path, kept: str) -> None:
+    model = saved(layers(4, 8), tmp_path / "model.onnx")
+    manifest = partition(model, FLEET, directory=tmp_path / "parts")
+    if kept == "profile":
+        model.unlink()
+    else:
+        manifest = replace(manifest, profile="")
+    graph = graph_of(manifest)
+    assert graph is not None
+    whole = read_graph(saved(layers(4, 8), tmp_path / "again.onnx"))
+    assert [node.name for node in graph.nodes] == [node.name for node in whole.nodes]
+
+
+@pytest.mark.parametrize("content", [layers(5, 8).SerializeToString(), b"not a model", None])
+def test_another_model_in_the_file_is_not_drawn(tmp_path: Path, content: bytes | None) -> None:
+    model = saved(layers(4, 8), tmp_path / "model.onnx")
+    manifest = replace(partition(model, FLEET, directory=tmp_path / "parts"), profile="")
+    model.unlink()
+    if content is not None:
+        model.write_bytes(content)
+    assert graph_of(manifest) is None
 
 
 def test_a_run_refuses_options_of_another_executor_and_rates_of_another_scenario(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from xml.etree import ElementTree
 
+from multiedge.graph import Graph, Node
 from multiedge.plan import Stage, direct_transfers
 from multiedge.planning.synthetic import synthetic_graph
 from multiedge.report.graph_svg import MOST_LABELS, draw_graph, standalone
@@ -46,3 +47,19 @@ def test_everything_lies_within_the_picture() -> None:
     for rect in root.iter(f"{SVG}rect"):
         assert 0 <= float(rect.get("x")) <= width - float(rect.get("width"))
         assert 0 <= float(rect.get("y")) <= height - float(rect.get("height"))
+
+
+def test_constants_are_drawn_just_before_what_reads_them_or_not_at_all() -> None:
+    nodes = [
+        Node("folded", "Constant", (), ("c0",)),
+        Node("pad", "Constant", (), ("c1",)),
+        Node("double", "Mul", ("c1",), ("c2",)),
+        *(Node(f"layer {n}", "Relu", (f"t{n}",), (f"t{n + 1}",)) for n in range(4)),
+        Node("sum", "Add", ("t4", "c2"), ("y",)),
+    ]
+    graph = Graph("net", nodes, ("t0",), ("y",), {})
+    root = ElementTree.fromstring(standalone(draw_graph(graph, [Stage.span("a", 0, 8)], [])))
+    squares = [rect for rect in root.iter(f"{SVG}rect") if rect.find(f"{SVG}title") is not None]
+    left = {rect.find(f"{SVG}title").text.split("'")[1]: float(rect.get("x")) for rect in squares}
+    assert "folded" not in left
+    assert left["pad"] < left["double"] == left["layer 3"] < left["sum"]
