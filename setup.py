@@ -35,6 +35,7 @@ PACKAGES = [
     "multiedge",
     "multiedge.backends",
     "multiedge.backends.onnxruntime",
+    "multiedge.bench",
     "multiedge.commands",
     "multiedge.commands.arguments",
     "multiedge.executors",
@@ -100,7 +101,7 @@ setup(
     python_requires=">=3.10",
     packages=PACKAGES,
     package_dir={HOST: "core"},
-    package_data={"multiedge": ["py.typed"], "multiedge.report": ["templates/*"]},
+    package_data={"multiedge": ["py.typed"], "multiedge.bench": ["suites/*"], "multiedge.report": ["templates/*"]},
     install_requires=[
         "numpy>=1.26",
         "onnx>=1.16",

@@ -27,6 +27,7 @@ COMMANDS = {
     "calibrate": "measure this machine for devices.yaml",
     "plan": "decide which nodes run on which device",
     "compare": "all strategies side by side",
+    "bench": "strategies on a public suite, for papers",
     "simulate": "a plan on a changing fleet, without running it",
     "run": "run a plan as a pipeline and measure it",
     "serve": "host stages of a plan for pipelines elsewhere",

@@ -1,0 +1,89 @@
+"""`multiedge bench` from words on the command line to files, with small grids."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from multiedge.bench import grid as library
+from multiedge.bench.rows import Row
+from multiedge.cli import build_parser, main
+from multiedge.commands import bench as command
+from multiedge.errors import ConfigError
+
+SMALL = ("--models", "squeezenet", "--fleets", "train,field", "--strategies", "single,throughput,random", "--seeds", "0-1")
+
+
+def bench(*words: str) -> int:
+    return command.run(build_parser("bench").parse_args(["bench", *words]))
+
+
+def values(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8") as file:
+        return [{key: value for key, value in line.items() if key != "planning_s"} for line in csv.DictReader(file)]
+
+
+def test_two_runs_write_equal_values_apart_from_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("first", "second"):
+        assert bench(*SMALL, "-o", str(tmp_path / name)) == 0
+    first = values(tmp_path / "first" / "results.csv")
+    assert first == values(tmp_path / "second" / "results.csv")
+    assert len(first) == 8
+    assert {line["suite"] for line in first} == {"1"}
+    assert "suite 1; instances: 2, rows: 8" in capsys.readouterr().out
+
+
+def test_json_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(*SMALL, "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["suite"], len(data["rows"]), len(data["summary"])) == ("1", 8, 3)
+
+
+def test_an_interrupted_benchmark_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_cell, ran = library.run_cell, []
+
+    def interrupted(case: library.Case, choice: library.Choice, seed: int | None) -> Row:
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        ran.append(choice.label)
+        return run_cell(case, choice, seed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "run_cell", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            bench(*SMALL, "-o", str(tmp_path))
+    assert len(values(tmp_path / "results.csv")) == 3
+    assert bench(*SMALL, "-o", str(tmp_path)) == 0
+    assert "8 rows, 3 of them kept" in capsys.readouterr().err
+
+
+def test_rows_are_on_disk_after_each_instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = []
+    monkeypatch.setattr(command, "save_rows", lambda directory, rows: saved.append(len(rows)))
+    bench(*SMALL, "-o", str(tmp_path))
+    assert saved == [4]
+
+
+def test_fresh_runs_every_row_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bench(*SMALL, "-o", str(tmp_path))
+    bench(*SMALL, "-o", str(tmp_path), "--fresh")
+    assert capsys.readouterr().err.count("8 rows, 0 of them kept") == 2
+    with pytest.raises(ConfigError, match="--fresh: has no effect without --output"):
+        bench(*SMALL, "--fresh")
+
+
+def test_own_files_are_named_as_no_part_of_a_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleet = tmp_path / "own.yaml"
+    fleet.write_text("name: own\ndevices: [{name: a, speed: 1}]", encoding="utf-8")
+    assert bench("--models", "squeezenet", "--fleets", str(fleet), "--strategies", "single") == 0
+    assert "not a public suite; instances: 1, rows: 1" in capsys.readouterr().out
+
+
+def test_a_benchmark_without_a_plan_fails_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--models", "squeezenet", "--fleets", "train", "--strategies", "manual"]) == 1
+    assert "manual on squeezenet, train: refused: " in capsys.readouterr().out
