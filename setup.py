@@ -50,6 +50,7 @@ PACKAGES = [
     "multiedge.replanning",
     "multiedge.report",
     "multiedge.serving",
+    "multiedge.verification",
     "multiedge.simulation",
     "multiedge.transports",
     "partitioners",

@@ -26,6 +26,7 @@ COMMANDS = {
     "profile": "what each node and each cut costs",
     "calibrate": "measure this machine for devices.yaml",
     "plan": "decide which nodes run on which device",
+    "verify": "audit a plan: its figures, its memory and its bound",
     "compare": "all strategies side by side",
     "bench": "strategies on a public suite, for papers",
     "simulate": "a plan on a changing fleet, without running it",

@@ -1,0 +1,118 @@
+"""What the checker needs to know of a model: who makes and reads each tensor, and how large it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from multiedge.graph import Graph
+from multiedge.profile import Profile
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A profile as lists by node.
+
+    Attributes:
+        profile: Costs of the model; only its fields are used.
+    """
+
+    profile: Profile
+
+    @property
+    def graph(self) -> Graph:
+        """The model."""
+        return self.profile.graph
+
+    @property
+    def count(self) -> int:
+        """Number of nodes."""
+        return len(self.graph.nodes)
+
+    @cached_property
+    def reads(self) -> list[set[str]]:
+        """Activations that each node reads."""
+        return [self._named((*node.inputs, *node.captures)) for node in self.graph.nodes]
+
+    @cached_property
+    def writes(self) -> list[set[str]]:
+        """Activations that each node makes."""
+        return [self._named(node.outputs) for node in self.graph.nodes]
+
+    def _named(self, names: Iterable[str]) -> set[str]:
+        return {name for name in names if name and name not in self.graph.parameters}
+
+    @cached_property
+    def parameters(self) -> list[set[str]]:
+        """Parameters that each node reads."""
+        known = self.graph.parameters
+        return [{name for name in (*node.inputs, *node.captures) if name in known} for node in self.graph.nodes]
+
+    @cached_property
+    def maker(self) -> dict[str, int]:
+        """The node that makes each activation; inputs of the model have none."""
+        return {name: node for node, names in enumerate(self.writes) for name in names}
+
+    @cached_property
+    def readers(self) -> dict[str, list[int]]:
+        """The nodes that read each activation, ascending."""
+        found: dict[str, list[int]] = {}
+        for node, names in enumerate(self.reads):
+            for name in names:
+                found.setdefault(name, []).append(node)
+        return found
+
+    def nbytes(self, names: Iterable[str]) -> int:
+        """Bytes of activations or parameters together."""
+        graph = self.graph
+        sizes = ((graph.parameters.get(name) or graph.tensors[name]).nbytes for name in names)
+        return sum(size or 0 for size in sizes)
+
+    @cached_property
+    def written_bytes(self) -> Ints:
+        """Bytes of activations that each node makes, (n,)."""
+        return np.array([self.nbytes(names) for names in self.writes], dtype=np.int64)
+
+    @cached_property
+    def crossing_bytes(self) -> Ints:
+        """Bytes of activations that are made before each boundary and read after it, (n + 1,)."""
+        change = np.zeros(self.count + 2, dtype=np.int64)
+        for name, nodes in self.readers.items():
+            size = self.nbytes([name])
+            change[self.maker.get(name, -1) + 1] += size
+            change[nodes[-1] + 1] -= size
+        return np.cumsum(change)[: self.count + 1]
+
+    @cached_property
+    def returned_bytes(self) -> Ints:
+        """Bytes of the model's outputs that are made before each boundary, (n + 1,)."""
+        outputs = set(self.graph.outputs)
+        return np.cumsum([0, *(self.nbytes(names & outputs) for names in self.writes)])
+
+    @cached_property
+    def outputs_from(self) -> Ints:
+        """Number of the model's outputs that are made from each boundary on, (n + 1,)."""
+        outputs = set(self.graph.outputs)
+        made = np.cumsum([0, *(len(names & outputs) for names in self.writes)])
+        return np.asarray(made[-1] - made)
+
+    @cached_property
+    def is_open(self) -> npt.NDArray[np.bool_]:
+        """Whether a stage may end at each boundary, (n + 1,): no fused tensor crosses it."""
+        is_open = np.ones(self.count + 1, dtype=np.bool_)
+        for name in self.profile.fused:
+            is_open[self.maker[name] + 1 : self.readers[name][-1] + 1] = False
+        return is_open
+
+    def largest_packed(self, node: int) -> tuple[int, int]:
+        """Bytes of the node's largest parameter if the runtime packs it, and of all its copies meanwhile."""
+        copies = self.profile.memory_use.packing_copies.get(self.graph.nodes[node].op_type, 0)
+        largest = max((self.nbytes([name]) for name in self.parameters[node]), default=0)
+        return (largest if copies else 0), copies * largest

@@ -1,0 +1,105 @@
+"""Whether a plan can run: its nodes, its messages and its memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from multiedge.fleet import Fleet
+from multiedge.plan import CALLER, Plan
+from multiedge.verification.figures import Figures
+from multiedge.verification.model import Model
+
+
+def structure_errors(plan: Plan, model: Model, fleet: Fleet) -> list[str]:
+    """What is wrong with stages and transfers.
+
+    Args:
+        plan: The plan.
+        model: Its model.
+        fleet: Its devices.
+
+    Returns:
+        One text for each error; empty if there is none.
+    """
+    errors = [*_node_errors(plan, model), *_device_errors(plan, model, fleet)]
+    return errors or list(_message_errors(plan, model))
+
+
+def _node_errors(plan: Plan, model: Model) -> Iterator[str]:
+    times = Counter(node for stage in plan.stages for node in stage.nodes)
+    for node in sorted(times.keys() | set(range(model.count))):
+        if not 0 <= node < model.count:
+            yield f"node {node} does not exist: the model has {model.count} nodes"
+        elif times[node] != 1:
+            yield f"node {node} '{model.graph.nodes[node].name}' is in {times[node]} stages"
+    for index, stage in enumerate(plan.stages):
+        if not stage.nodes or list(stage.nodes) != sorted(stage.nodes):
+            yield f"stage {index} has no nodes, or they are not ascending"
+
+
+def _device_errors(plan: Plan, model: Model, fleet: Fleet) -> Iterator[str]:
+    for index, stage in enumerate(plan.stages):
+        if len(set(stage.devices)) < len(stage.devices):
+            yield f"stage {index} names a device twice"
+        for device in stage.devices:
+            if device not in fleet.by_name:
+                yield f"stage {index}: device '{device}' is not in {fleet.name}"
+            elif device not in model.profile.seconds:
+                yield f"stage {index}: the profile has no times for device '{device}'"
+
+
+def _message_errors(plan: Plan, model: Model) -> Iterator[str]:
+    """Each stage gets what it reads, sends what it has, and every output reaches the caller."""
+    home = {node: index for index, stage in enumerate(plan.stages) for node in stage.nodes}
+    has: dict[int, set[str]] = {CALLER: set(model.graph.inputs)}
+    for index, stage in enumerate(plan.stages):
+        has[index] = set[str]().union(*(model.writes[node] for node in stage.nodes))
+        for move in plan.transfers:
+            if move.target == index and move.source < index:
+                has[index] |= set(move.tensors) & has[move.source]
+        read = set[str]().union(*(model.reads[node] for node in stage.nodes))
+        for name in sorted(read - has[index]):
+            yield f"stage {index} reads '{name}', which no earlier stage sends to it"
+    for move in plan.transfers:
+        if move.source == move.target or CALLER != move.target < move.source:
+            yield f"a transfer goes from stage {move.source} to stage {move.target}"
+        elif set(move.tensors) - has[move.source]:
+            yield f"stage {move.source} sends what it does not have: {', '.join(sorted(set(move.tensors) - has[move.source]))}"
+    returned = {name for move in plan.transfers if move.target == CALLER for name in move.tensors}
+    missing = [name for name in model.graph.outputs if name in model.maker and name not in returned]
+    for name in missing:
+        yield f"output '{name}' of stage {home[model.maker[name]]} does not return to the caller"
+
+
+def fused_errors(plan: Plan, model: Model) -> list[str]:
+    """Fused tensors that the plan cuts: it can run, but its times do not hold.
+
+    Args:
+        plan: The plan, without errors of structure.
+        model: Its model.
+
+    Returns:
+        One text for each tensor.
+    """
+    home = {node: index for index, stage in enumerate(plan.stages) for node in stage.nodes}
+    ends = {name: {home[model.maker[name]], *(home[node] for node in model.readers[name])} for name in model.profile.fused}
+    return [f"fused tensor '{name}' is cut" for name, stages in sorted(ends.items()) if len(stages) > 1]
+
+
+def memory_errors(figures: Figures, fleet: Fleet) -> list[str]:
+    """Devices whose memory is too small.
+
+    Args:
+        figures: What the plan costs.
+        fleet: Its devices.
+
+    Returns:
+        One text for each device.
+    """
+    limits = {name: fleet.device(name).memory_bytes for name in figures.memory_bytes}
+    return [
+        f"device '{name}' needs {nbytes} B and has {limits[name]} B"
+        for name, nbytes in figures.memory_bytes.items()
+        if (limit := limits[name]) is not None and nbytes > limit
+    ]
