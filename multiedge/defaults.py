@@ -12,5 +12,8 @@ LOOPBACK = "127.0.0.1"
 """Where `multiedge serve` listens: for this machine only."""
 DEFAULT_PORT = 8081
 
+AUDIT_TIME_LIMIT_S = 60.0
+"""How long `multiedge verify` searches for a bound of its own."""
+
 REPLAN_TOLERANCE = 0.05
 """What an adapted plan may lose to spare moves of weights."""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiedge.commands import _options
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line
 from multiedge.errors import PlanError, require_least
 from multiedge.formats.devices import read_fleet
@@ -19,7 +18,7 @@ from multiedge.formats.profile import load_profile
 from multiedge.onnx_io.manifest import read_manifest, read_profile
 from multiedge.plan import Plan
 from multiedge.profile import Profile
-from multiedge.verification.audit import TIME_LIMIT_S, Finding, Verdict, audit
+from multiedge.verification.audit import Finding, Verdict, audit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,20 +29,6 @@ CONCLUSIONS = {
     Verdict.CONFIRMED: "every statement of the plan is confirmed",
 }
 """By the worst verdict, the worst first."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("plan", metavar="PLAN", help="folder that plan has written, or a file of `multiedge plan --json`")
-    _options.add_devices(parser)
-    _options.add_profile(parser)
-    parser.add_argument(
-        "--time-limit",
-        type=float,
-        default=TIME_LIMIT_S,
-        metavar="S",
-        help="the search for a bound ends after this time (default: %(default)s)",
-    )
-    _options.add_json(parser, "the findings")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from math import isclose, isfinite
 
+from multiedge.defaults import AUDIT_TIME_LIMIT_S
+from multiedge.errors import PlanError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Profile
@@ -15,7 +17,6 @@ from multiedge.verification.figures import Figures, figures_of
 from multiedge.verification.model import Model
 from multiedge.verification.structure import fused_errors, memory_errors, structure_errors
 
-TIME_LIMIT_S = 60.0
 _SAME = 1e-6
 """Relative difference of two figures that are the same: plans state them with all digits, sums differ in their last ones."""
 _PROVEN = 1e-6
@@ -49,7 +50,7 @@ class Finding:
     detail: str = ""
 
 
-def audit(plan: Plan, profile: Profile, fleet: Fleet, time_limit_s: float = TIME_LIMIT_S) -> tuple[Finding, ...]:
+def audit(plan: Plan, profile: Profile, fleet: Fleet, time_limit_s: float = AUDIT_TIME_LIMIT_S) -> tuple[Finding, ...]:
     """Checks a plan's structure, memory, figures and bound.
 
     Args:
@@ -60,7 +61,12 @@ def audit(plan: Plan, profile: Profile, fleet: Fleet, time_limit_s: float = TIME
 
     Returns:
         The findings; if the structure is wrong, only that one.
+
+    Raises:
+        PlanError: For a plan with several paths, or on devices whose times do not add up over nodes, which are not audited.
     """
+    if plan.paths or any(device in profile.spans for stage in plan.stages for device in stage.devices):
+        raise PlanError("this audit covers plans whose items pass every stage, with times that add up over nodes")
     model = Model(profile)
     errors = structure_errors(plan, model, fleet)
     structure = _of_errors("structure", errors)
