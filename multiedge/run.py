@@ -7,7 +7,7 @@ chosen by name.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -72,10 +72,15 @@ def node_costs(graph: Graph, fleet: Fleet, path: PathLike | None = None) -> Prof
     return replace(profile, memory_use=profile.memory_use.at_least(memory_use_of(fleet)))
 
 
-def segment_costs(graph: Graph, fleet: Fleet, strategy: str, options: Mapping[str, Any]) -> Profile:
-    """Costs by timing the parts that `strategy` would make, again until the plan stays the same; times are kept on disk."""
+def segment_costs(
+    graph: Graph, fleet: Fleet, strategy: str, options: Mapping[str, Any], progress: Callable[[str, float], None]
+) -> Profile:
+    """Costs by timing the parts that `strategy` would make, again until the plan stays the same; times are kept on disk.
+
+    `progress` is called with the step and the share of it that is done.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiedge" / "segments"
-    return profile_model(graph, fleet, "segments", strategy=strategy, options=options, cache=str(cache))
+    return profile_model(graph, fleet, "segments", strategy=strategy, options=options, cache=str(cache), progress=progress)
 
 
 def choose_strategy(strategy: str | None, objective: str | None, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -6,13 +6,20 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock, Timer
 from typing import TYPE_CHECKING
 
 from multiedge.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
+    from rich.progress import Progress
     from rich.table import Table
+
+UNFINISHED = 0.999
+"""The largest share of a bar: rich stops the time of one that is full, and the next step may start it anew."""
+BAR_AFTER_S = 0.5
+"""How long work lasts before it gets a bar."""
 
 
 def new_console(least_columns: int = 0) -> Console:
@@ -99,13 +106,60 @@ def share_bar(title: str) -> Iterator[Callable[[str, float], None]]:
     if not sys.stderr.isatty():
         yield lambda step, share: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    bar = _LateBar(title)
+    try:
+        yield bar.update
+    finally:
+        bar.close()
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda step, share: bar.update(task, description=f"{title}: {step}", completed=share)
+
+class _LateBar:
+    """The title as a plain line, which becomes a bar with the time if the work lasts: short work does not import the bar.
+
+    A thread shows the bar, since long work may call `update` rarely.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title, self._step, self._share = title, "", 0.0
+        self._lock = Lock()
+        self._closed = False
+        self._bar: Progress | None = None
+        print(f"{printable(title)} ...", end="\r", file=sys.stderr, flush=True)
+        self._timer = Timer(BAR_AFTER_S, self._show)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def update(self, step: str, share: float) -> None:
+        with self._lock:
+            self._step, self._share = step, share
+            self._draw()
+
+    def close(self) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._closed = True
+            if self._bar:
+                self._bar.stop()
+            else:
+                print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _show(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+        with self._lock:
+            if self._closed:
+                return
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.add_task(self._title, total=1.0)
+            self._draw()
+            self._bar.start()
+
+    def _draw(self) -> None:
+        if self._bar:
+            description = f"{self._title}: {self._step}" if self._step else self._title
+            self._bar.update(self._bar.task_ids[0], description=description, completed=min(self._share, UNFINISHED))
 
 
 @contextmanager

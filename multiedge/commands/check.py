@@ -7,12 +7,13 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiedge.backends.stages import load_backend
 from multiedge.check import CheckReport, check
 from multiedge.commands import _options
-from multiedge.commands._terminal import new_console, new_table, print_line
+from multiedge.commands._terminal import new_console, new_table, print_line, share_bar
 from multiedge.errors import require_least
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ def run(args: argparse.Namespace) -> int:
     """0 if every output agrees within the tolerance, otherwise 1."""
     require_least("--tolerance", args.tolerance, 0)
     shapes, seed = _options.parse_shapes(args.shape), args.seed or 0
-    reports = [check(args.directory, seed, shapes, backend=args.backend, options=each) for each in compared(args)]
+    ways, reports = compared(args), []
+    with share_bar(f"comparing {Path(args.directory).name} with the whole model") as progress:
+        for number, options in enumerate(ways):
+            progress(f"{number + 1} of {len(ways)}", number / len(ways))
+            reports.append(check(args.directory, seed, shapes, backend=args.backend, options=options))
     passed = all(report.passes(args.tolerance) for report in reports)
     if args.json:
         print(json.dumps({"passed": passed, "tolerance": args.tolerance, "reports": [_data(r) for r in reports]}, indent=1))

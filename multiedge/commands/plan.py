@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multiedge.commands import _options
-from multiedge.commands._terminal import Column, new_console, print_columns, print_line, shorten
+from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar, shorten
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.plan import plan_to_json
 from multiedge.graph import Graph
@@ -30,10 +31,19 @@ def run(args: argparse.Namespace) -> int:
     fleet = read_fleet(args.devices)
     strategy, options = choose_strategy(args.strategy, args.objective, _options.parse_options(args.option))
     graph = _options.read_sized(args, args.profile)
-    profile = segment_costs(graph, fleet, strategy, options) if args.time_segments else node_costs(graph, fleet, args.profile)
-    plan = plan_model(profile, fleet, strategy, **options)
-    if args.output:
-        manifest = write_parts(graph, plan, args.output, copy_weights=args.copy_weights, profile=profile)
+    with share_bar(f"planning {Path(args.model).name}") as progress:
+        profile = (
+            segment_costs(graph, fleet, strategy, options, progress)
+            if args.time_segments
+            else node_costs(graph, fleet, args.profile)
+        )
+        progress("searching", 1.0)
+        plan = plan_model(profile, fleet, strategy, **options)
+        manifest = None
+        if args.output:
+            progress("writing parts", 1.0)
+            manifest = write_parts(graph, plan, args.output, copy_weights=args.copy_weights, profile=profile)
+    if manifest:
         print(f"{len(manifest.parts)} parts and plan.json written to {manifest.directory}", file=sys.stderr)
     if args.json:
         print(json.dumps(plan_to_json(plan.with_names(graph)), indent=1, allow_nan=False))

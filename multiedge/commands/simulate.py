@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiedge.commands import _options
-from multiedge.commands._terminal import new_console, new_table, print_line
+from multiedge.commands._terminal import new_console, new_table, print_line, share_bar
 from multiedge.defaults import DEFAULT_STRATEGY, REPLAN_TOLERANCE
 from multiedge.errors import ConfigError, PlanError, require_least
 from multiedge.fleet import Fleet
@@ -46,13 +46,17 @@ def run(args: argparse.Namespace) -> int:
     load = Load(args.items, args.warmup, interval_of(args.rate), args.in_flight)
     fleet = read_fleet(args.devices)
     trace = read_trace(args.trace, fleet) if args.trace else Trace(name="no trace")
-    plan, profile = planned(args, fleet)
-    runs = {"static": simulate(plan, profile, fleet, trace, load, detect_s=detect_s)}
-    if args.adaptive:
-        from multiedge.replanning.replan import replan
+    with share_bar("simulating") as progress:
+        progress("plan", 0.0)
+        plan, profile = planned(args, fleet)
+        progress(f"{args.items} items", 0.2)
+        runs = {"static": simulate(plan, profile, fleet, trace, load, detect_s=detect_s)}
+        if args.adaptive:
+            from multiedge.replanning.replan import replan
 
-        replanner = partial(replan, tolerance=tolerance)
-        runs["adaptive"] = simulate(plan, profile, fleet, trace, load, replanner=replanner, detect_s=detect_s)
+            progress(f"{args.items} items with new plans", 0.6)
+            replanner = partial(replan, tolerance=tolerance)
+            runs["adaptive"] = simulate(plan, profile, fleet, trace, load, replanner=replanner, detect_s=detect_s)
     if args.json:
         print(json.dumps(as_json(plan, trace, runs), indent=1, allow_nan=False))
     else:

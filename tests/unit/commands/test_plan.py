@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -103,3 +104,20 @@ def test_options_are_passed_typed(capsys):
 def test_what_is_wrong_is_said_in_one_line(words, message):
     with pytest.raises(ConfigError, match=message):
         plan(*words)
+
+
+def test_timing_segments_shows_its_steps(monkeypatch, capsys):
+    steps: list[tuple[str, float]] = []
+
+    @contextmanager
+    def bar(title):
+        yield lambda step, share: steps.append((step, share))
+
+    def costs(graph, fleet, strategy, options, progress):
+        progress("timing", 0.5)
+        return synthetic_profile(graph, fleet, seed=2)
+
+    monkeypatch.setattr(command, "share_bar", bar)
+    monkeypatch.setattr(command, "segment_costs", costs)
+    assert plan("--time-segments", "--json") == 0
+    assert steps == [("timing", 0.5), ("searching", 1.0)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 
 import pytest
 from rich.console import Console
 
+from multiedge.commands import _terminal
 from multiedge.commands._terminal import count_bar, new_console, new_table, print_line, print_plain, share_bar
 
 
@@ -48,12 +50,25 @@ def test_where_nobody_looks_there_is_no_progress(capsys: pytest.CaptureFixture[s
 def test_a_terminal_sees_steps_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setattr(_terminal, "BAR_AFTER_S", 0)
     with share_bar("planning") as step:
         step("throughput", 0.5)
+        deadline = time.monotonic() + 20
+        while "planning: throughput" not in terminal.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "planning: throughput" in terminal.getvalue()
     with count_bar("running", 3) as count:
         count(3)
-    assert "planning: throughput" in terminal.getvalue()
     assert "3/3" in terminal.getvalue()
+
+
+def test_short_work_shows_one_line_that_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setattr(_terminal, "BAR_AFTER_S", 60)
+    with share_bar("planning") as step:
+        assert terminal.getvalue() == "planning ...\r"
+        step("throughput", 0.5)
+    assert terminal.getvalue() == "planning ...\r\r\x1b[K"
 
 
 HOSTILE = "[/red]\x1b]0;title\x07\x9b31m[bold"
