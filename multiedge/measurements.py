@@ -149,10 +149,10 @@ class Energy:
 
 @dataclass(frozen=True)
 class HostLoad:
-    """What the processors of this machine did in the timed window, in seconds of processor time.
+    """What the processors that the run may use did in the timed window, in seconds of processor time.
 
     Attributes:
-        cores: Number of processors.
+        cores: Number of these processors.
         wall_s: Length of the window.
         busy_s: Computing, for any process.
         steal_s: Taken by other virtual machines of the same host.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from multiedge.meters.memory import PROC
 _UTIME, _STIME = 11, 12
 """Fields of /proc/PID/stat, counted after the name of the program."""
 _IDLE, _WAITING_FOR_DISK, _STEAL, _COUNTED = 3, 4, 7, 8
-"""Fields of the first line of /proc/stat. What follows these is counted in them already."""
+"""Fields of a line of /proc/stat. What follows these is counted in them already."""
 
 
 @dataclass(frozen=True)
 class HostTime:
-    """Seconds of all processors since the machine was started: computing, and taken by other machines of the same host."""
+    """Seconds of some processors since the machine was started: computing, and taken by other machines of the same host."""
 
     busy_s: float
     steal_s: float
@@ -35,15 +36,24 @@ def process_cpu_s(pid: int | str = "self", proc: Path = PROC) -> float | None:
         return None
 
 
-def read_host_time(proc: Path = PROC) -> HostTime | None:
-    """What the processors of this machine have done so far; None where the system does not show it."""
+def own_processors() -> list[int]:
+    """Numbers of the processors that this process, and those that it starts, may use; ascending."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def read_host_time(processors: Collection[int], proc: Path = PROC) -> HostTime | None:
+    """What these processors of this machine have done so far; None where the system does not show it."""
     try:
-        name, *fields = (proc / "stat").read_text(errors="replace").partition("\n")[0].split()
-        ticks = [int(field) for field in fields[:_COUNTED]]
-        if name != "cpu" or len(ticks) < _COUNTED:
-            return None
+        lines = [line.split() for line in (proc / "stat").read_text(errors="replace").splitlines()]
+        wanted = {f"cpu{number}" for number in processors}
+        each = [[int(field) for field in fields[:_COUNTED]] for name, *fields in filter(None, lines) if name in wanted]
     except (OSError, ValueError):
         return None
+    if len(each) < len(wanted) or any(len(fields) < _COUNTED for fields in each):
+        return None
+    ticks = [sum(fields) for fields in zip(*each, strict=True)]
     busy = sum(ticks) - ticks[_IDLE] - ticks[_WAITING_FOR_DISK] - ticks[_STEAL]
     return HostTime(busy / _ticks_per_s(), ticks[_STEAL] / _ticks_per_s())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from multiedge.fleet import CALLER_NAME
@@ -164,14 +164,20 @@ def fps_predicted(measurements: Measurements, context: Context) -> Figure:
 
 @metric("items/s", HIGHER, "fps_predicted at the pace that this machine had during the run")
 def fps_predicted_at_pace(measurements: Measurements, context: Context) -> Figure:
-    host, reason = measurements.host, _no_pace(measurements, context.plan)
-    run = SharedRun.of(measurements, context.plan) if context.plan else None
-    if run is None or host is None or reason:
-        return Figure(None, reason)
-    pace = run.pace(host)
-    if pace is None:
-        return Figure(None, f"the workers used less than {LEAST_CPU_S:g} s of processor time")
+    known = _paced(measurements, context.plan)
+    if isinstance(known, str):
+        return Figure(None, known)
+    run, pace = known
     return _limited(run.fps_at(pace), str(pace), measurements)
+
+
+def rate_loss(measurements: Measurements, plan: Plan | None) -> float | None:
+    """By what share other work lowered the rate that the pipeline could have; None where its pace is not known."""
+    known = _paced(measurements, plan)
+    if isinstance(known, str):
+        return None
+    run, pace = known
+    return max(0.0, 1.0 - run.fps_at(pace) / run.fps_at(replace(pace, other_cores=0.0)))
 
 
 def _limited(predicted: float, note: str, measurements: Measurements) -> Figure:
@@ -182,18 +188,21 @@ def _limited(predicted: float, note: str, measurements: Measurements) -> Figure:
     return Figure(predicted, note, "modelled")
 
 
-def _no_pace(measurements: Measurements, plan: Plan | None) -> str:
-    """Why the pace of the run cannot be told; '' if it can."""
-    if fps_predicted(measurements, Context(plan)).value is None:
+def _paced(measurements: Measurements, plan: Plan | None) -> tuple[SharedRun, Pace] | str:
+    """The run and its pace, or why that is not known."""
+    if plan is None or fps_predicted(measurements, Context(plan)).value is None:
         return "no plan with an estimate"
-    devices = measurements.settings.get("emulated", {}).get("devices", {}).values()
-    if measurements.host is None or not devices:
+    run, host = SharedRun.of(measurements, plan), measurements.host
+    if run is None or host is None:
         return "no devices of this machine, or its load was not measured"
     if any(entry.gpu_method for entry in measurements.memory):
         return "a device computes on a GPU"
-    if any(device["threads"] > 1 for device in devices):
+    if any(work.threads > 1 for work in run.works):
         return "a device has several threads; the plan does not state their processor time"
-    return "the fleet changed during the run" if measurements.faults else ""
+    if measurements.faults:
+        return "the fleet changed during the run"
+    pace = run.pace(host)
+    return (run, pace) if pace else f"the workers used less than {LEAST_CPU_S:g} s of processor time"
 
 
 @metric("1", LOWER, "distance of fps_predicted from fps")

@@ -15,13 +15,16 @@ from multiedge.errors import ConfigError, did_you_mean
 from multiedge.measurements import Fault, HostLoad, Measurements
 from multiedge.metrics import run
 from multiedge.metrics.percentiles import percentile, samples_needed, within_bound
+from multiedge.metrics.prediction import rate_loss
 from multiedge.plan import Plan
 
 TARGET_PERCENTILE: Mapping[str, float | None] = {"SingleStream": 0.90, "MultiStream": 0.99, "Server": 0.99, "Offline": None}
 
 
+RATE_LOSS = 0.10
+"""Other work that lowered the rate by a larger share degrades a run."""
 BUSY_HOST = 0.10
-"""Other work that takes a larger share of the processors degrades a run, if less than this share was idle."""
+"""Where the loss is not known: a larger share of the processors for other work degrades a run, if less than this was idle."""
 
 Verdict = Literal["VALID", "DEGRADED", "INVALID"]
 
@@ -58,7 +61,8 @@ class MovedStage:
 class Validity:
     """Whether a run is `valid`, every reason why not, and what degraded it.
 
-    `busy_share` is the share of the processors that other work took, if that degraded the run; otherwise None.
+    `busy_share` is the share of the processors that other work took, if that degraded the run; otherwise None. `rate_loss` is
+    the share by which that lowered the rate, None where it is not known.
     """
 
     valid: bool
@@ -66,6 +70,7 @@ class Validity:
     faults: tuple[FaultCount, ...] = ()
     moved: tuple[MovedStage, ...] = ()
     busy_share: float | None = None
+    rate_loss: float | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -76,8 +81,13 @@ class Validity:
     @property
     def why(self) -> tuple[str, ...]:
         """Every reason and everything that degraded the run, in words."""
-        busy = () if self.busy_share is None else (f"other work took {self.busy_share:.0%} of this machine's processors",)
-        return (*self.reasons, *map(str, self.faults), *map(str, self.moved), *busy)
+        return (*self.reasons, *map(str, self.faults), *map(str, self.moved), *self._busy_host())
+
+    def _busy_host(self) -> tuple[str, ...]:
+        if self.busy_share is None:
+            return ()
+        loss = "" if self.rate_loss is None else f", which lowered the rate by about {self.rate_loss:.0%}"
+        return (f"other work took {self.busy_share:.0%} of this machine's processors{loss}",)
 
     def __str__(self) -> str:
         return f"{self.verdict}: {'; '.join(self.why)}" if self.why else self.verdict
@@ -92,12 +102,15 @@ def validity(measurements: Measurements, plan: Plan | None = None) -> Validity:
     if scenario not in TARGET_PERCENTILE:
         raise ConfigError(f"unknown scenario '{scenario}'{did_you_mean(scenario, TARGET_PERCENTILE)}")
     reasons = [*_answers(measurements), *_percentile(measurements, scenario)]
+    loss = rate_loss(measurements, plan)
+    busy = busy_share(measurements.host, loss)
     return Validity(
         not reasons,
         tuple(reasons),
         count_faults(measurements.failures),
         moved_stages(measurements, plan) if plan else (),
-        busy_share(measurements.host),
+        busy,
+        None if busy is None else loss,
     )
 
 
@@ -121,11 +134,15 @@ def _planned(plan: Plan, stage: int) -> tuple[str, ...]:
     return tuple(plan.stages[stage].devices) if stage < len(plan.stages) else ()
 
 
-def busy_share(host: HostLoad | None) -> float | None:
-    """The share of the processors that went to other work, if that was much and hardly any was idle."""
-    if host is None or host.other_share <= BUSY_HOST or host.idle_share >= BUSY_HOST:
+def busy_share(host: HostLoad | None, loss: float | None = None) -> float | None:
+    """The share of the processors that went to other work, if that lowered the rate by much; None otherwise.
+
+    `loss` is by what share it did. Where that is None, it counts whether other work was much and hardly any processor idle.
+    """
+    if host is None:
         return None
-    return host.other_share
+    is_busy = host.other_share > BUSY_HOST and host.idle_share < BUSY_HOST if loss is None else loss > RATE_LOSS
+    return host.other_share if is_busy else None
 
 
 def _answers(measurements: Measurements) -> list[str]:

@@ -71,8 +71,10 @@ def _validity(each: Sequence[Validity]) -> Validity:
             ran = moved[stage.stage].ran if stage.stage in moved else ()
             moved[stage.stage] = replace(stage, ran=tuple(dict.fromkeys([*ran, *stage.ran])))
     busy = [one.busy_share for one in each if one.busy_share is not None]
+    lost = [one.rate_loss for one in each if one.rate_loss is not None]
     stages = tuple(moved[stage] for stage in sorted(moved))
-    return Validity(all(one.valid for one in each), reasons, tuple(counts.values()), stages, max(busy, default=None))
+    is_valid = all(one.valid for one in each)
+    return Validity(is_valid, reasons, tuple(counts.values()), stages, max(busy, default=None), max(lost, default=None))
 
 
 def shared_ranks(figures: Mapping[int, MetricValue | None], higher_is_better: bool = True) -> dict[int, int]:

@@ -5,7 +5,7 @@ Schema 'multiedge-results/1':
     schema, name, created                  what this is, and when it was made (UTC)
     results                                figure by name: value (null: not measured), unit, direction, description,
                                            note, method, by_device, interval
-    validity                               verdict, valid, reasons, faults, moved stages, busy_share of the host
+    validity                               verdict, valid, reasons, faults, moved stages, busy_share of the host, rate_loss
     configuration                          the run's options
     versions, commit, machine              what it ran on
     plan                                   the plan, as in plan.json (null: none)
@@ -200,6 +200,7 @@ def _validity(data: Field) -> Validity:
         data["faults"].optional(lambda faults: faults.list_of(_fault_count), ()),
         data["moved"].optional(lambda stages: stages.list_of(_moved_stage), ()),
         data["busy_share"].optional(Field.number),
+        data["rate_loss"].optional(Field.number),
     )
 
 

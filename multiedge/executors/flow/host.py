@@ -1,14 +1,13 @@
-"""The load of this machine while a run is timed."""
+"""The load of the processors that a run may use, while it is timed."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from multiedge.measurements import HostLoad
-from multiedge.meters.cpu import HostTime, process_cpu_s, read_host_time
+from multiedge.meters.cpu import HostTime, own_processors, process_cpu_s, read_host_time
 
 
 @dataclass(frozen=True)
@@ -18,10 +17,12 @@ class HostReading:
     at_s: float
     host: HostTime | None
     caller_s: float | None
+    cores: int = 1
 
     @classmethod
     def now(cls) -> HostReading:
-        return cls(time.monotonic(), read_host_time(), process_cpu_s())
+        processors = own_processors()
+        return cls(time.monotonic(), read_host_time(processors), process_cpu_s(), len(processors))
 
     def load_since(self, before: HostReading, workers_s: Mapping[str, float]) -> HostLoad | None:
         """The load between two readings; `workers_s` is the processor time of the workers in between, by device."""
@@ -29,4 +30,4 @@ class HostReading:
             return None
         spent = self.host - before.host
         caller_s = self.caller_s - before.caller_s
-        return HostLoad(os.cpu_count() or 1, self.at_s - before.at_s, spent.busy_s, spent.steal_s, caller_s, dict(workers_s))
+        return HostLoad(self.cores, self.at_s - before.at_s, spent.busy_s, spent.steal_s, caller_s, dict(workers_s))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from multiedge.executors.workers.messages import Hello
 from multiedge.executors.workers.options import ProcessesOptions
 from multiedge.executors.workers.process import WorkerProcess
 from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
+from multiedge.meters.cpu import own_processors
 from multiedge.transports.namespaces import Network
 
 
@@ -36,9 +36,8 @@ class LocalLauncher:
         self._quotas_made = 0
         self._by_quota: set[str] = set()
         devices = [fleet.device(name) for name in planned]
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        self._processors = len(cores) or os.cpu_count() or 1
-        self._cores = assign_cores(devices, cores) if options.emulation.affinity else {}
+        self._processors = own_processors()
+        self._cores = assign_cores(devices, self._processors) if options.emulation.affinity else {}
 
     def start(self, device: Device, factor: float, links: Mapping[str, Link]) -> WorkerProcess:
         quota = self._quota(device)
@@ -92,7 +91,7 @@ class LocalLauncher:
                 "memory_limit_bytes": device.memory_bytes if wanted.memory else None,
             }
         links_by = "network namespaces (tbf)" if self._network else "in process"
-        return {"devices": by_device, "processors": self._processors, "links": links_by if wanted.links else "none"}
+        return {"devices": by_device, "processors": len(self._processors), "links": links_by if wanted.links else "none"}
 
     def _quota(self, device: Device) -> Quota | None:
         """A CPU quota, if one is wanted, needed and allowed."""

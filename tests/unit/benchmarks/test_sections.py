@@ -30,10 +30,28 @@ def test_job_gives_the_range_of_speed_ups():
 
 def test_pipeline_gives_the_share_of_the_limit_with_its_spread():
     figures = {"to_limit": Figure(0.99, 0.9, 1.0), "to_two_threads": Figure(1.1), "fps": Figure(3.5)}
-    shown = pipeline.section(record_of(pipeline, [Row({"model": "a", "turns": 24, "steady_turns": 11}, figures)]))
+    errors = {"prediction_error": Figure(0.3), "prediction_error_at_pace": Figure(0.02)}
+    rows = [
+        Row({"model": "a", "case": "two devices", "turns": 24}, {**figures, **errors}),
+        Row({"model": "a", "case": "three devices", "turns": 24}, {**errors, "prediction_error_at_pace": Figure(0.07)}),
+        Row({"model": "b"}, failure="no time was left"),
+    ]
+    shown = pipeline.section(record_of(pipeline, rows))
     assert "two stages on two cores reach 99% (the aim: 98%)" in shown
     assert "99.0 (90.0 to 100.0)" in shown
-    assert "11 of 24" in shown
+    assert "predictions are wrong by 2.0% to 7.0%" in shown
+    assert "| b " not in shown
+
+
+def test_pipeline_gives_what_it_has_when_the_time_is_over(monkeypatch):
+    now = iter([0.0, 0.0, 0.0, 95.0])
+    monkeypatch.setattr(pipeline.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(pipeline, "measure", lambda model, until_s: [Row({"model": model, "until": until_s})])
+    rows = pipeline.measure_all(["a", "b"], 100.0)
+    assert [(row.case, row.failure) for row in rows] == [
+        ({"model": "a", "until": 50.0}, ""),
+        ({"model": "b"}, "no time was left"),
+    ]
 
 
 def test_profiling_gives_the_range_of_median_errors():

@@ -35,16 +35,24 @@ def test_a_process_that_has_ended_has_no_processor_time(tmp_path: Path) -> None:
 
 def test_the_host_is_busy_with_all_but_idling_and_waiting(tmp_path: Path) -> None:
     ticks = [number * TICKS_PER_S for number in (1, 2, 4, 100, 200, 8, 16, 32, 64, 128)]
-    (tmp_path / "stat").write_text(f"cpu  {' '.join(map(str, ticks))}\ncpu0 1 2\n")
-    assert read_host_time(tmp_path) == HostTime(31.0, 32.0)
+    (tmp_path / "stat").write_text(f"cpu  1 2\ncpu0 {' '.join(map(str, ticks))}\n")
+    assert read_host_time([0], tmp_path) == HostTime(31.0, 32.0)
+
+
+def test_only_the_processors_that_may_be_used_count(tmp_path: Path) -> None:
+    ticks = "0 0 {} 0 0 0 0 0 0 0"
+    each = [f"cpu{number} {ticks.format(10**number * TICKS_PER_S)}" for number in range(12)]
+    (tmp_path / "stat").write_text("\n".join(["cpu 1 2", *each, "intr 7"]))
+    assert read_host_time([1, 3], tmp_path) == HostTime(1010.0, 0.0)
+    assert read_host_time([1, 30], tmp_path) is None
 
 
 def test_times_since_a_reading() -> None:
     assert HostTime(31.0, 32.0) - HostTime(1.0, 30.0) == HostTime(30.0, 2.0)
 
 
-@pytest.mark.parametrize("text", ["", "cpu 1 2 3", "cpu a b c d e f g h"])
+@pytest.mark.parametrize("text", ["", "\n", "cpu0 1 2 3", "cpu0 a b c d e f g h"])
 def test_a_system_that_does_not_show_it(text: str, tmp_path: Path) -> None:
     (tmp_path / "stat").write_text(text)
-    assert read_host_time(tmp_path) is None
-    assert read_host_time(tmp_path / "missing") is None
+    assert read_host_time([0], tmp_path) is None
+    assert read_host_time([0], tmp_path / "missing") is None

@@ -10,7 +10,7 @@ import pytest
 from multiedge.errors import ConfigError
 from multiedge.measurements import Event, Fault, HostLoad, Item, Measurements
 from multiedge.metrics.validity import FaultCount, MovedStage, query_latencies_s, validity
-from multiedge.plan import Estimate, Plan, Stage
+from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer
 
 NEVER = float("inf")
 
@@ -127,6 +127,33 @@ def test_a_host_that_is_busy_with_other_work_degrades_a_run(busy_s: float, steal
     verdict = validity(replace(steady(1), host=host))
     assert verdict.busy_share == share
     assert str(verdict) == ("VALID" if share is None else "DEGRADED: other work took 45% of this machine's processors")
+
+
+@pytest.mark.parametrize(
+    ("processors", "workers_s", "other_s", "said"),
+    [
+        pytest.param(2, 100.0, 8.0, "VALID", id="a-little-else"),
+        pytest.param(16, 100.0, 1300.0, "VALID", id="a-busy-host-with-processors-to-spare"),
+        pytest.param(
+            2,
+            100.0,
+            100.0,
+            "DEGRADED: other work took 33% of this machine's processors, which lowered the rate by about 33%",
+            id="a-busy-loop",
+        ),
+    ],
+)
+def test_other_work_degrades_a_run_whose_rate_it_lowered(processors: int, workers_s: float, other_s: float, said: str) -> None:
+    """Two stages of 0.1 s, 1000 items, each on a processor of its own if there is one."""
+    devices = {name: {"speed": 1.0, "threads": 1} for name in "ab"}
+    settings = {"emulated": {"devices": devices, "processors": processors}, "depth": 20}
+    wall_s = 150.0 if processors == 2 and other_s > 10 else 104.0
+    host = HostLoad(processors, wall_s, 2 * workers_s + other_s, 0.0, 0.0, {"a": workers_s, "b": workers_s})
+    ran = replace(steady(1000), host=host, settings=settings)
+    costs = tuple(StageEstimate(0.1, 0.0, 0, None, 1.0) for _ in "ab")
+    moves = (Transfer(CALLER, 0, ("x",), 4), Transfer(0, 1, ("y",), 4), Transfer(1, CALLER, ("z",), 4))
+    planned = replace(PLAN, transfers=moves, estimate=Estimate(costs, 0.1, "device 'a'", 0.2, None, 4))
+    assert str(validity(ran, planned)) == said
 
 
 def test_an_invalid_run_also_names_what_degraded_it() -> None:
