@@ -36,6 +36,15 @@ def process_cpu_s(pid: int | str = "self", proc: Path = PROC) -> float | None:
         return None
 
 
+def process_waited_s(pid: int | str = "self", proc: Path = PROC) -> float | None:
+    """For how long the main thread of a process was ready to compute and had no processor; None if it has ended, or the system
+    does not show it."""
+    try:
+        return int((proc / str(pid) / "schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return None
+
+
 def own_processors() -> list[int]:
     """Numbers of the processors that this process, and those that it starts, may use; ascending."""
     if hasattr(os, "sched_getaffinity"):

@@ -36,9 +36,10 @@ def problem_of(
 ) -> Problem | None:
     """What is wrong with a worker.
 
-    `limit_s` is how long the stage that it computes may take, `owes_for_s` for how long it has owed a reply: while it loads
-    stages, it may be silent for longer, and its memory is judged when it is done. `stalled_s` is for how long it has neither
-    given a sign of life nor used the processor, None where that is not known: on a busy host, a worker may be silent and live.
+    `limit_s` is how long the stage that it computes may take, without its wait for a processor. `owes_for_s` is for how long it
+    has owed a reply: while it loads stages, it may be silent for longer, and its memory is judged when it is done. `stalled_s`
+    is for how long it has neither given a sign of life nor used the processor, None where that is not known: on a busy host, a
+    worker may be silent and live.
     """
     name, is_loading = device.name, owes_for_s is not None
     if view.ended:
@@ -51,8 +52,9 @@ def problem_of(
         return Problem("hang", f"worker of '{name}' gives no sign of life for {view.silent_s:.1f} s{idle}")
     if view.silent_s > max(deadlines.heartbeat_s, deadlines.first_s):
         return Problem("hang", f"worker of '{name}' gives no sign of life for {view.silent_s:.1f} s, although it computes")
-    if view.busy and view.busy.for_s > limit_s:
-        runs = f"stage {view.busy.stage} runs for {view.busy.for_s:.1f} s; it may take {limit_s:.1f} s"
+    if view.busy and view.busy.had_s > limit_s:
+        waited = f", without the {view.busy.waited_s:.1f} s that it waited for a processor" if view.busy.waited_s >= 0.1 else ""
+        runs = f"stage {view.busy.stage} runs for {view.busy.had_s:.1f} s{waited}; it may take {limit_s:.1f} s"
         return Problem("slow", f"worker of '{name}': {runs}")
     if owes_for_s is not None and owes_for_s > deadlines.load_s and not view.busy:
         return Problem("hang", f"worker of '{name}' has not loaded its stages within {deadlines.load_s:g} s")

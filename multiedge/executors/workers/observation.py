@@ -18,12 +18,19 @@ QUIET_S = 0.3
 
 @dataclass(frozen=True)
 class Busy:
-    """The stage and the item that a worker computes, and for how long it has; `others` are in the same batch."""
+    """The stage and the item that a worker computes, and for how long it has; `others` are in the same batch. For `waited_s` of
+    this time it was ready and had no processor; 0.0 where that is not known."""
 
     stage: int
     sequence: int
     for_s: float
     others: tuple[int, ...] = ()
+    waited_s: float = 0.0
+
+    @property
+    def had_s(self) -> float:
+        """The time that the stage had: without that for which the host kept it waiting."""
+        return self.for_s - self.waited_s
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from multiedge.errors import PipelineError
 from multiedge.executors.workers.board import Board
 from multiedge.executors.workers.emulation import Quota
 from multiedge.executors.workers.messages import Command, Failed, Hello, Reply, encode, reply_decoder
-from multiedge.executors.workers.observation import QUIET_S, WorkerView
+from multiedge.executors.workers.observation import QUIET_S, Busy, WorkerView
 from multiedge.measurements import Memory
-from multiedge.meters.cpu import process_cpu_s
+from multiedge.meters.cpu import process_cpu_s, process_waited_s
 from multiedge.meters.memory import read_memory
 from multiedge.transports.rundir import file_of
 
@@ -41,6 +42,7 @@ class WorkerProcess:
         self._errors = file_of(directory, "stderr", self._device.name)
         self._decoder = reply_decoder(self._device.name)
         self._unsent = b""
+        self._waited: tuple[tuple[int, int], float] | None = None
         self._socket, theirs = socket.socketpair()
         try:
             with open(self._errors, "wb") as errors:
@@ -78,12 +80,24 @@ class WorkerProcess:
             silent_s=silent_s,
             ended=self._ending(),
             cpu_s=self.cpu_s() if silent_s is None or silent_s >= QUIET_S else None,
-            busy=board.busy(now_s),
+            busy=self._busy(now_s),
             resident_bytes=board.memory.resident_bytes,
             replies=self._replies(),
             sent=sent,
             taken=taken,
         )
+
+    def _busy(self, now_s: float) -> Busy | None:
+        """What it computes. Its wait for a processor counts from when the stage has taken QUIET_S, which few stages do."""
+        busy = self._board.busy(now_s)
+        waited_s = process_waited_s(self.pid) if busy and busy.for_s >= QUIET_S else None
+        if busy is None or waited_s is None:
+            self._waited = None
+            return busy
+        key = (busy.stage, busy.sequence)
+        if self._waited is None or self._waited[0] != key:
+            self._waited = key, waited_s
+        return replace(busy, waited_s=waited_s - self._waited[1])
 
     def cpu_s(self) -> float | None:
         """Of a worker that has ended, what it last showed of itself."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from multiedge.meters.cpu import HostTime, process_cpu_s, read_host_time
+from multiedge.meters.cpu import HostTime, process_cpu_s, process_waited_s, read_host_time
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -31,6 +31,20 @@ def test_the_name_of_a_program_may_hold_brackets(tmp_path: Path) -> None:
 
 def test_a_process_that_has_ended_has_no_processor_time(tmp_path: Path) -> None:
     assert process_cpu_s(7, tmp_path) is None
+
+
+def test_the_wait_for_a_processor_is_in_nanoseconds(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "schedstat").write_text("112984000 2500000000 2\n")
+    assert process_waited_s(7, tmp_path) == 2.5
+
+
+@pytest.mark.parametrize("text", ["", "112984", "a b c"])
+def test_a_wait_that_the_system_does_not_show_is_unknown(text: str, tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "schedstat").write_text(text)
+    assert process_waited_s(7, tmp_path) is None
+    assert process_waited_s(8, tmp_path) is None
 
 
 def test_the_host_is_busy_with_all_but_idling_and_waiting(tmp_path: Path) -> None:

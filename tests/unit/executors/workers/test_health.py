@@ -38,6 +38,10 @@ def problem(*, owes_for_s=None, limits_memory=True, stalled_s=None, **view):
         ),
         ({"silent_s": 61.0, "stalled_s": 0.1}, "worker of 'd0' gives no sign of life for 61.0 s, although it computes"),
         ({"busy": Busy(3, 7, 5.5)}, "worker of 'd0': stage 3 runs for 5.5 s; it may take 5.0 s"),
+        (
+            {"busy": Busy(3, 7, 9.5, waited_s=4.0)},
+            "worker of 'd0': stage 3 runs for 5.5 s, without the 4.0 s that it waited for a processor; it may take 5.0 s",
+        ),
         ({"owes_for_s": 10.5}, "worker of 'd0' has not loaded its stages within 10 s"),
         ({"resident_bytes": 3 * MIB}, "device 'd0' takes 3.0 MiB and has 1.0 MiB"),
     ],
@@ -55,6 +59,7 @@ def test_what_is_wrong_is_said_with_its_figures(view, detail):
         {"silent_s": 3.5, "owes_for_s": 1.0},
         {"silent_s": 30.0, "stalled_s": 1.9},
         {"busy": Busy(3, 7, 4.5)},
+        {"busy": Busy(3, 7, 60.0, waited_s=55.5)},
         {"busy": Busy(3, 7, 4.5), "owes_for_s": 11.0},
         {"resident_bytes": 3 * MIB, "owes_for_s": 1.0},
         {"resident_bytes": 3 * MIB, "limits_memory": False},

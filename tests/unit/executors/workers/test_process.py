@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -24,6 +25,17 @@ for number, line in enumerate(text):
     s.sendall(b'{"type": "Configured", "epoch": %d, "loads": [], "resident_bytes": null}\\n' % number)
 """
 )
+
+ON_ONE_PROCESSOR_OF_TWO_PROCESSES = """
+import os, sys, time
+from pathlib import Path
+from multiedge.executors.workers.board import Board
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+Board(Path(sys.argv[1]), "d0").show_busy(3, (7,), time.monotonic())
+parent = os.getpid()
+is_child = os.fork() == 0
+while not is_child or os.getppid() == parent: pass
+"""
 
 
 @pytest.fixture
@@ -117,3 +129,11 @@ def test_it_runs_under_this_interpreter_with_its_import_path(start):
     worker = start(f"import sys; assert sys.executable == {sys.executable!r}; raise SystemExit(sys.path[1:] != [])")
     view, _ = observed(worker, lambda view, replies: bool(view.ended))
     assert view.ended == "ended with status 1"
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system does not show the wait for a processor")
+def test_a_stage_that_waits_for_a_processor_is_seen_to_wait(start):
+    worker = start(ON_ONE_PROCESSOR_OF_TWO_PROCESSES)
+    view, _ = observed(worker, lambda view, _: view.busy is not None and view.busy.waited_s > 0.2)
+    assert (view.busy.stage, view.busy.sequence) == (3, 7)
+    assert 0.0 < view.busy.had_s < view.busy.for_s - 0.2
