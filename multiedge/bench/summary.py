@@ -13,12 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from multiedge.bench.rows import MEASURES, PLANNED, Row
-from multiedge.metrics.interval import interval_95
+from multiedge.metrics.interval import Interval, sample_interval_95
 
 TOLERANCE = 1e-3
 """Relative difference up to which two costs count as equal."""
 
-Interval = tuple[float, float]
 Instance = tuple[str, str]
 
 
@@ -103,7 +102,7 @@ def _cell(
         planned=sum(row.status == PLANNED for row in group),
         runs=len(group),
         median=median,
-        interval={measure: interval_95(_costs(group, measure)) for measure in MEASURES},
+        interval={measure: sample_interval_95(_costs(group, measure)) for measure in MEASURES},
         over_single={measure: _ratio(group[0].single.get(measure), known.get(measure)) for measure in MEASURES},
         to_best={measure: _ratio(known.get(measure), best.get((instance, measure))) for measure in MEASURES},
     )
@@ -131,7 +130,7 @@ def _standing(strategy: str, rows: Sequence[Row], table: Sequence[Cell], toleran
         instances=len({cell.instance for cell in table}),
         scores={measure: _score(own, table, measure, tolerance) for measure in MEASURES},
         planning_s=statistics.median(seconds),
-        planning_interval=interval_95(seconds),
+        planning_interval=sample_interval_95(seconds),
     )
 
 
@@ -167,6 +166,4 @@ def geometric_mean(ratios: Sequence[float]) -> tuple[float | None, Interval | No
     """The geometric mean, and its 95 % interval; None where there are too few."""
     if not ratios:
         return None, None
-    logs = [math.log(ratio) for ratio in ratios]
-    interval = interval_95(logs)
-    return math.exp(statistics.fmean(logs)), (math.exp(interval[0]), math.exp(interval[1])) if interval else None
+    return math.exp(statistics.fmean(map(math.log, ratios))), sample_interval_95(ratios)

@@ -22,7 +22,7 @@ class MetricValue:
 
     `value` is None where it was not measured, and `note` states why; `samples_needed` is how many samples the figure needs
     where there are too few. `by_device` holds the figure for each device where there is one. Of repeated runs, `value` is the
-    median and `interval` the 95 % interval of the mean; None for a single run.
+    median and `interval` their 95 % interval (`multiedge.metrics.interval`); None for a single run.
     """
 
     value: float | None

@@ -78,10 +78,42 @@ def _validity(each: Sequence[Validity]) -> Validity:
 
 
 def shared_ranks(figures: Mapping[int, MetricValue | None], higher_is_better: bool = True) -> dict[int, int]:
-    """The rank of each row, from 1: one more than the number of rows whose interval is entirely better. Rows that the intervals
-    do not separate share a rank. Rows without the figure come after all others, each with a rank of its own."""
-    known = {row: figure.bounds for row, figure in figures.items() if figure is not None}
-    bounds = {row: pair if higher_is_better else (-pair[1], -pair[0]) for row, pair in known.items() if pair is not None}
-    ranks = {row: 1 + sum(other[0] > pair[1] for other in bounds.values()) for row, pair in bounds.items()}
-    unknown = [row for row in figures if row not in bounds]
-    return {**ranks, **{row: len(bounds) + number for number, row in enumerate(unknown, 1)}}
+    """The rank of each row by one figure, as `ranks_by` gives it."""
+    return ranks_by([(figures, higher_is_better)])
+
+
+def ranks_by(criteria: Sequence[tuple[Mapping[int, MetricValue | None], bool]]) -> dict[int, int]:
+    """The rank of each row, from 1: one more than the number of rows that are better.
+
+    A criterion is a figure of each row, and whether more is better. A row is better than another by the first criterion whose
+    intervals separate the two, so rows that none separates share a rank. A row with a figure is better than one without. Rows
+    without any figure come last, each with a rank of its own.
+    """
+    oriented = [_oriented(figures, higher_is_better) for figures, higher_is_better in criteria]
+    rows = list(criteria[0][0])
+    known = [row for row in rows if any(bounds[row] is not None for bounds in oriented)]
+    ranks = {row: 1 + sum(_is_better(other, row, oriented) for other in known) for row in known}
+    unknown = [row for row in rows if row not in ranks]
+    return {**ranks, **{row: len(known) + number for number, row in enumerate(unknown, 1)}}
+
+
+_Bounds = tuple[float, float] | None
+
+
+def _oriented(figures: Mapping[int, MetricValue | None], higher_is_better: bool) -> dict[int, _Bounds]:
+    """The bounds of each row's figure, with more as better."""
+    bounds = {row: None if figure is None else figure.bounds for row, figure in figures.items()}
+    if higher_is_better:
+        return bounds
+    return {row: None if pair is None else (-pair[1], -pair[0]) for row, pair in bounds.items()}
+
+
+def _is_better(row: int, other: int, criteria: Sequence[Mapping[int, _Bounds]]) -> bool:
+    for bounds in criteria:
+        own, others = bounds[row], bounds[other]
+        if own is None or others is None:
+            if own != others:
+                return own is not None
+        elif own[0] > others[1] or others[0] > own[1]:
+            return own[0] > others[1]
+    return False

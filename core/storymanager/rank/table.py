@@ -16,7 +16,7 @@ from multiedge.files import write_text
 from multiedge.formats.documents import read_text
 from multiedge.formats.fields import Kind
 from multiedge.metrics import MetricValue, describe_metric
-from multiedge.report.repeats import shared_ranks
+from multiedge.report.repeats import ranks_by
 from multiedge.report.units import number_of
 
 MISSING = "NaN"
@@ -37,13 +37,17 @@ class Table:
 
     @property
     def ranks(self) -> list[int]:
-        """The rank of each row: its number. Where the rows are sorted by a metric with intervals, those that these do not
-        separate share a rank."""
-        metric, ascending = next((pair for pair in self.sort_by if pair[0] in self.metrics), ("", False))
-        if not any(row.get(metric + SUFFIX) for row in self.rows):
+        """The rank of each row: its number. Where a metric of `sort_by` has intervals, rows that none of these separates
+        share a rank."""
+        metrics = [pair for pair in self.sort_by if pair[0] in self.metrics]
+        if not any(row.get(metric + SUFFIX) for row in self.rows for metric, _ in metrics):
             return list(range(1, len(self.rows) + 1))
-        figures = {number: figure(row, metric) for number, row in enumerate(self.rows)}
-        ranks = shared_ranks(figures, higher_is_better=not ascending)
+        ranks = ranks_by(
+            [
+                ({number: figure(row, metric) for number, row in enumerate(self.rows)}, not ascending)
+                for metric, ascending in metrics
+            ]
+        )
         return [ranks[number] for number in range(len(self.rows))]
 
     @property

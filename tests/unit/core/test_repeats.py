@@ -29,7 +29,7 @@ def test_a_number_is_its_median_with_an_interval_and_a_text_stays() -> None:
     (outcome,) = combined(rounds(a=[9.0, 11.0, 10.0]))
     assert outcome.metrics["fps"] == 10.0
     low, high = read_interval(outcome.metrics["fps_interval"]) or (0.0, 0.0)
-    assert (round(low, 2), round(high, 2)) == (7.52, 12.48)
+    assert (round(low, 2), round(high, 2)) == (7.77, 12.79)
     assert (outcome.metrics["note"], outcome.url) == ("x", "w/2")
     assert "note_interval" not in outcome.metrics
 
@@ -40,11 +40,19 @@ def test_a_number_that_one_round_lacks_is_that_of_the_last() -> None:
 
 
 def test_rows_that_the_intervals_do_not_separate_share_a_rank(capsys: Any) -> None:
-    table = table_of(combined(rounds(a=[9.0, 10.0, 11.0], b=[8.0, 9.0, 11.0], c=[1.0, 1.1, 1.2]))).sorted([("fps", False)])
+    table = table_of(combined(rounds(a=[9.0, 11.0, 10.0], b=[8.0, 11.0, 9.0], c=[1.0, 1.2, 1.1]))).sorted([("fps", False)])
     assert [line[:2] for line in table.lines()] == [["1", "a"], ["1", "b"], ["3", "c"]]
     assert table.sorted([("fps", True)]).ranks == [1, 2, 2]
     print_table(table, [])
-    assert "10.00 ±2.48" in capsys.readouterr().out
+    assert "10.00 ±2.79" in capsys.readouterr().out
+
+
+def test_rows_of_equal_accuracy_are_ranked_by_the_next_metric() -> None:
+    outcomes = combined(rounds(a=[9.0, 10.0, 11.0], b=[5.0, 5.1, 5.2], c=[1.0, 1.1, 1.2]))
+    for outcome, accuracy in zip(outcomes, (90.0, 90.0, "meaningless: random weights"), strict=True):
+        outcome.metrics.update({"accuracy": accuracy, "accuracy_interval": f"{accuracy} to {accuracy}"})
+    table = table_of(outcomes).sorted([("accuracy", False), ("fps", False)])
+    assert [line[:2] for line in table.lines()] == [["1", "a"], ["2", "b"], ["3", "c"]]
 
 
 def test_a_picture_draws_intervals_as_lines_on_bars(tmp_path: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from multiedge.measurements import Fault, Item
 from multiedge.metrics import MetricValue
 from multiedge.report.page import render_page
-from multiedge.report.repeats import combined, shared_ranks
+from multiedge.report.repeats import combined, ranks_by, shared_ranks
 from multiedge.report.results import from_json, make_result, to_json
 from multiedge.report.standings import board_rows, groups, rank
 from tests.builders.reports import steady_run
@@ -81,6 +81,13 @@ def test_rows_that_the_intervals_do_not_separate_share_a_rank(figures: list[Metr
 
 def test_where_less_is_better_the_lower_interval_is_first() -> None:
     assert shared_ranks({0: figure(7.0, 0.1), 1: figure(9.0, 0.1)}, higher_is_better=False) == {0: 1, 1: 2}
+
+
+def test_a_further_criterion_separates_rows_that_the_first_one_does_not() -> None:
+    accuracy = [figure(90.0, 0.0), figure(90.0, 0.0), figure(90.0, 0.0), figure(None), figure(None)]
+    speed = [figure(8.0, 0.6), figure(9.0, 0.6), figure(5.0, 0.1), figure(50.0, 1.0), figure(40.0, 1.0)]
+    ranks = ranks_by([(dict(enumerate(accuracy)), True), (dict(enumerate(speed)), True)])
+    assert ranks == {0: 1, 1: 1, 2: 3, 3: 4, 4: 5}
 
 
 def test_a_leaderboard_shows_shared_ranks_and_the_reach_of_intervals() -> None:
