@@ -28,12 +28,15 @@ def combined(rounds: Sequence[Sequence[Outcome]]) -> list[Outcome]:
 
 
 def _metrics(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Numbers as their median, followed by their interval; anything else as in the last round."""
+    """Numbers as their median, followed by their interval; texts that differ, one after the other; anything else as in the last
+    round."""
     metrics: dict[str, Any] = {}
     for name, last in outcomes[-1].metrics.items():
         values = [outcome.metrics.get(name) for outcome in outcomes]
         numbers = [number for value in values if (number := _number(value)) is not None]
-        metrics[name] = last if len(numbers) < len(values) else statistics.median(numbers)
+        texts = dict.fromkeys(value for value in values if isinstance(value, str))
+        other = " / ".join(texts) if len(texts) > 1 else last
+        metrics[name] = other if len(numbers) < len(values) else statistics.median(numbers)
         interval = interval_95(numbers) if len(numbers) == len(values) else None
         if interval:
             metrics[name + SUFFIX] = f"{interval[0]!r}{_TO}{interval[1]!r}"

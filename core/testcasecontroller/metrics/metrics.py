@@ -15,9 +15,13 @@ from multiedge.errors import describe
 from multiedge.formats.fields import Field
 from multiedge.measurements import Measurements
 from multiedge.metrics import METRICS, compute
+from multiedge.metrics.validity import validity
 
 _IANVS_NAMES = {"peak_memory": ("peak_memory_bytes", 1e-6), "peak_power": ("peak_power_w", 1.0)}
 """Ianvs's names of two metrics of the library, the first in MB."""
+
+VERDICT = "verdict"
+"""The name under which a test environment lists the verdict of each run."""
 
 
 @dataclass(frozen=True)
@@ -48,29 +52,49 @@ class LibraryMetric:
 
     def compute(self, y_true: Any, y_pred: Any) -> Any:
         """The metric's value; NaN if it was not measured."""
-        measurements = y_pred.get("measurements") if isinstance(y_pred, Mapping) else None
-        if not isinstance(measurements, Measurements):
-            raise RuntimeError(
-                f"metric '{self.name}': expected predict to return a mapping with 'measurements' (and 'plan'), as"
-                f" RunResult has them, got {describe(y_pred)}; or give the metric a url"
-            )
         name, scale = _IANVS_NAMES.get(self.name, (self.name, 1.0))
-        value = compute(measurements, [name], plan=y_pred.get("plan"))[name].value
+        value = compute(_measurements(self.name, y_pred), [name], plan=y_pred.get("plan"))[name].value
         return math.nan if value is None else float(f"{value * scale:.4g}")
 
 
-def _library_metric(name: str, field: Field) -> LibraryMetric:
+@dataclass(frozen=True)
+class VerdictMetric:
+    """VALID, DEGRADED or INVALID, by the measurements and the plan in the base model's result."""
+
+    name: str = VERDICT
+
+    def compute(self, y_true: Any, y_pred: Any) -> str:
+        """The verdict, without its reasons."""
+        return validity(_measurements(self.name, y_pred), y_pred.get("plan")).verdict
+
+
+AnyMetric = Metric | LibraryMetric | VerdictMetric
+
+
+def _measurements(metric: str, y_pred: Any) -> Measurements:
+    measurements = y_pred.get("measurements") if isinstance(y_pred, Mapping) else None
+    if not isinstance(measurements, Measurements):
+        raise RuntimeError(
+            f"metric '{metric}': expected predict to return a mapping with 'measurements' (and 'plan'), as"
+            f" RunResult has them, got {describe(y_pred)}; or give the metric a url"
+        )
+    return measurements
+
+
+def _library_metric(name: str, field: Field) -> LibraryMetric | VerdictMetric:
     known = [*METRICS.names(), *_IANVS_NAMES]
+    if name == VERDICT:
+        return VerdictMetric()
     if name not in known:
-        near = get_close_matches(name, known, n=1)
+        near = get_close_matches(name, [*known, VERDICT], n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise field.error(f"expected the file of metric '{name}', since the library has none of that name{hint}")
     return LibraryMetric(name)
 
 
-def parse_metrics(field: Field) -> tuple[Metric | LibraryMetric, ...]:
+def parse_metrics(field: Field) -> tuple[AnyMetric, ...]:
     """The metrics of a test environment, in the order of the file."""
-    metrics: dict[str, Metric | LibraryMetric] = {}
+    metrics: dict[str, AnyMetric] = {}
     for entry in field.items(least=1):
         content = entry.record(("name", "url"))
         name, url = content["name"].name(), content["url"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.common.config import read_section
-from core.testcasecontroller.metrics.metrics import LibraryMetric, Metric, parse_metrics
+from core.testcasecontroller.metrics.metrics import AnyMetric, parse_metrics
 from core.testenvmanager.dataset.dataset import Dataset, parse_dataset
 
 _OWN_KEYS = ("metrics", "dataset")
@@ -21,7 +21,7 @@ class TestEnv:
 
     __test__ = False
 
-    metrics: tuple[Metric | LibraryMetric, ...]
+    metrics: tuple[AnyMetric, ...]
     dataset: Dataset
     settings: Mapping[str, Any] = field(default_factory=dict)
 

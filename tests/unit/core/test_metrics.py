@@ -1,6 +1,7 @@
 """Users' metrics: what they give becomes a plain value, and what they raise is named."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,10 +92,19 @@ def test_a_metric_of_the_library_needs_no_file(name, value):
     assert math.isnan(parse_metrics(Field([{"name": "plan_gap"}], "t"))[0].compute([], {"measurements": RUN}))
 
 
+def test_the_verdict_of_a_run_is_a_column_without_a_file():
+    (parsed,) = parse_metrics(Field([{"name": "verdict"}], "t"))
+    assert parsed.compute([], {"measurements": RUN}) == "VALID"
+    assert parsed.compute([], {"measurements": replace(RUN, items=())}) == "INVALID"
+    with pytest.raises(ConfigError, match="did you mean 'verdict'"):
+        parse_metrics(Field([{"name": "verdicts"}], "t"))
+
+
+@pytest.mark.parametrize("name", ["fps", "verdict"])
 @pytest.mark.parametrize("result", [[1], {}, {"measurements": 1}])
-def test_a_metric_of_the_library_needs_measurements(result):
-    (parsed,) = parse_metrics(Field([{"name": "fps"}], "t"))
-    with pytest.raises(RuntimeError, match="metric 'fps': expected predict to return a mapping with 'measurements'"):
+def test_a_metric_of_the_library_needs_measurements(name, result):
+    (parsed,) = parse_metrics(Field([{"name": name}], "t"))
+    with pytest.raises(RuntimeError, match=f"metric '{name}': expected predict to return a mapping with 'measurements'"):
         parsed.compute([], result)
 
 

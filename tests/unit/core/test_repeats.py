@@ -34,6 +34,12 @@ def test_a_number_is_its_median_with_an_interval_and_a_text_stays() -> None:
     assert "note_interval" not in outcome.metrics
 
 
+def test_texts_that_differ_between_the_rounds_are_all_there() -> None:
+    verdicts = ["VALID", "DEGRADED", "VALID"]
+    each = [[Outcome(A, {"verdict": verdict}, f"time {turn}", f"w/{turn}")] for turn, verdict in enumerate(verdicts)]
+    assert combined(each)[0].metrics == {"verdict": "VALID / DEGRADED"}
+
+
 def test_a_number_that_one_round_lacks_is_that_of_the_last() -> None:
     (outcome,) = combined(rounds(a=[9.0, float("nan"), 10.0]))
     assert (outcome.metrics["fps"], "fps_interval" in outcome.metrics) == (10.0, False)
