@@ -7,7 +7,7 @@ chosen by name.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from multiedge.backends.stages import memory_use_of, require_backends
 from multiedge.defaults import DEFAULT_PROFILER, DEFAULT_STRATEGY
-from multiedge.errors import ConfigError, MultiedgeError
+from multiedge.errors import ConfigError, MultiedgeError, PipelineError
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.profile import load_profile, require_fits
@@ -34,7 +34,8 @@ from profilers import PROFILERS
 
 if TYPE_CHECKING:
     from multiedge.executors.flow.contract import Result, Source
-    from multiedge.executors.flow.drive import Progress
+    from multiedge.executors.flow.drive import Progress, ScenarioRun
+    from multiedge.measurements import Measurements
     from multiedge.report.results import RunResult
 
 PathLike = str | os.PathLike[str]
@@ -211,21 +212,10 @@ def partition(
     return write_parts(graph, plan, directory, copy_weights=copy_weights, profile=profile)
 
 
-def run_plan(
-    plan: PathLike | Manifest,
-    fleet: Fleet | None = None,
-    items: Source = (),
-    *,
-    executor: str = "processes",
-    scenario: str = "offline",
-    rate_per_s: float | None = None,
-    latency_bound_s: float | None = None,
-    name: str = "",
-    configuration: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-    **options: Any,
-) -> tuple[list[Result], RunResult]:
-    """Runs a plan as a pipeline.
+class PlanRun:
+    """A plan that is run as a pipeline: iterate over it for the results, in the order of the items, as they come.
+
+    No answer is kept. `result` is there once the timed window has begun, also of an iteration that ended early.
 
     Args:
         plan: A plan folder or its manifest.
@@ -240,6 +230,90 @@ def run_plan(
         progress: Called with the number of items that were answered since the last call.
         **options: Options of the executor, as for `open_pipeline`.
 
+    Raises:
+        ConfigError: If there is no such scenario; of an executor or its options when the iteration begins.
+        PipelineError: When the iteration begins, if a stage cannot start.
+    """
+
+    def __init__(
+        self,
+        plan: PathLike | Manifest,
+        fleet: Fleet | None = None,
+        items: Source = (),
+        *,
+        executor: str = "processes",
+        scenario: str = "offline",
+        rate_per_s: float | None = None,
+        latency_bound_s: float | None = None,
+        name: str = "",
+        configuration: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> None:
+        from multiedge.executors.flow.pipeline import local_fleet
+        from multiedge.executors.flow.scenarios import scenario as scenario_of
+
+        self._manifest = plan if isinstance(plan, Manifest) else read_runnable(plan)
+        self._fleet = fleet or local_fleet(self._manifest)
+        self._load = scenario_of(scenario, rate_per_s=rate_per_s, latency_bound_s=latency_bound_s)
+        self._items, self._executor, self._options, self._progress = items, executor, options, progress
+        self._name = name or Path(self._manifest.directory).name
+        self._configuration = {"executor": executor, "scenario": scenario} if configuration is None else configuration
+        self._stream: ScenarioRun | None = None
+
+    def __iter__(self) -> Generator[Result, None, None]:
+        from multiedge.executors.flow.pipeline import open_pipeline
+
+        with open_pipeline(self._manifest, self._fleet, self._executor, **self._options) as pipeline:
+            self._stream = pipeline.stream(self._items, self._load, progress=self._progress)
+            yield from self._stream
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the timed window has begun."""
+        return self._stream is not None and self._stream.has_begun
+
+    @property
+    def stream(self) -> ScenarioRun:
+        """The run of the scenario; PipelineError before the iteration."""
+        if self._stream is None:
+            raise PipelineError("the plan has not been run; iterate over the results first")
+        return self._stream
+
+    def unanswered(self) -> list[Result]:
+        """Items that were issued and not answered before the iteration ended, with that as their error."""
+        return self.stream.unanswered()
+
+    def measurements(self) -> Measurements:
+        """What was recorded, with the energy of devices that declare their watts."""
+        from multiedge.meters.modelled import with_energy
+
+        return with_energy(self.stream.measurements(), self._fleet)
+
+    def result(self) -> RunResult:
+        """The figures of what was answered by now, for `write_report`."""
+        from multiedge.report.results import make_result
+
+        return make_result(
+            self._name,
+            self.measurements(),
+            plan=self._manifest.plan,
+            configuration=self._configuration,
+            graph=graph_of(self._manifest),
+        )
+
+
+def run_plan(
+    plan: PathLike | Manifest, fleet: Fleet | None = None, items: Source = (), **values: Any
+) -> tuple[list[Result], RunResult]:
+    """Runs a plan as a pipeline and keeps the answers.
+
+    Args:
+        plan: A plan folder or its manifest.
+        fleet: The devices; by default every device is this machine, and links cost nothing.
+        items: Arrays by input name, one mapping for each item.
+        **values: Further arguments of `PlanRun`: the executor, the scenario, and options of the executor.
+
     Returns:
         The results, in the order of the items, and the RunResult for `write_report`. An item that failed has `tensors` None and
         an `error`.
@@ -247,25 +321,12 @@ def run_plan(
     Raises:
         ConfigError: If there is no such executor, scenario or option.
         PipelineError: If a stage cannot start.
+        RunInterrupted: On Ctrl-C; it has the results and the Measurements of what was answered until then.
     """
-    from multiedge.executors.flow.pipeline import local_fleet, open_pipeline
-    from multiedge.executors.flow.scenarios import scenario as scenario_of
-    from multiedge.meters.modelled import with_energy
-    from multiedge.report.results import make_result
+    from multiedge.executors.flow.drive import collected
 
-    manifest = plan if isinstance(plan, Manifest) else read_runnable(plan)
-    fleet = fleet or local_fleet(manifest)
-    load = scenario_of(scenario, rate_per_s=rate_per_s, latency_bound_s=latency_bound_s)
-    with open_pipeline(manifest, fleet, executor, **options) as pipeline:
-        answers, measured = pipeline.map(items, load, progress=progress)
-    result = make_result(
-        name or Path(manifest.directory).name,
-        with_energy(measured, fleet),
-        plan=manifest.plan,
-        configuration={"executor": executor, "scenario": scenario} if configuration is None else configuration,
-        graph=graph_of(manifest),
-    )
-    return answers, result
+    run = PlanRun(plan, fleet, items, **values)
+    return collected(run)[0], run.result()
 
 
 def graph_of(manifest: Manifest) -> Graph | None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from multiedge.backends import BACKENDS
 from multiedge.backends.stages import BackendOptions
 from multiedge.commands import _options
+from multiedge.commands._answers import Ending, OutputFolder, take_answers
 from multiedge.commands._terminal import count_bar, new_console, new_table, print_line
 from multiedge.commands.arguments.run import ENDPOINT
 from multiedge.errors import ConfigError, MultiedgeError, require_least
 from multiedge.executors import EXECUTORS
-from multiedge.executors.flow.contract import Source
+from multiedge.executors.flow.contract import RunOptions, Source
 from multiedge.executors.flow.pipeline import local_fleet
 from multiedge.executors.flow.scenarios import scenario
 from multiedge.executors.workers.options import Emulation
@@ -36,12 +37,13 @@ from multiedge.report.repeats import combined
 from multiedge.report.results import to_json
 from multiedge.report.summary import MOST_ERRORS, host_line, summary
 from multiedge.report.units import human, scale_for
-from multiedge.run import run_plan
+from multiedge.run import PlanRun
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from multiedge.replanning.replanner import Replanner
+    from multiedge.report.results import RunResult
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +76,31 @@ def run(args: argparse.Namespace) -> int:
     fleet = read_fleet(args.devices) if args.devices else local_fleet(manifest)
     values = executor_options(args, fleet)
     options = build_options(EXECUTORS, args.executor, values)
+    outputs = OutputFolder(Path(args.outputs)) if args.outputs else None
+    results, ending = run_rounds(args, manifest, fleet, options, outputs)
+    result = combined(results)
+    figures = summary(result)
+    figures["trace"] = values["trace"].story(figures["wall_s"]) if "trace" in values else []
+    if args.json:
+        print(json.dumps(figures, indent=1), flush=True)
+    else:
+        show(figures, new_console(), result.plan)
+    if args.output:  # last: if it cannot be written, what was measured has been shown
+        write_text(args.output, json.dumps({**figures, **to_json(result)}, allow_nan=False) + "\n")
+    if ending is not None:
+        raise ending
+    return FAILED if figures["failed"] or figures["lost"] or (outputs and outputs.refusal) else 0
+
+
+def run_rounds(
+    args: argparse.Namespace, manifest: Manifest, fleet: Fleet, options: RunOptions, outputs: OutputFolder | None
+) -> tuple[list[RunResult], Ending | None]:
+    """The results of each round, and what ended the last one early: its figures count only if there are no others."""
     items, count = read_items(args, manifest)
-    results = []
+    results: list[RunResult] = []
     with replanner(args, manifest, fleet) as replan, count_bar("running", count * args.repeat) as progress:
         for number in range(args.repeat):
-            _, result = run_plan(
+            run = PlanRun(
                 manifest,
                 fleet,
                 items if number == 0 else read_items(args, manifest)[0],
@@ -92,23 +114,19 @@ def run(args: argparse.Namespace) -> int:
                 options=options,
                 **({"replan": replan} if replan else {}),
             )
-            results.append(result)
-    result = combined(results)
-    figures = summary(result)
-    figures["trace"] = values["trace"].story(figures["wall_s"]) if "trace" in values else []
-    if args.json:
-        print(json.dumps(figures, indent=1), flush=True)
-    else:
-        show(figures, new_console(), result.plan)
-    if args.output:  # last: if it cannot be written, what was measured has been shown
-        write_text(args.output, json.dumps({**figures, **to_json(result)}, allow_nan=False) + "\n")
-    return FAILED if figures["failed"] or figures["lost"] else 0
+            ending = take_answers(run, outputs if number == 0 else None)
+            if ending is None or not results:
+                results.append(run.result())
+            if ending is not None:
+                log.warning("ended early: the figures are of what was answered until then")
+                return results, ending
+    return results, None
 
 
 def configuration(args: argparse.Namespace) -> dict[str, Any]:
     """What the run was started with, as a report shows it."""
     given = {name: value for name, value in vars(args).items() if value is not None and value != []}
-    return {name: value for name, value in given.items() if name not in ("command", "json", "output")}
+    return {name: value for name, value in given.items() if name not in ("command", "json", "output", "outputs")}
 
 
 def executor_options(args: argparse.Namespace, fleet: Fleet) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiedge.errors import ConfigError, MultiedgeError, did_you_mean
+from multiedge.files import replacing
 from multiedge.graph import Tensor
 from multiedge.quantity import human_bytes
 
@@ -28,6 +29,13 @@ _MAX_HEADER_BYTES = 10_000
 """As numpy's own limit; numpy reads a header of any size before it refuses it."""
 _FRONT_BYTES = 12
 """Magic string, version, and the length of the header."""
+
+
+def write_npz(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Writes the arrays by name; ConfigError if the file cannot be written. Texts are written as numpy's, not as objects."""
+    plain = {name: array.astype(np.str_) if array.dtype == object else array for name, array in arrays.items()}
+    with replacing(path, sync=False) as file:
+        np.savez(file, allow_pickle=False, **plain)
 
 
 def read_npz(path: Path, inputs: Mapping[str, Tensor]) -> Arrays:

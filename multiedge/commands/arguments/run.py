@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(EXECUTORS.names())
     parser.add_argument("--executor", metavar="NAME", default=DEFAULT_EXECUTOR, help=f"one of {names} (default: %(default)s)")
     _add_flags(parser.add_argument_group("options of executors", "an executor refuses those that it does not have"))
+    parser.add_argument("--outputs", metavar="FOLDER", help="write each item's outputs to FOLDER/ITEM.npz (default: drop them)")
     _options.add_json(parser, "the results")
     _options.add_output(parser, "FILE", "write results and raw events for `multiedge report`, JSON")
 

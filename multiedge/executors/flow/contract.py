@@ -6,7 +6,7 @@ line, results files) is written against this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Protocol
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from multiedge.errors import ConfigError, MultiedgeError, StageError, did_you_mean, one_line, require_least
 from multiedge.fleet import Fleet
-from multiedge.measurements import Event, Fault, Memory
+from multiedge.measurements import Event, Fault, Measurements, Memory
 from multiedge.plan import Manifest
 
 Array = npt.NDArray[Any]
@@ -92,6 +92,19 @@ class Result:
         if self.tensors is None:
             raise StageError(f"item {self.item}: {self.error}", item=self.item)
         return self.tensors
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a run.
+
+    Attributes:
+        results: What was answered until then; items under way have that as their error.
+        measurements: What was recorded until then.
+    """
+
+    def __init__(self, results: Sequence[Result], measurements: Measurements) -> None:
+        super().__init__("the run was interrupted")
+        self.results, self.measurements = list(results), measurements
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from multiedge.backends.stages import load_backend, require_backends
 from multiedge.errors import ConfigError
 from multiedge.executors import EXECUTORS
 from multiedge.executors.flow.contract import Executor, Result, RunOptions, Source
-from multiedge.executors.flow.drive import Progress, run_scenario
+from multiedge.executors.flow.drive import Progress, ScenarioRun, collected
 from multiedge.executors.flow.scenarios import Scenario
 from multiedge.fleet import Device, Fleet
 from multiedge.measurements import Measurements
@@ -50,11 +50,28 @@ class Pipeline:
         Returns:
             The results, in the order of the items, and the Measurements. An item that failed has `tensors` None and an
             `error`; the others are not affected.
+
+        Raises:
+            RunInterrupted: On Ctrl-C; it has the results and the Measurements of what was answered until then.
+        """
+        return collected(self.stream(items, scenario, progress=progress))
+
+    def stream(self, items: Source, scenario: Scenario | None = None, *, progress: Progress | None = None) -> ScenarioRun:
+        """Runs items through the pipeline, and keeps no answer.
+
+        Args:
+            items: Arrays by input name, one mapping for each item.
+            scenario: When items are issued; by default as soon as the pipeline has room.
+            progress: Called with the number of items that were answered since the last call.
+
+        Returns:
+            What to iterate over for the results, in the order of the items, as they come: the time until the next one is asked
+            for counts. Its `measurements()` are those of the items that were answered by then.
         """
         warmup = 0 if self._warm else self.options.warmup_items
         self._warm = True
         metered = self._devices if self.executor.on_this_machine else ()
-        results, measurements = run_scenario(
+        return ScenarioRun(
             self.executor,
             items,
             scenario or Scenario("Offline"),
@@ -62,13 +79,17 @@ class Pipeline:
             seed=self.options.seed,
             progress=progress,
             meters=open_meters(metered, is_emulated=self.executor.slows_down),
+            finish=self._with_plan,
         )
+
+    def _with_plan(self, measurements: Measurements) -> Measurements:
+        """The same, with what the plan expects and the providers of devices whose workers do not report them."""
         memory = tuple(replace(each, planned_bytes=self._planned_bytes.get(each.device)) for each in measurements.memory)
         settings = {
             **measurements.settings,
             "providers": {**providers(self._devices), **measurements.settings.get("providers", {})},
         }
-        return results, replace(measurements, memory=memory, settings=settings)
+        return replace(measurements, memory=memory, settings=settings)
 
     def close(self) -> None:
         self.executor.close()

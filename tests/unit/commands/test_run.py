@@ -13,8 +13,11 @@ import pytest
 from rich.console import Console
 
 from multiedge.cli import build_parser, main
+from multiedge.commands import _answers
 from multiedge.commands import run as command
-from multiedge.errors import ConfigError
+from multiedge.errors import ConfigError, PipelineError
+from multiedge.executors.flow.contract import Result
+from multiedge.executors.inline import InlineExecutor
 from multiedge.executors.workers.options import Emulation
 from multiedge.fleet import Device, Fleet
 from tests.builders.pipelines import WIDTH, small_plan
@@ -164,6 +167,50 @@ def test_a_disk_that_fills_during_the_run_costs_no_figures(
     shown = capsys.readouterr()
     assert "fps" in shown.out
     assert shown.err.startswith("multiedge run: error: /dev/full/x: cannot be written: ")
+
+
+def test_outputs_are_written_item_by_item(parts: str, tmp_path: Path) -> None:
+    folder = tmp_path / "answers"
+    assert main(["run", parts, "--random", "3", "--executor", "inline", "--outputs", str(folder)]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["000000.npz", "000001.npz", "000002.npz"]
+    with np.load(folder / "000002.npz") as arrays:
+        assert arrays["y"].shape == (1, WIDTH)
+
+
+def test_a_disk_that_fills_with_outputs_costs_neither_answers_nor_figures(
+    parts: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def write(path: Path, arrays: object) -> None:
+        raise ConfigError(f"{path}: cannot be written: no space left on device; free some space")
+
+    monkeypatch.setattr(_answers, "write_npz", write)
+    assert main(["run", parts, "--random", "3", "--executor", "inline", "--outputs", str(tmp_path)]) == 1
+    assert caplog.text.count("no outputs are written from item 0 on") == 1
+    assert "fps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("ending", "status"), [(KeyboardInterrupt(), 130), (PipelineError("the disk is gone"), 1)])
+def test_what_was_answered_before_the_end_is_shown_and_written(
+    parts: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, ending: Any, status: int
+) -> None:
+    polls = InlineExecutor.poll
+
+    def poll(executor: InlineExecutor, timeout_s: float) -> list[Result]:
+        results = polls(executor, timeout_s)
+        if any(result.item == 5 for result in results):
+            raise ending
+        return results
+
+    monkeypatch.setattr(InlineExecutor, "poll", poll)
+    out = tmp_path / "out.json"
+    assert main(["run", parts, "--random", "9", "--executor", "inline", "-o", str(out)]) == status
+    written = json.loads(out.read_text())
+    assert (written["metrics"]["completed"]["value"], written["failed"]) == (5, 1)
+    assert "ended early" in caplog.text
 
 
 @pytest.mark.parametrize(

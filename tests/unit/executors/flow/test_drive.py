@@ -1,10 +1,13 @@
+import tracemalloc
 from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
-from multiedge.executors.flow.contract import Record, Result
-from multiedge.executors.flow.drive import run_scenario
+from multiedge.errors import ConfigError, PipelineError, StageError
+from multiedge.executors.flow.contract import Record, Result, RunInterrupted
+from multiedge.executors.flow.drive import UNANSWERED, ScenarioRun, run_scenario
 from multiedge.executors.flow.scenarios import Scenario, scenario
 from multiedge.measurements import Event, Fault
 from tests.builders.flow import FakeClock
@@ -103,3 +106,96 @@ def test_progress_counts_new_results():
 def test_no_items_take_no_time():
     _, results, measured = run("", Scenario("Offline"))
     assert (results, measured.items, measured.wall_s) == ([], (), 0.0)
+
+
+class Megabytes(OneSecondEach):
+    """Answers each item with a new array of a megabyte."""
+
+    def poll(self, timeout_s):
+        return [
+            Result(result.item, {"y": np.ones(1 << 20, np.uint8)}, "", result.issued_s, result.done_s)
+            for result in super().poll(timeout_s)
+        ]
+
+
+def test_results_that_are_dropped_as_they_come_take_no_memory():
+    clock = FakeClock(1000.0)
+    stream = ScenarioRun(Megabytes(clock), iter(range(200)), Scenario("Offline"), clock=clock)
+    tracemalloc.start()
+    try:
+        total = sum(len(result.require()["y"]) for result in stream)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (total, len(stream.measurements().items)) == (200 << 20, 200)
+    assert peak < 8 << 20
+
+
+def test_results_come_in_the_order_of_the_items_also_after_one_that_could_not_be_read():
+    _, results, _ = run(["a", ConfigError("b.npz: is damaged"), "c"], Scenario("Offline"))
+    assert [(result.item, result.error) for result in results] == [(0, ""), (1, "b.npz: is damaged"), (2, "")]
+
+
+def test_an_item_that_cannot_be_submitted_fails_alone():
+    class Refusing(OneSecondEach):
+        def submit(self, item, tensors):
+            if tensors == "b":
+                raise StageError("item 1: input 'x' is missing")
+            super().submit(item, tensors)
+
+    clock = FakeClock(1000.0)
+    results, measured = run_scenario(Refusing(clock), iter("abc"), Scenario("Offline"), clock=clock)
+    assert [result.error for result in results] == ["", "item 1: input 'x' is missing", ""]
+    assert len(measured.items) == 3
+
+
+def interrupted_after(count, clock):
+    """An executor and items, of which one is interrupted by Ctrl-C."""
+
+    class Interrupted(OneSecondEach):
+        left = count
+
+        def poll(self, timeout_s):
+            results = super().poll(timeout_s)
+            self.left -= len(results)
+            if self.left < 0:
+                self.left = 1000
+                self.queue.appendleft((results[0].item, results[0].issued_s))
+                raise KeyboardInterrupt
+            return results
+
+    return Interrupted(clock)
+
+
+def test_what_was_answered_before_an_interrupt_is_kept():
+    clock = FakeClock(1000.0)
+    with pytest.raises(RunInterrupted) as caught:
+        run_scenario(interrupted_after(3, clock), iter("abcdefgh"), Scenario("Offline"), clock=clock)
+    assert [(result.item, result.error) for result in caught.value.results] == [
+        (0, ""),
+        (1, ""),
+        (2, ""),
+        (3, UNANSWERED),
+        (4, UNANSWERED),
+    ]
+    assert [item.error for item in caught.value.measurements.items] == ["", "", "", UNANSWERED, UNANSWERED]
+    assert len(caught.value.measurements.faults) == 2
+
+
+def test_items_that_were_left_under_way_are_not_taken_for_those_of_the_next_run():
+    clock = FakeClock(1000.0)
+    executor = interrupted_after(3, clock)
+    with pytest.raises(RunInterrupted):
+        run_scenario(executor, iter("abcdefgh"), Scenario("Offline"), clock=clock)
+    results, _ = run_scenario(executor, iter("xy"), Scenario("Offline"), clock=clock)
+    assert [result.item for result in results] == [0, 1]
+
+
+def test_an_interrupt_before_the_timed_window_has_nothing_to_keep():
+    clock = FakeClock(1000.0)
+    executor = interrupted_after(0, clock)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run_scenario(executor, iter("abc"), Scenario("Offline"), warmup_items=1, clock=clock)
+    assert not isinstance(caught.value, RunInterrupted)
+    with pytest.raises(PipelineError, match="the timed window has not begun"):
+        ScenarioRun(executor, iter("abc"), Scenario("Offline"), clock=clock).measurements()
