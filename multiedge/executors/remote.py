@@ -21,7 +21,7 @@ from multiedge.executors.flow.expected import expected_seconds
 from multiedge.executors.flow.stage_clock import StageClock
 from multiedge.executors.workers.threads import ThreadsExecutor, ThreadsOptions
 from multiedge.fleet import Fleet
-from multiedge.measurements import Fault
+from multiedge.measurements import RETURN, Fault
 from multiedge.plan import IDENTITY, Manifest, Part
 from multiedge.transports.open_inference import SERVICE, UNLIMITED_MESSAGES, grpc_module, infer_request, messages, unpack
 
@@ -43,7 +43,8 @@ class RemoteOptions(ThreadsOptions):
     Attributes:
         endpoints: One `host:port[/model]` or several, by device name or stage number.
         connect_s: How long the start waits for the servers.
-        patience_s: For how long an item is sent again; None: `deadlines.first_s`.
+        patience_s: For how long an item is sent again; None: `deadlines.first_s`. After that, items fail immediately until a
+            probe, at most once a second, finds one of the servers back.
         fallbacks: By stage number, devices whose endpoints are tried after the stage's own.
     """
 
@@ -185,6 +186,7 @@ class RemoteStage:
         self._clock, self._patience_s, self._note_fault = clock, patience_s, note_fault
         self._closing = threading.Event()
         self._fault: tuple[float, str] | None = None
+        self._away: str | None = None
         self._count = 0
 
     def wait_ready(self, timeout_s: float) -> None:
@@ -212,18 +214,38 @@ class RemoteStage:
         return endpoint.mismatch(next((each for each in metadata.versions if each.startswith(IDENTITY)), ""))
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
-        """The stage's outputs. StageError if the stage refuses the item, or if no server answers for `patience_s`."""
+        """The stage's outputs. StageError if the stage refuses the item, or if no server answers for `patience_s`; after that,
+        immediately, until one of the servers is there again."""
         self._count += 1
         self.tries = 0
+        if self._away is not None:
+            self._require_return(self._away)
         request = infer_request("", self._count, tensors, self.part.outputs)
         until = time.monotonic() + self._patience_s
         while time.monotonic() < until and not self._closing.is_set():
             endpoint = self._pick()
             if endpoint is not None and (response := self._try(endpoint, request)) is not None:
                 return self._outputs(response, endpoint)
-        error = "the pipeline is closed" if self._closing.is_set() else self._no_server()
+        if self._closing.is_set():
+            raise StageError("the pipeline is closed")
+        self._away = f": {self._fault[1]}" if self._fault else ""
         self._end_fault(None, "")
-        raise StageError(error)
+        raise StageError(f"no answer from {self._places()} for {self._patience_s:g} s{self._away}")
+
+    def _require_return(self, reason: str) -> None:
+        """Probes the servers whose pause is over; StageError if none is there: no item waits for what is known to be away."""
+        for endpoint in self.endpoints:
+            begin = time.monotonic()
+            if endpoint.free_from_s > begin:
+                continue
+            if not self._problem(endpoint):
+                endpoint.worked()
+                self._away = None
+                self._note_fault(Fault(RETURN, self.device, begin, begin, f"{endpoint.address} is back"))
+                return
+            now = time.monotonic()
+            endpoint.pause(now, SHARE_OF_WAITING * (now - begin))
+        raise StageError(f"no answer from {self._places()}{reason}; items are not sent until it is back")
 
     def close(self) -> None:
         """Also ends a request that is under way."""
@@ -292,10 +314,8 @@ class RemoteStage:
                 raise StageError(f"{endpoint.address}/{endpoint.model}: output '{name}' is missing{did_you_mean(name, made)}")
         return made
 
-    def _no_server(self) -> str:
-        places = ", ".join(f"{endpoint.address}/{endpoint.model}" for endpoint in self.endpoints)
-        reason = f": {self._fault[1]}" if self._fault else ""
-        return f"no answer from {places} for {self._patience_s:g} s{reason}"
+    def _places(self) -> str:
+        return ", ".join(f"{endpoint.address}/{endpoint.model}" for endpoint in self.endpoints)
 
 
 def _details(error: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -148,6 +150,45 @@ def test_without_an_answer_for_patience_s_the_item_fails_and_the_fault_stays_ope
     with pytest.raises(StageError, match=r"no answer from host0:1/stage_1 for 0\.05 s"):
         run(stage)
     assert [fault.recovered_s for fault in faults] == [None]
+
+
+def test_items_fail_immediately_while_the_servers_are_known_to_be_away(stage_of):
+    server = Server(*["UNAVAILABLE"] * 1000)
+    stage, faults = stage_of(server, patience_s=0.3)
+    with pytest.raises(StageError, match="no answer"):
+        run(stage)
+    begin, before = time.monotonic(), len(server.requests)
+    stage.endpoints[0].free_from_s = begin + 60.0
+    for _ in range(38):
+        with pytest.raises(StageError, match=r"host0:1/stage_1: UNAVAILABLE: two lines; items are not sent"):
+            run(stage)
+    assert time.monotonic() - begin < 0.3
+    assert len(server.requests) == before
+    assert len(faults) == 1
+
+
+def test_a_server_that_is_back_is_found_by_a_probe_and_answers(stage_of):
+    server = Server(*["UNAVAILABLE"] * 1000)
+    stage, faults = stage_of(server, patience_s=0.05)
+    for _ in range(2):
+        with pytest.raises(StageError, match="no answer"):
+            run(stage)
+    server.script.clear()
+    time.sleep(0.01)
+    assert run(stage) == 2.0
+    assert stage.tries == 1
+    assert [fault.kind for fault in faults] == ["server", "return"]
+
+
+def test_probes_of_a_server_that_does_not_answer_take_a_bounded_share_of_the_time(stage_of, monkeypatch):
+    stage, _ = stage_of(Server(*["UNAVAILABLE"] * 1000), patience_s=0.05)
+    with pytest.raises(StageError, match="no answer"):
+        run(stage)
+    stage.endpoints[0].free_from_s = 0.0
+    monkeypatch.setattr(stage, "_problem", lambda endpoint: time.sleep(0.05) or "hangs")
+    with pytest.raises(StageError, match="no answer"):
+        run(stage)
+    assert stage.endpoints[0].free_from_s - time.monotonic() > 0.15
 
 
 def test_pauses_grow_with_failures_in_a_row_and_end_with_success():
