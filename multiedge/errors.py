@@ -8,6 +8,7 @@ MultiedgeError
 │   └── UnknownSizeError   sizes of tensors that must be known; it has the shapes to give
 ├── ProfileError           a profile that is damaged, or does not fit the model or the fleet
 ├── PlanError              a plan that is damaged or cannot run; `violations` lists all errors
+│   ├── ChangedError       files of a plan that are not those that it was made with
 │   └── InfeasibleError    no plan fits the fleet; the message has the smallest change that helps
 ├── PipelineError          a pipeline that could not start or continue
 │   └── StageError         one stage failed; it has stage, device and item
@@ -108,6 +109,10 @@ class PlanError(MultiedgeError):
     def __init__(self, message: str, violations: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.violations = tuple(violations)
+
+
+class ChangedError(PlanError):
+    """Files of a plan that are not those that it was made with."""
 
 
 class InfeasibleError(PlanError):

@@ -12,8 +12,9 @@ import numpy as np
 
 from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Array, Backend, Session, Tensors
+from multiedge.backends.guarded import GuardedSession, OpenFiles
 from multiedge.backends.kept import key_of, made_once
-from multiedge.errors import ConfigError, ModelError, MultiedgeError, PlanError, ProfileError, did_you_mean, one_line
+from multiedge.errors import ChangedError, ConfigError, ModelError, MultiedgeError, ProfileError, did_you_mean, one_line
 from multiedge.files import temporary_folder
 from multiedge.fleet import Device, Fleet
 from multiedge.onnx_io import with_own_weights
@@ -92,15 +93,21 @@ def open_part(backend: Backend, part: Path, device: Device | None = None, keep: 
 def open_stage(backend: Backend, folder: Path, part: Part, device: Device | None = None) -> Session:
     """A session on a part of a plan's folder, whose files must be those that the plan was read with.
 
-    PlanError if one is missing or has changed, also while the backend reads it; otherwise as `open_part`.
+    ChangedError if one is missing or has changed, also while the backend reads it, and from `run` if the weights of the part
+    are written to later; otherwise as `open_part`.
     """
-    before = require_unchanged(folder, part.files)
-    session = open_part(backend, folder / part.file, device)
-    changed = [name for name, known in before.items() if fingerprint(folder / name) != known]
-    if changed:
-        session.close()
-        raise PlanError(f"{folder}: '{changed[0]}' has changed while it was loaded; write the parts again", changed)
-    return session
+    weights = OpenFiles(folder / name for name in part.files if name != part.file and (folder / name).is_file())
+    try:
+        before = require_unchanged(folder, part.files)
+        session = open_part(backend, folder / part.file, device)
+        changed = [name for name, known in before.items() if fingerprint(folder / name) != known]
+        if changed:
+            session.close()
+            raise ChangedError(f"{folder}: '{changed[0]}' has changed while it was loaded; write the parts again", changed)
+    except BaseException:
+        weights.close()
+        raise
+    return GuardedSession(session, weights) if weights else session
 
 
 def openable(backend: Backend, part: Path, keep: Path | None = None) -> Path:

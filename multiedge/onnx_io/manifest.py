@@ -15,7 +15,7 @@ from typing import Any
 
 import xxhash
 
-from multiedge.errors import ModelError, PlanError, describe
+from multiedge.errors import ChangedError, ModelError, PlanError, describe
 from multiedge.files import write_text
 from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
@@ -160,12 +160,12 @@ def require_unchanged(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
         The fingerprint of each file from before it was read. They tell, without reading it again, whether it was changed since.
 
     Raises:
-        PlanError: If one is missing, changed or outside the folder; it names all.
+        ChangedError: If one is missing, changed or outside the folder; it names all.
     """
     prints = {name: fingerprint(folder / name) for name in files if (folder / name).is_file()}
     wrong = [problem for name, known in files.items() if (problem := _stale(folder, name, known))]
     if wrong:
-        raise PlanError(f"{folder}: {'; '.join(wrong)}; write the parts again", wrong)
+        raise ChangedError(f"{folder}: {'; '.join(wrong)}; write the parts again", wrong)
     return prints
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 
 from multiedge.backends.contract import Array, Session
 from multiedge.defaults import LOOPBACK
-from multiedge.errors import MultiedgeError, PipelineError, one_line, require_port, require_range
+from multiedge.errors import ChangedError, MultiedgeError, PipelineError, one_line, require_port, require_range
 from multiedge.graph import Tensor
 from multiedge.serving.signature import Signature
 from multiedge.serving.slots import Abandoned, Busy, Slots
@@ -146,6 +146,13 @@ class StageServer:
                 described.add(name=name, datatype=datatype_of(tensor.dtype), shape=_sizes(tensor))
         return response
 
+    def _code_of(self, error: Exception) -> Any:
+        """The caller sends an item again, or to another server, if the stage itself has become useless."""
+        codes = self._grpc.StatusCode
+        if isinstance(error, ChangedError):
+            return codes.UNAVAILABLE
+        return codes.INVALID_ARGUMENT if isinstance(error, MultiedgeError) else codes.INTERNAL
+
     def _model_infer(self, request: Any, context: Context) -> Any:
         session = self._session(request.model_name, context)
         codes = self._grpc.StatusCode
@@ -156,8 +163,7 @@ class StageServer:
         except Abandoned:
             context.abort(codes.CANCELLED, "the caller has gone")
         except Exception as error:  # whatever the runtime raises is this item's failure, not the server's
-            code = codes.INVALID_ARGUMENT if isinstance(error, MultiedgeError) else codes.INTERNAL
-            context.abort(code, one_line(error))
+            context.abort(self._code_of(error), one_line(error))
         wanted = [tensor.name for tensor in request.outputs] or list(made)
         version = self._identities.get(request.model_name, "")
         response = messages()["ModelInferResponse"](model_name=request.model_name, model_version=version, id=request.id)

@@ -115,10 +115,10 @@ class Configured:
 
 @dataclass(frozen=True)
 class Failed:
-    """A Prepare or Configure could not be carried out: a stage cannot be loaded, or memory is exhausted. 'protocol' is of a
-    worker that sent what is no reply."""
+    """A Prepare or Configure could not be carried out: a stage cannot be loaded, its files are not those of the plan
+    ('changed'), or memory is exhausted. 'protocol' is of a worker that sent what is no reply."""
 
-    reason: Literal["load", "memory", "protocol"]
+    reason: Literal["load", "changed", "memory", "protocol"]
     detail: str
 
 

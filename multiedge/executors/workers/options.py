@@ -63,7 +63,7 @@ class Deadlines(StageDeadlines):
         link_s: A link is down if its messages wait for so long while their receiver is idle.
         load_s: How long a model may take to load.
         start_s: How long a worker that is started during the run and does not progress on the processor may take until its
-            first heartbeat; at the start of the run `first_s`, if that is longer.
+            first heartbeat; 60 s at the start of the run, if that is longer.
         cooldown_s: When a device that failed may return; twice as long after each further failure, until it answers an item. A
             device without which nothing runs waits no longer than this.
         give_up_s: How long the run tries to start a device while it has none; then the items that are left fail.

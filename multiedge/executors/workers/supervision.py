@@ -51,6 +51,8 @@ from multiedge.trace import LinkEvent, TraceEvent
 
 MOST_CRASHES = 5
 """An item during which so many workers ended is failed: it is the item that ends them."""
+FIRST_START_S = 60.0
+"""How long workers may take until their first sign of life before anything has run."""
 PROBATION = 10.0
 """A device that has been back for so many times the first waiting time has its losses forgotten, even if it is idle."""
 SETTLING_S = 5.0
@@ -156,7 +158,7 @@ class _Step:
             return
         device, deadlines = self._follow_progress(name, view), self.rules.deadlines
         if self.state.is_starting:  # nothing stands still yet: a busy host may take its time
-            deadlines = replace(deadlines, start_s=max(deadlines.start_s, deadlines.first_s))
+            deadlines = replace(deadlines, start_s=max(deadlines.start_s, FIRST_START_S))
         problem = problem_of(
             self.rules.fleet.device(name),
             view,
@@ -230,7 +232,8 @@ class _Step:
     # -- faults ---------------------------------------------------------------------------------------------------------
 
     def _lose(self, name: str, problem: Problem, view: WorkerView | None = None) -> None:
-        """Takes the device out: its worker is stopped, whatever state it is in."""
+        """Takes the device out: its worker is stopped, whatever state it is in. Files of a plan that have changed stay so: its
+        device does not return."""
         self._stop(name)
         self._record(Fault(problem.kind, name, self.seen.now_s, detail=problem.detail))
         busy = view.busy if view else None
@@ -243,7 +246,8 @@ class _Step:
         device = self.state.devices[name]
         # An item that has ended a worker before is taken for the cause: the device need not wait longer for it.
         losses = device.losses + (count <= 1)
-        retry_s = self.seen.now_s + waiting_s(losses, self.rules.deadlines)
+        wait_s = math.inf if problem.kind == "changed" else waiting_s(losses, self.rules.deadlines)
+        retry_s = self.seen.now_s + wait_s
         self._set(name, replace(device, presence=Presence.OUT, losses=losses, retry_s=retry_s, charged=item))
         if item is not None and count >= MOST_CRASHES:
             self._fail_item(item)

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 
 from multiedge.backends.contract import Session
 from multiedge.backends.stages import load_backend, open_stage
-from multiedge.errors import MultiedgeError
+from multiedge.errors import ChangedError, MultiedgeError
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_loop import StageLoop
 from multiedge.executors.workers.board import Board
@@ -143,6 +143,8 @@ class Worker:
                 return Prepared(loads)
             self._configure(command)
             return Configured(command.epoch, loads, read_memory().resident_bytes)
+        except ChangedError as error:
+            return Failed("changed", str(error))
         except MultiedgeError as error:
             return Failed("load", str(error))
         except MemoryError:

@@ -241,6 +241,46 @@ def test_a_worker_that_is_started_again_gives_no_answer_from_a_changed_part(tmp_
     assert all("'sub_model_1.onnx' has changed since the plan was written" in result.error for result in results[-10:])
 
 
+@pytest.mark.parametrize("executor_name", ["processes", "inline"])
+def test_no_answer_is_computed_with_weights_that_are_overwritten_in_place(tmp_path: Path, executor_name: str) -> None:
+    """Parts are linked to the model's own file, which every session maps."""
+    manifest, fleet = small_plan(tmp_path)
+    inputs = vectors(200)
+    whole = OnnxRuntimeBackend().open(tmp_path / "small.onnx")
+    expected = [whole.run(tensors)["y"] for tensors in inputs]
+    content = (tmp_path / "small.onnx").read_bytes()
+
+    def source() -> Iterator[dict[str, np.ndarray]]:
+        for number, tensors in enumerate(inputs):
+            if number == 60:
+                with open(tmp_path / "small.onnx", "r+b") as file:
+                    file.write(content[:1000] + bytes(reversed(content[1000:])))
+            yield tensors
+
+    with open_pipeline(manifest, fleet, executor_name) as pipeline:
+        results, _ = pipeline.map(source())
+    for result, values in zip(results, expected, strict=True):
+        if result.tensors is not None:
+            np.testing.assert_allclose(result.tensors["y"], values, rtol=1e-5, atol=1e-6)
+    assert not any(result.error for result in results[:20])
+    assert all("has changed since it was loaded" in result.error for result in results[-100:])
+
+
+def test_weights_that_are_cut_short_are_a_fault_with_the_reason(tmp_path: Path) -> None:
+    manifest, fleet = small_plan(tmp_path)
+
+    def source() -> Iterator[dict[str, np.ndarray]]:
+        for number, tensors in enumerate(vectors(200)):
+            if number == 60:
+                os.truncate(tmp_path / "small.onnx", 0)
+            yield tensors
+
+    with open_pipeline(manifest, fleet) as pipeline:
+        results, _ = pipeline.map(source())
+    assert not any(result.error for result in results[:20])
+    assert all("has changed" in result.error for result in results[-100:])
+
+
 def test_what_was_answered_is_kept_when_no_device_is_left(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, stages=1)
     with open_pipeline(manifest, synthetic_fleet(1), deadlines=Deadlines(rejoin=False)) as pipeline:

@@ -534,6 +534,16 @@ PLANS = [replace(row, rules={"can_replan": True, **row.rules}) for row in PLANS]
 
 ENDS = [
     Row(
+        "the files of the plan have changed",
+        lambda run: run.end("d0").wait(0.2),
+        "d0",
+        "crash d0, changed d0",
+        0,
+        "Ended",
+        rules=one_device(),
+        newborn={"d0": {"failure": Failed("changed", "'weights.bin' has changed since the plan was written")}},
+    ),
+    Row(
         "no device is left and none may return",
         lambda run: run.end("d0").wait(0.1),
         "d0",

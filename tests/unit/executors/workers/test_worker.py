@@ -142,7 +142,7 @@ def test_a_stage_whose_file_is_not_the_one_of_the_plan_is_a_failure(bench):
     bench.describe(7)
     (bench.folder / "stage_7.json").replace(bench.folder / "stage_0.json")
     (failed,) = bench.configure(3, routes)
-    assert failed.reason == "load"
+    assert failed.reason == "changed"
     assert "'stage_0.json' has changed since the plan was written" in failed.detail
 
 
