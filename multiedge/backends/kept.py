@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import platform
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from multiedge.errors import ModelError
+from multiedge.files import make_owned_folder
 
 
 def made_once(folder: Path, make: Callable[[Path], None], what: str) -> Path:
@@ -22,7 +22,7 @@ def made_once(folder: Path, make: Callable[[Path], None], what: str) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+        draft = make_owned_folder(folder.parent, "making-")
     except OSError as error:
         raise ModelError(f"{folder.parent}: {what} cannot be kept here: {error.strerror}") from error
     try:

@@ -8,6 +8,8 @@ are kept here until it is answered. So no item is lost, none is answered twice, 
 
 from __future__ import annotations
 
+import logging
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -35,6 +37,8 @@ from multiedge.transports.links import LinkShaper, Mailbox
 from multiedge.transports.message import Address, Endpoint, Message, join_logs, log_row
 from multiedge.transports.namespaces import Network
 from multiedge.transports.tcp import set_hosts
+
+log = logging.getLogger(__name__)
 
 
 class ProcessesExecutor(Closing):
@@ -144,6 +148,7 @@ class ProcessesExecutor(Closing):
 
     def record(self) -> Record:
         self.supervisor.take_answers()
+        self._tell_of_full_memory()
         memory = self.pool.memory()
         settings: dict[str, Any] = {
             **self.options.as_settings(),
@@ -155,6 +160,17 @@ class ProcessesExecutor(Closing):
         }
         cpu_s = {name: max(0.0, spent - self._cpu_before_s.get(name, 0.0)) for name, spent in self.pool.cpu_s().items()}
         return Record(tuple(self._events), self.supervisor.faults, memory, settings, self.ledger.duplicates_dropped, cpu_s)
+
+    def _tell_of_full_memory(self) -> None:
+        nbytes = rundir.bytes_elsewhere(self.directory) if self.directory else 0
+        if nbytes:
+            place, folder = (self.directory or Path()).parent, tempfile.gettempdir()
+            log.warning(
+                "%s is full: messages of %.1f MiB go through files in %s; give it more room, or lower depth",
+                place,
+                nbytes / 2**20,
+                folder,
+            )
 
     def close(self) -> None:
         if hasattr(self, "pool"):
@@ -197,7 +213,7 @@ class ProcessesExecutor(Closing):
         if self.directory is not None:
             for path in self.directory.glob("slot-*"):
                 if int(path.name.split("-")[1]) < epoch:
-                    path.unlink(missing_ok=True)
+                    rundir.unlink(path)
         for entry in self.ledger.start_over():
             self._send(entry)
 

@@ -64,7 +64,7 @@ def npz_files(path: Path) -> list[Path]:
         if not paths:
             raise ConfigError(f"{path}: no .npz file in this folder")
         return paths
-    if not path.is_file():
+    if not path.exists():
         raise ConfigError(f"{path}: no such file; expected an .npz with one array per input of the model")
     return [path]
 

@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import mmap
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -99,6 +100,8 @@ def open_model(path: str | os.PathLike[str]) -> ModelFile:
         raise ModelError(no_such(path, "model file")) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise ModelError(f"{path}: is no regular file, but a pipe or a device; expected an ONNX model")
     return _open(path, found.st_ino, found.st_size, found.st_mtime_ns)
 
 

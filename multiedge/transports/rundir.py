@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from multiedge.errors import PipelineError, lower_first
-from multiedge.files import make_owned_folder
+from multiedge.files import make_owned_folder, remove_orphans
 
 SHARED = Path("/dev/shm")
 LEAST_FREE_BYTES = 16 << 20
@@ -55,9 +55,41 @@ def reserve(fd: int, size: int, path: Path) -> None:
         ) from error
 
 
+def elsewhere(path: Path, full: PipelineError) -> Path:
+    """A new file on disk to which `path`, in a run's folder, leads from now on; raises `full` if that is not possible."""
+    folder = _on_disk(path.parent)
+    if folder == path.parent:
+        raise full
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(folder / path.name)
+    except OSError:
+        raise full from None
+    return folder / path.name
+
+
+def unlink(path: Path) -> None:
+    """Removes a file of the run's folder, wherever it is."""
+    if path.is_symlink():
+        (_on_disk(path.parent) / path.name).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def bytes_elsewhere(directory: Path) -> int:
+    """Bytes of the run's files that had no room in its folder."""
+    folder = _on_disk(directory)
+    return 0 if folder == directory or not folder.is_dir() else sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _on_disk(directory: Path) -> Path:
+    return Path(tempfile.gettempdir()) / directory.name
+
+
 def make(root: Path | None = None) -> Path:
     """A new folder, readable by its owner alone, after removing those whose process has ended."""
     root = root or (SHARED if has_shared_memory() else Path(tempfile.gettempdir()))
+    remove_orphans(Path(tempfile.gettempdir()))
     try:
         return make_owned_folder(root)
     except OSError as error:
@@ -67,6 +99,7 @@ def make(root: Path | None = None) -> Path:
 def remove(directory: Path) -> None:
     """Removes the folder if it exists: any process of a run may be the last one."""
     shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(_on_disk(directory), ignore_errors=True)
 
 
 def file_of(directory: Path, kind: str, name: str) -> Path:

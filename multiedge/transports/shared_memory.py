@@ -3,7 +3,7 @@
 A slot is a file in the run's folder that both ends map: a flag that states whether it is in use, then the message. The
 sender takes the first free slot, so that a few stay in the processor's caches, and makes another if none is free; the
 receiver frees it after the arrays have been used. No sender waits for a free slot: tickets bound the items in the pipeline,
-and with them the slots. A slot grows with its messages.
+and with them the slots. A slot grows with its messages; one for which shared memory has no room is a file on disk.
 
 The notification pipe is a named pipe: one record of 30 bytes names the slot to read and its length. The kernel's locks in
 write and read order the payload before the record, so no counter is shared. Records are shorter than PIPE_BUF, so records of
@@ -21,8 +21,9 @@ import struct
 import time
 from pathlib import Path
 
+from multiedge.errors import PipelineError
 from multiedge.transports.message import Address, Message, decode, plan_layout, write
-from multiedge.transports.rundir import file_of, reserve
+from multiedge.transports.rundir import elsewhere, file_of, reserve
 
 _RECORD = struct.Struct("<IHHQIHQ")
 """Epoch, transfer, ticket and sequence; the sender's process, the number of its slot, the bytes of the message."""
@@ -166,6 +167,13 @@ class SharedMemoryEndpoint:
 
 def _map(path: Path, size: int) -> mmap.mmap:
     """The mapped file, which is made or grown to `size` first; with a size of 0 it has to exist."""
+    try:
+        return _map_file(path, size)
+    except PipelineError as full:  # shared memory: a file on disk takes the slot's place
+        return _map_file(elsewhere(path, full), size)
+
+
+def _map_file(path: Path, size: int) -> mmap.mmap:
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if size else 0), 0o600)
     try:
         if size > os.fstat(fd).st_size:

@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +25,8 @@ from multiedge.executors.workers.options import Deadlines
 from multiedge.fleet import Link
 from multiedge.measurements import Fault
 from multiedge.trace import DeviceEvent, Trace
+from multiedge.transports import rundir
+from tests.builders.full_disks import small_disk
 from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
 
 ITEMS = 1000
@@ -366,3 +369,24 @@ def test_a_worker_that_cannot_be_started_for_a_while_is_a_fault(tmp_path: Path, 
     assert not any(result.error for result in results)
     details = [fault.detail for fault in measured.faults]
     assert "worker of 'd0' could not be started: too many open files" in details
+
+
+def test_messages_for_which_shared_memory_has_no_room_go_through_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = synthetic_chain(tmp_path, stages=1, outputs={"t1": {"shape": [2 << 20], "dtype": "float32"}})
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with small_disk(tmp_path / "memory", 20 << 20) as memory:
+        monkeypatch.setattr(rundir, "SHARED", memory)
+        with open_pipeline(manifest, synthetic_fleet(1), depth=8) as pipeline:
+            executor = pipeline.executor
+            assert isinstance(executor, ProcessesExecutor)
+            assert executor.directory is not None
+            (executor.directory / "ballast").write_bytes(bytes(15 << 20))
+            results, measured = pipeline.map(item(number) for number in range(30))
+        assert list(memory.iterdir()) == []
+    assert [len(result.require()["t1"]) for result in results] == [2 << 20] * 30
+    assert measured.faults == ()
+    assert "is full: messages of" in caplog.text
+    assert not list(tmp_path.glob("multiedge-*"))

@@ -266,3 +266,9 @@ def test_an_output_that_a_sub_graph_only_hands_on_is_captured() -> None:
         }"""
     )
     assert captures(model.graph.node[0]) == ("x", "z")
+
+
+def test_a_pipe_in_place_of_a_model_is_refused_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="is no regular file, but a pipe or a device; expected an ONNX model"):
+        open_model(tmp_path / "model.onnx")

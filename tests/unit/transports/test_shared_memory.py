@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from multiedge.errors import PipelineError
 from multiedge.transports import rundir
 from multiedge.transports.shared_memory import SharedMemoryEndpoint
 from tests.builders.endpoints import message, receive, sequences
+from tests.builders.full_disks import small_disk
 
 
 @pytest.fixture
@@ -48,11 +50,33 @@ def test_two_senders_of_one_transfer_do_not_meet(tmp_path: Path, monkeypatch: py
         end.close()
 
 
-def test_no_room_in_shared_memory_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_that_has_no_room_in_shared_memory_is_a_file_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with small_disk(tmp_path / "memory", 1 << 20) as memory:
+        directory = rundir.make(memory)
+        a, b = SharedMemoryEndpoint(directory, "a"), SharedMemoryEndpoint(directory, "b")
+        for sequence, size in enumerate((1 << 10, 1 << 18, 1 << 20, 1 << 10)):
+            a.send("b", message(sequence, np.full(size, sequence)))
+            (got,) = receive(b, 1)
+            assert (len(got.arrays[0]), int(got.arrays[0][-1])) == (size, sequence)
+            b.release(got.address)
+        assert rundir.bytes_elsewhere(directory) > 8 << 20
+        a.send("b", message(9, np.full(1 << 20, 9)))
+        for slot in directory.glob("slot-*"):
+            rundir.unlink(slot)
+        assert rundir.bytes_elsewhere(directory) == 0
+        for end in (a, b):
+            end.close()
+        rundir.remove(directory)
+        assert [path.name for path in tmp_path.iterdir()] == ["memory"]
+
+
+def test_no_room_anywhere_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     end = SharedMemoryEndpoint(tmp_path, "a")
     with pytest.raises(PipelineError, match=r"no room for 8.0 MiB .No space left on device.; free shared memory"):
         end.send("b", message(0, np.zeros(1 << 20)))

@@ -72,7 +72,10 @@ def line(**fields):
         (line(type="Configured", epoch="1"), "worker of 'd0': epoch: expected a whole number, got '1'"),
         (line(type="Configured", epoch=1), "worker of 'd0': loads: missing; expected a list"),
         (line(type="Prepared", loads=[{"stage": 0, "start_s": 1.0}]), r"worker of 'd0': loads\[0\].stop_s: missing"),
-        (line(type="Failed", reason="tired", detail=""), "worker of 'd0': reason: unknown value 'tired'; known: load, memory"),
+        (
+            line(type="Failed", reason="tired", detail=""),
+            "worker of 'd0': reason: unknown value 'tired'; known: changed, ",
+        ),
     ],
 )
 def test_a_damaged_message_is_refused_by_its_field(data, text):
