@@ -3,8 +3,8 @@
 Idle devices draw power for as long as an item takes the pipeline, so the energy of a plan, A + I * T, depends on its
 bottleneck T, and no recurrence adds it up. For T within [a, b] it is at least A + I * a, which `cheapest` minimises. The
 search divides the range of T and follows the part with the least bound (best first) until no part is below the best plan
-by more than `tolerance`. A bound on latency enters with a Lagrange multiplier, whose best value is found by cutting
-planes; what duality leaves open is printed as the gap.
+by more than `tolerance`. Where the cheapest plan of a part is slower than a bound on latency allows,
+`partitioners.engine.suffixes` finds the cheapest that is not, from the best Lagrange multiplier, found by cutting planes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from partitioners.engine.chain import Chain, Placed
 from partitioners.engine.cheapest import Prices, cheapest
 from partitioners.engine.contract import most_bottleneck_s, relay_plan, unused
 from partitioners.engine.search import SLACK, States
+from partitioners.engine.suffixes import Question, best_within
 from partitioners.latency import latency_prices, too_strict
 from partitioners.throughput import smallest_bottleneck
 
@@ -39,9 +40,8 @@ nearer to the plan's energy than this is printed as equal to it."""
 class Energy:
     """Fewest joules per item at full speed, with at least `min_fps` items per second and at most `max_latency_s`.
 
-    Devices that declare no power are left out. Where a model makes outputs before its last node, a bound on latency is
-    checked for their way back but not searched with it: a plan that only just keeps it may be missed. `tolerance` is the
-    relative gap at which the search ends, `time_limit_s` the time; the gap reached is in the plan.
+    Devices that declare no power are left out. `tolerance` is the relative gap at which the search ends, `time_limit_s` the
+    time; the gap reached is in the plan.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class _Search:
         pending = [(smallest_bottleneck(self.chain, deadline_s=deadline_s).lower_bound_s * (1 - 1e-9), self.most_s)]
         while True:
             for low, high in pending:
-                part = self._look(low, high)
+                part = self._look(low, high, deadline_s)
                 if part is not None:
                     heapq.heappush(heap, (part.joules, next(order), part))
             if not heap or heap[0][0] >= self.joules * (1 - tolerance) or perf_counter() > deadline_s:
@@ -174,7 +174,7 @@ class _Search:
             else:
                 pending = part.split()
 
-    def _look(self, low: float, high: float) -> _Part | None:
+    def _look(self, low: float, high: float, deadline_s: float) -> _Part | None:
         """The bound of a range, the best plan in it noted; None if no plan has its bottleneck there."""
         if low > high:
             return None
@@ -183,34 +183,45 @@ class _Search:
         if not found.path:
             return None
         expected = self._note(found.path)
-        joules = found.price
-        if expected.latency_s > self.max_latency_s:
-            bound = self._with_latency(prices, high, found.price, expected.latency_s)
-            if bound is None:
-                return None
-            joules = bound
-        return _Part(joules, low, high, expected.bottleneck_s)
+        if expected.latency_s > self.max_latency_s * SLACK:
+            return self._look_within(prices, low, high, deadline_s)
+        return _Part(found.price, low, high, expected.bottleneck_s)
 
-    def _with_latency(self, prices: Prices, high: float, joules: float, latency_s: float) -> float | None:
-        """The best Lagrangian bound under the bound on latency; None if no plan keeps it.
+    def _look_within(self, prices: Prices, low: float, high: float, deadline_s: float) -> _Part | None:
+        """The same where the cheapest plan is too slow."""
+        rate = self._multiplier(prices, high)
+        if rate is None:
+            return None
+        question = Question(self.latency, prices, high, self.max_latency_s, rate)
+        best = best_within(self.chain, self.states, question, deadline_s)
+        if best.path:
+            return _Part(best.bound, low, high, self._note(best.path).bottleneck_s)
+        return _Part(best.bound, low, high, high) if np.isfinite(best.bound) else None
 
-        (joules, latency_s) is the cheapest plan, too slow; against it stands a plan that is fast enough. The multiplier
-        at which both are worth the same is tried until nothing is cheaper at it: that is where the dual is largest.
+    def _multiplier(self, prices: Prices, high: float) -> float | None:
+        """The price of a second at which the Lagrangian bound is best; None if no plan keeps the bound on latency.
+
+        Of a plan that is too slow and one that is fast enough, the multiplier at which both are worth the same is tried until
+        nothing is cheaper at it.
         """
         fast = cheapest(self.chain, self.states, self.latency, high)
         if fast.price > self.max_latency_s * SLACK:
             return None
-        self._note(fast.path)
-        slow, quick = (joules, latency_s), (total_price(self.chain, prices, fast.path), fast.price)
+        slow_path = cheapest(self.chain, self.states, prices, high).path
+        slow, quick, rate = self._totals(prices, slow_path), self._totals(prices, fast.path), 0.0
         while quick[0] > slow[0] and slow[1] > quick[1] * SLACK:
             rate = (quick[0] - slow[0]) / (slow[1] - quick[1])
-            mixed = cheapest(self.chain, self.states, _sum(prices, self.latency, rate), high)
+            mixed = cheapest(self.chain, self.states, prices.plus(self.latency, rate), high)
             if mixed.price >= (slow[0] + rate * slow[1]) * (1 - 1e-12):
-                return mixed.price - rate * self.max_latency_s
+                break
             self._note(mixed.path)
-            point = (total_price(self.chain, prices, mixed.path), total_price(self.chain, self.latency, mixed.path))
+            point = self._totals(prices, mixed.path)
             slow, quick = (slow, point) if point[1] <= self.max_latency_s else (point, quick)
-        return slow[0]
+        return rate
+
+    def _totals(self, prices: Prices, path: Sequence[Placed]) -> tuple[float, float]:
+        """Joules and seconds of a path."""
+        return total_price(self.chain, prices, path), total_price(self.chain, self.latency, path)
 
     def _note(self, path: Sequence[Placed]) -> Estimate:
         """What the path is expected to give; it is the best so far if it keeps the bounds and takes the least energy."""
@@ -222,19 +233,6 @@ class _Search:
         if fits and expected.energy_j is not None and expected.energy_j < self.joules:
             self.best, self.joules = list(path), expected.energy_j
         return expected
-
-
-def _sum(first: Prices, second: Prices, rate: float) -> Prices:
-    """first + rate * second."""
-    return Prices(
-        nodes=first.nodes + rate * second.nodes,
-        last_nodes=first.last_nodes + rate * second.last_nodes,
-        stage=first.stage + rate * second.stage,
-        enter=first.enter + rate * second.enter,
-        hand_over=first.hand_over + rate * second.hand_over,
-        last_stage=first.last_stage + rate * second.last_stage,
-        late_source=first.late_source + rate * second.late_source,
-    )
 
 
 def total_price(chain: Chain, prices: Prices, path: Sequence[Placed]) -> float:

@@ -20,43 +20,59 @@ from multiedge.profile import Profile
 from multiedge.proof import CONTIGUOUS
 from multiedge.quantity import at_most
 from partitioners.engine.chain import Chain
-from partitioners.engine.cheapest import Prices, cheapest
+from partitioners.engine.cheapest import Cheapest, Prices, cheapest
 from partitioners.engine.contract import most_bottleneck_s, relay_plan, unused
 from partitioners.engine.kinds import NOTE, chains
 from partitioners.engine.search import States
+from partitioners.engine.suffixes import Question, best_within
 from partitioners.throughput import smallest_bottleneck
 
 
 class Latency:
     """Least latency of one request in an idle pipeline, over any order and subset of the devices; memory limits hard.
 
-    With `min_fps`, the plan also reaches at least that many items per second.
+    With `min_fps`, the plan also reaches at least that many items per second. Where a model makes outputs before its last node,
+    `time_limit_s` ends the search early, with the gap then proven.
     """
 
-    def __init__(self, min_fps: float | None = None) -> None:
+    def __init__(self, min_fps: float | None = None, time_limit_s: float = 10.0) -> None:
         self.most_s = most_bottleneck_s(min_fps)
+        self.time_limit_s = time_limit_s
 
     def plan(self, profile: Profile, fleet: Fleet) -> Plan:
         """The contiguous plan of least latency and its bound; InfeasibleError if memory or the bottleneck forbid all."""
         start = perf_counter()
         optimistic, pessimistic = chains(profile, fleet)
         most_s = self.most_s
-        found = cheapest(pessimistic, States(pessimistic), latency_prices(pessimistic), most_s)
-        if not found.path:
+        fastest = _fastest(pessimistic, most_s, start + self.time_limit_s)
+        if not fastest.path:
             raise too_strict(pessimistic, most_s)
-        bound = (
-            found if optimistic is pessimistic else cheapest(optimistic, States(optimistic), latency_prices(optimistic), most_s)
-        )
-        stages = pessimistic.stages(found.path)
+        bound_s = fastest.price
+        if optimistic is not pessimistic:
+            bound_s = _fastest(optimistic, most_s, start + 2 * self.time_limit_s).price
+        stages = pessimistic.stages(fastest.path)
         plan = relay_plan("latency", "latency", profile, fleet, stages)
         return replace(
             plan,
-            lower_bound=plan.value if math.isclose(plan.value, bound.price, rel_tol=1e-9) else min(plan.value, bound.price),
+            lower_bound=plan.value if math.isclose(plan.value, bound_s, rel_tol=1e-9) else min(plan.value, bound_s),
             scope=replace(CONTIGUOUS, least_fps=1 / most_s if np.isfinite(most_s) else None),
             solve_s=perf_counter() - start,
-            left_out=unused(fleet, stages, f"no plan that uses it is faster than {bound.price * 1e3:.4g} ms"),
+            left_out=unused(fleet, stages, f"no plan that uses it is faster than {bound_s * 1e3:.4g} ms"),
             notes=() if optimistic is pessimistic else (NOTE.format(kinds=len(optimistic.groups), count=len(fleet.devices)),),
         )
+
+
+def _fastest(chain: Chain, most_s: float, deadline_s: float) -> Cheapest:
+    """The path of least latency and a bound on the latency of all.
+
+    Prices leave out results that stages before the last one return; where there are some, the search that counts them follows.
+    """
+    states, prices = States(chain), latency_prices(chain)
+    least = cheapest(chain, states, prices, most_s)
+    if not least.path or not chain.early_results:
+        return least
+    exact = best_within(chain, states, Question(prices, most_s=most_s), deadline_s)
+    return Cheapest(exact.bound, list(exact.path) or least.path)
 
 
 def too_strict(chain: Chain, most_s: float) -> InfeasibleError:

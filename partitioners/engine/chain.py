@@ -18,7 +18,7 @@ from multiedge.errors import ConfigError
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import Stage
 from multiedge.planning.devices import exchangeable
-from multiedge.profile import Floats, Profile
+from multiedge.profile import Floats, Ints, Profile
 from partitioners.engine.memory import result_bytes
 from partitioners.engine.windows import Windows, memory_windows
 
@@ -116,6 +116,13 @@ class Chain:
         linked = np.isfinite(self.per_byte_s)
         seconds = np.where(linked, self.per_byte_s, 0.0)[:, :, None] * self.cut
         return np.where(linked[:, :, None], seconds, np.inf)
+
+    @cached_property
+    def outputs(self) -> Ints:
+        """Number of outputs of the model that the first p nodes make, (n + 1,)."""
+        graph = self.profile.graph
+        outputs = set(graph.outputs)
+        return np.cumsum([0, *(len(outputs.intersection(node.writes)) for node in graph.nodes)])
 
     @cached_property
     def early_results(self) -> bool:

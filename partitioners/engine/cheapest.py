@@ -36,6 +36,18 @@ class Prices:
     last_stage: Floats
     late_source: float = 0.0
 
+    def plus(self, other: Prices, rate: float) -> Prices:
+        """self + rate * other."""
+        return Prices(
+            nodes=self.nodes + rate * other.nodes,
+            last_nodes=self.last_nodes + rate * other.last_nodes,
+            stage=self.stage + rate * other.stage,
+            enter=self.enter + rate * other.enter,
+            hand_over=self.hand_over + rate * other.hand_over,
+            last_stage=self.last_stage + rate * other.last_stage,
+            late_source=self.late_source + rate * other.late_source,
+        )
+
 
 @dataclass(frozen=True)
 class Cheapest:
@@ -47,20 +59,39 @@ class Cheapest:
 
 def cheapest(chain: Chain, states: States, prices: Prices, most_s: float = np.inf) -> Cheapest:
     """The least total price of a contiguous plan whose bottleneck is at most `most_s`."""
-    return _Search(chain, states, prices, Limit(chain, most_s)).run()
+    return Table(chain, states, prices, most_s).cheapest()
 
 
-class _Search:
-    """The table of one pass: table[w, c, p] is the least price with boundary p handed to way w, devices c in use."""
+class Table:
+    """One pass: table[w, c, p] is the least price with boundary p handed to way w, devices c in use."""
 
-    def __init__(self, chain: Chain, states: States, prices: Prices, limit: Limit) -> None:
-        self.chain, self.states, self.prices, self.limit = chain, states, prices, limit
+    def __init__(self, chain: Chain, states: States, prices: Prices, most_s: float) -> None:
+        self.chain, self.states, self.prices = chain, states, prices
+        self.limit = limit = Limit(chain, most_s)
         self.table = np.full((len(chain.ways), len(states.counts), len(chain) + 1), np.inf)
         first = limit.enters & states.room[:, 0]
         self.table[first, 0, 0] = prices.enter[first]
         self.hand_over = np.where(limit.hands_over, prices.hand_over, np.inf)
+        self._least, self._end = self._fill()
 
-    def run(self) -> Cheapest:
+    def cheapest(self) -> Cheapest:
+        """The plan of least price."""
+        return Cheapest(self._least, self._trace(*self._end)) if np.isfinite(self._least) else Cheapest(np.inf)
+
+    def starts(self, way: int, end: int, following: int | None) -> Ints:
+        """Where a stage in `way` that ends at `end` may start; `following` is the way of the next stage, None for the last."""
+        windows = self._windows(way, following)
+        spans = zip(windows.starts[:, end], windows.stops[:, end], strict=True)
+        return np.concatenate([np.arange(a, b) for a, b in spans] or [np.zeros(0, dtype=np.int64)])
+
+    def stage_prices(self, way: int, state: int, starts: Ints, end: int, following: int | None) -> Floats:
+        """The price of each stage [start, end) in `way` with the devices of `state` used before it, hand-over not included."""
+        nodes = (self.prices.last_nodes if following is None else self.prices.nodes)[way]
+        stage = self._stage_price(way, last=following is None) + self._late(way, state)
+        return np.asarray(nodes[end] - nodes[starts] + stage)
+
+    def _fill(self) -> tuple[float, tuple[int, int]]:
+        """Fills the table; the least price of a plan, with way and state of its last stage."""
         best, end = np.inf, (0, 0)
         for level in self.states.levels:
             for way in range(len(self.chain.ways)):
@@ -72,7 +103,7 @@ class _Search:
                 if last.min() < best:
                     best, end = float(last.min()), (way, int(rows[last.argmin()]))
                 self._extend(way, rows)
-        return Cheapest(best, self._trace(*end)) if np.isfinite(best) else Cheapest(np.inf)
+        return best, end
 
     def _windows(self, way: int, following: int | None) -> Windows:
         chain = self.chain
@@ -133,16 +164,12 @@ class _Search:
 
     def _best_start(self, way: int, state: int, end: int, following: int | None) -> tuple[float, int]:
         """Least price of a stage in `way` that ends at `end`, and where it starts."""
-        windows = self._windows(way, following)
-        nodes = (self.prices.last_nodes if following is None else self.prices.nodes)[way]
-        begins = self.table[way, state] - nodes
-        spans = zip(windows.starts[:, end], windows.stops[:, end], strict=True)
-        starts = np.concatenate([np.arange(a, b) for a, b in spans] or [np.zeros(0, dtype=np.int64)])
+        starts = self.starts(way, end, following)
         if not len(starts):
             return np.inf, -1
-        start = int(starts[begins[starts].argmin()])
-        stage = self._stage_price(way, last=following is None) + self._late(way, state)
-        return float(begins[start] + nodes[end]) + stage, start
+        totals = self.table[way, state, starts] + self.stage_prices(way, state, starts, end, following)
+        at = int(totals.argmin())
+        return float(totals[at]), int(starts[at])
 
 
 def _range_minima(values: Floats, windows: Windows) -> Floats:
