@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -11,6 +12,7 @@ import numpy as np
 
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
+from multiedge.graph import Graph
 from multiedge.plan import CALLER, Plan, Stage, Transfer, direct_transfers
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
@@ -28,6 +30,8 @@ MOST_DEVICES_IN_ORDERS = 10
 """Random orders are cut over at most so many devices: the table has an entry for each subset."""
 MOST_ORDERS = 720
 """Device orders that are solved as programs; with more, what is proven is the load bound."""
+LIKELY_SHARE = 0.2
+"""Share of the remaining time for each program where there are more orders."""
 MOST_GROUPS = 3000
 """Graphs with more groups are not solved as programs, which no longer end in time."""
 _ROUNDING = 1e-9
@@ -39,8 +43,9 @@ class Exact:
     Three steps, each only as far as the one before leaves a gap above `gap`:
     the optimal chain (`throughput`) and the load bound, which no plan of any kind beats; the best cuts of `orders` random
     topological orders; and for each order of the devices a mixed-integer program (see `dag_milp`) with the best value so
-    far, less the gap, as cut-off. The chain itself may hand tensors on from stage to stage; where that is better than
-    every direct plan (a slow direct link), it is returned.
+    far, less the gap, as cut-off. If there are too many orders for a proof, programs of likely ones use the remaining time.
+    Where each node only reads what the node before it makes, the proof of the chain is that of all plans. The chain itself may
+    hand tensors on from stage to stage; where that is better than every direct plan (a slow direct link), it is returned.
 
     `gap` is relative: 0.01 stops at a proven 1 %, 0 searches for the optimum. After `time_limit_s` the best plan so far is
     returned with the bound proven by then.
@@ -60,7 +65,7 @@ class Exact:
         search = _Search(profile, fleet, self.gap, start + self.time_limit_s)
         search.try_chain(self.time_limit_s / 3)
         search.try_orders(self.orders, self.seed)
-        search.try_programs()
+        search.try_programs(self.seed)
         return search.result(perf_counter() - start)
 
 
@@ -92,6 +97,8 @@ class _Search:
             self.chain_error = error
             return
         self.chain_bound = chain.lower_bound
+        if self.chain_bound is not None and is_path(self.profile.graph):
+            self.bound = self.bound_all = max(self.bound, self.chain_bound)
         self.offer(chain.stages, chain.transfers)
         self.offer(chain.stages, direct_transfers(self.profile.graph, chain.stages))
 
@@ -112,12 +119,15 @@ class _Search:
                 if placement is not None:
                     self.offer_placement(placement)
 
-    def try_programs(self) -> None:
+    def try_programs(self, seed: int) -> None:
         """A program for each order of the devices, which proves the bound or finds something better."""
-        orders = list(distinct_orders(self.profile, self.fleet))
-        if self.proven() or len(orders) > MOST_ORDERS or len(self.dag) > MOST_GROUPS:
+        if self.proven() or len(self.dag) > MOST_GROUPS:
             return
         machine = _machine(self.profile, self.fleet, self.dag)
+        orders = list(distinct_orders(self.profile, self.fleet))
+        if len(orders) > MOST_ORDERS:
+            self.try_likely_orders(machine, seed)
+            return
         bounds = []
         for number, order in enumerate(orders):
             share_s = (self.deadline_s - perf_counter()) / (len(orders) - number)
@@ -125,6 +135,21 @@ class _Search:
         self.bound = max(self.bound, min(bounds))
         if self.best is not None:
             self.bound = min(self.bound, self.best.value)
+
+    def try_likely_orders(self, machine: Machine, seed: int) -> None:
+        """Programs for orders near that of the best plan, until the time is over: they improve the plan and prove nothing."""
+        share_s = max((self.deadline_s - perf_counter()) * LIKELY_SHARE, 0.0)
+        used = [self.fleet.names.index(stage.device) for stage in self.best.stages] if self.best else []
+        order = [*used, *(device for device in range(len(self.fleet.names)) if device not in used)]
+        rng = random.Random(seed)
+        while not self.proven() and perf_counter() < self.deadline_s:
+            before = self.best
+            self.solve_order(machine, tuple(order), min(share_s, self.deadline_s - perf_counter()))
+            if self.best is not before and self.best is not None:
+                used = [self.fleet.names.index(stage.device) for stage in self.best.stages]
+                order = [*used, *(device for device in order if device not in used)]
+            first, second = rng.sample(range(len(order)), 2)
+            order[first], order[second] = order[second], order[first]
 
     def solve_order(self, machine: Machine, order: Order, time_limit_s: float) -> float:
         """What no placement in this order of the devices can beat; improves the best on the way."""
@@ -211,6 +236,14 @@ class _Search:
             solve_s=solve_s,
             left_out=unused(self.fleet, best.stages, "no better plan with it was found"),
         )
+
+
+def is_path(graph: Graph) -> bool:
+    """Whether each node reads activations of the node before it only, so that every plan with one stage per device is a chain
+    of contiguous stages, and sends the same whether directly or from stage to stage."""
+    return all(
+        graph.producer.get(name, CALLER) == node - 1 for node, names in enumerate(graph.activations) for name in names
+    ) and all(names for names in graph.activations)
 
 
 def distinct_orders(profile: Profile, fleet: Fleet) -> Iterator[Order]:

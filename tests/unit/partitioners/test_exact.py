@@ -11,9 +11,9 @@ from multiedge.profile import Profile
 from partitioners.engine.dag import build_dag
 from partitioners.engine.dag_search import ChainCutter, topological_orders
 from partitioners.engine.load_bound import load_bound, weighted_bound
-from partitioners.exact import Exact, distinct_orders
+from partitioners.exact import Exact, distinct_orders, is_path
 from partitioners.throughput import Throughput
-from tests.builders.graphs import graph_of
+from tests.builders.graphs import chain_graph, graph_of
 from tests.builders.profiles import profile_of
 
 
@@ -45,6 +45,35 @@ def test_the_time_limit_holds_and_what_is_proven_by_then_is_returned() -> None:
     assert plan.lower_bound is not None
     assert 0 < plan.lower_bound <= plan.value
     assert plan.solve_s < 2.0
+
+
+def test_a_chain_of_nodes_is_proven_by_the_chain() -> None:
+    """Seven different devices have more orders than programs are solved for, and the load bound is weak for large nodes."""
+    names = [f"d{index}" for index in range(7)]
+    seconds = (5, 1, 4, 1, 5, 9, 2, 6, 5)
+    profile = profile_of(chain_graph(9), {name: [(1 + index) * each for each in seconds] for index, name in enumerate(names)})
+    plan = Exact(gap=0.0, time_limit_s=20.0, orders=1).plan(profile, Fleet(tuple(map(Device, names))))
+    assert plan.gap == 0.0
+    assert plan.value == pytest.approx(Throughput().plan(profile, Fleet(tuple(map(Device, names)))).value)
+
+
+def test_a_skipping_edge_is_no_chain() -> None:
+    assert is_path(graph_of("t0: x", "t1: t0", "t2: t1", tensors=1))
+    assert not is_path(graph_of("t0: x", "t1: t0", "t2: t1 t0", tensors=1))
+    assert not is_path(graph_of("t0: x", "t1: x", "t2: t1", tensors=1))
+
+
+def test_beyond_the_orders_that_are_proven_programs_still_improve_the_plan() -> None:
+    """Six heavy branches between a fork and a join: no cut of one order gives each of seven devices a branch."""
+    heads, ends = [f"a{index}: h" for index in range(6)], [f"b{index}" for index in range(6)]
+    graph = graph_of("h: x", *heads, *(f"b{index}: a{index}" for index in range(6)), "y: " + " ".join(ends), tensors=1)
+    names = [f"d{index}" for index in range(7)]
+    seconds = [1.0, *[3.0] * 6, *[2.0] * 6, 1.0]
+    profile = profile_of(graph, {name: [(1 + 0.01 * index) * each for each in seconds] for index, name in enumerate(names)})
+    fleet = Fleet(tuple(map(Device, names)))
+    plan = Exact(gap=0.0, time_limit_s=4.0, orders=1).plan(profile, fleet)
+    assert plan.value < Throughput().plan(profile, fleet).value
+    assert plan.lower_bound <= plan.value
 
 
 def test_a_slow_direct_link_leaves_the_chain_that_hands_on() -> None:
