@@ -55,7 +55,7 @@ def split(model: str, parts: int, items: int) -> list[Row]:
     fleet = Fleet(tuple(devices))
     with tempfile.TemporaryDirectory(prefix="multiedge-memory-") as folder:
         graph = read_graph(_weighted(path_of(model), Path(folder)))
-        plan = plan_model(profile_model(graph, fleet), fleet, "equal_flops")
+        plan = plan_model(profile_model(graph, fleet, reference="declared"), fleet, "equal_flops")
         manifest = write_parts(graph, plan, Path(folder) / "parts")
         with open_pipeline(manifest, fleet, "processes", emulation=Emulation.none(), record_events=False) as pipeline:
             results, measurements = pipeline.map(random_items(manifest, items))

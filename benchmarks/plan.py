@@ -88,7 +88,7 @@ def profile_of(model: str, fleet: str) -> Profile:
     devices = fleet_of(fleet)
     if model.startswith("chain_"):
         return synthetic_profile(synthetic_graph(int(model.removeprefix("chain_")), seed=1), devices, seed=1)
-    return profile_model(read_graph(path_of(model)), devices)
+    return profile_model(read_graph(path_of(model)), devices, reference="declared")
 
 
 def rows_of(model: str, fleet: str, strategies: Sequence[str], exact_s: float) -> Iterator[Row]:

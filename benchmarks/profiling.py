@@ -126,7 +126,7 @@ def _drift(row: Row) -> float:
 def measure(name: str, segments: int, seed: int, budget_s: float) -> Row:
     """One try."""
     graph = read_graph(path_of(name))
-    static, static_s = timed(lambda: StaticProfiler().profile(graph, FLEET))
+    static, static_s = timed(lambda: StaticProfiler("declared").profile(graph, FLEET))
     profile, measured_s = timed(lambda: MeasuredProfiler(budget_s=budget_s, seed=seed).profile(graph, FLEET))
     host = profile.settings["host"]["1"]
     spans = random_cuts(profile, segments, seed)

@@ -93,6 +93,11 @@ def _open_draft(path: PathLike, error: type[MultiedgeError], mode: int) -> tuple
     return target, temporary, open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode))
 
 
+def cache_folder(kind: str) -> Path:
+    """Where results of that kind are kept between runs, in the user's folder for caches; it may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiedge" / kind
+
+
 @contextmanager
 def temporary_folder(purpose: str, root: PathLike | None = None) -> Iterator[Path]:
     """A new folder below `root`, by default among the system's temporary files, that is removed when the block ends."""

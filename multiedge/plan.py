@@ -207,10 +207,12 @@ class Baseline:
     Attributes:
         device: Name of the device; '' if the model does not fit on any device alone.
         value: Value of the objective there; None if the model does not fit on any device alone.
+        known: How the costs of the device are known.
     """
 
     device: str = ""
     value: float | None = None
+    known: Knowledge = Knowledge.ESTIMATED
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,7 @@ class Plan:
         free_batch: Inputs whose first dimension the model leaves open; it was taken as 1.
         options: Options of the strategy that were given.
         known: How the costs of its devices are known.
+        reference: What a device of speed 1 was taken for; '' where times were measured, or if unknown.
         paths: The ways of items through the stages; empty if every item passes every stage.
     """
 
@@ -260,6 +263,7 @@ class Plan:
     free_batch: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     known: Knowledge = Knowledge.ESTIMATED
+    reference: str = ""
     paths: tuple[Path, ...] = ()
 
     def with_names(self, graph: Graph) -> Plan:

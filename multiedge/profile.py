@@ -110,7 +110,7 @@ class Profile:
         sources: The method by device name, such as 'measured' or 'scaled by speed 0.5'.
         spread_s: Half a 95 % confidence interval of `seconds`, by device name, (n,) each; only of measured times.
         overhead_s: Seconds per stage and item in addition to the nodes, by device name.
-        uncounted: Operator types and tensors whose cost is not known; it counts as zero.
+        uncounted: Operator types and tensors whose operations are not known; they are missing in `macs` and `flops`.
         fused: Activations that exist only inside the runtime's fused nodes. Strategies do not cut there, since that would undo
             the fusion.
         settings: Machine, runtime, threads and repeats.
@@ -216,6 +216,11 @@ class Profile:
         whole, part = float(seconds[first:last].sum()), float(seconds[start:stop].sum())
         share = part / whole if whole > 0 else (stop - start) / (last - first)
         return self.spans[device].seconds(first, last) * share
+
+    @property
+    def reference(self) -> str:
+        """What a device of speed 1 was taken for, in words; '' where times were measured, or if that is not known."""
+        return str(self.settings.get("reference", ""))
 
     def knowledge_of(self, devices: Iterable[str]) -> Knowledge:
         """How the times of several devices are known together.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from multiedge.backends.stages import memory_use_of, require_backends
 from multiedge.defaults import DEFAULT_PROFILER, DEFAULT_STRATEGY
 from multiedge.errors import ConfigError, MultiedgeError, PipelineError
+from multiedge.files import cache_folder
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.profile import load_profile, require_fits
@@ -64,10 +65,10 @@ def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, 
     return replace(profile, memory_use=profile.memory_use.at_least(memory_use_of(fleet)))
 
 
-def node_costs(graph: Graph, fleet: Fleet, path: PathLike | None = None) -> Profile:
-    """The profile in the file, checked against model and fleet, or one by the default profiler."""
+def node_costs(graph: Graph, fleet: Fleet, path: PathLike | None = None, reference: str | None = None) -> Profile:
+    """The profile in the file, checked against model and fleet, or one by the default profiler, relative to `reference`."""
     if path is None:
-        return profile_model(graph, fleet)
+        return profile_model(graph, fleet, **({"reference": reference} if reference else {}))
     profile = load_profile(path)
     require_fits(profile, graph, fleet)
     return replace(profile, memory_use=profile.memory_use.at_least(memory_use_of(fleet)))
@@ -80,8 +81,8 @@ def segment_costs(
 
     `progress` is called with the step and the share of it that is done.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiedge" / "segments"
-    return profile_model(graph, fleet, "segments", strategy=strategy, options=options, cache=str(cache), progress=progress)
+    cache = str(cache_folder("segments"))
+    return profile_model(graph, fleet, "segments", strategy=strategy, options=options, cache=cache, progress=progress)
 
 
 def choose_strategy(strategy: str | None, objective: str | None, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -171,7 +172,7 @@ def plan_cuts(graph: Graph, boundaries: Sequence[int]) -> Plan:
     if graph.unsized:
         return unestimated_plan("split", graph, stages)
     fleet = Fleet(tuple(Device(name) for name in names), name="parts")
-    profile = profile_model(graph, fleet)
+    profile = profile_model(graph, fleet, reference="declared")
     transfers = relay_transfers(graph, stages, profile.cut_bytes.tolist())
     return cost.make_plan("split", "throughput", profile, fleet, stages, transfers)
 

@@ -15,7 +15,8 @@ from multiedge.profile import Floats, Profile
 from multiedge.quantity import Knowledge
 from profilers.engine.calibration import Calibration, calibrate
 from profilers.engine.cutting import cut_cost_s
-from profilers.engine.host import Host, HostTimes, machine_name, measure_host, runtime_name
+from profilers.engine.host import Host, HostTimes, measure_host, runtime_name
+from profilers.engine.machine import machine_name
 from profilers.engine.macs import Work, count_work
 from profilers.engine.roofline import Capability, capability_of, require_speeds, scaled
 

@@ -28,7 +28,8 @@ from multiedge.planning import cost
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
 from profilers.engine.cutting import part_calls
-from profilers.engine.host import Host, machine_name, runtime_name
+from profilers.engine.host import Host, runtime_name
+from profilers.engine.machine import machine_name
 from profilers.measured import MeasuredProfiler
 
 STAGE_ACCURACY = Accuracy(relative=0.02, budget_s=4.0, least=5, most=200, warmup=2)

@@ -56,6 +56,12 @@ def add_profile(parser: Place) -> None:
     parser.add_argument("--profile", metavar="FILE", help="what nodes cost, from `multiedge profile -o`; default: estimated")
 
 
+def add_reference(parser: Place) -> None:
+    """The option --reference, beside --profile: what times are relative to where none were measured."""
+    about = "what speed 1 is without a profile: this machine, measured once, or declared figures (default: calibrated)"
+    parser.add_argument("--reference", choices=("calibrated", "declared"), help=about)
+
+
 def add_trace(parser: Place, about: str) -> None:
     """The option --trace: in every command, what happens to the fleet."""
     parser.add_argument("--trace", metavar="FILE", help=f"{about}, yaml or JSON (docs/simulate.md)")

@@ -16,9 +16,11 @@ from multiedge.commands._terminal import share_bar
 from multiedge.errors import ConfigError
 from multiedge.executors import open_pipeline
 from multiedge.executors.workers.options import Emulation
-from multiedge.fleet import Device, Fleet
-from multiedge.run import partition
+from multiedge.fleet import REFERENCE_BACKEND, Device, Fleet
+from multiedge.onnx_io import read_graph, write_parts
+from multiedge.run import plan_model, profile_model
 from profilers.engine.calibration import chain_model, devices_yaml, measure
+from profilers.engine.reference import keep
 
 RUNTIME_ITEMS = 10
 """Items that the worker runs before its memory is read."""
@@ -30,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     with share_bar("calibrating") as progress:
         calibration, hop = measure(args.threads, args.backend, progress)
         runtime = runtime_bytes(args.threads, args.backend)
+    if (args.threads, args.backend) == (1, REFERENCE_BACKEND):
+        keep(calibration)
     if args.json:
         figures = {**asdict(calibration), "runtime_bytes": runtime, "hop": asdict(hop)}
         print(json.dumps({"name": args.name, **figures}, indent=1))
@@ -45,7 +49,9 @@ def runtime_bytes(threads: int, backend: str) -> int | None:
     with TemporaryDirectory(prefix="multiedge-calibrate-") as folder:
         model = Path(folder) / "one_node.onnx"
         onnx.save(chain_model(1), model)
-        manifest = partition(model, fleet, directory=Path(folder) / "parts", strategy="single")
+        graph = read_graph(model)
+        plan = plan_model(profile_model(graph, fleet, reference="declared"), fleet, "single")
+        manifest = write_parts(graph, plan, Path(folder) / "parts")
         item = {"x": np.ones(16, np.float32)}
         with open_pipeline(manifest, fleet, emulation=Emulation.none(), record_events=False) as pipeline:
             _, measurements = pipeline.map([item] * RUNTIME_ITEMS)

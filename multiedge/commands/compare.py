@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     names = comparable(parse_names(args.strategies))
     fleet = read_fleet(args.devices)
     graph = _options.read_sized(args, args.profile)
-    profile = node_costs(graph, fleet, args.profile)
+    profile = node_costs(graph, fleet, args.profile, args.reference)
     with share_bar(f"planning {graph.name}") as progress:
         rows = compare(profile, fleet, names, progress)
     if args.output:

@@ -55,7 +55,7 @@ def describe(graph: Graph) -> dict[str, Any]:
 
 def costs(graph: Graph, top: int) -> dict[str, Any]:
     """What follows from the sizes, as JSON data."""
-    profile = profile_model(graph, Fleet((Device("any", speed=1.0),), name="one device"), "static")
+    profile = profile_model(graph, Fleet((Device("any", speed=1.0),), name="one device"), reference="declared")
     return {
         "macs": int(profile.macs.sum()),
         "uncounted": list(profile.uncounted),

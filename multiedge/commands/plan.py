@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         profile = (
             segment_costs(graph, fleet, strategy, options, progress)
             if args.time_segments
-            else node_costs(graph, fleet, args.profile)
+            else node_costs(graph, fleet, args.profile, args.reference)
         )
         progress("searching", 1.0)
         plan = plan_model(profile, fleet, strategy, **options)

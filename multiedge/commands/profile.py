@@ -84,7 +84,7 @@ def show(profile: Profile, device: str, count: int, console: Console) -> None:
     console.print(_table(f"Costliest nodes on {device}", costliest_nodes(profile, device, count), by_node=True))
     console.print(_table(f"Costliest operators on {device}", costliest_operators(profile, device, count), by_node=False))
     for name in profile.uncounted:
-        print_line(console, f"not counted, taken as zero: {name}", style="yellow")
+        print_line(console, f"operations not counted: {name}", style="yellow")
     for warning in (*warnings(profile), *profile.notes, *batch_lines(profile.graph.free_batch)):
         print_line(console, warning, style="yellow")
     print_line(console, headline(profile, device))

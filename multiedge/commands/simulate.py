@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 def planned(args: argparse.Namespace, fleet: Fleet) -> tuple[Plan, Profile]:
     """The plan of the folder, or the strategy's for the model, and the profile it is simulated with."""
     if not Path(args.model).is_dir():
-        profile = node_costs(_options.read_sized(args, args.profile), fleet, args.profile)
+        profile = node_costs(_options.read_sized(args, args.profile), fleet, args.profile, args.reference)
         return plan_model(profile, fleet, args.strategy or DEFAULT_STRATEGY), profile
     if args.strategy:
         raise ConfigError(f"--strategy: {args.model} holds a plan already; give the model, or leave --strategy out")
@@ -75,10 +75,10 @@ def planned(args: argparse.Namespace, fleet: Fleet) -> tuple[Plan, Profile]:
     if manifest.plan is None:
         raise PlanError(f"{args.model}/plan.json: expected a plan with stages, got none; write the parts again")
     shapes = _options.parse_shapes(args.shape)
-    kept = None if args.profile or shapes else read_profile(manifest)
+    kept = None if args.profile or args.reference or shapes else read_profile(manifest)
     graph = read_graph(manifest.model, shapes or manifest.input_shapes)
     if kept is None:
-        return manifest.plan, node_costs(graph, fleet, args.profile)
+        return manifest.plan, node_costs(graph, fleet, args.profile, args.reference)
     require_fits(kept, graph, fleet)
     return manifest.plan, kept
 

@@ -61,6 +61,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "free_batch": list(plan.free_batch),
         "options": plain_data(plan.options),
         "known": plan.known.value,
+        "reference": plan.reference,
     }
 
 
@@ -80,7 +81,7 @@ def _source(source: SourceEstimate) -> dict[str, Any]:
 
 
 def _baseline(baseline: Baseline) -> dict[str, Any]:
-    return {"device": baseline.device or None, "value": _number(baseline.value)}
+    return {"device": baseline.device or None, "value": _number(baseline.value), "known": baseline.known.value}
 
 
 def _stage(stage: Stage, expected: StageEstimate, ends: tuple[str | None, str | None]) -> dict[str, Any]:
@@ -145,7 +146,8 @@ def read_plan(data: Field) -> Plan:
         input_shapes=data["input_shapes"].optional(lambda shapes: shapes.mapping_of(_shape), {}),
         free_batch=data["free_batch"].optional(lambda names: names.list_of(Field.text), ()),
         options=data["options"].optional(lambda options: options.mapping_of(Field.data), {}),
-        known=data["known"].optional(lambda known: known.enum(Knowledge), Knowledge.ESTIMATED),
+        known=_known(data["known"]),
+        reference=_name(data["reference"]),
         paths=data["paths"].optional(lambda paths: paths.list_of(lambda path: _read_path(path, len(stages))), ()),
     )
 
@@ -172,7 +174,11 @@ def _read_path(path: Field, stages: int) -> Path:
 
 
 def _read_baseline(data: Field) -> Baseline:
-    return Baseline(_name(data["device"]), data["value"].optional(Field.number))
+    return Baseline(_name(data["device"]), data["value"].optional(Field.number), _known(data["known"]))
+
+
+def _known(field: Field) -> Knowledge:
+    return field.optional(lambda known: known.enum(Knowledge), Knowledge.ESTIMATED)
 
 
 def _name(field: Field) -> str:

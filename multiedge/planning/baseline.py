@@ -24,7 +24,7 @@ def best_single(profile: Profile, fleet: Fleet, objective: str) -> Baseline:
     values = {device: objective_value(objective, estimate(profile, fleet, *_alone(profile, device))) for device in known}
     for device in sorted(values, key=lambda device: values[device]):
         if not memory_violations(profile, fleet, *_alone(profile, device)):
-            return Baseline(device, values[device])
+            return Baseline(device, values[device], profile.knowledge_of((device,)))
     return Baseline()
 
 

@@ -522,6 +522,7 @@ def make_plan(
         left_out=left_out or {},
         notes=(*notes, *profile.notes),
         known=profile.knowledge_of({device for stage in stages for device in stage.devices}),
+        reference=profile.reference,
         model_hash=profile.graph.model_hash,
         paths=tuple(paths),
     )

@@ -39,7 +39,10 @@ class Replanner:
         self._plan = manifest.plan
         self._current = manifest
         self._graph = read_graph(manifest.model, manifest.input_shapes)
-        self._profile = profile or read_profile(manifest) or self._scaled_to_plan(profile_model(self._graph, fleet))
+        # Scaled to the plan, so that the machine needs no calibration, which would take time from the run.
+        self._profile = (
+            profile or read_profile(manifest) or self._scaled_to_plan(profile_model(self._graph, fleet, reference="declared"))
+        )
         self._made = 0
         self._own: Path | None = None
         self._lock = threading.Lock()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from multiedge.plan import Plan
-from multiedge.quantity import Knowledge, human_bytes
+from multiedge.quantity import Knowledge, human_bytes, least
 
 MOST_PATHS = 12
 """Paths that are printed."""
@@ -25,6 +25,8 @@ def plan_lines(plan: Plan) -> list[str]:
         f"{bound} {expected.fps_bound:.4g} items/s, limited by {expected.bottleneck};"
         f" one item takes {expected.latency_s * 1e3:.4g} ms; {human_bytes(expected.network_bytes)} sent per item; {energy}",
     ]
+    if plan.reference and plan.known is Knowledge.ESTIMATED:
+        lines.append(f"estimated with speed 1 as {plan.reference}")
     lines += _path_lines(plan)
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
     return lines + [f"note: {note}" for note in plan.notes] + batch_lines(plan.free_batch)
@@ -49,19 +51,28 @@ def batch_lines(free_batch: Sequence[str]) -> list[str]:
     return [f"batch: open in the model, taken as 1 (input {names}); --shape gives another"] if free_batch else []
 
 
+COSTS = {
+    Knowledge.ESTIMATED: "estimated",
+    Knowledge.DERIVED: "derived from measured costs",
+    Knowledge.MEASURED: "from measured costs",
+}
+"""What the first line says of its figures, by how the costs are known."""
+
+
 def gain_line(plan: Plan) -> str | None:
-    """What the plan gains over the best single device; None if that is not known."""
+    """What the plan gains over the best single device, and how its costs are known; None if the gain is not known."""
     baseline = plan.baseline
     if baseline is None or not math.isfinite(plan.value):
         return None
     if baseline.value is None:
-        return f"no single device has the memory for the model; {figure_text(plan.objective, plan.value)}, estimated"
+        return f"no single device has the memory for the model; {figure_text(plan.objective, plan.value)}, {COSTS[plan.known]}"
     if plan.gain is None:
         return None
+    costs = COSTS[least((plan.known, baseline.known))]
     both = _versus(plan.objective, plan.value, baseline.value)
     if {device for stage in plan.stages for device in stage.devices} == {baseline.device}:
-        return f"the best single device ({baseline.device}) alone, {figure_text(plan.objective, plan.value)}, estimated"
-    return f"{plan.gain:.2f} x the best single device ({baseline.device}), {both}, estimated"
+        return f"the best single device ({baseline.device}) alone, {figure_text(plan.objective, plan.value)}, {costs}"
+    return f"{plan.gain:.2f} x the best single device ({baseline.device}), {both}, {costs}"
 
 
 def _versus(objective: str, value: float, single: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,19 +122,6 @@ def require_memory(graph: Graph) -> None:
             f"{graph.name}: activations take {human_bytes(largest)} together with these input shapes, this machine has"
             f" {human_bytes(free)} free; profile with smaller shapes"
         )
-
-
-def machine_name() -> str:
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, {cpu_model()}"
-
-
-def cpu_model() -> str:
-    """The processor's name where the operating system states it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "processor unknown"
 
 
 def runtime_name(host: Host) -> str:

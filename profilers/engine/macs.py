@@ -23,7 +23,7 @@ CONVOLUTIONS = frozenset(("MatMul", "Gemm", "Conv"))
 class Work:
     """Arrays of one entry per node: multiply-accumulates, all operations, and bytes read and written once each.
 
-    `uncounted` names, for people, each operator and tensor of which the work is not known and counts as zero."""
+    `uncounted` names, for people, each operator and tensor of which the operations are not known; its bytes are counted."""
 
     macs: Ints
     flops: Floats

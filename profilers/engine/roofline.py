@@ -35,6 +35,12 @@ class Capability:
         seconds = np.maximum(work.flops / self.flops_per_s, work.moved_bytes / self.memory_bytes_per_s) + self.node_overhead_s
         return np.asarray(seconds, dtype=np.float64)
 
+    @property
+    def summary(self) -> str:
+        """The source and the figures in one line."""
+        rates = f"{self.flops_per_s / 1e9:.4g} GFLOP/s, {self.memory_bytes_per_s / 1e9:.3g} GB/s"
+        return f"{self.source}: {rates}, {self.node_overhead_s * 1e6:.2g} us per node"
+
     def equals(self, other: Capability) -> bool:
         """Whether both sustain the same, wherever that is known from."""
         return replace(self, source="") == replace(other, source="")
@@ -50,8 +56,8 @@ class Capability:
         )
 
 
-REFERENCE = Capability(60e9, 10e9, 1e-6, 2.5e9, "one thread of a 2.5 GHz server core")
-"""What `speed: 1` stands for where nothing was measured: round figures of one thread of a cloud server's core."""
+REFERENCE = Capability(60e9, 10e9, 1e-6, 2.5e9, "declared, one thread of a 2.5 GHz server core")
+"""What `speed: 1` stands for where this machine is not calibrated: round figures of one thread of a cloud server's core."""
 
 
 MIXED = 0.2

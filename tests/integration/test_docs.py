@@ -4,6 +4,7 @@ Blocks of one page share a folder that holds `model.onnx` and `devices.yaml`. A 
 `<!-- not run: reason -->` is left out.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -41,6 +42,7 @@ def test_examples_run_as_they_stand(page, folder):
         "HOME": str(folder),
         "COLUMNS": "120",
         "PYTHONPATH": str(ROOT),
+        "MULTIEDGE_REFERENCE": os.environ["MULTIEDGE_REFERENCE"],
     }
     for number, (language, code) in enumerate(blocks(page)):
         script = folder / f"block_{number}.{language}"

@@ -8,7 +8,9 @@ import pytest
 
 from multiedge import cli
 from multiedge.errors import ConfigError
-from profilers.engine.calibration import chain_model
+from profilers.engine.calibration import Calibration, chain_model
+from profilers.engine.reference import VARIABLE, keep
+from profilers.engine.roofline import REFERENCE
 
 
 @pytest.fixture
@@ -103,6 +105,16 @@ def test_a_command_on_a_model_imports_what_it_shows_and_no_runtime(tmp_path):
         ("plan", str(model), "--devices", str(devices), "--json"): ["yaml"],
     }
     assert {call: imported(list(call), of=heavy)[0] for call in commands} == commands
+
+
+def test_a_plan_relative_to_a_calibration_that_is_kept_imports_no_runtime(tmp_path, monkeypatch):
+    model, devices = tmp_path / "model.onnx", tmp_path / "devices.yaml"
+    onnx.save(chain_model(4), model)
+    devices.write_text("devices: [{name: a, speed: 1}]\n")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(VARIABLE, "calibrated")
+    assert keep(Calibration(1, REFERENCE, 1e-5))
+    assert imported(["plan", str(model), "--devices", str(devices), "--json"], of=HEAVY) == [[]]
 
 
 def test_ctrl_c_ends_with_130(command, capsys):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -55,9 +56,12 @@ class OnnxRuntimeBackend(Backend):
 
     @property
     def version(self) -> str:
-        from onnxruntime import __version__
+        try:
+            return metadata.version("onnxruntime")  # without an import, which takes longer than to read a profile
+        except metadata.PackageNotFoundError:  # packages for other processors have other names
+            from onnxruntime import __version__
 
-        return str(__version__)
+            return str(__version__)
 
     def open(self, path: Path, device: Device | None = None) -> OnnxRuntimeSession:
         from multiedge.backends.onnxruntime.session import open_session

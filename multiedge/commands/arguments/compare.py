@@ -10,7 +10,9 @@ from multiedge.commands import _options
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_model(parser)
     _options.add_devices(parser)
-    _options.add_profile(parser)
+    costs = parser.add_mutually_exclusive_group()
+    _options.add_profile(costs)
+    _options.add_reference(costs)
     parser.add_argument("--strategies", metavar="A,B", help="some of them; default: all")
     _options.add_sizes(parser)
     _options.add_json(parser, "the rows")

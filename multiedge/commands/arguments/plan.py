@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_devices(parser)
     costs = parser.add_mutually_exclusive_group()
     _options.add_profile(costs)
+    _options.add_reference(costs)
     costs.add_argument(
         "--time-segments",
         action="store_true",

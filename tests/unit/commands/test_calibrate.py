@@ -20,7 +20,13 @@ RUNTIME_BYTES = (90 << 20) + 1
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+def kept() -> list[Calibration]:
+    """The calibrations that become the reference of static profiles."""
+    return []
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, kept: list[Calibration]) -> list[tuple[object, ...]]:
     """What was asked for; the figures are made up."""
     calls: list[tuple[object, ...]] = []
 
@@ -29,8 +35,17 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         return CALIBRATION, HOP
 
     monkeypatch.setattr(command, "measure", measure)
+    monkeypatch.setattr(command, "keep", kept.append)
     monkeypatch.setattr(command, "runtime_bytes", lambda threads, backend: RUNTIME_BYTES)
     return calls
+
+
+def test_one_thread_is_kept_as_the_reference_of_static_profiles(
+    measured: list[tuple[object, ...]], kept: list[Calibration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert [main(["calibrate", "--threads", "2"]), kept] == [0, []]
+    assert [main(["calibrate"]), kept] == [0, [CALIBRATION]]
 
 
 def test_json_holds_every_figure(measured: list[tuple[object, ...]], capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ SOME = "throughput,latency,equal_flops,manual"
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "read_fleet", lambda path: FLEET)
     monkeypatch.setattr(command._options, "read_sized", lambda args, profile=None: GRAPH)
-    monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path: PROFILE)
+    monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path, reference: PROFILE)
 
 
 def compare(*words: str) -> int:

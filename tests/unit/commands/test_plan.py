@@ -24,7 +24,7 @@ GRAPH = synthetic_graph(30, seed=1)
 def _fakes(monkeypatch):
     monkeypatch.setattr(command, "read_fleet", lambda path: FLEET)
     monkeypatch.setattr(command._options, "read_sized", lambda args, profile=None: GRAPH)
-    monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path: synthetic_profile(graph, fleet, seed=2))
+    monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path, reference: synthetic_profile(graph, fleet, seed=2))
 
 
 def plan(*words: str) -> int:

@@ -27,7 +27,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "read_fleet", lambda path: FLEET)
     monkeypatch.setattr(command, "read_graph", lambda path, shapes: GRAPH)
     monkeypatch.setattr(command._options, "read_sized", lambda args, profile=None: GRAPH)
-    monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path: PROFILE)
+    monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path, reference: PROFILE)
 
 
 def simulate(*words: str) -> int:

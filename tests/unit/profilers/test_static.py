@@ -67,6 +67,13 @@ def test_a_fleet_that_states_no_speed_counts_as_equal(graph: Graph) -> None:
     assert REFERENCE.source in profile.settings["reference"]
 
 
+def test_operations_that_are_not_known_are_estimated_from_the_bytes_and_listed_in_one_line() -> None:
+    strange = Node("strange", "Resonate", ("x",), ("y",), domain="com.acme")
+    profile = StaticProfiler(BASE).profile(graph_of(strange, tensors=(1024, 1024)), Fleet((Device("a", speed=1.0),)))
+    assert profile.seconds["a"][0] == pytest.approx(2 * (4 << 20) / 1e9 + 1e-6)
+    assert profile.notes == ("operations not known, time estimated from the bytes moved: operator com.acme.Resonate (1 node)",)
+
+
 def test_one_device_without_speed_among_others_is_refused(graph: Graph) -> None:
     with pytest.raises(ProfileError, match="device 'b' states no speed, flops or freq, but others do"):
         StaticProfiler().profile(graph, Fleet((Device("a", speed=1.0), Device("b"))))

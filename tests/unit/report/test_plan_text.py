@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from multiedge.formats.plan import plan_from_json, plan_to_json
+from multiedge.plan import Baseline
+from multiedge.planning.baseline import best_single
 from multiedge.quantity import Knowledge
-from multiedge.report.plan_text import plan_lines, value_text
+from multiedge.report.plan_text import gain_line, plan_lines, value_text
 from tests.builders.fleets import fleet_of
 from tests.builders.graphs import chain_graph
 from tests.builders.plans import relay_plan, spans
@@ -55,6 +57,30 @@ def test_a_rate_is_a_bound_only_where_times_were_measured(known: Knowledge | Non
     assert f"{word}2 items/s" in "\n".join(plan_lines(plan))
     back = plan_from_json(plan_to_json(plan))
     assert back.known is (known or Knowledge.ESTIMATED)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        pytest.param(Knowledge.MEASURED, Knowledge.MEASURED, "from measured costs", id="measured"),
+        pytest.param(Knowledge.MEASURED, Knowledge.DERIVED, "derived from measured costs", id="derived"),
+        pytest.param(Knowledge.MEASURED, Knowledge.ESTIMATED, "estimated", id="one-estimated"),
+    ],
+)
+def test_the_first_line_says_how_its_costs_are_known(a: Knowledge, b: Knowledge, words: str) -> None:
+    profile = profile_of(chain_graph(2), {"a": 0.5, "b": 0.5}, known={"a": a, "b": b})
+    fleet = fleet_of("a", "b")
+    plan = relay_plan(profile, fleet, *spans(("a", 1), ("b", 1)))
+    compared = plan_from_json(plan_to_json(replace(plan, baseline=best_single(profile, fleet, "throughput"))))
+    assert (gain_line(compared) or "").endswith(f"2 against 1 items/s, {words}")
+    alone = replace(plan, known=Knowledge.MEASURED, baseline=Baseline("b", 1.0, b))
+    assert (gain_line(alone) or "").endswith(f", {words}")
+
+
+def test_an_estimated_plan_says_what_speed_1_was_taken_for() -> None:
+    kept = plan_from_json(plan_to_json(replace(PLAN, reference="this machine, 1 thread: 155 GFLOP/s")))
+    assert "estimated with speed 1 as this machine, 1 thread: 155 GFLOP/s" in plan_lines(kept)
+    assert not any("speed 1" in line for line in plan_lines(replace(kept, known=Knowledge.MEASURED)))
 
 
 def test_a_plan_with_one_estimated_device_is_estimated() -> None:

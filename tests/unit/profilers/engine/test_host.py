@@ -11,7 +11,8 @@ import pytest
 
 from multiedge.errors import ProfileError
 from multiedge.fleet import Device
-from profilers.engine.host import Host, cpu_model, machine_name, model_path, require_memory
+from profilers.engine.host import Host, model_path, require_memory
+from profilers.engine.machine import cpu_model, machine_name
 from tests.builders.graphs import chain_graph
 
 
