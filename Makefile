@@ -42,7 +42,6 @@ prepare: $(VENV)/.ready-bench
 bench: prepare
 	rm -rf workspace/imagenet-compare
 	$(BIN)/ianvs -f $(BENCH)/benchmarkingjob-compare.yaml
-	$(BIN)/multiedge report workspace/imagenet-compare -o workspace/imagenet-compare/report.html >/dev/null
 
 mobility: prepare
 	rm -rf workspace/imagenet-mobility

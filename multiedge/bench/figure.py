@@ -11,7 +11,9 @@ from multiedge.bench.rows import MEASURES
 from multiedge.bench.summary import Cell, Score, Standing
 from multiedge.report.svg import Axis, element, group, picture, tooltip
 
-LABELS, PANEL, GAP, ROW, TOP, BOTTOM = 190.0, 220.0, 30.0, 22.0, 40.0, 44.0
+PANEL, GAP, ROW, TOP, BOTTOM = 220.0, 30.0, 22.0, 40.0, 44.0
+CHARACTER = 7.0
+"""Width of a character of a label, at most on average."""
 TICKS = (1, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000)
 TITLES = {"throughput": "throughput (time per item)", "latency": "latency", "energy": "energy per item"}
 STYLE = """
@@ -24,19 +26,20 @@ text { fill: #16202c; } .grid { stroke: #dde2e8; } .axis { stroke: #55616f; } .t
 
 def draw(standings: Sequence[Standing], table: Sequence[Cell]) -> Markup:
     """Cost / best known cost on a logarithmic scale; further to the left is better."""
+    left = max(90.0, 20.0 + CHARACTER * max(len(each.strategy) for each in standings))
     parts = [
-        element("text", each.strategy, x=LABELS - 10, y=_middle(number) + 4, text_anchor="end")
+        element("text", each.strategy, x=left - 10, y=_middle(number) + 4, text_anchor="end")
         for number, each in enumerate(standings)
     ]
     for number, measure in enumerate(MEASURES):
-        start = LABELS + number * (PANEL + GAP)
+        start = left + number * (PANEL + GAP)
         parts.append(_panel(standings, table, measure, start))
-    width, height = LABELS + 3 * PANEL + 2 * GAP + 12, TOP + ROW * len(standings) + BOTTOM
+    width, height = left + 3 * PANEL + 2 * GAP + 12, TOP + ROW * len(standings) + BOTTOM
     parts.append(
         element(
             "text",
             "cost / best known cost, ← better; dot: an instance, line: 95 % interval of the geometric mean",
-            x=LABELS,
+            x=left,
             y=height - 8,
             class_="tick",
         )

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from multiedge import __version__
 from multiedge.bench.figure import STYLE, draw
+from multiedge.bench.grid import Case
 from multiedge.bench.rows import MEASURES, PLANNED, Row, read_row, row_to_json
 from multiedge.bench.summary import TOLERANCE, cells, summarise
 from multiedge.bench.tables import counted, to_csv, to_latex, with_interval
@@ -70,6 +71,15 @@ def kept_rows(directory: Path, versions: Iterable[str]) -> list[Row]:
             f"its rows are of {stale.versions}; here: {'; '.join(sorted(known))}"
         )
     return rows
+
+
+def require_same_names(directory: Path, kept: Sequence[Row], cases: Iterable[Case]) -> None:
+    """Raises ConfigError if kept rows have the name of a model or fleet that has changed since: one name is one instance."""
+    digests = {(kind, name): digest for case in cases for kind, name, digest in case.digests}
+    for row in kept:
+        for kind, name, digest in (("model", row.model, row.model_digest), ("fleet", row.fleet, row.fleet_digest)):
+            if digests.get((kind, name), digest) != digest:
+                raise Field(None, str(directory / ROWS), _KIND).error(f"its rows are of another {kind} that is called '{name}'")
 
 
 def save_rows(directory: Path, rows: Sequence[Row]) -> Path:

@@ -62,6 +62,11 @@ class Case:
         """The version of the suite that has both; '' if one of them is a file of the user."""
         return self.model.suite if self.devices.suite else ""
 
+    @property
+    def digests(self) -> tuple[tuple[str, str, str], ...]:
+        """Kind, name and digest of the model and of the fleet."""
+        return ("model", self.model.name, self.model.digest), ("fleet", self.devices.name, self.devices.digest)
+
 
 GridCell = tuple[Case, Choice, int | None]
 """A case, a strategy, and a seed where the strategy takes one."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multiedge.bench.folder import kept_rows, results_data, save_rows, suite_of, write_all
+from multiedge.bench.folder import kept_rows, require_same_names, results_data, save_rows, suite_of, write_all
 from multiedge.bench.grid import GridCell, grid, make_cases, parse_choices, parse_seeds, run_grid
 from multiedge.bench.rows import PLANNED, Row
 from multiedge.bench.suite import read_suite, suite_versions
@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
         models = [suite.model(name) for name in _names(args.models, suite.models)]
         progress("costs", 0.5)
         cases = make_cases(models, [suite.devices(name) for name in _names(args.fleets, suite.fleets)])
+    if directory:
+        require_same_names(directory, kept, cases)
     rows = _planned(list(grid(cases, choices, seeds)), kept, directory)
     if args.json:
         print(json.dumps(results_data(rows), indent=1, allow_nan=False))

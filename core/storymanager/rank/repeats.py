@@ -23,7 +23,8 @@ def combined(rounds: Sequence[Sequence[Outcome]]) -> list[Outcome]:
     together = []
     for last in rounds[-1]:
         outcomes = [outcome for done in rounds for outcome in done if outcome.algorithm is last.algorithm]
-        together.append(replace(last, metrics=_metrics(outcomes)))
+        earlier = tuple(outcome.url for outcome in outcomes[:-1])
+        together.append(replace(last, metrics=_metrics(outcomes), earlier=earlier))
     return together
 
 

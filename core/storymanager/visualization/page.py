@@ -14,6 +14,7 @@ from core.testcasecontroller.testcase.testcase import Failure, Outcome
 from multiedge.errors import MultiedgeError
 from multiedge.metrics import MetricValue, describe_metric
 from multiedge.report.page import find_results, write_report
+from multiedge.report.repeats import combined
 from multiedge.report.results import RunResult, load_results
 from multiedge.report.units import number_of
 
@@ -32,13 +33,14 @@ def write_page(name: str, outcomes: Sequence[Outcome], failed: Sequence[Failure]
 
 
 def _result(outcome: Outcome) -> RunResult:
-    """What the test case saved in its folder, otherwise its metrics alone; in both cases with the metrics of the job."""
+    """What the rounds of the test case saved in their folders, otherwise its metrics alone; in both cases with the metrics of
+    the job."""
     metrics = {name: _figure(name, outcome.metrics) for name in outcome.metrics if not name.endswith(SUFFIX)}
-    saved = find_results(Path(outcome.url))
+    saved = [find_results(Path(url)) for url in (*outcome.earlier, outcome.url)]
     title = outcome.algorithm.title
-    if not saved:
+    if not all(saved):
         return RunResult(title, metrics, configuration=dict(outcome.algorithm.hyperparameters))
-    result = load_results(saved[0])
+    result = combined([load_results(paths[0]) for paths in saved])
     return replace(result, name=title, results={**metrics, **result.results})
 
 

@@ -48,12 +48,13 @@ class TestCase:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A test case that ran: `metrics` by name, the `time` it ended, the folder it wrote to."""
+    """A test case that ran: `metrics` by name, the `time` it ended, the folder it wrote to, and those of earlier rounds."""
 
     algorithm: Algorithm
     metrics: Mapping[str, Any]
     time: str
     url: str
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

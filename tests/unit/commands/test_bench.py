@@ -13,6 +13,7 @@ from multiedge.bench.rows import Row
 from multiedge.cli import build_parser, main
 from multiedge.commands import bench as command
 from multiedge.errors import ConfigError
+from tests.builders.packages import install
 
 SMALL = ("--models", "squeezenet", "--fleets", "train,field", "--strategies", "single,throughput,random", "--seeds", "0-1")
 
@@ -82,6 +83,56 @@ def test_own_files_are_named_as_no_part_of_a_suite(tmp_path: Path, capsys: pytes
     fleet.write_text("name: own\ndevices: [{name: a, speed: 1}]", encoding="utf-8")
     assert bench("--models", "squeezenet", "--fleets", str(fleet), "--strategies", "single") == 0
     assert "not a public suite; instances: 1, rows: 1" in capsys.readouterr().out
+
+
+def test_a_fleet_that_changed_under_its_name_is_not_one_instance_with_the_old_one(tmp_path: Path) -> None:
+    fleet = tmp_path / "own.yaml"
+    words = ("--models", "squeezenet", "--fleets", str(fleet), "--strategies", "single", "-o", str(tmp_path / "results"))
+    fleet.write_text("name: own\ndevices: [{name: a, speed: 1}]", encoding="utf-8")
+    bench(*words)
+    fleet.write_text("name: own\ndevices: [{name: a, speed: 2}]", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"results.json: its rows are of another fleet that is called 'own'; .*--fresh"):
+        bench(*words)
+    bench(*words, "--fresh")
+
+
+PLUG_IN = """
+    from multiedge.plan import Stage
+    from multiedge.run import plan_by_hand
+
+
+    class Whole:
+        def __init__(self, device: int = 0, seed: int = 0) -> None:
+            self.device = device
+
+        def plan(self, profile, fleet):
+            return plan_by_hand(profile, fleet, [Stage.span(fleet.names[self.device], 0, len(profile))], strategy="whole")
+"""
+
+
+def test_a_strategy_of_an_installed_package_is_compared_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = install(
+        tmp_path / "site", "acme_plan", {"whole": PLUG_IN}, {"multiedge.partitioners": {"whole": "acme_plan.whole:Whole"}}
+    )
+    monkeypatch.syspath_prepend(str(site))
+    words = (
+        "--models",
+        "squeezenet",
+        "--fleets",
+        "train",
+        "--strategies",
+        "whole:device=2,whole:device=9,single",
+        "--seeds",
+        "1",
+    )
+    assert bench(*words, "--json") == 0
+    good, broken, single = json.loads(capsys.readouterr().out)["rows"]
+    assert good["figures"]["bottleneck_s"] == single["figures"]["bottleneck_s"]
+    assert (good["seed"], single["seed"], good["options"]) == (1, None, {"device": 2})
+    assert good["versions"] == single["versions"] + ", acme_plan 1.0"
+    assert (broken["status"], broken["reason"]) == ("failed", "IndexError: tuple index out of range")
 
 
 def test_a_benchmark_without_a_plan_fails_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:

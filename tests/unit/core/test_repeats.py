@@ -7,10 +7,13 @@ from typing import Any
 
 from core.storymanager.rank.repeats import combined, read_interval
 from core.storymanager.rank.table import table_of
+from core.storymanager.visualization.page import write_page
 from core.storymanager.visualization.picture import draw
 from core.storymanager.visualization.visualization import print_table
 from core.testcasecontroller.algorithm.algorithm import Algorithm
 from core.testcasecontroller.testcase.testcase import Outcome
+from multiedge.report.results import make_result, save_results
+from tests.builders.reports import steady_run
 
 MODULE: Any = SimpleNamespace(type="basemodel", name="BaseModel", hyperparameters={})
 A, B, C = (Algorithm(name, "multiedgeinference", "", {"basemodel": MODULE}) for name in "abc")
@@ -67,6 +70,21 @@ def test_a_picture_draws_intervals_as_lines_on_bars(tmp_path: Any) -> None:
     drawing = (tmp_path / "rank.svg").read_text()
     assert drawing.count("<line ") == 2
     assert "interval" not in drawing
+
+
+def test_the_report_page_has_all_rounds_of_a_test_case_as_one_run(tmp_path: Any) -> None:
+    outcomes = []
+    for number, seconds in enumerate((0.10, 0.12, 0.20)):
+        folder = tmp_path / "cases" / str(number)
+        result = make_result("round", steady_run(seconds=seconds, seed=1))
+        save_results(result, folder / "results.json")
+        outcomes.append([Outcome(A, {"fps": result.results["fps"].value}, f"time {number}", str(folder))])
+    (outcome,) = combined(outcomes)
+    assert outcome.earlier == tuple(each.url for (each,) in outcomes[:2])
+    write_page("job", [outcome], [], str(tmp_path))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "1 run" in page
+    assert ">95 % interval</th>" in page
 
 
 def test_what_is_no_interval_is_none() -> None:
