@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.storymanager.rank.repeats import SUFFIX, read_interval
@@ -81,12 +81,15 @@ class Table:
         )
 
     def sorted(self, sort_by: Sequence[tuple[str, bool]]) -> Table:
-        """Rows sorted by (metric, ascending) pairs, first by the first; missing values last, unknown metrics skipped."""
+        """Rows sorted by (metric, ascending) pairs, first by the first; missing values last, unknown metrics skipped. Rows of a
+        lower rank come first."""
         rows = list(self.rows)
         for metric, ascending in reversed(sort_by):
             if metric in self.metrics:
                 rows.sort(key=lambda row: _sort_key(row.get(metric, MISSING), 1 if ascending else -1))
-        return Table(self.metrics, self.modules, self.hyperparameters, tuple(rows), tuple(sort_by))
+        table = Table(self.metrics, self.modules, self.hyperparameters, tuple(rows), tuple(sort_by))
+        by_rank = sorted(zip(table.ranks, rows, strict=True), key=lambda pair: pair[0])
+        return replace(table, rows=tuple(row for _, row in by_rank))
 
 
 NO_ROWS = Table((), (), ())

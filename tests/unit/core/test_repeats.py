@@ -64,6 +64,11 @@ def test_rows_of_equal_accuracy_are_ranked_by_the_next_metric() -> None:
     assert [line[:2] for line in table.lines()] == [["1", "a"], ["2", "b"], ["3", "c"]]
 
 
+def test_a_row_that_another_beats_does_not_come_before_one_that_none_beats() -> None:
+    table = table_of(combined(rounds(a=[10.0, 10.2, 10.1], b=[9.0, 9.2, 9.1], c=[5.0, 15.0, 8.0]))).sorted([("fps", False)])
+    assert [line[:2] for line in table.lines()] == [["1", "a"], ["1", "c"], ["2", "b"]]
+
+
 def test_a_picture_draws_intervals_as_lines_on_bars(tmp_path: Any) -> None:
     table = table_of(combined(rounds(a=[9.0, 10.0, 11.0], b=[8.0, 9.0, 11.0])))
     draw(table, str(tmp_path / "rank.svg"))
