@@ -24,6 +24,8 @@ from multiedge.quantity import Knowledge
 CALLER = -1
 """In place of a stage number: the caller, who sends items and gets results."""
 
+LINKED = "stat:"
+"""How the fingerprint of a linked file begins; that of other files is a digest."""
 IDENTITY = "multiedge-"
 """How the identity of a stage begins, which `multiedge serve` gives as the version of its model."""
 
@@ -479,7 +481,7 @@ class Manifest:
             IDENTITY and 32 hexadecimal digits.
         """
         part = self.parts[stage]
-        files = {name: known.rpartition(":")[0] if known.startswith("stat:") else known for name, known in part.files.items()}
+        files = {name: known.rpartition(":")[0] if known.startswith(LINKED) else known for name, known in part.files.items()}
         moves = [(move.source, move.target, move.tensors) for move in self.transfers]
         known = (self.model_hash, moves, stage, part.file, part.inputs, part.outputs, sorted(files.items()))
         return IDENTITY + hashlib.sha256(repr(known).encode()).hexdigest()[:32]

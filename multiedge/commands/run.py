@@ -89,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
         write_text(args.output, json.dumps({**figures, **to_json(result)}, allow_nan=False) + "\n")
     if ending is not None:
         raise ending
-    return FAILED if figures["failed"] or figures["lost"] or (outputs and outputs.refusal) else 0
+    if outputs and outputs.refusal:
+        raise outputs.refusal
+    return FAILED if figures["failed"] or figures["lost"] else 0
 
 
 def run_rounds(

@@ -22,7 +22,7 @@ from multiedge.formats.fields import Field, Kind
 from multiedge.formats.plan import plan_or_none, plan_to_json, read_transfers
 from multiedge.formats.profile import load_profile
 from multiedge.onnx_io.weights import resolve_inside
-from multiedge.plan import Manifest, Part
+from multiedge.plan import LINKED, Manifest, Part
 from multiedge.profile import Profile
 
 FILE_NAME = "plan.json"
@@ -145,7 +145,7 @@ def _stale(folder: Path, name: str, known: str) -> str:
         return f"{describe(name)} leads out of the plan's folder"
     if not os.path.isfile(path):  # Path.is_file raises an error if a name is too long
         return f"{describe(name)} is missing"
-    now = fingerprint(path) if known.startswith("stat:") else digest_of(path)
+    now = fingerprint(path) if known.startswith(LINKED) else digest_of(path)
     return "" if now == known else f"{describe(name)} has changed since the plan was written"
 
 
@@ -192,6 +192,6 @@ def named(digest: Any) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """'stat:size:mtime_ns': whether a linked weights file is still the one that was linked, at no cost."""
+    """LINKED, then 'size:mtime_ns': whether a linked weights file is still the one that was linked, at no cost."""
     found = path.stat()
-    return f"stat:{found.st_size}:{found.st_mtime_ns}"
+    return f"{LINKED}{found.st_size}:{found.st_mtime_ns}"

@@ -13,8 +13,8 @@ from multiedge.errors import PlanError
 from multiedge.files import make_owned_folder
 from multiedge.fleet import Fleet
 from multiedge.onnx_io import read_graph, write_parts
-from multiedge.onnx_io.manifest import read_profile
-from multiedge.plan import Manifest, Plan
+from multiedge.onnx_io.manifest import read_profile, require_unchanged
+from multiedge.plan import LINKED, Manifest, Plan
 from multiedge.profile import Profile
 from multiedge.replanning.replan import replan
 from multiedge.run import profile_model
@@ -37,7 +37,7 @@ class Replanner:
         if manifest.plan is None:
             raise PlanError(f"{manifest.directory}/plan.json: expected a plan to start from, got none; write the parts again")
         self._plan = manifest.plan
-        self._current = manifest
+        self._first = self._current = manifest
         self._graph = read_graph(manifest.model, manifest.input_shapes)
         # Scaled to the plan, so that the machine needs no calibration, which would take time from the run.
         self._profile = (
@@ -69,9 +69,16 @@ class Replanner:
     def _write(self, plan: Plan) -> None:
         if self._is_closed:
             raise PlanError(f"{self._folder}: no parts are written any more: the run has ended")
+        self._require_same_weights()
         self._made += 1
         self._current = write_parts(self._graph, plan, self._own_folder() / str(self._made))
         self._plan = plan
+
+    def _require_same_weights(self) -> None:
+        """ChangedError if the weights to which parts are linked have been written to since the run began: parts that are made
+        now would be linked to others."""
+        for part in self._first.parts:
+            require_unchanged(self._folder, {name: known for name, known in part.files.items() if known.startswith(LINKED)})
 
     def close(self) -> None:
         """Removes the parts that were made on the way. A plan that is still being made is given up; parts that are being

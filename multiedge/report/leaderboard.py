@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from multiedge.errors import printable
 from multiedge.metrics import MetricValue, describe_metric, known_metrics
 from multiedge.metrics.table import Description
 from multiedge.report.units import MISSING, Scale, number_of, scale_for
@@ -214,12 +215,14 @@ def render(
     if stream.isatty():
         _print_rich(made, stream, title, width)
     else:
-        stream.write("".join([f"{title}\n\n" if title else "", plain(made, width or 120) if rows else "no results", "\n"]))
+        table = plain(made, width or 120) if rows else "no results"
+        heading = f"{printable(title)}\n\n" if title else ""
+        stream.write("".join([heading, "\n".join(map(printable, table.split("\n"))), "\n"]))
     notes = [f"in every row: {_listed(shared)}"] if shared else []
     if any(cell == MISSING for column in made for cell in column.cells):
         notes.append(f"{MISSING}: not measured")
     notes += [f"failed: {name}: {reason}" for name, reason in failures]
-    stream.write("".join(f"{note}\n" for note in notes))
+    stream.write("".join(f"{printable(note)}\n" for note in notes))
 
 
 def _listed(shared: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import multiedge as me
+from multiedge.errors import ChangedError
 from multiedge.executors import open_pipeline
 from multiedge.files import owner
 from multiedge.fleet import Link
@@ -145,3 +146,12 @@ def test_a_run_whose_new_plans_cannot_be_written_goes_on_with_its_stages(parts, 
     (tmp_path / "parts" / FOLDER).write_text("no folder")
     measurements = run(manifest, weights, Trace((DeviceEvent(0.3, "b", "leave"),)))
     assert all(fault.recovered_s is not None for fault in measurements.faults)
+
+
+def test_no_parts_are_linked_to_weights_that_have_changed(parts):
+    manifest, _ = parts
+    with Replanner(manifest, FLEET) as replan:
+        with open(manifest.model, "r+b") as model:
+            model.write(model.read(1))
+        with pytest.raises(ChangedError, match="has changed since the plan was written"):
+            replan(FLEET.without("b"))

@@ -255,3 +255,16 @@ def test_a_run_that_is_ended_leaves_nothing(tmp_path: Path, how: signal.Signals)
     while of_process(run.pid) and time.monotonic() < until:
         time.sleep(0.02)
     assert of_process(run.pid) == []
+
+
+def test_a_command_that_is_terminated_removes_its_namespaces(tmp_path: Path) -> None:
+    manifest, _ = small_plan(tmp_path)
+    command = [sys.executable, "-m", "multiedge", "run", manifest.directory, "--random", "1000000", "--namespaces"]
+    with ended(command, cwd=Path(__file__).parents[3], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        until = time.monotonic() + 30.0
+        while len(of_process(run.pid)) < 6 and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(timeout=20) == 143
+    assert of_process(run.pid) == []

@@ -138,3 +138,11 @@ def test_small_figures_are_not_rounded_away():
 @pytest.mark.parametrize("values", [["h1", None], [4, None]])
 def test_a_hyperparameter_that_a_row_does_not_have_is_not_set(values):
     assert make_column("basemodel-cut", values).cells == (str(values[0]), "not set")
+
+
+def test_names_from_files_bring_no_control_characters_to_the_terminal():
+    stream = io.StringIO()
+    row = {"algorithm": "a\x1b[31m", "fps": 1.0}
+    render(["algorithm", "fps"], [row], stream=stream, title="g[/red]\x1b[31m\nx", failed=[("case\x1b[2J", "it broke")])
+    assert "\x1b" not in stream.getvalue()
+    assert stream.getvalue().startswith("g[/red][31m x\n\n")
