@@ -19,7 +19,7 @@ from heapq import heappop, heappush
 
 MOST_ITEMS = 192
 """Items that are simulated. Further ones come at the rate of the middle third, while the pipeline is full."""
-MOST_OTHER, STEPS = 16, 14
+MOST_OTHER, STEPS = 4096, 24
 """Threads of other work for each processor, and how often their range is halved."""
 CLOSE_S = 1e-12
 """What is nearer to its end than this has ended: the difference is one of rounding."""
