@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
@@ -31,6 +31,7 @@ from multiedge.errors import ModelError
 from multiedge.fleet import Device
 from multiedge.graph import Graph
 from multiedge.profile import Floats, MemoryUse
+from multiedge.transports.message import ArraySpec
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
@@ -68,6 +69,21 @@ class Session(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class DirectSession(Session, Protocol):
+    """A session that can write outputs where they are needed, such as into the memory of a message, in place of new memory."""
+
+    @property
+    def fixed(self) -> Mapping[str, ArraySpec]:
+        """dtype and shape of each output that has the same in every run."""
+        ...
+
+    def run_into(self, tensors: Tensors, places: Mapping[str, Array]) -> dict[str, Array]:
+        """As `run`. Each output of `fixed` that `places` names is written to its array there, which is then the output in what
+        comes back; one that cannot be written there comes back as another array."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from multiedge.errors import ModelError, did_you_mean
 from multiedge.fleet import Device
 from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
+from multiedge.transports.message import ArraySpec
 
 KEYS = (
     "inputs",
@@ -66,6 +68,18 @@ class SyntheticSession:
         self.batch_is_free = description["batch_is_free"].optional(Field.boolean, default=False)
         self._kept = [np.ones(description["load_bytes"].optional(Field.count, 0), dtype=np.uint8)]
         time.sleep(description["load_seconds"].optional(_seconds, 0.0))
+
+    @property
+    def fixed(self) -> Mapping[str, ArraySpec]:
+        """The outputs that are constants."""
+        constants = {name: value for name, value in self._outputs.items() if not isinstance(value, str)}
+        return {name: ArraySpec(value.dtype, value.shape) for name, value in constants.items()}
+
+    def run_into(self, tensors: Tensors, places: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = self.run(tensors)
+        for name, place in places.items():
+            place[...] = outputs[name]
+        return {**outputs, **places}
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         missing = [name for name in self.inputs if name not in tensors]

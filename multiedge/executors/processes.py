@@ -18,6 +18,7 @@ from typing import Any
 from multiedge.backends.stages import require_backend_options
 from multiedge.errors import ConfigError, MultiedgeError, PipelineError, one_line
 from multiedge.executors.flow.contract import Closing, Record, Result, Tensors, require_fallbacks, require_inputs
+from multiedge.executors.flow.copies import Copies
 from multiedge.executors.flow.expected import default_depth, most_depth
 from multiedge.executors.flow.ledger import Ledger, Pending, joined, merged_log
 from multiedge.executors.flow.routes import Routes
@@ -65,6 +66,7 @@ class ProcessesExecutor(Closing):
         self._endpoint: Endpoint | None = None
         self._supervisor: Supervisor | None = None
         self._mailbox = Mailbox()
+        self._copies = Copies()
         self._shaper = LinkShaper(CALLER_NAME, {}, options.seed)
         self._events: list[Event] = []
         self._tensors_of: dict[int, tuple[str, ...]] = {}
@@ -248,11 +250,11 @@ class ProcessesExecutor(Closing):
     def _pump(self, timeout_s: float) -> None:
         """Takes what has arrived, after waiting up to `timeout_s`, and lets the supervisor observe."""
         wait_s = min(timeout_s, self.supervisor.interval_s, max(0.0, self._mailbox.next_due_s() - time.monotonic()))
-        for message in self.endpoint.receive(wait_s):
-            if message.address.epoch == self.epoch:
-                self._mailbox.put(message)
+        arrived = self.endpoint.receive(wait_s)
         now = time.monotonic()
-        for message in self._mailbox.take(now):
+        for message in self._mailbox.sort(arrived, now):
+            if message.address.epoch != self.epoch:
+                continue
             self._taken[message.address.transfer] += 1
             if self.options.record_events and message.arrays:
                 stop = max(message.due_s, message.sent_s) if message.due_s > message.sent_s else now
@@ -265,7 +267,7 @@ class ProcessesExecutor(Closing):
 
     def _complete(self, entry: Pending) -> None:
         now = time.monotonic()
-        tensors, error = joined(entry, self._tensors_of, self.manifest.outputs)
+        tensors, error = joined(entry, self._tensors_of, self.manifest.outputs, self._copies.of)
         for event in merged_log(entry):
             if event.kind == "compute":
                 self.supervisor.count_compute(event.stage, event.device, event.seconds)

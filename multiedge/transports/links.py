@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from multiedge.fleet import Link
@@ -62,6 +62,10 @@ class LinkShaper:
             return
         self._states[peer] = _State(link, random.Random(f"{self._seed}:{self._device}:{peer}"))
 
+    def has_link(self, peer: str) -> bool:
+        """Whether the link to `peer` is emulated."""
+        return peer in self._states
+
     def due_s(self, peer: str, nbytes: int, now_s: float) -> float:
         """When a message sent now arrives at `peer`: now if no link to it is emulated, infinity if it is down."""
         state = self._states.get(peer)
@@ -85,6 +89,16 @@ class Mailbox:
         while self._held and self._held[0][0] <= now_s:
             messages.append(heapq.heappop(self._held)[2])
         return messages
+
+    def sort(self, arrived: Sequence[Message], now_s: float) -> list[Message]:
+        """Removes and returns every message that is due, of those held and of those that `arrived`; holds the others."""
+        if not self._held:
+            due = [message for message in arrived if message.due_s <= now_s]
+            if len(due) == len(arrived):
+                return due
+        for message in arrived:
+            self.put(message)
+        return self.take(now_s)
 
     def next_due_s(self) -> float:
         """When the next message is due; inf if none is."""

@@ -1,16 +1,18 @@
 """One message, the tensors that one stage sends to another for one item, and its encoding in bytes.
 
-    head (fixed) | source | specs (JSON) | error | log | padding to 64 | tensor | padding to 64 | tensor ...
+    head (fixed) | source | specs (JSON) | padding to 64 | tensor | padding to 64 | tensor ... | error | log
 
-Decoding copies strings only: arrays are views of the message's buffer. Dtypes and shapes, which repeat from message to
-message, are parsed once.
+Decoding copies strings only: arrays are views of the message's buffer. What repeats from message to message (source, dtypes
+and shapes) is a `Layout`, made once. It does not depend on error and log, so the tensors can be written before these are known.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +22,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
 _HEAD = struct.Struct("<ddIIII")
+"""When it was sent and when it is due; the bytes of source, specs, error and log."""
+_HEADER_LENGTHS, _LENGTHS_AT = struct.Struct("<II"), 16
 _TEXT = "text"
 _LAYOUTS = 1024
 """How many combinations of dtypes and shapes are cached."""
@@ -73,6 +77,11 @@ class Endpoint(Protocol):
     Received arrays are in shared memory and stay valid until `release`; copy them to keep them longer.
     """
 
+    def reserve(self, address: Address, source: str, specs: Sequence[ArraySpec]) -> tuple[Array, ...] | None:
+        """The memory of the message that is sent next for `address`, as writable arrays that hold anything; None if messages
+        have no memory of their own here. Arrays of these in that message are sent without a copy."""
+        ...
+
     def send(self, peer: str, message: Message) -> None:
         """Sends without blocking on the receiver: there is room for every ticket. A peer that has ended is no error."""
         ...
@@ -96,89 +105,153 @@ class Endpoint(Protocol):
     def close(self) -> None: ...
 
 
+class ArraySpec(NamedTuple):
+    """What is known of an array before it exists."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
 Spec = tuple[str, tuple[int, ...], int]
 """Of one array: dtype (or 'text'), shape, bytes of its payload."""
 
 
-def plan_layout(message: Message) -> tuple[bytes, list[tuple[int, Array]], int]:
-    """The header, the (offset, array) of each payload, and the size of the whole in bytes."""
-    payloads = [_payload(array) for array in message.arrays]
-    specs, offsets, size = _layout(tuple(spec for spec, _ in payloads))
-    source, error = message.source.encode(), message.error.encode(errors="backslashreplace")
-    head = _HEAD.pack(message.sent_s, message.due_s, len(source), len(specs), len(error), len(message.log))
-    header = b"".join((head, source, specs, error, message.log))
-    start = _aligned(len(header))
-    placed = [(start + offset, array) for offset, (_, array) in zip(offsets, payloads, strict=True)]
-    return header, placed, start + size
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What messages of one source have in common whose arrays have the same dtypes and shapes.
+
+    `header` follows the head; `offsets` are those of the payloads from the start of the message, which end at `stop`.
+    """
+
+    source: str
+    specs: tuple[Spec, ...]
+    header: bytes
+    source_bytes: int
+    offsets: tuple[int, ...]
+    stop: int
+    has_text: bool
+
+    def write_header(self, buffer: Any, start: int) -> None:
+        """Writes what does not change from message to message to `buffer`, in which the message begins at `start`."""
+        buffer[start + _HEAD.size : start + _HEAD.size + len(self.header)] = self.header
+
+    def write_rest(self, buffer: Any, start: int, message: Message) -> None:
+        """Writes all but header and payloads."""
+        error = message.error.encode(errors="backslashreplace")
+        lengths = (self.source_bytes, len(self.header) - self.source_bytes, len(error), len(message.log))
+        _HEAD.pack_into(buffer, start, message.sent_s, message.due_s, *lengths)
+        if tail := error + message.log:
+            buffer[start + self.stop : start + self.stop + len(tail)] = tail
+
+    def nbytes(self, message: Message) -> int:
+        """The size of the whole message."""
+        return self.stop + len(message.error.encode(errors="backslashreplace")) + len(message.log)
+
+    def places(self, buffer: Any, start: int) -> tuple[Array, ...]:
+        """The payloads as writable arrays; a text is one of bytes."""
+        return tuple(
+            np.ndarray(nbytes, np.uint8, buffer, start + offset)
+            if kind == _TEXT
+            else np.ndarray(shape, kind, buffer, start + offset)
+            for (kind, shape, nbytes), offset in zip(self.specs, self.offsets, strict=True)
+        )
+
+    def views(self, buffer: Any, start: int) -> tuple[Array, ...]:
+        """The message's arrays: read-only views of `buffer`, and texts."""
+        arrays = []
+        for (kind, shape, _), place in zip(self.specs, self.places(buffer, start), strict=True):
+            place.flags.writeable = False
+            arrays.append(_text(place, shape) if kind == _TEXT else place)
+        return tuple(arrays)
 
 
-def write(buffer: Any, header: bytes, payloads: Sequence[tuple[int, Array]]) -> None:
-    """Writes a planned message into `buffer`."""
-    buffer[: len(header)] = header
-    for offset, array in payloads:
-        np.ndarray(array.shape, array.dtype, buffer, offset)[...] = array
+def plan_layout(message: Message) -> tuple[Layout, Sequence[Array]]:
+    """The layout, and what is written to each payload: the arrays, and texts as bytes."""
+    specs, payloads = [], []
+    for array in message.arrays:
+        dtype = array.dtype
+        if dtype.hasobject or dtype.kind in "US":
+            text = np.frombuffer(json.dumps(array.ravel().tolist(), default=_plain).encode(), dtype=np.uint8)
+            specs.append((_TEXT, array.shape, text.nbytes))
+            payloads.append(text)
+        else:
+            specs.append((dtype.str, array.shape, array.nbytes))
+            payloads.append(array)
+    return layout_of(message.source, tuple(specs)), payloads
+
+
+def plan_places(source: str, specs: Sequence[ArraySpec]) -> Layout:
+    """The layout of a message whose arrays are still to be written."""
+    return layout_of(source, tuple((spec.dtype.str, spec.shape, spec.nbytes) for spec in specs))
 
 
 def encode(message: Message, room: int = 0) -> bytearray:
     """The message as new bytes, after `room` bytes that are left free."""
-    header, payloads, size = plan_layout(message)
-    buffer = bytearray(room + size)
-    write(memoryview(buffer)[room:], header, payloads)
+    layout, payloads = plan_layout(message)
+    buffer = bytearray(room + layout.nbytes(message))
+    layout.write_header(buffer, room)
+    layout.write_rest(buffer, room, message)
+    for place, array in zip(layout.places(buffer, room), payloads, strict=True):
+        place[...] = array
     return buffer
 
 
 def decode(address: Address, buffer: Any) -> Message:
     """The message in `buffer`; its arrays are read-only views of it."""
-    sent_s, due_s, *lengths = _HEAD.unpack_from(buffer, 0)
-    fields, end = [], _HEAD.size
-    for length in lengths:
-        fields.append(bytes(buffer[end : end + length]))
-        end += length
-    source, specs, error, log = fields
-    start = _aligned(end)
-    arrays = tuple(_view(kind, shape, nbytes, buffer, start + offset) for kind, shape, nbytes, offset in _parsed(specs))
-    return Message(address, source.decode(), arrays, error.decode(), sent_s, due_s, log)
+    layout = read_layout(buffer, 0)
+    return read_message(address, layout, layout.views(buffer, 0), buffer, 0)
+
+
+def read_layout(buffer: Any, start: int) -> Layout:
+    """The layout of the message that begins at `start`."""
+    source_bytes, specs_bytes = _HEADER_LENGTHS.unpack_from(buffer, start + _LENGTHS_AT)
+    begin = start + _HEAD.size
+    return _parsed(bytes(buffer[begin : begin + source_bytes + specs_bytes]), source_bytes)
+
+
+def read_message(address: Address, layout: Layout, arrays: tuple[Array, ...], buffer: Any, start: int) -> Message:
+    """The message of this layout and these arrays, with the rest from `buffer`."""
+    sent_s, due_s, _, _, error_bytes, log_bytes = _HEAD.unpack_from(buffer, start)
+    if not (error_bytes or log_bytes):
+        return Message(address, layout.source, arrays, "", sent_s, due_s)
+    error_stop = start + layout.stop + error_bytes
+    error = bytes(buffer[error_stop - error_bytes : error_stop]).decode()
+    return Message(address, layout.source, arrays, error, sent_s, due_s, bytes(buffer[error_stop : error_stop + log_bytes]))
 
 
 def _aligned(offset: int) -> int:
     return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
-def _payload(array: Array) -> tuple[Spec, Array]:
-    """The description of an array, and what is copied: the array, or its strings as JSON."""
-    if array.dtype.hasobject or array.dtype.kind in "US":
-        text = np.frombuffer(json.dumps(array.ravel().tolist(), default=_plain).encode(), dtype=np.uint8)
-        return (_TEXT, array.shape, text.nbytes), text
-    return (array.dtype.str, array.shape, array.nbytes), array
-
-
 def _plain(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value.item()
 
 
+def _text(payload: Array, shape: tuple[int, ...]) -> Array:
+    values = json.loads(payload.tobytes())
+    array: Array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array.reshape(shape)
+
+
 @lru_cache(_LAYOUTS)
-def _layout(specs: tuple[Spec, ...]) -> tuple[bytes, tuple[int, ...], int]:
-    """The specs as JSON, the offset of each payload from the first, and the bytes of all of them."""
-    offsets, size = [], 0
+def layout_of(source: str, specs: tuple[Spec, ...]) -> Layout:
+    """The layout of messages from `source` with such arrays."""
+    name = source.encode()
+    header = name + json.dumps(specs, separators=(",", ":")).encode()
+    offsets, stop = [], _aligned(_HEAD.size + len(header))
     for _, _, nbytes in specs:
-        offsets.append(size)
-        size = _aligned(size + nbytes)
-    return json.dumps(specs, separators=(",", ":")).encode(), tuple(offsets), size
+        offsets.append(stop)
+        stop = _aligned(stop + nbytes)
+    return Layout(source, specs, header, len(name), tuple(offsets), stop, any(kind == _TEXT for kind, _, _ in specs))
 
 
 @lru_cache(_LAYOUTS)
-def _parsed(specs: bytes) -> tuple[tuple[str, tuple[int, ...], int, int], ...]:
-    """The specs that `_layout` wrote, each with its offset."""
-    parsed = tuple((kind, tuple(shape), nbytes) for kind, shape, nbytes in json.loads(specs))
-    return tuple((*spec, offset) for spec, offset in zip(parsed, _layout(parsed)[1], strict=True))
-
-
-def _view(kind: str, shape: tuple[int, ...], nbytes: int, buffer: Any, offset: int) -> Array:
-    if kind == _TEXT:
-        text = json.loads(bytes(buffer[offset : offset + nbytes]))
-        array: Array = np.empty(len(text), dtype=object)
-        array[:] = text
-        return array.reshape(shape)
-    view: Array = np.ndarray(shape, kind, buffer, offset)
-    view.flags.writeable = False
-    return view
+def _parsed(header: bytes, source_bytes: int) -> Layout:
+    """The layout that wrote this header."""
+    specs = tuple((kind, tuple(shape), nbytes) for kind, shape, nbytes in json.loads(header[source_bytes:]))
+    return layout_of(header[:source_bytes].decode(), specs)

@@ -4,6 +4,7 @@ A slot is a file in the run's folder that both ends map: a flag that states whet
 sender takes the first free slot, so that a few stay in the processor's caches, and makes another if none is free; the
 receiver frees it after the arrays have been used. No sender waits for a free slot: tickets bound the items in the pipeline,
 and with them the slots. A slot grows with its messages; one for which shared memory has no room is a file on disk.
+The arrays of a message can be written straight into its slot before it is sent; the receiver reads them there.
 
 The notification pipe is a named pipe: one record of 30 bytes names the slot to read and its length. The kernel's locks in
 write and read order the payload before the record, so no counter is shared. Records are shorter than PIPE_BUF, so records of
@@ -19,10 +20,21 @@ import os
 import select
 import struct
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from multiedge.errors import PipelineError
-from multiedge.transports.message import Address, Message, decode, plan_layout, write
+from multiedge.transports.message import (
+    Address,
+    Array,
+    ArraySpec,
+    Layout,
+    Message,
+    plan_layout,
+    plan_places,
+    read_layout,
+    read_message,
+)
 from multiedge.transports.rundir import elsewhere, file_of, reserve
 
 _RECORD = struct.Struct("<IHHQIHQ")
@@ -40,6 +52,45 @@ Ring = tuple[int, int, int]
 """Epoch, transfer and the sender's process."""
 
 
+class Slot:
+    """The memory of one message at a time, as its sender and its receiver see it.
+
+    Messages of one transfer mostly have the same layout, so what was made for the last one is kept: the header that was
+    written, and the arrays at both ends.
+    """
+
+    def __init__(self, index: int, memory: mmap.mmap) -> None:
+        self.index, self.memory = index, memory
+        self.places: tuple[Array, ...] = ()
+        self._written: Layout | None = None
+        self._read: Layout | None = None
+        self._views: tuple[Array, ...] = ()
+
+    def prepare(self, layout: Layout) -> None:
+        """Makes `places` those of a message with this layout; the slot counts as in use from now on."""
+        self.memory[0] = _TAKEN
+        if self._written is not layout:
+            layout.write_header(self.memory, _FLAG_BYTES)
+            self.places, self._written = layout.places(self.memory, _FLAG_BYTES), layout
+
+    def fits(self, layout: Layout, size: int) -> bool:
+        """Whether a message of `size` bytes can be completed here that was begun with `prepare`."""
+        return self._written is layout and len(self.memory) >= size
+
+    def read(self, address: Address) -> Message:
+        layout = read_layout(self.memory, _FLAG_BYTES)
+        if self._read is not layout or layout.has_text:
+            self._views, self._read = layout.views(self.memory, _FLAG_BYTES), layout
+        return read_message(address, layout, self._views, self.memory, _FLAG_BYTES)
+
+    @property
+    def is_free(self) -> bool:
+        return self.memory[0] == _FREE
+
+    def free(self) -> None:
+        self.memory[0] = _FREE
+
+
 class SharedMemoryEndpoint:
     """The mailbox of process `name` in the run's folder."""
 
@@ -54,27 +105,43 @@ class SharedMemoryEndpoint:
         self._poller.register(self._inbox, select.POLLIN)
         self._notifiers: dict[str, int] = {}
         self._oldest_epoch = 0
-        self._rings: dict[Ring, dict[int, mmap.mmap]] = {}
-        self._reading: dict[Address, mmap.mmap] = {}
+        self._rings: dict[Ring, dict[int, Slot]] = {}
+        self._reserved: dict[Address, Slot] = {}
+        self._reading: dict[Address, Slot] = {}
+
+    def reserve(self, address: Address, source: str, specs: Sequence[ArraySpec]) -> tuple[Array, ...] | None:
+        layout = plan_places(source, specs)
+        try:
+            slot = self._free_slot(address, _FLAG_BYTES + layout.stop)
+        except PipelineError:  # no room for it: the message is refused as well, if there is none by then
+            return None
+        if slot is None:
+            return None
+        slot.prepare(layout)
+        self._reserved[address] = slot
+        return slot.places
 
     def send(self, peer: str, message: Message) -> None:
-        header, payloads, size = plan_layout(message)
         address = message.address
-        free = self._free_slot((address.epoch, address.transfer, os.getpid()), _FLAG_BYTES + size)
-        if free is None:
+        layout, arrays = plan_layout(message)
+        size = _FLAG_BYTES + layout.nbytes(message)
+        reserved = self._reserved.pop(address, None)
+        slot = reserved if reserved and reserved.fits(layout, size) else self._free_slot(address, size)
+        if slot is None:
             return  # the run's folder has been removed, so no receiver waits for this message
-        index, slot = free
-        slot[0] = _TAKEN
-        write(memoryview(slot)[_FLAG_BYTES:], header, payloads)
-        self._notify(peer, _RECORD.pack(*address, os.getpid(), index, _FLAG_BYTES + size))
+        slot.prepare(layout)
+        for place, array in zip(slot.places, arrays, strict=True):
+            if array is not place:
+                place[...] = array
+        layout.write_rest(slot.memory, _FLAG_BYTES, message)
+        if reserved and reserved is not slot:
+            reserved.free()
+        self._notify(peer, _RECORD.pack(*address, os.getpid(), slot.index, size))
 
     def receive(self, timeout_s: float) -> list[Message]:
-        if timeout_s > 0 and not self._wait(timeout_s):
+        if not self._wait(timeout_s):
             return []
-        try:
-            data = os.read(self._inbox, _READ_BYTES)
-        except BlockingIOError:
-            return []
+        data = os.read(self._inbox, _READ_BYTES)
         messages = []
         for epoch, transfer, ticket, sequence, sender, index, size in _RECORD.iter_unpack(data):
             if transfer == _WAKE or epoch < self._oldest_epoch:
@@ -83,16 +150,18 @@ class SharedMemoryEndpoint:
             if slot is not None:
                 address = Address(epoch, transfer, ticket, sequence)
                 self._reading[address] = slot
-                messages.append(decode(address, memoryview(slot)[_FLAG_BYTES:]))
+                messages.append(slot.read(address))
         return messages
 
     def release(self, address: Address) -> None:
         slot = self._reading.pop(address, None)
         if slot is not None:
-            slot[0] = _FREE
+            slot.free()
 
     def _wait(self, timeout_s: float) -> bool:
         """Whether there is something to read. `poll` counts whole milliseconds; a shorter rest is slept."""
+        if timeout_s <= 0:
+            return bool(self._poller.poll(0))
         whole_ms = int(timeout_s * 1000)
         until = time.monotonic() + timeout_s
         if self._poller.poll(whole_ms):
@@ -110,12 +179,14 @@ class SharedMemoryEndpoint:
         self._oldest_epoch = before_epoch
         for ring in [ring for ring in self._rings if ring[0] < before_epoch]:
             del self._rings[ring]
-        for address in [address for address in self._reading if address.epoch < before_epoch]:
-            del self._reading[address]
+        for held in (self._reading, self._reserved):
+            for address in [address for address in held if address.epoch < before_epoch]:
+                del held[address]
 
     def close(self) -> None:
         self._rings.clear()
         self._reading.clear()
+        self._reserved.clear()
         for fd in (self._inbox, *self._notifiers.values()):
             with contextlib.suppress(OSError):
                 os.close(fd)
@@ -134,30 +205,34 @@ class SharedMemoryEndpoint:
             if (fd := self._notifiers.pop(peer, None)) is not None:
                 os.close(fd)
 
-    def _free_slot(self, ring: Ring, size: int) -> tuple[int, mmap.mmap] | None:
-        """The number and the memory of a free slot of this sender; None if the run's folder has been removed."""
+    def _free_slot(self, address: Address, size: int) -> Slot | None:
+        """A free slot of this sender with room for `size` bytes; None if the run's folder has been removed."""
+        ring = (address.epoch, address.transfer, os.getpid())
         slots = self._rings.setdefault(ring, {})
-        index = next((index for index, slot in slots.items() if slot[0] == _FREE), len(slots))
-        slot = slots.get(index)
-        if slot is None or len(slot) < size:
-            try:
-                slot = slots[index] = _map(self._path(ring, index), size)
-            except FileNotFoundError:
-                return None
-        return index, slot
+        for slot in slots.values():
+            if slot.is_free:
+                break
+        else:
+            slot = None
+        if slot is None or len(slot.memory) < size:
+            index = len(slots) if slot is None else slot.index
+            return self._map(ring, index, size)
+        return slot
 
-    def _slot(self, ring: Ring, index: int, size: int) -> mmap.mmap | None:
-        """The memory of a sender's slot; None if the slot has been removed.
+    def _slot(self, ring: Ring, index: int, size: int) -> Slot | None:
+        """A sender's slot; None if the slot has been removed.
 
         A new process can find records of earlier epochs in its inbox, whose slots have been removed.
         """
-        slots = self._rings.setdefault(ring, {})
-        slot = slots.get(index)
-        if slot is None or len(slot) < size:
-            try:
-                slot = slots[index] = _map(self._path(ring, index), 0)
-            except FileNotFoundError:
-                return None
+        slot = self._rings.setdefault(ring, {}).get(index)
+        return self._map(ring, index, 0) if slot is None or len(slot.memory) < size else slot
+
+    def _map(self, ring: Ring, index: int, size: int) -> Slot | None:
+        """Maps a slot, which is made or grown to `size` first; None if it, or the run's folder, has been removed."""
+        try:
+            slot = self._rings[ring][index] = Slot(index, _map(self._path(ring, index), size))
+        except FileNotFoundError:
+            return None
         return slot
 
     def _path(self, ring: Ring, index: int) -> Path:

@@ -12,11 +12,11 @@ import selectors
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hmac import compare_digest
 from queue import Empty, SimpleQueue
 
-from multiedge.transports.message import Address, Message, decode, encode
+from multiedge.transports.message import Address, Array, ArraySpec, Message, decode, encode
 
 _HEAD = struct.Struct("<IIIQQ")
 """Epoch, transfer, ticket and sequence; the bytes of the message that follows."""
@@ -43,6 +43,10 @@ class StreamEndpoint:
         self._stop, self._stopped = os.pipe()
         self._reader = threading.Thread(target=self._read, name=name, daemon=True)
         self._reader.start()
+
+    def reserve(self, address: Address, source: str, specs: Sequence[ArraySpec]) -> tuple[Array, ...] | None:
+        """None: a message is written when it is whole."""
+        return None
 
     def receive(self, timeout_s: float) -> list[Message]:
         messages: list[Message | None] = []

@@ -12,7 +12,7 @@ import numpy as np
 from multiedge.backends.contract import Provider
 from multiedge.executors.flow.routes import Routes
 from multiedge.plan import CALLER, Manifest, Part, Transfer
-from multiedge.transports.message import Address, Message
+from multiedge.transports.message import Address, ArraySpec, Message
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -36,6 +36,14 @@ class FakeEndpoint:
     sent: list[tuple[str, Message]] = field(default_factory=list)
     released: list[Address] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
+    has_memory: bool = True
+    reserved: dict[Address, tuple[np.ndarray, ...]] = field(default_factory=dict)
+
+    def reserve(self, address: Address, source: str, specs: Sequence[ArraySpec]) -> tuple[np.ndarray, ...] | None:
+        if not self.has_memory:
+            return None
+        places = self.reserved[address] = tuple(np.empty(spec.shape, spec.dtype) for spec in specs)
+        return places
 
     def send(self, peer: str, message: Message) -> None:
         self.sent.append((peer, message))
@@ -119,6 +127,21 @@ class FakeSession:
 
     def close(self) -> None:
         self.closed = True
+
+
+@dataclass
+class FakeDirectSession(FakeSession):
+    """A stage that writes the outputs of `fixed` where they are wanted."""
+
+    fixed: Mapping[str, ArraySpec] = field(default_factory=dict)
+    places: list[Tensors] = field(default_factory=list)
+
+    def run_into(self, tensors: Tensors, places: Tensors) -> dict[str, np.ndarray]:
+        self.places.append(places)
+        outputs = self.compute(tensors)
+        for name, place in places.items():
+            place[...] = outputs[name]
+        return {**outputs, **places}
 
 
 def part(stage: int, device: str, replicas: tuple[str, ...] = ()) -> Part:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
 
-from multiedge.backends.contract import Array, Provider, Session, Tensors
+from multiedge.backends.contract import Array, DirectSession, Provider, Tensors
 from multiedge.backends.onnxruntime.prepacked import prepacked_model
 from multiedge.errors import ModelError, did_you_mean, one_line
 from multiedge.fleet import Device
+from multiedge.transports.message import ArraySpec
 
 if TYPE_CHECKING:
     from multiedge.backends.onnxruntime import OnnxRuntimeBackend
@@ -26,6 +28,16 @@ OPTIMISATION = {
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 QUIET = 3
 """Log severity: errors only. They also arrive as exceptions, which name the stage."""
+
+NUMBERS: dict[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(double)": np.dtype(np.float64),
+    **{f"tensor({name})": np.dtype(name) for name in ("float16", "bool", "int8", "int16", "int32", "int64")},
+    **{f"tensor({name})": np.dtype(name) for name in ("uint8", "uint16", "uint32", "uint64")},
+}
+"""numpy's type for onnxruntime's name of a type; other types are not written to memory that is given."""
+MOST_BINDINGS = 64
+"""How many sets of places are remembered."""
 
 ProviderList = list[tuple[str, dict[str, int]]]
 
@@ -55,6 +67,9 @@ class OnnxRuntimeSession:
         self.path = path
         self.inputs = tuple(value.name for value in raw.get_inputs())
         self.outputs = tuple(value.name for value in raw.get_outputs())
+        self.fixed = fixed_outputs(raw)
+        self._bindings: dict[tuple[int, ...], ort.IOBinding] = {}
+        self._is_checked = False
 
     @property
     def batch_is_free(self) -> bool:
@@ -68,11 +83,55 @@ class OnnxRuntimeSession:
         return provider_of(self.raw.get_providers()[0])
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
+        outputs = self.raw.run(None, self._feed(tensors))
+        return dict(zip(self.outputs, outputs, strict=True))
+
+    def run_into(self, tensors: Tensors, places: Mapping[str, Array]) -> dict[str, Array]:
+        """As `run`, but onnxruntime writes outputs to `places`. The first run does not: some files declare shapes that their
+        outputs do not have, and onnxruntime then refuses to write them."""
+        if not self._is_checked:
+            outputs = self.run(tensors)
+            self._is_checked = True
+            self.fixed = {name: spec for name, spec in self.fixed.items() if _has(outputs[name], spec)}
+            return outputs
+        bound = {name: place for name, place in places.items() if name in self.fixed}
+        if not bound:
+            return self.run(tensors)
+        binding, feed = self._binding(bound), self._feed(tensors)
+        try:
+            for name, array in feed.items():
+                binding.bind_cpu_input(name, array)
+            self.raw.run_with_iobinding(binding)
+        except Exception:  # a class per status code; an output of another size is one, and any other comes again
+            outputs = self.run(tensors)
+            self.fixed = {}
+            return outputs
+        finally:
+            binding.clear_binding_inputs()
+        others = [] if len(bound) == len(self.outputs) else binding.get_outputs()
+        return {**{name: value.numpy() for name, value in zip(self.outputs, others, strict=False)}, **bound}
+
+    def _feed(self, tensors: Tensors) -> dict[str, Array | list[Array]]:
         missing = [name for name in self.inputs if name not in tensors]
         if missing:
             raise ModelError(f"{self.path}: input '{missing[0]}' was not given{did_you_mean(missing[0], tensors)}")
-        outputs = self.raw.run(None, {name: contiguous(tensors[name]) for name in self.inputs})
-        return dict(zip(self.outputs, outputs, strict=True))
+        return {name: contiguous(tensors[name]) for name in self.inputs}
+
+    def _binding(self, places: Mapping[str, Array]) -> ort.IOBinding:
+        """What binds the outputs to these places, and the others to new memory. Messages use few places again and again."""
+        key = tuple(place.__array_interface__["data"][0] for place in places.values())
+        binding = self._bindings.get(key)
+        if binding is None:
+            if len(self._bindings) >= MOST_BINDINGS:
+                self._bindings.clear()
+            binding = self._bindings[key] = self.raw.io_binding()
+            for name in self.outputs:
+                if name in places:
+                    place = places[name]
+                    binding.bind_output(name, "cpu", 0, place.dtype, place.shape, place.__array_interface__["data"][0])
+                else:
+                    binding.bind_output(name)
+        return binding
 
     def end_profiling(self) -> Path:
         """The JSON file of onnxruntime's own profiler; only for sessions that were opened with a Recording."""
@@ -80,6 +139,7 @@ class OnnxRuntimeSession:
 
     def close(self) -> None:
         """Frees the model's memory; the session cannot be used afterwards."""
+        self._bindings.clear()
         self.raw = None
 
 
@@ -140,6 +200,22 @@ def contiguous(array: Array | list[Array]) -> Array | list[Array]:
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
+def fixed_outputs(raw: ort.InferenceSession) -> dict[str, ArraySpec]:
+    """The outputs of numbers whose shape the file states in full; none where the CPU does not compute them."""
+    if provider_of(raw.get_providers()[0]).processor != "cpu":
+        return {}
+    specs = {}
+    for value in raw.get_outputs():
+        dtype = NUMBERS.get(value.type)
+        if dtype is not None and all(isinstance(size, int) and size > 0 for size in value.shape):
+            specs[value.name] = ArraySpec(dtype, tuple(value.shape))
+    return specs
+
+
+def _has(array: object, spec: ArraySpec) -> bool:
+    return isinstance(array, np.ndarray) and ArraySpec(array.dtype, array.shape) == spec
+
+
 def _load(path: Path, options: ort.SessionOptions, providers: ProviderList) -> ort.InferenceSession:
     if not path.is_file():
         raise ModelError(f"{path}: no such model file; write the plan's parts again or correct the path")
@@ -150,6 +226,6 @@ def _load(path: Path, options: ort.SessionOptions, providers: ProviderList) -> o
         raise ModelError(f"{path}: onnxruntime cannot load this file: {one_line(error)}") from error
 
 
-def _check(session: OnnxRuntimeSession) -> Session:
+def _check(session: OnnxRuntimeSession) -> DirectSession:
     """For the type checker: the class satisfies the contract."""
     return session

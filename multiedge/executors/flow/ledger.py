@@ -102,7 +102,12 @@ class Ledger:
         return unanswered
 
 
-def joined(entry: Pending, tensors_of: Mapping[int, tuple[str, ...]], outputs: Iterable[str]) -> tuple[dict[str, Array], str]:
+def joined(
+    entry: Pending,
+    tensors_of: Mapping[int, tuple[str, ...]],
+    outputs: Iterable[str],
+    copied: Callable[[Array], Array] = np.array,
+) -> tuple[dict[str, Array], str]:
     """The item's outputs, copied so that they outlive the ticket, and the first error among its messages."""
     error = next((message.error for message in entry.got.values() if message.error), "")
     if error:
@@ -112,10 +117,10 @@ def joined(entry: Pending, tensors_of: Mapping[int, tuple[str, ...]], outputs: I
         for number, message in entry.got.items()
         for name, array in zip(tensors_of[number], message.arrays, strict=True)
     }
-    return {name: np.array(made[name]) for name in outputs if name in made}, ""
+    return {name: copied(made[name]) for name in outputs if name in made}, ""
 
 
 def merged_log(entry: Pending) -> list[Event]:
     """Everything that happened to the item, each event once, in the order of time."""
-    rows = {tuple(row) for message in entry.got.values() for row in log_rows(message.log)}
+    rows = {tuple(row) for message in entry.got.values() if message.log for row in log_rows(message.log)}
     return [Event(kind, entry.item, *rest) for kind, *rest in sorted(rows, key=lambda row: row[3])]

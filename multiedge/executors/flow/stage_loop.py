@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from multiedge.backends.contract import Array, Session
+from multiedge.backends.contract import Array, DirectSession, Session
 from multiedge.errors import one_line
 from multiedge.executors.flow.contract import failure
 from multiedge.executors.flow.routes import Routes
 from multiedge.fleet import CALLER_NAME
 from multiedge.plan import CALLER
 from multiedge.transports.links import LinkShaper, Mailbox
-from multiedge.transports.message import Address, Endpoint, Message, join_logs, log_row
+from multiedge.transports.message import Address, ArraySpec, Endpoint, Message, join_logs, log_row
+
+DIRECT_BYTES = 32_768
+"""Smaller outputs are copied into their message: that takes less time than to have the runtime write them there."""
+_ARRAYS = (np.ndarray, np.generic)
+_Key = tuple[int, int]
+"""An item at a stage: its sequence number, and the stage's number with a minus sign. The least of them runs first."""
 
 MOST_JOINED = 256
 """Items in a micro-batch; a monitor has room for so many."""
@@ -59,6 +66,58 @@ class Pace(Protocol):
         ...
 
 
+@dataclass
+class _Item:
+    """An item at one stage: the messages that it came with, their tensors, and what the stage makes of it. `address` is that of
+    one of the messages."""
+
+    address: Address
+    messages: Collection[Message]
+    inputs: dict[str, Array]
+    error: str
+    outputs: Mapping[str, Array]
+
+
+class _Leaving(NamedTuple):
+    """A transfer out of a stage. `homes` are the devices of its target, which take turns."""
+
+    number: int
+    target: int
+    tensors: tuple[str, ...]
+    homes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, routes: Routes, number: int) -> _Leaving:
+        move = routes.transfers[number]
+        homes = (CALLER_NAME,) if move.target == CALLER else routes.parts[move.target].devices
+        return cls(number, move.target, move.tensors, homes)
+
+    def address(self, of: Address) -> Address:
+        """That of the message over this transfer for the item of a message that came."""
+        return Address(of.epoch, self.number, of.ticket, of.sequence)
+
+
+class _Stage(NamedTuple):
+    """A stage of this device: how many messages an item of it waits for, and the transfers by which its outputs leave. `direct`
+    is its session if that can write to memory that it is given, and has outputs for which that is worthwhile: see `fixed`."""
+
+    number: int
+    session: Session
+    direct: DirectSession | None
+    fixed: Mapping[str, ArraySpec]
+    entering: int
+    leaving: tuple[_Leaving, ...]
+
+    @classmethod
+    def of(cls, routes: Routes, number: int, session: Session) -> _Stage:
+        leaving = tuple(_Leaving.of(routes, each) for each in routes.leaving(number))
+        direct = session if isinstance(session, DirectSession) else None
+        fixed = direct.fixed if direct else {}
+        if sum(spec.nbytes for spec in fixed.values()) < DIRECT_BYTES:
+            direct = None
+        return cls(number, session, direct, fixed, len(routes.entering(number)), leaving)
+
+
 class StageLoop:
     """One device's stages. An item's oldest waiting stage runs first, so items leave in the order in which they came."""
 
@@ -82,18 +141,16 @@ class StageLoop:
         self._epoch = 0
         self._routes = Routes((), ())
         self._alone: frozenset[int] = frozenset()
-        self._sessions: Mapping[int, Session] = {}
-        self._waiting: dict[tuple[int, int], dict[int, Message]] = {}
-        self._logs: dict[tuple[int, int], list[bytes]] = {}
-        self._ready: list[tuple[int, int]] = []
+        self._stages: Mapping[int, _Stage] = {}
+        self._waiting: dict[_Key, dict[int, Message]] = {}
+        self._logs: dict[_Key, list[bytes]] = {}
+        self._ready: list[_Key] = []
         self._idle_since_s = clock()
 
     def configure(self, epoch: int, routes: Routes, sessions: Mapping[int, Session], alone: Iterable[int] = ()) -> None:
         """Begins an epoch; everything of earlier ones is dropped. The items in `alone` are joined with no others."""
-        self._epoch, self._routes, self._sessions = epoch, routes, sessions
-        self._alone = frozenset(alone)
-        self._entering = {stage: set(routes.entering(stage)) for stage in sessions}
-        self._leaving = {stage: routes.leaving(stage) for stage in sessions}
+        self._epoch, self._routes, self._alone = epoch, routes, frozenset(alone)
+        self._stages = {number: _Stage.of(routes, number, session) for number, session in sessions.items()}
         for held in (self._waiting, self._logs, self._ready):
             held.clear()
         self.mailbox.clear()
@@ -105,117 +162,157 @@ class StageLoop:
         self._receive(0.0 if self._ready else min(timeout_s, self.mailbox.next_due_s() - self._now()))
         if not self._ready:
             return False
-        sequence, stage = heapq.heappop(self._ready)
-        stage = -stage
-        batch = [sequence] if sequence in self._alone else [sequence, *self._further_items(stage)]
-        self._run(stage, [self._waiting.pop((stage, number)) for number in batch], batch)
+        first = heapq.heappop(self._ready)
+        stage = self._stages[-first[1]]
+        keys = [first, *self._further_items(stage)] if self._micro_batch > 1 and first[0] not in self._alone else [first]
+        self._run(stage, [self._item(key) for key in keys])
         self._idle_since_s = self._now()
         return True
 
     def _receive(self, timeout_s: float) -> None:
-        for message in self.endpoint.receive(timeout_s):
-            if message.address.epoch == self._epoch:
-                self.mailbox.put(message)
+        arrived = self.endpoint.receive(timeout_s)
         now = self._now()
-        for message in self.mailbox.take(now):
-            self._deliver(message, now)
+        for message in self.mailbox.sort(arrived, now):
+            if message.address.epoch == self._epoch:
+                self._deliver(message, now)
 
     def _deliver(self, message: Message, now_s: float) -> None:
         number = message.address.transfer
         self._monitor.count_taken(number)
-        move = self._routes.transfers[number]
-        key = (move.target, message.address.sequence)
+        target = self._routes.transfers[number].target
+        key = (message.address.sequence, -target)
         if self._record:
             arrived = now_s if self._idle_since_s <= message.sent_s else message.due_s
             stop = max(message.sent_s, arrived)
-            row = log_row("transfer", move.target, message.source, message.sent_s, stop, message.nbytes, self.device)
+            row = log_row("transfer", target, message.source, message.sent_s, stop, message.nbytes, self.device)
             self._logs.setdefault(key, []).extend((message.log, row))
         messages = self._waiting.setdefault(key, {})
         messages[number] = message
-        if messages.keys() >= self._entering[move.target]:
-            heapq.heappush(self._ready, (message.address.sequence, -move.target))
+        if len(messages) == self._stages[target].entering:
+            heapq.heappush(self._ready, key)
 
-    def _further_items(self, stage: int) -> list[int]:
+    def _further_items(self, stage: _Stage) -> list[_Key]:
         """Items that wait for the same stage, taken out of the queue to fill a micro-batch."""
-        further: list[int] = []
-        if self._micro_batch > 1 and self._sessions[stage].batch_is_free:
-            ready = sorted(sequence for sequence, other in self._ready if other == -stage and sequence not in self._alone)
+        further: list[_Key] = []
+        if stage.session.batch_is_free:
+            ready = sorted(key for key in self._ready if key[1] == -stage.number and key[0] not in self._alone)
             further = ready[: self._micro_batch - 1]
-            for sequence in further:
-                self._ready.remove((sequence, -stage))
+            for key in further:
+                self._ready.remove(key)
             heapq.heapify(self._ready)
         return further
 
-    def _run(self, stage: int, batch: Sequence[dict[int, Message]], sequences: Sequence[int]) -> None:
+    def _item(self, key: _Key) -> _Item:
+        """An item whose messages are complete, taken from those that wait."""
+        messages, moves = self._waiting.pop(key), self._routes.transfers
+        inputs: dict[str, Array] = {}
+        error = ""
+        for number, message in messages.items():
+            if message.error:
+                error = error or message.error
+            else:
+                inputs.update(zip(moves[number].tensors, message.arrays, strict=True))
+        return _Item(message.address, messages.values(), inputs, error, {})
+
+    def _run(self, stage: _Stage, items: Sequence[_Item]) -> None:
         """Computes one item, or several joined into one batch, and sends on what was made."""
-        inputs = [self._tensors(messages) for messages in batch]
-        errors = [next((m.error for m in messages.values() if m.error), "") for messages in batch]
         start = self._pace.begin()
-        self._monitor.show_busy(stage, sequences, start)
-        valid = [place for place, error in enumerate(errors) if not error]
-        outputs: list[dict[str, Array]] = [{} for _ in batch]
-        try:
-            for place, made in zip(valid, run_joined(self._sessions[stage], [inputs[each] for each in valid]), strict=True):
-                outputs[place] = dict(made)
-        except Exception as error:  # whatever the runtime raises is the items' failure, not the worker's
-            text = failure(stage, self.device, error)
-            if len(valid) > 1:
-                # One bad item must not fail the others that were joined with it.
-                for messages, sequence in zip(batch, sequences, strict=True):
-                    self._run(stage, [messages], [sequence])
-                return
-            errors = [error_before or text for error_before in errors]
+        self._monitor.show_busy(stage.number, [item.address.sequence for item in items], start)
+        valid = [item for item in items if not item.error]
         if valid:
+            try:
+                self._compute(stage, valid)
+            except Exception as error:  # whatever the runtime raises is the items' failure, not the worker's
+                if len(valid) > 1:
+                    # One bad item must not fail the others that were joined with it.
+                    for item in items:
+                        self._run(stage, [item])
+                    return
+                valid[0].error = failure(stage.number, self.device, error)
             self._pace.stretch()
             self._monitor.show_computed()
         stop = self._now()
-        for place, sequence in enumerate(sequences):
-            log = self._logs.pop((stage, sequence), [])
-            if self._record and not errors[place]:
-                log.append(log_row("compute", stage, self.device, start, stop, 0, ""))
-            address = next(iter(batch[place].values())).address
-            self._send(stage, address, {**inputs[place], **outputs[place]}, errors[place], join_logs(log))
+        for item in items:
+            self._send(stage, item, self._log(stage, item, start, stop) if self._record else b"")
         # Shown as busy until its outputs are sent: an item that ends the worker while they are is known.
         self._monitor.show_idle()
-        for message in (message for messages in batch for message in messages.values()):
-            self.endpoint.release(message.address)
+        for item in items:
+            for message in item.messages:
+                self.endpoint.release(message.address)
 
-    def _tensors(self, messages: Mapping[int, Message]) -> dict[str, Array]:
-        moves = self._routes.transfers
-        return {
-            name: array
-            for number, message in messages.items()
-            if not message.error
-            for name, array in zip(moves[number].tensors, message.arrays, strict=True)
-        }
+    def _compute(self, stage: _Stage, items: Sequence[_Item]) -> None:
+        """Sets the outputs of each item."""
+        first = items[0]
+        places = self._reserve(stage, first) if stage.direct and len(items) == 1 else {}
+        if stage.direct and places:
+            first.outputs = stage.direct.run_into(first.inputs, places)
+        else:
+            for item, made in zip(items, run_joined(stage.session, [item.inputs for item in items]), strict=True):
+                item.outputs = dict(made)
 
-    def _send(self, stage: int, address: Address, tensors: Mapping[str, Array], error: str, log: bytes) -> None:
+    def _reserve(self, stage: _Stage, item: _Item) -> dict[str, Array]:
+        """Places for outputs in the messages with which they leave, each in the first of them."""
+        places: dict[str, Array] = {}
+        fixed = stage.fixed
+        for leaving in stage.leaving:
+            new = [name for name in leaving.tensors if name in fixed and name not in places]
+            if sum([fixed[name].nbytes for name in new]) < DIRECT_BYTES:
+                continue
+            specs = [fixed.get(name) or _spec(item.inputs.get(name)) for name in leaving.tensors]
+            known = [spec for spec in specs if spec is not None]
+            if len(known) == len(specs):
+                arrays = self.endpoint.reserve(leaving.address(item.address), self.device, known)
+                places.update((name, array) for name, array in zip(leaving.tensors, arrays or (), strict=False) if name in new)
+        return places
+
+    def _log(self, stage: _Stage, item: _Item, start_s: float, stop_s: float) -> bytes:
+        """What has happened to the item so far."""
+        log = self._logs.pop((item.address.sequence, -stage.number), [])
+        if not item.error:
+            log.append(log_row("compute", stage.number, self.device, start_s, stop_s, 0, ""))
+        return join_logs(log)
+
+    def _send(self, stage: _Stage, item: _Item, log: bytes) -> None:
         """Sends what each later stage needs. An error is sent in place of tensors, so that every later stage receives it."""
-        for number in self._leaving[stage]:
-            move = self._routes.transfers[number]
-            missing = [name for name in move.tensors if name not in tensors]
-            if missing and not error:
-                error = f"stage {stage} on '{self.device}' did not make '{missing[0]}', which stage {move.target} needs"
-            others = [] if error else [name for name in move.tensors if not isinstance(tensors[name], np.ndarray | np.generic)]
-            if others:
-                kind = type(tensors[others[0]]).__name__
-                error = f"stage {stage} on '{self.device}' failed: output '{others[0]}': expected an array, got {kind}"
-            arrays = () if error else tuple(tensors[name] for name in move.tensors)
-            peer = CALLER_NAME if move.target == CALLER else self._routes.home(move.target, address.sequence)
-            now = self._now()
+        of, error, tensors = item.address, item.error, {**item.inputs, **item.outputs}
+        for leaving in stage.leaving:
+            arrays: list[Any] = [] if error else [tensors.get(name) for name in leaving.tensors]
+            for array in arrays:
+                if not isinstance(array, _ARRAYS):
+                    error, arrays = self._missing(stage, leaving, tensors), []
+            peer = leaving.homes[of.sequence % len(leaving.homes)]
             place = self._caller if peer == CALLER_NAME else peer
-            due = now if place == self.device else self.shaper.due_s(place, sum(array.nbytes for array in arrays), now)
-            target = Address(address.epoch, number, address.ticket, address.sequence)
-            send_or_fail(self.endpoint, peer, Message(target, self.device, arrays, error, now, due, log), f"stage {stage}")
-            self._monitor.count_sent(number)
+            due = now = self._now()
+            if place != self.device and self.shaper.has_link(place):
+                due = self.shaper.due_s(place, sum([array.nbytes for array in arrays]), now)
+            message = Message(leaving.address(of), self.device, tuple(arrays), error, now, due, log)
+            send_or_fail(self.endpoint, peer, message, stage.number)
+            self._monitor.count_sent(leaving.number)
+
+    def _missing(self, stage: _Stage, leaving: _Leaving, tensors: Mapping[str, Any]) -> str:
+        """Why the tensors of a transfer cannot be sent."""
+        name = next(name for name in leaving.tensors if not isinstance(tensors.get(name), _ARRAYS))
+        place = f"stage {stage.number} on '{self.device}'"
+        if name not in tensors:
+            return f"{place} did not make '{name}', which stage {leaving.target} needs"
+        return f"{place} failed: output '{name}': expected an array, got {type(tensors[name]).__name__}"
 
 
-def send_or_fail(endpoint: Endpoint, peer: str, message: Message, sender: str) -> None:
-    """Sends the message, or in its place an error that names `sender`, if its arrays cannot be sent: the item fails alone."""
+def _spec(array: Array | None) -> ArraySpec | None:
+    """What the transport has to know of an array that is there; None for texts, whose bytes are not those of the array."""
+    if array is None or array.dtype.hasobject or array.dtype.kind in "US":
+        return None
+    return ArraySpec(array.dtype, array.shape)
+
+
+def send_or_fail(endpoint: Endpoint, peer: str, message: Message, sender: str | int) -> None:
+    """Sends the message, or in its place an error that names `sender` (a stage's number, or what is done), if its arrays cannot
+    be sent: the item fails alone."""
     try:
         endpoint.send(peer, message)
     except Exception as error:  # values that no transport takes, such as objects, or no room for them
-        text = f"{sender} on '{message.source}' failed: what it sends is refused: {type(error).__name__}: {one_line(error)}"
+        name = sender if isinstance(sender, str) else f"stage {sender}"
+        text = f"{name} on '{message.source}' failed: what it sends is refused: {type(error).__name__}: {one_line(error)}"
         endpoint.send(peer, message._replace(arrays=(), error=text))
 
 

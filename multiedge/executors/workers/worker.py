@@ -14,9 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from multiedge.backends.contract import Session
 from multiedge.backends.stages import load_backend, open_stage
@@ -122,9 +121,8 @@ class Worker:
 
     def step(self, timeout_s: float) -> None:
         """Carries out the commands that have come, then runs at most one stage, after waiting for up to `timeout_s`."""
-        with suppress(Empty):
-            while True:
-                self._carry_out(self._control.commands.get_nowait())
+        while not self._control.commands.empty():
+            self._carry_out(self._control.commands.get())
         self._loop.step(timeout_s)
 
     def _carry_out(self, command: Command) -> None:

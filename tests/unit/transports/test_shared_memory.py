@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from multiedge.errors import PipelineError
 from multiedge.transports import rundir
+from multiedge.transports.message import ArraySpec
 from multiedge.transports.shared_memory import SharedMemoryEndpoint
 from tests.builders.endpoints import message, receive, sequences
 from tests.builders.full_disks import small_disk
@@ -177,3 +179,99 @@ def test_as_many_messages_as_the_limit_says_wait_for_a_process_that_reads_nothin
         a.send("b", message(sequence))
     arrived = receive(b, rundir.MOST_WAITING)
     assert sequences(arrived) == list(range(rundir.MOST_WAITING))
+
+
+SPECS = [ArraySpec(np.dtype(np.float32), (2, 3)), ArraySpec(np.dtype(np.int64), (4,))]
+PLACES = (np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(4))
+
+
+def fill(places: tuple[np.ndarray, ...]) -> None:
+    for place, array in zip(places, PLACES, strict=True):
+        place[...] = array
+
+
+def test_arrays_written_to_reserved_memory_are_sent_without_a_copy(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint], tmp_path: Path
+) -> None:
+    a, b = ends
+    for sequence in range(3):
+        sent = message(sequence)
+        places = a.reserve(sent.address, sent.source, SPECS)
+        assert places is not None
+        fill(places)
+        a.send("b", sent._replace(arrays=places, log=b"x" * 300))
+        (got,) = receive(b, 1)
+        for array, expected in zip(got.arrays, PLACES, strict=True):
+            np.testing.assert_array_equal(array, expected)
+        places[1][0] = 77
+        assert got.arrays[1][0] == 77, "both ends see the same memory"
+        assert got.log == b"x" * 300
+        b.release(got.address)
+    assert len(list(tmp_path.glob("slot-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("instead", "tail"),
+    [
+        pytest.param(lambda places: (), "stage 1 failed", id="error"),
+        pytest.param(lambda places: (places[0], np.arange(9)), "", id="other-shape"),
+        pytest.param(lambda places: places, "e" * 10_000, id="long-tail"),
+    ],
+)
+def test_a_message_other_than_the_reserved_one_is_sent_whole_and_frees_the_memory(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint], tmp_path: Path, instead: Callable[..., Any], tail: str
+) -> None:
+    a, b = ends
+    for sequence in range(3):
+        sent = message(sequence)
+        places = a.reserve(sent.address, sent.source, SPECS)
+        assert places is not None
+        fill(places)
+        arrays = instead(places)
+        expected = [array.copy() for array in arrays]
+        a.send("b", sent._replace(arrays=arrays, error=tail))
+        (got,) = receive(b, 1)
+        assert got.error == tail
+        assert [array.tolist() for array in got.arrays] == [array.tolist() for array in expected]
+        b.release(got.address)
+    assert len(list(tmp_path.glob("slot-*"))) == 2
+
+
+def test_reserved_memory_is_not_given_to_another_message(ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint]) -> None:
+    a, b = ends
+    first = message(0)
+    places = a.reserve(first.address, first.source, SPECS)
+    assert places is not None
+    fill(places)
+    a.send("b", message(1, np.full(10, 5.0)))
+    a.send("b", first._replace(arrays=places))
+    assert [got.arrays[0].max() for got in receive(b, 2)] == [5.0, 5.0]
+    assert sequences(receive(b, 0)) == []
+
+
+def test_without_room_nothing_is_reserved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    end = SharedMemoryEndpoint(tmp_path, "a")
+    assert end.reserve(message(0).address, "a", SPECS) is None
+    end.close()
+
+
+def test_nothing_is_reserved_in_a_folder_that_has_gone(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint], tmp_path: Path
+) -> None:
+    rundir.remove(tmp_path)
+    assert ends[0].reserve(message(0).address, "a", SPECS) is None
+
+
+def test_memory_that_was_reserved_in_an_earlier_epoch_is_forgotten(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint],
+) -> None:
+    a, b = ends
+    assert a.reserve(message(0).address, "a", SPECS) is not None
+    a.forget(2)
+    a.send("b", message(0, np.ones(2), epoch=2))
+    (got,) = receive(b, 1)
+    assert got.arrays[0].tolist() == [1.0, 1.0]

@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from multiedge.executors.flow.stage_loop import StageLoop, run_joined
+from multiedge.executors.flow.stage_loop import DIRECT_BYTES, StageLoop, run_joined
 from multiedge.fleet import CALLER_NAME, Link
 from multiedge.transports.links import LinkShaper
-from multiedge.transports.message import encode, log_rows
+from multiedge.transports.message import ArraySpec, encode, log_rows
 from tests.builders.flow import (
     FakeClock,
+    FakeDirectSession,
     FakeEndpoint,
     FakeMonitor,
     FakePace,
@@ -230,3 +233,76 @@ def test_a_joined_run_is_taken_apart_by_the_sizes_of_its_items():
     session = FakeSession(lambda tensors: {"y": tensors["x"] * 2.0})
     made = run_joined(session, [{"x": vector(1.0)}, {"x": np.ones(2, dtype=np.float32)}])
     assert [each["y"].tolist() for each in made] == [[2.0] * 4, [2.0] * 2]
+
+
+LARGE = ArraySpec(np.dtype(np.float32), (DIRECT_BYTES // 4,))
+
+
+def branching(session, *, names=(("t1",), ("t0", "t1"))):
+    """A device with one stage, whose outputs go to the caller over several transfers."""
+    routes = chain_routes("d0")
+    first, last = routes.transfers
+    moves = (first, *(replace(last, tensors=tensors) for tensors in names))
+    return Device({0: session}, routes.__class__(routes.parts, moves))
+
+
+def direct(compute=None, fixed=None, **fields):
+    compute = compute or (lambda tensors: {"t1": np.full(LARGE.shape, tensors["t0"][0] + 1.0, dtype=np.float32)})
+    return FakeDirectSession(compute, ("t0",), ("t1",), fixed={"t1": LARGE} if fixed is None else fixed, **fields)
+
+
+def test_a_large_output_of_known_size_is_written_to_its_message_once_and_copied_to_further_ones():
+    session = direct()
+    device = branching(session)
+    assert [sent[3] for sent in device.steps(message(0, 5.0))] == [6.0, 5.0]
+    (address,) = device.endpoint.reserved
+    (place,) = device.endpoint.reserved[address]
+    first, second = (sent for _, sent in device.endpoint.sent)
+    assert (address, session.places[0]["t1"] is place) == (first.address, True)
+    assert first.arrays[0] is place
+    assert second.arrays[1] is place
+
+
+def test_what_passes_through_beside_a_direct_output_keeps_its_contents():
+    device = branching(direct(), names=(("t0", "t1"),))
+    device.steps(message(0, 5.0))
+    ((_, sent),) = device.endpoint.sent
+    assert sent.arrays[0].tolist() == [5.0] * 4
+    assert device.endpoint.reserved[sent.address][1] is sent.arrays[1]
+
+
+@pytest.mark.parametrize(
+    ("session", "sent_text", "has_memory"),
+    [
+        pytest.param(direct(fixed={}), False, True, id="open-shape"),
+        pytest.param(direct(fixed={"t1": ArraySpec(LARGE.dtype, (4,))}), False, True, id="small"),
+        pytest.param(direct(), True, True, id="text-beside-it"),
+        pytest.param(direct(), False, False, id="no-memory-of-messages"),
+    ],
+)
+def test_other_outputs_take_the_ordinary_way(session, sent_text, has_memory):
+    device = branching(session, names=(("t0", "t1"),))
+    device.endpoint.has_memory = has_memory
+    given = message(0, 5.0)
+    if sent_text:
+        given = given._replace(arrays=(np.array([5.0, "word"], dtype=object),))
+    device.steps(given)
+    assert session.places == []
+    assert device.endpoint.sent[0][1].arrays[1].max() == 6.0
+
+
+def test_an_item_that_fails_in_a_direct_run_fails_alone():
+    def compute(tensors):
+        if tensors["t0"][0] == 1.0:
+            raise ValueError("refused")
+        return {"t1": np.full(LARGE.shape, 3.0, dtype=np.float32)}
+
+    made = branching(direct(compute), names=(("t1",),)).steps(message(0, 1.0), message(0, 2.0, sequence=1))
+    assert [value for *_, value in made] == ["stage 0 on 'd0' failed: ValueError: refused", 3.0]
+
+
+def test_items_that_are_joined_are_not_written_to_messages():
+    session = direct(lambda tensors: {"t1": np.zeros(len(tensors["t0"]), dtype=np.float32)}, batch_is_free=True)
+    device = Device({0: session}, micro_batch=2)
+    device.steps(message(0, 1.0), message(0, 2.0, sequence=1))
+    assert (session.places, len(device.endpoint.sent)) == ([], 2)
