@@ -179,3 +179,11 @@ def test_a_link_that_is_still_down_restores_nothing() -> None:
     box.put(held(1, math.inf))
     box.restore("a", Link(0.0), 5.0)
     assert box.next_due_s() == math.inf
+
+
+def test_what_arrives_is_given_out_if_it_is_due_and_held_if_not() -> None:
+    box = Mailbox()
+    assert order(box.sort([held(1, 1.0), held(2, 5.0), held(3, 2.0)], 2.5)) == [1, 3]
+    assert order(box.sort([held(4, 2.0)], 2.5)) == [4]
+    assert order(box.sort([held(5, 9.0), held(6, 5.5)], 6.0)) == [2, 6]
+    assert box.next_due_s() == 9.0
