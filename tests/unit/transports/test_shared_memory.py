@@ -254,6 +254,7 @@ def test_without_room_nothing_is_reserved(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     end = SharedMemoryEndpoint(tmp_path, "a")
     assert end.reserve(message(0).address, "a", SPECS) is None
     end.close()
