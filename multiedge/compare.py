@@ -68,8 +68,7 @@ def _row(profile: Profile, fleet: Fleet, name: str) -> Row:
     except MultiedgeError as error:
         return Row(name, None, perf_counter() - start, failure=str(error))
     seconds = perf_counter() - start
-    needed = cost.memory_by_device(profile, fleet, plan.stages, plan.transfers, plan.paths)
-    return Row(name, plan, seconds, max(needed.values()))
+    return Row(name, plan, seconds, max(plan.estimate.planned_bytes.values()))
 
 
 def ratios(rows: Sequence[Row], objective: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 
 from multiedge.errors import ConfigError, did_you_mean
@@ -19,9 +20,13 @@ CALLER_NAME = "caller"
 """Who sends items and gets results, in place of a device's name."""
 
 
-DEFAULT_RUNTIME_BYTES = 92 << 20
+DEFAULT_RUNTIME_BYTES = 74 << 20
 """What a worker with onnxruntime takes before it loads weights: measured on Linux, x86-64, with Python 3.11. A devices.yaml
 without `runtime_memory` gets this value; `multiedge calibrate` measures it."""
+
+DEFAULT_MEMORY_MARGIN = 0.15
+"""A devices.yaml without `memory_margin` gets this value. Of the parts in docs/benchmarks.md, the largest peak is 12 % above
+its plan; the rest is for what differs from run to run."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Device:
         name: Unique in its fleet.
         type: 'cpu', 'gpu', 'gpu-N' for one of several cards, or any other word.
         memory_bytes: Limit for the stages and the runtime; None is no limit.
+        memory_margin: A plan fits if its memory times (1 + memory_margin) is at most `memory_bytes`.
         speed: Relative to the machine that made the profile; 0.5 takes twice the time.
         flops_per_s: Sustained floating-point rate. Profilers that scale with a roofline use it in place of `speed`.
         memory_bytes_per_s: Sustained memory bandwidth, for the roofline.
@@ -64,6 +70,7 @@ class Device:
     name: str
     type: str = "cpu"
     memory_bytes: int | None = None
+    memory_margin: float = 0.0
     speed: float | None = None
     flops_per_s: float | None = None
     memory_bytes_per_s: float | None = None
@@ -77,10 +84,31 @@ class Device:
     runtime_bytes: int = 0
     battery_j: float | None = None
 
+    @cached_property
+    def plannable_bytes(self) -> int | None:
+        """The most that a plan may take on it, the runtime included: `memory_bytes` less the margin; None without a limit."""
+        return None if self.memory_bytes is None else int(self.memory_bytes // self._reserve)
+
     @property
     def available_bytes(self) -> float:
-        """Memory for stages: without that of the runtime; inf without a limit."""
-        return math.inf if self.memory_bytes is None else self.memory_bytes - self.runtime_bytes
+        """The most that the stages of a plan may take: without the runtime; inf without a limit."""
+        return math.inf if self.plannable_bytes is None else self.plannable_bytes - self.runtime_bytes
+
+    def memory_for(self, planned_bytes: int) -> int:
+        """The least `memory_bytes` with which a plan fits.
+
+        Args:
+            planned_bytes: What the plan takes on the device, the runtime included.
+
+        Returns:
+            Bytes, with the margin.
+        """
+        return math.ceil(int(planned_bytes) * self._reserve)
+
+    @cached_property
+    def _reserve(self) -> Fraction:
+        """Memory over the largest plan that fits: exact, so that `memory_for` and `plannable_bytes` are inverse."""
+        return 1 + Fraction(str(self.memory_margin))
 
     def with_memory_of(self, available_bytes: float) -> Device:
         """This device with another amount of memory for stages.
@@ -92,7 +120,7 @@ class Device:
             A new Device.
         """
         limited = math.isfinite(available_bytes)
-        return replace(self, memory_bytes=int(available_bytes) + self.runtime_bytes if limited else None)
+        return replace(self, memory_bytes=self.memory_for(int(available_bytes) + self.runtime_bytes) if limited else None)
 
     @property
     def gpu(self) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan
+from multiedge.planning.cost import device_memory
 from multiedge.profile import Profile
 from partitioners.energy import Energy
 from partitioners.engine.remedy import least_memory_bytes
@@ -32,7 +33,7 @@ def respects(plan: Plan) -> tuple[float, float, float, float]:
     """Bottleneck seconds, latency seconds, joules (inf if not known) and bytes on the fullest device; less is better."""
     expected = plan.estimate
     energy_j = np.inf if expected.energy_j is None else expected.energy_j
-    return expected.bottleneck_s, expected.latency_s, energy_j, float(max(stage.memory_bytes for stage in expected.stages))
+    return expected.bottleneck_s, expected.latency_s, energy_j, float(max(expected.planned_bytes.values()))
 
 
 def undominated(plans: Iterable[Plan]) -> tuple[Plan, ...]:
@@ -84,9 +85,10 @@ def _with_real_limits(plan: Plan, fleet: Fleet) -> Plan:
         replace(expected, memory_limit_bytes=fleet.least_memory_bytes(stage.devices))
         for stage, expected in zip(plan.stages, plan.estimate.stages, strict=True)
     )
-    most = max(expected.memory_bytes for expected in stages)
+    planned_bytes = plan.estimate.planned_bytes
+    most = max(planned_bytes.values())
     return replace(
         plan,
-        estimate=replace(plan.estimate, stages=stages),
+        estimate=replace(plan.estimate, stages=stages, memory=device_memory(fleet, planned_bytes)),
         scope=plan.scope and replace(plan.scope, most_memory_bytes=most),
     )

@@ -145,7 +145,7 @@ class StageEstimate:
     Attributes:
         compute_s: Time to compute.
         transfer_s: Time to send its results, latency included.
-        memory_bytes: Memory on each of its devices.
+        memory_bytes: Memory that it takes on each of its devices, the runtime included.
         memory_limit_bytes: The smallest memory of its devices; None if they have no limit.
         utilisation: Compute time over bottleneck time.
         sent_bytes: Bytes that it sends to other devices per item; None if unknown.
@@ -157,6 +157,23 @@ class StageEstimate:
     memory_limit_bytes: int | None
     utilisation: float
     sent_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """What the one process of a device takes: the runtime once, and all stages of the plan on this device.
+
+    Attributes:
+        device: Name of the device.
+        planned_bytes: Expected peak.
+        limit_bytes: Memory of the device; None if it has no limit.
+        margin: The plan fits, since planned_bytes * (1 + margin) is at most limit_bytes.
+    """
+
+    device: str
+    planned_bytes: int
+    limit_bytes: int | None
+    margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -186,6 +203,7 @@ class Estimate:
         energy_j: Energy per item at full throughput; None if a device declares no power.
         network_bytes: Bytes between devices per item.
         source: Cost of sending the inputs; None if the fleet declares no source.
+        memory: What each device in use takes; empty if unknown.
     """
 
     stages: tuple[StageEstimate, ...]
@@ -195,6 +213,12 @@ class Estimate:
     energy_j: float | None
     network_bytes: int
     source: SourceEstimate | None = None
+    memory: tuple[DeviceMemory, ...] = ()
+
+    @property
+    def planned_bytes(self) -> dict[str, int]:
+        """Bytes that each device in use is expected to take, by name."""
+        return {each.device: each.planned_bytes for each in self.memory}
 
     @property
     def fps_bound(self) -> float:

@@ -6,7 +6,7 @@ Profiles; `multiedge.formats.profile` reads and writes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiedge.errors import ProfileError
-from multiedge.graph import Graph
+from multiedge.graph import Graph, Node
 from multiedge.quantity import Knowledge, least
 from multiedge.spans import SpanCost
 
@@ -58,13 +58,15 @@ class MemoryUse:
     Attributes:
         working_copies: Bytes of the runtime's arena per byte of live activations.
         buffered_items: Messages of each transfer that a worker holds: those that wait, or the slots that it maps.
-        packing_copies: By type of operator, how many more copies of a weight exist while it is packed. The largest one of
-            them is not returned to the system.
+        packing_copies: By type of operator, how many more copies of a weight exist while it is packed.
+        folded: By type of operator, the type of the next operator that the runtime folds into its weight. Until loading is
+            done, both versions of such a weight exist.
     """
 
     working_copies: int = 1
     buffered_items: int = 1
     packing_copies: Mapping[str, int] = field(default_factory=dict, hash=False)
+    folded: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def at_least(self, other: MemoryUse) -> MemoryUse:
         """The larger of both in every figure.
@@ -77,10 +79,15 @@ class MemoryUse:
         """
         operators = self.packing_copies.keys() | other.packing_copies.keys()
         copies = {name: max(self.packing_copies.get(name, 0), other.packing_copies.get(name, 0)) for name in operators}
-        return MemoryUse(max(self.working_copies, other.working_copies), max(self.buffered_items, other.buffered_items), copies)
+        return MemoryUse(
+            max(self.working_copies, other.working_copies),
+            max(self.buffered_items, other.buffered_items),
+            copies,
+            {**self.folded, **other.folded},
+        )
 
     def stage_bytes(
-        self, *, parameters: Ints | int, live: Ints | int, buffers: Ints | int, packed: Ints | int, packing: Ints | int
+        self, *, parameters: Ints | int, live: Ints | int, buffers: Ints | int, packing: Ints | int, folded: Ints | int
     ) -> Ints:
         """The peak of one stage, or of many if the arguments are arrays of one length.
 
@@ -88,14 +95,14 @@ class MemoryUse:
             parameters: Bytes of the parameters that it reads.
             live: Bytes of its largest live set.
             buffers: Bytes that enter and leave for one item.
-            packed: Bytes of its largest parameter that is packed.
             packing: The most bytes that exist, in addition, while one of its parameters is packed.
+            folded: Bytes of its parameters into which another operator is folded.
 
         Returns:
             Bytes, without the runtime: the larger of the peaks of loading and of running.
         """
-        running = self.working_copies * live + packed + self.buffered_items * buffers
-        return np.asarray(parameters + np.maximum(running, packing), dtype=np.int64)
+        running = self.working_copies * live + self.buffered_items * buffers
+        return np.asarray(parameters + np.maximum(running, packing + folded), dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,14 +300,26 @@ class Profile:
         return np.array([sum(map(size_of, names)) for names in self.graph.parameters_read], dtype=np.int64)
 
     @cached_property
-    def packed_bytes(self) -> Ints:
-        """Bytes of the largest parameter that is packed for each node, (n,)."""
-        return self._largest_packed(lambda copies: min(copies, 1))
-
-    @cached_property
     def packing_bytes(self) -> Ints:
         """Bytes of the most copies, in addition to the result, while a parameter is packed for each node, (n,)."""
-        return self._largest_packed(lambda copies: copies)
+        copies = self.memory_use.packing_copies
+        return np.array([copies.get(node.op_type, 0) for node in self.graph.nodes], dtype=np.int64) * self._largest_parameter
+
+    @cached_property
+    def folded_bytes(self) -> Ints:
+        """Bytes of the parameter of each node into which its only reader is folded, otherwise 0, (n,)."""
+        graph, folded = self.graph, self.memory_use.folded
+
+        def is_folded(node: Node) -> bool:
+            readers = [graph.nodes[reader].op_type for name in node.writes for reader in graph.consumers.get(name, ())]
+            return node.op_type in folded and readers == [folded[node.op_type]]
+
+        return np.array([is_folded(node) for node in graph.nodes], dtype=np.int64) * self._largest_parameter
+
+    @cached_property
+    def _largest_parameter(self) -> Ints:
+        sizes = [max(map(self.graph.size_of, names), default=0) for names in self.graph.parameters_read]
+        return np.array(sizes, dtype=np.int64)
 
     @cached_property
     def recent_stages(self) -> dict[tuple[tuple[int, ...], frozenset[str], frozenset[str]], tuple[int, int]]:
@@ -309,14 +328,6 @@ class Profile:
         `multiedge.planning.cost` fills it with the last stages.
         """
         return {}
-
-    def _largest_packed(self, counted: Callable[[int], int]) -> Ints:
-        copies = self.memory_use.packing_copies
-        sizes = [
-            counted(copies.get(node.op_type, 0)) * max(map(self.graph.size_of, names), default=0)
-            for node, names in zip(self.graph.nodes, self.graph.parameters_read, strict=True)
-        ]
-        return np.array(sizes, dtype=np.int64)
 
     def span(self, start: int = 0, stop: int | None = None) -> Span:
         """Costs of some consecutive nodes together.

@@ -48,6 +48,7 @@ WATTS = Quantity("a power such as '7.5W' or 7.5 (W)", {"": 1.0, "W": 1.0, "mW": 
 JOULES = Quantity("an energy such as '18Wh' or '65kJ'", {"J": 1.0, "kJ": 1e3, "MJ": 1e6, "Wh": 3600.0, "kWh": 3.6e6})
 JOULES_PER_BYTE = Quantity("an energy per byte such as '50nJ'", {"": 1.0, "J": 1.0, "uJ": 1e-6, "nJ": 1e-9, "pJ": 1e-12})
 FACTOR = Quantity("a number such as 0.5", {"": 1.0})
+SHARE = Quantity("a share such as '5%' or 0.05", {"": 1.0, "%": 0.01})
 
 
 def parse(value: object, quantity: Quantity) -> float:

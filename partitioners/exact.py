@@ -272,7 +272,7 @@ def _machine(profile: Profile, fleet: Fleet, dag: Dag) -> Machine:
     return Machine(
         overhead_s=tuple(profile.overhead_s.get(name, 0.0) for name in names),
         runtime_bytes=tuple(fleet.device(name).runtime_bytes for name in names),
-        memory_bytes=tuple(fleet.device(name).memory_bytes for name in names),
+        memory_bytes=tuple(fleet.device(name).plannable_bytes for name in names),
         per_byte_s={(a, b): fleet.link(names[a], names[b]).occupancy_s(1.0) for a, b in permutations(range(len(names)), 2)},
         source=None if fleet.source is None else names.index(fleet.source),
         parameters=tuple(

@@ -20,8 +20,8 @@ UNLIMITED_BYTES = 1 << 62
 class MemoryMatching:
     """Fills every device, in the order declared, to the same share of its memory, or as near to it as cuts allow.
 
-    A share is memory needed / memory there, by the cost model and never above 1; no node is left over. Speeds and
-    links play no part, which is what makes this a baseline.
+    A share is memory needed / memory there less the margin, by the cost model and never above 1; no node is left over.
+    Speeds and links play no part, which is what makes this a baseline.
     """
 
     def __init__(self, objective: str = "throughput") -> None:
@@ -40,5 +40,5 @@ class MemoryMatching:
 
 
 def _share_used(_start: int, device: Device, memory: Ints) -> Floats:
-    limit = UNLIMITED_BYTES if device.memory_bytes is None else max(1, device.memory_bytes)
+    limit = UNLIMITED_BYTES if device.plannable_bytes is None else max(1, device.plannable_bytes)
     return np.asarray((device.runtime_bytes + memory) / limit, dtype=np.float64)

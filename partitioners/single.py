@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from time import perf_counter
 
@@ -49,7 +50,8 @@ class Single:
     def _on(self, profile: Profile, fleet: Fleet, device: str) -> Plan:
         return relay_plan("single", self.objective, profile, fleet, [Stage.span(device, 0, len(profile))])
 
-    def _missing_bytes(self, profile: Profile, fleet: Fleet, device: str) -> float:
-        stages = [Stage.span(device, 0, len(profile))]
+    def _missing_bytes(self, profile: Profile, fleet: Fleet, name: str) -> float:
+        device, stages = fleet.device(name), [Stage.span(name, 0, len(profile))]
         entering, *leaving = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
-        return stage_memory_bytes(profile, stages[0], [entering], leaving) - fleet.device(device).available_bytes
+        needed = device.runtime_bytes + stage_memory_bytes(profile, stages[0], [entering], leaving)
+        return -math.inf if device.memory_bytes is None else device.memory_for(needed) - device.memory_bytes

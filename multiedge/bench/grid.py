@@ -17,7 +17,6 @@ from multiedge.errors import ConfigError, MultiedgeError, one_line
 from multiedge.formats.documents import parse_yaml
 from multiedge.options import option_names, require_options
 from multiedge.plan import Plan
-from multiedge.planning import cost
 from multiedge.planning.baseline import best_single
 from multiedge.profile import Profile
 from multiedge.registry import entry_points
@@ -193,7 +192,6 @@ def _row(
 
 def _figures(case: Case, plan: Plan) -> Figures:
     expected = plan.estimate
-    needed = cost.memory_by_device(case.profile, case.devices.fleet, plan.stages, plan.transfers)
     return Figures(
         objective=plan.objective,
         value=plan.value,
@@ -204,7 +202,7 @@ def _figures(case: Case, plan: Plan) -> Figures:
         latency_s=expected.latency_s,
         energy_j=expected.energy_j,
         sent_bytes=expected.network_bytes,
-        memory_bytes=max(needed.values()),
+        memory_bytes=max(expected.planned_bytes.values()),
         stages=len(plan.stages),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,8 @@ def show(plan: Plan, graph: Graph, console: Console) -> None:
 
 
 def _columns(plan: Plan, graph: Graph) -> list[Column]:
-    rows = [_cells(graph, *row) for row in zip(plan.stages, plan.estimate.stages, strict=True)]
+    planned_bytes = plan.estimate.planned_bytes
+    rows = [_cells(graph, planned_bytes, *row) for row in zip(plan.stages, plan.estimate.stages, strict=True)]
     source = plan.estimate.source
     if source:
         sending = f"{source.transfer_s * 1e3:.4g}"
@@ -82,7 +84,8 @@ def _columns(plan: Plan, graph: Graph) -> list[Column]:
     ]
 
 
-def _cells(graph: Graph, stage: Stage, expected: StageEstimate) -> list[str]:
+def _cells(graph: Graph, planned_bytes: Mapping[str, int], stage: Stage, expected: StageEstimate) -> list[str]:
+    """Of a stage; memory is that of its device's one process, the other stages there included."""
     pieces = f" in {len(stage.ranges)} pieces" if len(stage.ranges) > 1 else ""
     return [
         " + ".join(stage.devices),
@@ -91,7 +94,7 @@ def _cells(graph: Graph, stage: Stage, expected: StageEstimate) -> list[str]:
         f"{expected.compute_s * 1e3:.4g}",
         f"{expected.transfer_s * 1e3:.4g}",
         "not known" if expected.sent_bytes is None else human_bytes(expected.sent_bytes),
-        human_bytes(expected.memory_bytes),
+        human_bytes(max(planned_bytes[device] for device in stage.devices)),
         "no limit" if expected.memory_limit_bytes is None else human_bytes(expected.memory_limit_bytes),
         f"{expected.utilisation:.0%}",
     ]

@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from multiedge.backends.heap import memory_returned
 from multiedge.backends.stages import load_backend, open_stage
 from multiedge.errors import ConfigError, describe, did_you_mean, require_port
 from multiedge.fleet import Device
@@ -26,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     manifest = read_runnable(args.plan_dir)
     backend, device = load_backend(args.backend), Device("server", threads=args.threads, backend=args.backend)
     parts = {f"stage_{part.stage + 1}": part for part in chosen(manifest, args.device)}
-    sessions = {name: open_stage(backend, Path(manifest.directory), part, device) for name, part in parts.items()}
+    with memory_returned():
+        sessions = {name: open_stage(backend, Path(manifest.directory), part, device) for name, part in parts.items()}
     identities = {name: manifest.identity(part.stage) for name, part in parts.items()}
     signatures = {name: Signature.of_part(Path(manifest.directory) / part.file, sessions[name]) for name, part in parts.items()}
     server = StageServer(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from multiedge.backends.heap import memory_returned
 from multiedge.backends.stages import BackendOptions, device_backend, open_stage, require_backend_options
 from multiedge.errors import MissingDependencyError, PipelineError, StageError
 from multiedge.executors.flow.contract import Array, Tensors
@@ -53,7 +54,8 @@ class DeviceActor:
 
     def __init__(self, folder: str, parts: Mapping[int, Part], device: Device, backends: BackendOptions) -> None:
         backend = device_backend(device, backends)
-        self._sessions = {stage: open_stage(backend, Path(folder), part, device) for stage, part in parts.items()}
+        with memory_returned():
+            self._sessions = {stage: open_stage(backend, Path(folder), part, device) for stage, part in parts.items()}
 
     def run(self, stage: int, tensors: Tensors) -> tuple[dict[str, Array], int]:
         """The stage's outputs, and the process that made them."""

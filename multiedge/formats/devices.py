@@ -14,7 +14,7 @@ from typing import Any
 
 from multiedge import quantity
 from multiedge.errors import did_you_mean
-from multiedge.fleet import DEFAULT_RUNTIME_BYTES, Device, Fleet, Link, PartitionPoint, Power
+from multiedge.fleet import DEFAULT_MEMORY_MARGIN, DEFAULT_RUNTIME_BYTES, Device, Fleet, Link, PartitionPoint, Power
 from multiedge.formats.documents import read_yaml
 from multiedge.formats.fields import Field
 from multiedge.quantity import Quantity
@@ -64,6 +64,7 @@ _DEVICE_FIELDS: dict[str, tuple[str, _Read]] = {
     "name": ("name", Field.name),
     "type": ("type", Field.name),
     "memory": ("memory_bytes", _memory),
+    "memory_margin": ("memory_margin", lambda field: field.quantity(quantity.SHARE)),
     "speed": ("speed", _positive(quantity.FACTOR)),
     "flops": ("flops_per_s", _positive(quantity.FLOPS)),
     "memory_bandwidth": ("memory_bytes_per_s", _positive(quantity.MEMORY_BANDWIDTH)),
@@ -134,7 +135,8 @@ def _entries(field: Field) -> list[Field]:
 def _device(field: Field) -> Device:
     content = field.record(_DEVICE_FIELDS, _SYNONYMS)
     content["name"].name()
-    return Device(**{"runtime_bytes": DEFAULT_RUNTIME_BYTES, **_values(content, _DEVICE_FIELDS)})
+    defaults = {"runtime_bytes": DEFAULT_RUNTIME_BYTES, "memory_margin": DEFAULT_MEMORY_MARGIN}
+    return Device(**{**defaults, **_values(content, _DEVICE_FIELDS)})
 
 
 def _power(field: Field) -> Power:

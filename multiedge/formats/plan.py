@@ -7,13 +7,15 @@ All times are seconds, all sizes bytes. `nodes` are half-open ranges of indices 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from multiedge.errors import PlanError, describe
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.profile import plain_data
-from multiedge.plan import CALLER, Baseline, Estimate, Path, Plan, SourceEstimate, Stage, StageEstimate, Transfer
+from multiedge.plan import CALLER, Baseline, DeviceMemory, Estimate, Path, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 from multiedge.proof import Plans, Scope, scope_in_words
 from multiedge.quantity import Knowledge
 
@@ -48,6 +50,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "energy_j": _number(expected.energy_j),
         "network_bytes": expected.network_bytes,
         "source": _source(expected.source) if expected.source else None,
+        "memory": [asdict(each) for each in expected.memory],
         "stages": [_stage(*each) for each in zip(plan.stages, expected.stages, ends, strict=True)],
         "transfers": [
             {"source": move.source, "target": move.target, "tensors": list(move.tensors), "nbytes": move.nbytes}
@@ -227,6 +230,27 @@ def _read_estimate(data: Field) -> Estimate:
         energy_j=data["energy_j"].optional(Field.number),
         network_bytes=data["network_bytes"].count(),
         source=data["source"].optional(_read_source),
+        memory=data["memory"].list_of(_read_memory) if data["memory"].given else _memory_of_stages(data["stages"].items()),
+    )
+
+
+def _read_memory(data: Field) -> DeviceMemory:
+    return DeviceMemory(
+        data["device"].text(),
+        data["planned_bytes"].count(),
+        known_limit(data["limit_bytes"].optional(Field.count)),
+        data["margin"].number(least=0),
+    )
+
+
+def _memory_of_stages(stages: Sequence[Field]) -> tuple[DeviceMemory, ...]:
+    """For earlier files, which state the memory of stages only: of the devices with one stage, others are not known."""
+    expected = [(device, _read_stage_estimate(stage)) for stage in stages for device in _read_stage(stage).devices]
+    held = Counter(device for device, _ in expected)
+    return tuple(
+        DeviceMemory(device, stage.memory_bytes, stage.memory_limit_bytes)
+        for device, stage in expected
+        if held[device] == 1 and stage.memory_bytes
     )
 
 

@@ -186,7 +186,10 @@ def _profile(document: Field) -> Profile:
 
 def _memory_use(field: Field) -> MemoryUse:
     return MemoryUse(
-        field["working_copies"].count(), field["buffered_items"].count(), field["packing_copies"].mapping_of(Field.count)
+        field["working_copies"].count(),
+        field["buffered_items"].count(),
+        field["packing_copies"].mapping_of(Field.count),
+        field["folded"].optional(lambda folded: folded.mapping_of(Field.text), {}),
     )
 
 

@@ -145,8 +145,11 @@ def memory_violations(
     """
     wrong = []
     for device, nbytes in memory_by_device(profile, fleet, stages, transfers, paths).items():
-        limit = fleet.device(device).memory_bytes
-        if limit is not None and nbytes > limit:
-            missing = human_bytes(nbytes - limit, round_up=True)
-            wrong.append(f"device '{device}' needs {human_bytes(nbytes)} and has {human_bytes(limit)}; {missing} more would do")
+        limit, wanted = fleet.device(device).memory_bytes, fleet.device(device).memory_for(nbytes)
+        if limit is not None and wanted > limit:
+            margin = f", with its margin {human_bytes(wanted)}," if wanted > nbytes else ""
+            missing = human_bytes(wanted - limit, round_up=True)
+            wrong.append(
+                f"device '{device}' needs {human_bytes(nbytes)}{margin} and has {human_bytes(limit)}; {missing} more would do"
+            )
     return wrong

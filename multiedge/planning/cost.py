@@ -18,11 +18,12 @@ with the share of the items on the paths that use it. One request alone takes th
 transfers. The memory of a device is
 
     runtime_d + sum over its stages of ( parameters, shared ones once
-                                         + max(packing, working_copies * peak over its nodes of live activations
-                                                        + packed + buffered_items * (bytes that enter + bytes that leave)) )
+                                         + max(packing + folded,
+                                               working_copies * peak over its nodes of live activations
+                                                   + buffered_items * (bytes that enter + bytes that leave)) )
 
-where the profile's MemoryUse states the factors, packed is the largest parameter that the runtime packs, and packing the
-most copies that exist while it does.
+where the profile's MemoryUse states the factors, packing is the most copies of a parameter that exist while the runtime packs
+it, and folded are the parameters that have a second version until loading is done.
 
 The energy per item at full speed is, over the devices d in use,
 sum of idle_w_d * T + (busy_w_d - idle_w_d) * busy_d + joules_per_byte_d * bytes sent by d.
@@ -36,7 +37,7 @@ from dataclasses import dataclass, field, replace
 
 from multiedge.errors import ProfileError
 from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
-from multiedge.plan import CALLER, Estimate, Path, Plan, SourceEstimate, Stage, StageEstimate, Transfer
+from multiedge.plan import CALLER, DeviceMemory, Estimate, Path, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 from multiedge.profile import MemoryUse, Profile
 from multiedge.proof import Scope
 
@@ -149,8 +150,8 @@ def stage_memory_bytes(profile: Profile, stage: Stage, entering: Sequence[Transf
             parameters=parameters,
             live=live,
             buffers=sum(move.known_bytes for move in (*entering, *leaving)),
-            packed=profile.packed_bytes[nodes].max(initial=0),
             packing=profile.packing_bytes[nodes].max(initial=0),
+            folded=profile.folded_bytes[nodes].sum(),
         )
     )
 
@@ -310,6 +311,7 @@ def estimate(
         energy_j=_energy_j(fleet, busy_s, sent_bytes, bottleneck_s),
         network_bytes=round(sum(sent_bytes.values())),
         source=_source_estimate(fleet, stages, transfers),
+        memory=device_memory(fleet, memory_by_device(profile, fleet, stages, transfers, paths)),
     )
 
 
@@ -472,6 +474,22 @@ def memory_by_device(
         for device in stage.devices:
             needed[device] = needed.get(device, fleet.device(device).runtime_bytes) + nbytes
     return needed
+
+
+def device_memory(fleet: Fleet, planned_bytes: Mapping[str, int]) -> tuple[DeviceMemory, ...]:
+    """Planned bytes beside the limits and margins of their devices.
+
+    Args:
+        fleet: The devices.
+        planned_bytes: What each device in use takes, by name.
+
+    Returns:
+        One entry for each device in use.
+    """
+    used = {name: fleet.device(name) for name in planned_bytes}
+    return tuple(
+        DeviceMemory(name, planned_bytes[name], device.memory_bytes, device.memory_margin) for name, device in used.items()
+    )
 
 
 def make_plan(

@@ -3,7 +3,7 @@
 Two devices are *exchangeable* if swapping them in any plan changes no figure of `multiedge.planning.cost`. They then have
 
 - the same times for every node and the same overhead per stage,
-- the same memory, and the same part of it taken by the runtime,
+- the same memory and margin, and the same part of it taken by the runtime,
 - the same power and the same energy per byte sent,
 - the same way (occupancy and latency) to and from every other device, and the same both ways between the two.
 
@@ -40,6 +40,7 @@ def _kind(profile: Profile, fleet: Fleet, name: str) -> object:
     device = fleet.device(name)
     return (
         device.memory_bytes,
+        device.memory_margin,
         device.runtime_bytes,
         device.power and (device.power.idle_w, device.power.busy_w),
         device.joules_per_byte,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from multiedge.plan import Plan
+from multiedge.plan import DeviceMemory, Plan
 from multiedge.quantity import Knowledge, human_bytes, least
 
 MOST_PATHS = 12
@@ -28,6 +28,7 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.reference and plan.known is Knowledge.ESTIMATED:
         lines.append(f"estimated with speed 1 as {plan.reference}")
     lines += _path_lines(plan)
+    lines += margin_lines(expected.memory)
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
     return lines + [f"note: {note}" for note in plan.notes] + batch_lines(plan.free_batch)
 
@@ -43,6 +44,13 @@ def _path_lines(plan: Plan) -> list[str]:
     ]
     rest = len(ordered) - len(lines)
     return lines + ([f"path: {rest} more, listed by --json"] if rest > 0 else [])
+
+
+def margin_lines(memory: Sequence[DeviceMemory]) -> list[str]:
+    """One line about the share of memory that plans leave free, nothing where no device in use has a limit and a margin."""
+    margins = sorted({each.margin for each in memory if each.margin and each.limit_bytes is not None})
+    percent = " to ".join(f"{100 * margin:.3g}%" for margin in margins[:: max(1, len(margins) - 1)])
+    return [f"memory: each figure plus {percent} fits its limit (memory_margin)"] if margins else []
 
 
 def batch_lines(free_batch: Sequence[str]) -> list[str]:

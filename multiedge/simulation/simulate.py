@@ -388,6 +388,6 @@ def _filling(plan: Plan) -> int:
 def _planned_memory(plan: Plan, profile: Profile, fleet: Fleet) -> tuple[Memory, ...]:
     needed = cost.memory_by_device(profile, fleet, plan.stages, plan.transfers, plan.paths)
     return tuple(
-        Memory(device, None, planned_bytes=nbytes, limit_bytes=fleet.device(device).memory_bytes, method="planned")
-        for device, nbytes in needed.items()
+        Memory(each.device, None, planned_bytes=each.planned_bytes, limit_bytes=each.limit_bytes, method="planned")
+        for each in cost.device_memory(fleet, needed)
     )

@@ -27,7 +27,7 @@ import scipy.sparse
 from multiedge.fleet import Fleet
 from multiedge.plan import CALLER, Stage, Transfer
 from multiedge.proof import Plans, Scope
-from multiedge.verification.figures import figures, rate
+from multiedge.verification.figures import figures, most_bytes, rate
 from multiedge.verification.model import Floats, Model
 from multiedge.verification.spans import Spans
 from multiedge.verification.structure import memory_errors
@@ -261,7 +261,8 @@ def load_bound(model: Model, fleet: Fleet) -> tuple[float, str]:
 
 def _room_bytes(fleet: Fleet, name: str) -> float:
     device = fleet.device(name)
-    return inf if device.memory_bytes is None else device.memory_bytes - device.runtime_bytes
+    limit = most_bytes(device)
+    return inf if limit is None else limit - device.runtime_bytes
 
 
 def _own_parameter_bytes(model: Model) -> Floats:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import product
 
-from multiedge.fleet import Fleet, Link
+from multiedge.fleet import Device, Fleet, Link
 from multiedge.plan import CALLER, Plan, Stage, Transfer
 from multiedge.verification.model import Model
 
@@ -130,8 +131,8 @@ def _memory(model: Model, fleet: Fleet, stages: Sequence[Stage], transfers: Sequ
 def stage_bytes(model: Model, nodes: Sequence[int], index: int, transfers: Sequence[Transfer]) -> int:
     """The peak of a stage without the runtime: its parameters once, and the larger of loading and running.
 
-    Running takes the arena for the most activations that exist while one node runs, the largest packed parameter, and the
-    messages that wait; loading the copies of a parameter while it is packed.
+    Running takes the arena for the most activations that exist while one node runs, and the messages that wait; loading the
+    copies of a parameter while it is packed, and the second versions of those that are folded.
 
     Args:
         model: The model and its costs.
@@ -145,15 +146,16 @@ def stage_bytes(model: Model, nodes: Sequence[int], index: int, transfers: Seque
     entered = {name for move in transfers if move.target == index for name in move.tensors}
     kept = {name for move in transfers if move.source == index and move.target != CALLER for name in move.tensors}
     use = model.profile.memory_use
-    packing = [model.largest_packed(node) for node in nodes]
+    loading = [model.loading_bytes(node) for node in nodes]
     buffers = sum(model.nbytes(move.tensors) for move in transfers if index in (move.source, move.target))
-    running = (
-        use.working_copies * _peak_bytes(model, nodes, entered, kept)
-        + max(packed for packed, _ in packing)
-        + use.buffered_items * buffers
-    )
+    running = use.working_copies * _peak_bytes(model, nodes, entered, kept) + use.buffered_items * buffers
     parameters = set[str]().union(*(model.parameters[node] for node in nodes))
-    return model.nbytes(parameters) + max(running, *(copies for _, copies in packing))
+    return model.nbytes(parameters) + max(running, max(copies for copies, _ in loading) + sum(twice for _, twice in loading))
+
+
+def most_bytes(device: Device) -> int | None:
+    """The most that a plan may take on a device, the runtime included: its memory over 1 + margin; None without a limit."""
+    return None if device.memory_bytes is None else int(device.memory_bytes / (1 + Fraction(str(device.memory_margin))))
 
 
 def _peak_bytes(model: Model, nodes: Sequence[int], entered: set[str], kept: set[str]) -> int:

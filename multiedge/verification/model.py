@@ -111,8 +111,12 @@ class Model:
             is_open[self.maker[name] + 1 : self.readers[name][-1] + 1] = False
         return is_open
 
-    def largest_packed(self, node: int) -> tuple[int, int]:
-        """Bytes of the node's largest parameter if the runtime packs it, and of all its copies meanwhile."""
-        copies = self.profile.memory_use.packing_copies.get(self.graph.nodes[node].op_type, 0)
+    def loading_bytes(self, node: int) -> tuple[int, int]:
+        """Bytes of the copies of the node's largest parameter while it is packed, and of its second version if the next
+        operator is folded into it."""
+        use, written = self.profile.memory_use, self.graph.nodes[node].writes
+        op_type = self.graph.nodes[node].op_type
         largest = max((self.nbytes([name]) for name in self.parameters[node]), default=0)
-        return (largest if copies else 0), copies * largest
+        readers = [self.graph.nodes[reader].op_type for name in written for reader in self.readers.get(name, ())]
+        is_folded = op_type in use.folded and readers == [use.folded[op_type]]
+        return use.packing_copies.get(op_type, 0) * largest, largest if is_folded else 0

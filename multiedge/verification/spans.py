@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multiedge.fleet import Fleet
-from multiedge.verification.figures import rate
+from multiedge.verification.figures import most_bytes, rate
 from multiedge.verification.model import Floats, Ints, Model
 
 Bools = npt.NDArray[np.bool_]
@@ -48,7 +48,7 @@ class Spans:
 
     def fits(self, device: str) -> Bools:
         """Whether each span fits the memory of a device, (n + 1, n + 1)."""
-        limits = [self.fleet.device(device).memory_bytes, self.most_memory_bytes]
+        limits = [most_bytes(self.fleet.device(device)), self.most_memory_bytes]
         limit = min((each for each in limits if each is not None), default=None)
         if limit is None:
             return self.is_stage
@@ -59,11 +59,12 @@ class Spans:
         """Memory of each span without the runtime, (n + 1, n + 1)."""
         model, use, count = self.model, self.model.profile.memory_use, self.model.count
         crossing = model.crossing_bytes
-        packs = np.array([model.largest_packed(node) for node in range(count)], dtype=np.int64).reshape(count, 2)
+        loading = np.array([model.loading_bytes(node) for node in range(count)], dtype=np.int64).reshape(count, 2)
+        twice = np.concatenate([[0], np.cumsum(loading[:, 1])])
         live = _peaks(crossing[:-1] + model.written_bytes)
         ends = crossing[:, None] + crossing[None, :] + model.returned_bytes[None, :] - model.returned_bytes[:, None]
-        running = use.working_copies * live + _peaks(packs[:, 0]) + use.buffered_items * ends
-        return np.asarray(self._parameters + np.maximum(running, _peaks(packs[:, 1])))
+        running = use.working_copies * live + use.buffered_items * ends
+        return np.asarray(self._parameters + np.maximum(running, _peaks(loading[:, 0]) + twice[None, :] - twice[:, None]))
 
     @cached_property
     def _parameters(self) -> Ints:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from multiedge.fleet import Fleet
 from multiedge.plan import CALLER, Plan
-from multiedge.verification.figures import Figures
+from multiedge.verification.figures import Figures, most_bytes
 from multiedge.verification.model import Model
 
 
@@ -97,9 +97,9 @@ def memory_errors(figures: Figures, fleet: Fleet) -> list[str]:
     Returns:
         One text for each device.
     """
-    limits = {name: fleet.device(name).memory_bytes for name in figures.memory_bytes}
+    limits = {name: most_bytes(fleet.device(name)) for name in figures.memory_bytes}
     return [
-        f"device '{name}' needs {nbytes} B and has {limits[name]} B"
+        f"device '{name}' needs {nbytes} B and has {limits[name]} B, the margin left out"
         for name, nbytes in figures.memory_bytes.items()
         if (limit := limits[name]) is not None and nbytes > limit
     ]

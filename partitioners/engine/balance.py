@@ -78,7 +78,8 @@ def smallest_fit(profile: Profile, devices: Sequence[Device]) -> float:
     limits = {device.name: math.inf if device.memory_bytes is None else max(1, device.memory_bytes) for device in devices}
 
     def used(_start: int, device: Device, memory: Ints) -> Floats:
-        return np.asarray((device.runtime_bytes + memory) / limits[device.name], dtype=np.float64)
+        needed = (1 + device.memory_margin) * (device.runtime_bytes + memory)
+        return np.asarray(needed / limits[device.name], dtype=np.float64)
 
     stages = find_even_split(profile, [replace(device, memory_bytes=None) for device in devices], used) or ()
     by_name = {device.name: device for device in devices}

@@ -35,8 +35,8 @@ def memory_rows(profile: Profile) -> Iterator[Ints]:
             parameters=parameters,
             live=np.maximum.accumulate(live[start:]),
             buffers=cut[start] + cut[start + 1 :] + results[start + 1 :] - results[start],
-            packed=np.maximum.accumulate(profile.packed_bytes[start:]),
             packing=np.maximum.accumulate(profile.packing_bytes[start:]),
+            folded=np.cumsum(profile.folded_bytes[start:]),
         )
         for reader, nbytes in next_reads[start]:
             first_reads[reader] += nbytes

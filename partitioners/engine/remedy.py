@@ -32,6 +32,7 @@ def infeasible(profile: Profile, fleet: Fleet) -> InfeasibleError:
     if nbytes > room[roomiest]:
         device = fleet.device(roomiest)
         runtime = f" and the runtime {device.runtime_bytes / 2**20:.1f} MiB" if device.runtime_bytes else ""
+        runtime += f" with a margin of {100 * device.memory_margin:.3g}%" if device.memory_margin else ""
         what += (
             f": node {node} '{profile.graph.nodes[node].name}' alone needs {nbytes / 2**20:.1f} MiB{runtime},"
             f" the largest device, '{roomiest}', has {(device.memory_bytes or 0) / 2**20:.1f} MiB"
@@ -65,7 +66,8 @@ def least_extra_bytes(profile: Profile, fleet: Fleet, name: str, below: int | No
     None if it is not less than `below`.
     """
     device = fleet.device(name)
-    if device.memory_bytes is None:
+    limit = device.memory_bytes
+    if limit is None:
         return 0
     roomy = tuple(replace(other, memory_bytes=None) if other is device else other for other in fleet.devices)
     chain = Chain.of(profile, replace(fleet, devices=roomy))
@@ -74,11 +76,12 @@ def least_extra_bytes(profile: Profile, fleet: Fleet, name: str, below: int | No
 
     def fits(extra: int) -> bool:
         windows = list(chain.windows)
-        windows[group] = memory_windows(profile, [device.available_bytes + extra])[0]
+        larger = replace(device, memory_bytes=limit + extra)
+        windows[group] = memory_windows(profile, [larger.available_bytes])[0]
         return reachable(replace(chain, windows=tuple(windows)), states, np.inf) is not None
 
-    whole = int(next(memory_rows(profile))[-1]) + device.runtime_bytes
-    low, high = -1, max(0, -(-(whole - device.memory_bytes) // STEP_BYTES))
+    whole = device.memory_for(int(next(memory_rows(profile))[-1]) + device.runtime_bytes)
+    low, high = -1, max(0, -(-(whole - limit) // STEP_BYTES))
     if below is not None and high >= below // STEP_BYTES:
         high = below // STEP_BYTES - 1
         if high < 0 or not fits(high * STEP_BYTES):
@@ -101,7 +104,8 @@ def least_memory_bytes(profile: Profile, fleet: Fleet) -> int:
 
     if not fits(fleet):
         raise infeasible(profile, fleet)
-    whole = int(next(memory_rows(profile))[-1]) + max(device.runtime_bytes for device in fleet.devices)
+    stages = int(next(memory_rows(profile))[-1])
+    whole = max(device.memory_for(stages + device.runtime_bytes) for device in fleet.devices)
     low, high = 0, -(-whole // STEP_BYTES)
     while high - low > 1:
         middle = (low + high) // 2

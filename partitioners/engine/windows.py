@@ -73,8 +73,8 @@ def memory_windows(profile: Profile, budgets: Sequence[float]) -> list[Windows]:
         parameters=sum(map(profile.graph.size_of, profile.graph.parameters)),
         live=int(live.max(initial=0)),
         buffers=int(2 * cut.max(initial=0) + result_bytes(profile)[-1]),
-        packed=int(profile.packed_bytes.max(initial=0)),
         packing=int(profile.packing_bytes.max(initial=0)),
+        folded=int(profile.folded_bytes.sum()),
     )
     tight = [index for index, budget in enumerate(budgets) if budget < ample]
     fits = {index: np.zeros((count, count + 1), dtype=np.bool_) for index in tight}

@@ -97,6 +97,7 @@ def _fleet(rng: random.Random, options: Options, graph: Graph, scale_s: float, s
         if tight and rng.random() < 0.8:
             runtime_bytes = rng.choice([0, 2]) * scale_bytes
             values = {"memory_bytes": runtime_bytes + round(rng.uniform(0.3, 2.0) * whole), "runtime_bytes": runtime_bytes}
+            values |= {"memory_margin": rng.choice([0.0, 0.0, 0.12])}
         if options.powered or rng.random() < 0.7:
             idle_w = rng.choice([0.0, 1.0, 10.0])
             values |= {"power": Power(idle_w, idle_w + rng.choice([0.0, 1.0, 20.0]))}

@@ -10,6 +10,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import combinations, pairwise, permutations, product
 from math import isclose
 
@@ -206,8 +207,11 @@ class Oracle:
 
     def fits(self, cost: Cost) -> bool:
         """Whether every device holds what the plan puts on it."""
-        limits = {name: self.fleet.device(name).memory_bytes for name in cost.memory}
-        return all(limits[name] is None or nbytes <= limits[name] for name, nbytes in cost.memory.items())
+        used = [(self.fleet.device(name), nbytes) for name, nbytes in cost.memory.items()]
+        return all(
+            device.memory_bytes is None or nbytes * (1 + Fraction(str(device.memory_margin))) <= device.memory_bytes
+            for device, nbytes in used
+        )
 
     def keeps_fused(self, stages: Sequence[Stage]) -> bool:
         """Whether each fused tensor's maker and readers are in one stage."""
@@ -281,6 +285,7 @@ class Oracle:
         seconds = self.profile.seconds[name].tolist(), self.profile.overhead_s.get(name, 0.0)
         return (
             device.memory_bytes,
+            device.memory_margin,
             device.runtime_bytes,
             device.power,
             device.joules_per_byte,

@@ -23,6 +23,17 @@ def test_a_device_takes_on_the_memory_that_it_is_given(available_bytes):
     assert FLEET.device("small").with_memory_of(available_bytes).available_bytes == available_bytes
 
 
+@pytest.mark.parametrize("margin", [0.0, 0.05, 0.12, 1 / 3])
+@pytest.mark.parametrize("memory_bytes", [1, 100, 12_345_678, (1 << 34) + 1])
+def test_the_margin_is_kept_to_the_byte(memory_bytes: int, margin: float) -> None:
+    device = Device("d", memory_bytes=memory_bytes, memory_margin=margin, runtime_bytes=7)
+    largest = device.plannable_bytes
+    assert largest is not None
+    assert device.memory_for(largest) <= memory_bytes < device.memory_for(largest + 1)
+    assert device.available_bytes == largest - 7
+    assert device.with_memory_of(55).available_bytes == 55
+
+
 @pytest.mark.parametrize(("names", "limit"), [(["free"], None), (["free", "large"], 200), (["large", "small"], 100)])
 def test_the_least_memory_is_that_of_the_devices_with_a_limit(names, limit):
     assert FLEET.least_memory_bytes(names) == limit

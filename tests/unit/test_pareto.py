@@ -10,7 +10,7 @@ import pytest
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Device, Fleet, Link, Power
 from multiedge.pareto import front, respects, undominated
-from multiedge.plan import Estimate, Plan, StageEstimate
+from multiedge.plan import DeviceMemory, Estimate, Plan, StageEstimate
 from tests.builders.fleets import fleet_of, with_devices
 from tests.builders.graphs import chain_graph
 from tests.builders.plans import relay_plan, spans
@@ -19,7 +19,9 @@ from tests.builders.profiles import profile_of
 
 def plan(bottleneck_s: float, latency_s: float, energy_j: float | None, *memory_bytes: int, strategy: str = "") -> Plan:
     stages = tuple(StageEstimate(0.0, 0.0, nbytes, None, 0.0) for nbytes in memory_bytes or (1,))
-    return Plan(strategy, "throughput", (), (), Estimate(stages, bottleneck_s, "", latency_s, energy_j, 0), bottleneck_s)
+    memory = tuple(DeviceMemory(f"d{number}", stage.memory_bytes, None) for number, stage in enumerate(stages))
+    estimate = Estimate(stages, bottleneck_s, "", latency_s, energy_j, 0, memory=memory)
+    return Plan(strategy, "throughput", (), (), estimate, bottleneck_s)
 
 
 def test_respects_are_time_latency_joules_and_the_fullest_device() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -34,7 +33,7 @@ class Pipeline:
         self.executor = executor
         self.options = options
         self._devices = devices
-        self._planned_bytes = planned_bytes(plan) if plan else {}
+        self._planned_bytes = plan.estimate.planned_bytes if plan else {}
         self._warm = False
 
     def map(
@@ -162,14 +161,6 @@ def providers(devices: Iterable[Device]) -> dict[str, str]:
                     provider.processor.upper(),
                 )
     return names
-
-
-def planned_bytes(plan: Plan) -> dict[str, int]:
-    """Bytes that the plan expects each device to take; nothing for a plan without estimates."""
-    expected: Counter[str] = Counter()
-    for stage, costs in zip(plan.stages, plan.estimate.stages, strict=True):
-        expected.update(dict.fromkeys(stage.devices, costs.memory_bytes))
-    return {device: nbytes for device, nbytes in expected.items() if nbytes}
 
 
 def device_names(manifest: Manifest) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from multiedge.backends.contract import Session
+from multiedge.backends.heap import memory_returned
 from multiedge.backends.stages import load_backend, open_stage
 from multiedge.errors import ChangedError, MultiedgeError
 from multiedge.executors.flow.routes import Routes
@@ -163,7 +164,8 @@ class Worker:
             path = self._path(directory, routes, stage)
             if path not in self._sessions:
                 begin = time.monotonic()
-                self._sessions[path] = open_stage(backend, Path(directory), routes.parts[stage], self._device)
+                with memory_returned():
+                    self._sessions[path] = open_stage(backend, Path(directory), routes.parts[stage], self._device)
                 loads.append(Load(stage, begin, time.monotonic(), self._sessions[path].provider.name))
         return tuple(loads)
 

@@ -207,6 +207,8 @@ def test_onnxruntime_states_what_it_packs_by_its_options() -> None:
     by_default = load_backend("onnxruntime").memory_use()
     assert by_default.packing_copies["Conv"] == 3
     assert by_default.packing_copies["MatMul"] == 1
+    assert by_default.folded["Conv"] == "BatchNormalization"
+    assert load_backend("onnxruntime", {"optimisation": "disabled"}).memory_use().folded == {}
     assert load_backend("onnxruntime", {"prepack": False}).memory_use().packing_copies["Gemm"] == 0
     assert load_backend("onnxruntime", {"optimisation": "extended"}).memory_use().packing_copies["Conv"] == 1
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiedge.errors import ConfigError
-from multiedge.fleet import DEFAULT_RUNTIME_BYTES, Link, PartitionPoint, Power
+from multiedge.fleet import DEFAULT_MEMORY_MARGIN, DEFAULT_RUNTIME_BYTES, Link, PartitionPoint, Power
 from multiedge.formats.devices import parse_fleet, read_fleet
 from tests.builders.refusals import JSON_VALUES, refusal
 
@@ -171,6 +171,13 @@ def test_any_content_is_read_or_refused_in_one_line(data):
 def test_any_value_of_a_devices_field_is_read_or_refused_in_one_line(key, value):
     message = refusal(lambda: parse_fleet({"devices": [{"name": "a", key: value}]}), ConfigError)
     assert message is None or (message.startswith("devices.yaml: devices[0]") and "\n" not in message)
+
+
+@pytest.mark.parametrize(("written", "margin"), [("5%", 0.05), (0.2, 0.2), (0, 0.0), (None, DEFAULT_MEMORY_MARGIN)])
+def test_the_margin_of_memory_is_a_share_with_a_default(written, margin):
+    stated = {} if written is None else {"memory_margin": written}
+    fleet = parse_fleet({"devices": [{"name": "a", "memory": "1GiB", **stated}]})
+    assert fleet.devices[0].memory_margin == pytest.approx(margin)
 
 
 def test_a_device_that_states_no_runtime_memory_gets_the_measured_one():

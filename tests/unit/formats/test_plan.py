@@ -72,6 +72,16 @@ def test_what_is_unknown_is_null_and_never_infinite(plan):
     assert plan_from_json(data) == unknown
 
 
+def test_a_plan_without_the_memory_of_devices_has_that_of_devices_with_one_stage(plan):
+    data = plan_to_json(plan)
+    del data["memory"]
+    data["stages"].append({**data["stages"][-1], "replicas": []})
+    twice, once = data["stages"][-1]["device"], data["stages"][0]["device"]
+    found = plan_from_json(data).estimate.planned_bytes
+    assert once != twice not in found
+    assert found[once] == data["stages"][0]["memory_bytes"]
+
+
 @pytest.mark.parametrize(("written", "limit_bytes"), [(None, None), (1 << 62, None), (1 << 20, 1 << 20)])
 def test_no_limit_of_memory_is_null_and_was_a_number_once(plan, written, limit_bytes):
     first = replace(plan.estimate.stages[0], memory_limit_bytes=None)

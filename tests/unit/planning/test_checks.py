@@ -56,6 +56,18 @@ def test_memory_is_added_up_over_the_stages_of_a_device_and_judged_after_structu
     assert violations(PROFILE, tight, stages[:2], ()) == ["node 3 'n3' is in no stage"]
 
 
+def test_a_plan_fits_if_its_memory_plus_the_margin_does() -> None:
+    def wrong(memory_bytes: int) -> list[str]:
+        fleet = fleet_of("a", "b", memory_bytes=memory_bytes, memory_margin=0.25, name="desk")
+        return memory_violations(PROFILE, fleet, SOUND, direct_transfers(PROFILE.graph, SOUND))
+
+    needed = cost.memory_by_device(PROFILE, FLEET, SOUND, direct_transfers(PROFILE.graph, SOUND))
+    assert needed == {"a": 2040, "b": 2040}
+    assert wrong(2550) == []
+    more = "2.0 KiB, with its margin 2.5 KiB, and has 2.5 KiB; 1 B more would do"
+    assert wrong(2549) == [f"device '{name}' needs {more}" for name in "ab"]
+
+
 class Outside:
     """A strategy that returns whatever it was given."""
 

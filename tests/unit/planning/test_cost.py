@@ -9,7 +9,7 @@ import pytest
 
 from multiedge.fleet import Device, Fleet, Link, Power
 from multiedge.graph import Node
-from multiedge.plan import CALLER, Estimate, Stage, Transfer, direct_transfers, relay_transfers
+from multiedge.plan import CALLER, DeviceMemory, Estimate, Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.profile import MemoryUse, Profile
@@ -286,14 +286,25 @@ def test_a_plan_keeps_its_proof_and_the_model_it_is_for() -> None:
         pytest.param(MemoryUse(), 1300 + 155 + 15, id="the least that any worker takes"),
         pytest.param(MemoryUse(working_copies=2), 1300 + 2 * 155 + 15, id="an arena of two copies"),
         pytest.param(MemoryUse(buffered_items=5), 1300 + 155 + 5 * 15, id="five slots of each transfer"),
-        pytest.param(MemoryUse(packing_copies={"Op": 1}), 1300 + 155 + 1000 + 15, id="what packing does not give back"),
         pytest.param(MemoryUse(packing_copies={"Op": 3}), 1300 + 3 * 1000, id="the peak is while the largest is packed"),
+        pytest.param(MemoryUse(folded={"Op": "Op"}), 1300 + 300, id="B, which only C reads, has two versions while loading"),
+        pytest.param(MemoryUse(folded={"Op": "Other"}), 1300 + 155 + 15, id="what is not folded is there once"),
         pytest.param(MemoryUse(packing_copies={"Other": 3}), 1300 + 155 + 15, id="operators whose weights stay as they are"),
     ],
 )
 def test_memory_is_the_larger_peak_of_loading_and_running(profile, fleet, use: MemoryUse, expected: int) -> None:
     stages, moves = relay(profile, Stage.span("fast", 0, 3))
     assert cost.memory_by_device(replace(profile, memory_use=use), fleet, stages, moves) == {"fast": expected}
+
+
+def test_a_device_holds_its_runtime_once_whatever_the_number_of_its_stages(profile: Profile, fleet: Fleet) -> None:
+    large = with_device(fleet, "fast", runtime_bytes=700, memory_margin=0.1)
+    stages = (Stage("fast", (0,)), Stage("slow", (1,), ("twin",)), Stage("fast", (2,)))
+    expected = cost.estimate(profile, large, *relay(profile, *stages))
+    first, other, last = (stage.memory_bytes for stage in expected.stages)
+    assert expected.planned_bytes == {"fast": first + last - 700, "slow": other, "twin": other}
+    assert expected.planned_bytes == cost.memory_by_device(profile, large, *relay(profile, *stages))
+    assert expected.memory[0] == DeviceMemory("fast", first + last - 700, 5000, 0.1)
 
 
 def test_the_bytes_of_a_stage_are_kept_for_the_last_stages_only(profile: Profile) -> None:

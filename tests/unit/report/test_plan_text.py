@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from multiedge.formats.plan import plan_from_json, plan_to_json
-from multiedge.plan import Baseline
+from multiedge.plan import Baseline, DeviceMemory
 from multiedge.planning.baseline import best_single
 from multiedge.quantity import Knowledge
 from multiedge.report.plan_text import gain_line, plan_lines, value_text
@@ -41,6 +41,16 @@ def test_energy_that_is_not_known_is_not_zero() -> None:
     assert plan_lines(PLAN)[1].endswith("3.1 J per item")
     unknown = replace(PLAN, estimate=replace(PLAN.estimate, energy_j=None))
     assert plan_lines(unknown)[1].endswith("energy not known (a device declares no power)")
+
+
+def test_the_margin_is_stated_where_memory_is_limited() -> None:
+    def lines(*margins: float, limit_bytes: int | None = 100) -> list[str]:
+        memory = tuple(DeviceMemory(f"d{margin}", 50, limit_bytes, margin) for margin in margins)
+        return plan_lines(replace(PLAN, estimate=replace(PLAN.estimate, memory=memory)))[2:]
+
+    assert lines(0.12, 0.12) == ["memory: each figure plus 12% fits its limit (memory_margin)"]
+    assert lines(0.3, 0.05, 0.12) == ["memory: each figure plus 5% to 30% fits its limit (memory_margin)"]
+    assert lines(0.0) == lines(0.12, limit_bytes=None) == lines() == []
 
 
 def test_devices_left_out_and_notes_come_last() -> None:
