@@ -87,9 +87,14 @@ def record_of(module, rows, **settings):
 def test_memory_counts_the_parts_within_the_aim_and_names_the_largest_error():
     rows = [
         Row({"model": "a", "parts": 2, "part": part}, {"planned_bytes": Figure(planned), "error": Figure(error)})
-        for part, planned, error in ((1, 2.0**20, 0.02), (2, 2.0**21, -0.125))
+        for part, planned, error in ((1, 2.0**20, 0.02), (2, 2.0**21, -0.2))
     ]
-    shown = memory.section(record_of(memory, rows))
-    assert "within 10% of the worker's peak for 1 of 2 parts" in shown
-    assert "-12.5% off" in shown
+    limits = [
+        Row({"model": "a", "parts": parts, "part": memory.LIMIT}, {"used": Figure(used), "faults": Figure(faults)})
+        for parts, used, faults in ((2, 0.9, 0), (3, 1.01, 0), (4, 0.9, 1))
+    ]
+    shown = memory.section(record_of(memory, rows + limits))
+    assert "within 10% of the worker's peak for 1 of 2 parts (0 of 0 parts of vit_b16" in shown
+    assert "the largest peak is 25.0% above its plan" in shown
     assert "| a     |     2 |    1 |          1.0 |" in shown
+    assert "1 of 3 plans run without a fault" in shown
