@@ -20,7 +20,7 @@ help:
 setup: $(VENV)/.ready-dev
 
 # A failed set-up leaves no stamp, so the next run does it again. The benchmark does not wait for the tools of `make check`.
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0])'

@@ -61,7 +61,8 @@ def draw_graph(graph: Graph, stages: Sequence[Stage], transfers: Sequence[Transf
     width = max(420.0, MARGIN + STEP_X + max((place.x for place in places.values()), default=0.0))
     parts = [_legend(stages, devices), group(inner), group(cuts), group(nodes), group(labels)]
     names = ", ".join(devices)
-    return picture(parts, width, height, f"graph of {graph.name} on {names}")
+    # Small graphs keep their size: enlarged, their words are larger than the page's.
+    return picture(parts, width, height, f"graph of {graph.name} on {names}", style=f"max-width:{width:g}px")
 
 
 def _connected(graph: Graph) -> list[int]:

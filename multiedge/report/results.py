@@ -38,6 +38,7 @@ from multiedge.report import environment
 from multiedge.report.encode import free_form, graph_to_json, measurements_to_json, plain_data, read_graph, read_measurements
 
 SCHEMA = "multiedge-results/1"
+NOT_CHECKED = "not checked"
 KIND = Kind("results file", ConfigError, "run again", "write it with `multiedge run`")
 
 
@@ -74,6 +75,11 @@ class RunResult:
     commit: str | None = None
     machine: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on the run; 'not checked' for figures without one, since nothing is known about its items."""
+        return self.validity.verdict if self.measurements or not self.validity.valid else NOT_CHECKED
 
 
 def make_result(

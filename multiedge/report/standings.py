@@ -147,7 +147,7 @@ def board_rows(group: Group) -> list[dict[str, Any]]:
         {
             "rank": place,
             "algorithm": label,
-            "verdict": result.validity.verdict,
+            "verdict": result.verdict,
             **{name: result.results.get(name) for name in names},
         }
         for place, label, result in zip(group.ranks, group.labels, group.results, strict=True)

@@ -40,10 +40,12 @@ def group(children: Sequence[Markup], **attributes: object) -> Markup:
     return element("g", Markup("").join(children), **attributes)
 
 
-def picture(children: Sequence[Markup], width: float, height: float, label: str, class_: str = "chart") -> Markup:
+def picture(
+    children: Sequence[Markup], width: float, height: float, label: str, class_: str = "chart", style: str | None = None
+) -> Markup:
     """The whole drawing; `label` is its description for screen readers."""
-    inside = Markup("").join(children)
-    return element("svg", inside, viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=label, class_=class_)
+    view = f"0 0 {width:g} {height:g}"
+    return element("svg", Markup("").join(children), viewBox=view, role="img", aria_label=label, class_=class_, style=style)
 
 
 NARROW = 336

@@ -294,6 +294,8 @@ def _predictions(result: RunResult) -> list[Prediction]:
         whole.append((f"stage {index + 1} on {stage.device}", costs.compute_s, mean, "s"))
     if result.measurements:
         whole += [(f"memory of {m.device}", m.planned_bytes, m.peak_bytes, "B") for m in result.measurements.memory]
+    if all(row[2] is None for row in whole):
+        return []
     return [_prediction(*row) for row in whole if row[1] is not None or row[2] is not None]
 
 

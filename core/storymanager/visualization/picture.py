@@ -49,7 +49,7 @@ def row_names(table: Table) -> list[str]:
     varying = [name for name in (*table.hyperparameters, RUN) if len({row.get(name) for row in table.rows}) > 1]
     return [
         ", ".join(
-            [f"{rank}  {row.get('algorithm', '')}"]
+            [f"{rank}. {row.get('algorithm', '')}"]
             + [f"{name.partition('-')[2] or name}={row[name]}" for name in varying if row.get(name)]
         )
         for rank, row in zip(table.ranks, table.rows, strict=True)

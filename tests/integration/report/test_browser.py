@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -118,6 +119,17 @@ def test_the_leaderboard_fits_1400_pixels(page):
     open_all(page)
     region = page.find_element("css selector", "#leaderboard .scroll")
     assert region.get_property("scrollWidth") <= region.get_property("clientWidth")
+
+
+def repeated(figure):
+    return replace(figure, interval=(0.7 * figure.value, 1.3 * figure.value)) if figure.value else figure
+
+
+def test_figures_with_intervals_fit_too(browser, tmp_path):
+    runs = [replace(run, results={name: repeated(figure) for name, figure in run.results.items()}) for run in samples()]
+    open_offline(browser, write_report(runs, tmp_path / "report.html").as_uri())
+    with screen(browser, DESK):
+        assert browser.execute_script(TOO_WIDE) == []
 
 
 def test_the_name_of_a_run_stays_in_sight_when_its_row_is_scrolled(page):

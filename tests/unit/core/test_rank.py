@@ -159,8 +159,8 @@ def test_a_picture_has_names_that_differ_and_figures_with_units(tmp_path):
     draw(table_of(rows), str(tmp_path / "p.svg"))
     words = [text.text for text in ElementTree.parse(tmp_path / "p.svg").iter(f"{SVG}text")]
     assert words == [
-        *("fps (items/s, higher is better)", "1  a, strategy=x", "1,235", "2  a, strategy=y", "1,235"),
-        *("peak_memory (MiB, lower is better)", "1  a, strategy=x", "191", "2  a, strategy=y", "191"),
+        *("fps (items/s, higher is better)", "1. a, strategy=x", "1,235", "2. a, strategy=y", "1,235"),
+        *("peak_memory (MiB, lower is better)", "1. a, strategy=x", "191", "2. a, strategy=y", "191"),
     ]
 
 

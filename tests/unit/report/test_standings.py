@@ -38,7 +38,7 @@ def test_models_are_ranked_apart_and_numbered_through():
     found = groups(rank([*samples(), other]))
     assert [(group.model, group.first, len(group.results)) for group in found] == [("mobilenet", 1, 1), ("vit_b_16", 2, 5)]
     text = render_page([*samples(), other])
-    assert text.count('aria-label="Leaderboard') == 2
+    assert text.count('aria-label="Table of the leaderboard') == 2
     assert 'href="#run-6"' in text
     levels = [int(text[place + 2]) for place in range(len(text)) if text.startswith("<h", place) and text[place + 2].isdigit()]
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
