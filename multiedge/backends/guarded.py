@@ -8,11 +8,12 @@ computed. A file that is replaced by another one of its name stays as it was for
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from multiedge.backends.contract import Array, Provider, Session, Tensors
+from multiedge.backends.contract import Array, DirectSession, Provider, Session, Tensors
 from multiedge.errors import ChangedError
+from multiedge.transports.message import ArraySpec
 
 
 class OpenFiles:
@@ -59,6 +60,28 @@ class GuardedSession:
     def close(self) -> None:
         self._session.close()
         self._files.close()
+
+
+class GuardedDirectSession(GuardedSession):
+    """The same for a session that writes outputs where they are needed."""
+
+    def __init__(self, session: DirectSession, files: OpenFiles) -> None:
+        super().__init__(session, files)
+        self._direct = session
+
+    @property
+    def fixed(self) -> Mapping[str, ArraySpec]:
+        return self._direct.fixed
+
+    def run_into(self, tensors: Tensors, places: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = self._direct.run_into(tensors, places)
+        self._files.require_unchanged()
+        return outputs
+
+
+def guarded(session: Session, files: OpenFiles) -> Session:
+    """The session with its answers guarded; it writes them where they are needed if `session` does."""
+    return GuardedDirectSession(session, files) if isinstance(session, DirectSession) else GuardedSession(session, files)
 
 
 def _state(fd: int) -> tuple[int, int]:

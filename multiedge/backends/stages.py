@@ -12,7 +12,7 @@ import numpy as np
 
 from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Array, Backend, Session, Tensors
-from multiedge.backends.guarded import GuardedSession, OpenFiles
+from multiedge.backends.guarded import OpenFiles, guarded
 from multiedge.backends.kept import key_of, made_once
 from multiedge.errors import ChangedError, ConfigError, ModelError, MultiedgeError, ProfileError, did_you_mean, one_line
 from multiedge.files import temporary_folder
@@ -107,7 +107,7 @@ def open_stage(backend: Backend, folder: Path, part: Part, device: Device | None
     except BaseException:
         weights.close()
         raise
-    return GuardedSession(session, weights) if weights else session
+    return guarded(session, weights) if weights else session
 
 
 def openable(backend: Backend, part: Path, keep: Path | None = None) -> Path:
