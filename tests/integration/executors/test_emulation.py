@@ -87,7 +87,9 @@ def test_a_plan_that_just_fits_runs_under_its_limits(tmp_path: Path) -> None:
     graph = read_graph(saved(layers(6, width=1024), tmp_path / "model.onnx"))
     free = parse_fleet({"devices": [{"name": "a", "speed": 1}, {"name": "b", "speed": 1}]})
     needed = {stage.memory_bytes for stage in even_plan(graph, free).estimate.stages}
-    tight = replace(free, devices=tuple(replace(device, memory_bytes=max(needed)) for device in free.devices))
+    tight = replace(
+        free, devices=tuple(replace(device, memory_bytes=device.memory_for(max(needed))) for device in free.devices)
+    )
     plan = even_plan(graph, tight)
     assert len(plan.stages) == 2
     manifest = write_parts(graph, plan, tmp_path / "parts")
