@@ -50,11 +50,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of one case, by their measure. What was not measured is absent; `failure` says why nothing was."""
+    """The figures of one case, by their measure. What was not measured is absent; `failure` says why nothing was. `details`
+    is JSON data that tables do not show, such as a placement."""
 
     case: Case
     figures: Mapping[str, Figure] = field(default_factory=dict)
     failure: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def median(self, measure: str) -> float | None:
         """The median of this measure; None if it was not measured."""

@@ -18,6 +18,8 @@ class Plans(Enum):
     ONE_DEVICE = "plans on one device"
     ALL = "all plans"
     """Any device for any node, with relay or direct transfers."""
+    PATHS = "plans with several paths"
+    """Each device holds consecutive nodes, which items enter at any boundary inside and leave at their end."""
     OTHER = "plans of another kind"
     """Stated in words only."""
 

@@ -8,6 +8,7 @@ PARTITIONERS = Registry(
         "throughput": "partitioners.throughput:Throughput",
         "latency": "partitioners.latency:Latency",
         "energy": "partitioners.energy:Energy",
+        "flow": "partitioners.flow:Flow",
         "exact": "partitioners.exact:Exact",
         "mincut": "partitioners.mincut:MinCut",
         "branches": "partitioners.branches:Branches",

@@ -214,7 +214,7 @@ def link_between(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> tuple
 
 
 @dataclass(frozen=True)
-class Shares:
+class _Shares:
     """The shares of all items that use each stage and each transfer.
 
     Attributes:
@@ -226,7 +226,7 @@ class Shares:
     hops: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, stages: int, paths: Sequence[Path]) -> Shares:
+    def of(cls, stages: int, paths: Sequence[Path]) -> _Shares:
         """The shares of a placement.
 
         Args:
@@ -234,7 +234,7 @@ class Shares:
             paths: The ways of items through them; empty if every item passes every stage.
 
         Returns:
-            The Shares.
+            The _Shares.
         """
         if not paths:
             return cls((1.0,) * stages)
@@ -286,7 +286,7 @@ def estimate(
     """
     held = held_nodes(profile, stages)
     compute_s = [stage_compute_s(profile, stage, held) for stage in stages]
-    shares = Shares.of(len(stages), paths)
+    shares = _Shares.of(len(stages), paths)
     busy_s: dict[str, float] = defaultdict(float)
     occupied_s: dict[tuple[str, str], float] = defaultdict(float)
     sent_bytes: dict[str, float] = defaultdict(float)
@@ -418,7 +418,7 @@ def _stage_estimates(
     transfers: Sequence[Transfer],
     compute_s: Sequence[float],
     bottleneck_s: float,
-    shares: Shares,
+    shares: _Shares,
 ) -> tuple[StageEstimate, ...]:
     found = []
     for index, stage in enumerate(stages):
