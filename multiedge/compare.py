@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +13,7 @@ from multiedge.errors import MultiedgeError
 from multiedge.files import write_text
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
+from multiedge.options import require_options, with_option
 from multiedge.plan import Plan
 from multiedge.planning import cost
 from multiedge.profile import Profile
@@ -41,30 +42,38 @@ class Row:
     failure: str = ""
 
 
-def comparable(names: Sequence[str] | None = None) -> list[str]:
-    """The strategies of these names, or all but the oracles; ConfigError, with near names, for one that is not registered."""
+def comparable(names: Sequence[str] | None = None, options: Iterable[str] = ()) -> list[str]:
+    """The strategies of these names, or all that have the options, without the oracles.
+
+    ConfigError, with near names, for one that is not registered, and for one without an option.
+    """
     if names is None:
-        return [name for name in PARTITIONERS.names() if name not in ORACLES]
+        able = [with_option(PARTITIONERS, option) for option in options]
+        return [name for name in PARTITIONERS.names() if name not in ORACLES and all(name in each for each in able)]
     for name in names:
-        PARTITIONERS.load(name)
+        require_options(PARTITIONERS, name, options)
     return list(names)
 
 
 def compare(
-    profile: Profile, fleet: Fleet, names: Sequence[str], progress: Callable[[str, float], None] = lambda name, share: None
+    profile: Profile,
+    fleet: Fleet,
+    names: Sequence[str],
+    progress: Callable[[str, float], None] = lambda name, share: None,
+    options: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """A row for each strategy with its default options, in the order of `names`."""
+    """A row for each strategy in the order of `names`, with these options, the others by default."""
     rows = []
     for number, name in enumerate(names):
         progress(name, number / len(names))
-        rows.append(_row(profile, fleet, name))
+        rows.append(_row(profile, fleet, name, options or {}))
     return rows
 
 
-def _row(profile: Profile, fleet: Fleet, name: str) -> Row:
+def _row(profile: Profile, fleet: Fleet, name: str, options: Mapping[str, Any]) -> Row:
     start = perf_counter()
     try:
-        plan = plan_model(profile, fleet, name)
+        plan = plan_model(profile, fleet, name, **options)
     except MultiedgeError as error:
         return Row(name, None, perf_counter() - start, failure=str(error))
     seconds = perf_counter() - start

@@ -19,17 +19,17 @@ import numpy as np
 
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet, Power
-from multiedge.plan import Estimate, Plan, relay_transfers
-from multiedge.planning import cost
+from multiedge.plan import Estimate, Plan
 from multiedge.profile import Profile
 from multiedge.proof import CONTIGUOUS, Scope
 from multiedge.quantity import at_least
 from partitioners.engine.chain import Chain, Placed
 from partitioners.engine.cheapest import Prices, cheapest
-from partitioners.engine.contract import most_bottleneck_s, relay_plan, unused
+from partitioners.engine.contract import most_bottleneck_s, most_latency_s, relay_plan, unused
+from partitioners.engine.fastest import expected, latency_prices
 from partitioners.engine.search import SLACK, States
 from partitioners.engine.suffixes import Question, best_within
-from partitioners.latency import latency_prices, too_strict
+from partitioners.latency import too_strict
 from partitioners.throughput import smallest_bottleneck
 
 NARROWEST = 1e-6
@@ -52,7 +52,7 @@ class Energy:
         time_limit_s: float = 10.0,
     ) -> None:
         self.most_s = most_bottleneck_s(min_fps)
-        self.max_latency_s = np.inf if max_latency_s is None else float(max_latency_s)
+        self.max_latency_s = most_latency_s(max_latency_s)
         self.tolerance = tolerance
         self.time_limit_s = time_limit_s
 
@@ -182,10 +182,10 @@ class _Search:
         found = cheapest(self.chain, self.states, prices, high)
         if not found.path:
             return None
-        expected = self._note(found.path)
-        if expected.latency_s > self.max_latency_s * SLACK:
+        estimate = self._note(found.path)
+        if estimate.latency_s > self.max_latency_s * SLACK:
             return self._look_within(prices, low, high, deadline_s)
-        return _Part(found.price, low, high, expected.bottleneck_s)
+        return _Part(found.price, low, high, estimate.bottleneck_s)
 
     def _look_within(self, prices: Prices, low: float, high: float, deadline_s: float) -> _Part | None:
         """The same where the cheapest plan is too slow."""
@@ -225,14 +225,11 @@ class _Search:
 
     def _note(self, path: Sequence[Placed]) -> Estimate:
         """What the path is expected to give; it is the best so far if it keeps the bounds and takes the least energy."""
-        chain = self.chain
-        stages = chain.stages(path)
-        transfers = relay_transfers(chain.profile.graph, stages, chain.profile.cut_bytes.tolist())
-        expected = cost.estimate(chain.profile, chain.fleet, stages, transfers)
-        fits = expected.latency_s <= self.max_latency_s * SLACK and expected.bottleneck_s <= self.most_s * SLACK
-        if fits and expected.energy_j is not None and expected.energy_j < self.joules:
-            self.best, self.joules = list(path), expected.energy_j
-        return expected
+        estimate = expected(self.chain, path)
+        fits = estimate.latency_s <= self.max_latency_s * SLACK and estimate.bottleneck_s <= self.most_s * SLACK
+        if fits and estimate.energy_j is not None and estimate.energy_j < self.joules:
+            self.best, self.joules = list(path), estimate.energy_j
+        return estimate
 
 
 def total_price(chain: Chain, prices: Prices, path: Sequence[Placed]) -> float:

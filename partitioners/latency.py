@@ -20,11 +20,9 @@ from multiedge.profile import Profile
 from multiedge.proof import CONTIGUOUS
 from multiedge.quantity import at_most
 from partitioners.engine.chain import Chain
-from partitioners.engine.cheapest import Cheapest, Prices, cheapest
 from partitioners.engine.contract import most_bottleneck_s, relay_plan, unused
+from partitioners.engine.fastest import fastest
 from partitioners.engine.kinds import NOTE, chains
-from partitioners.engine.search import States
-from partitioners.engine.suffixes import Question, best_within
 from partitioners.throughput import smallest_bottleneck
 
 
@@ -44,13 +42,13 @@ class Latency:
         start = perf_counter()
         optimistic, pessimistic = chains(profile, fleet)
         most_s = self.most_s
-        fastest = _fastest(pessimistic, most_s, start + self.time_limit_s)
-        if not fastest.path:
+        found = fastest(pessimistic, most_s, deadline_s=start + self.time_limit_s)
+        if not found.path:
             raise too_strict(pessimistic, most_s)
-        bound_s = fastest.price
+        bound_s = found.price
         if optimistic is not pessimistic:
-            bound_s = _fastest(optimistic, most_s, start + 2 * self.time_limit_s).price
-        stages = pessimistic.stages(fastest.path)
+            bound_s = fastest(optimistic, most_s, deadline_s=start + 2 * self.time_limit_s).price
+        stages = pessimistic.stages(found.path)
         plan = relay_plan("latency", "latency", profile, fleet, stages)
         return replace(
             plan,
@@ -62,41 +60,10 @@ class Latency:
         )
 
 
-def _fastest(chain: Chain, most_s: float, deadline_s: float) -> Cheapest:
-    """The path of least latency and a bound on the latency of all.
-
-    Prices leave out results that stages before the last one return; where there are some, the search that counts them follows.
-    """
-    states, prices = States(chain), latency_prices(chain)
-    least = cheapest(chain, states, prices, most_s)
-    if not least.path or not chain.early_results:
-        return least
-    exact = best_within(chain, states, Question(prices, most_s=most_s), deadline_s)
-    return Cheapest(exact.bound, list(exact.path) or least.path)
-
-
 def too_strict(chain: Chain, most_s: float) -> InfeasibleError:
     """The error for a bottleneck that no plan keeps, with the smallest that one does, or for memory that holds none."""
     least = smallest_bottleneck(chain)
     return InfeasibleError(
         f"no contiguous plan of {chain.profile.graph.name} on {chain.fleet.name} gives"
         f" {1 / most_s:.6g} items/s; ask for {at_most(1 / least.seconds)} items/s, the most possible"
-    )
-
-
-def latency_prices(chain: Chain) -> Prices:
-    """Seconds on the way of one item: its stages, its hand-overs, and its results back to where items arise."""
-    group = [way.group for way in chain.ways]
-    nodes = chain.seconds[group]
-    finite = np.where(np.isfinite(chain.per_byte_s), chain.per_byte_s, 0.0)
-    # A hand-over goes over one link whatever the number of replicas, so their shares are undone.
-    members = np.array([way.replicas for way in chain.ways])
-    sending = (finite * members[:, None] * members)[:, :, None] * chain.cut
-    return Prices(
-        nodes=nodes,
-        last_nodes=nodes + (chain.leave_per_byte_s * members)[:, None] * chain.results,
-        stage=chain.overhead_s[group],
-        enter=chain.enter_latency_s + chain.enter_per_byte_s * members * chain.cut[0],
-        hand_over=chain.latency_s[:, :, None] + sending,
-        last_stage=chain.leave_latency_s,
     )

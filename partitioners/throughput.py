@@ -9,7 +9,7 @@ would not be exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -20,10 +20,12 @@ from multiedge.plan import Plan
 from multiedge.profile import Floats, Ints, Profile
 from multiedge.proof import CONTIGUOUS, Scope
 from partitioners.engine.chain import Chain, Placed
-from partitioners.engine.contract import relay_plan, unused
+from partitioners.engine.contract import most_latency_s, relay_plan, unused
+from partitioners.engine.fastest import expected, fast_enough, too_slow
 from partitioners.engine.kinds import NOTE, chains
 from partitioners.engine.remedy import infeasible
 from partitioners.engine.search import SLACK, States, reachable
+from partitioners.engine.suffixes import Best
 
 MOST_LISTED = 20_000
 """Candidate values that are listed and bisected by rank; while there are more, the interval is halved."""
@@ -44,22 +46,24 @@ class Throughput:
     With `replicate` a stage may also run on several devices of one kind, which take items in turn: more throughput where
     one node outweighs the rest, at the price of holding its weights on each. It multiplies the search and needs an
     executor that shares out items, so it is off by default. Of the plans with the smallest bottleneck, one on the
-    fewest devices is returned. `time_limit_s` ends the search early, with the gap then proven.
+    fewest devices is returned. With `max_latency_s` only plans count whose latency for one item is at most that.
+    `time_limit_s` ends the search early, with the gap then proven.
     """
 
-    def __init__(self, replicate: bool = False, time_limit_s: float = 60.0) -> None:
+    def __init__(self, replicate: bool = False, max_latency_s: float | None = None, time_limit_s: float = 60.0) -> None:
         self.replicate = replicate
+        self.max_latency_s = most_latency_s(max_latency_s)
         self.time_limit_s = time_limit_s
 
     def plan(self, profile: Profile, fleet: Fleet) -> Plan:
         """The optimal contiguous plan and its bound; InfeasibleError with the smallest remedy if memory forbids all."""
         start = perf_counter()
         optimistic, pessimistic = chains(profile, fleet, replicate=self.replicate)
-        found = smallest_bottleneck(pessimistic, deadline_s=start + self.time_limit_s)
+        found = self._search(pessimistic, start + self.time_limit_s)
         stages = pessimistic.stages(found.path)
         plan = relay_plan("throughput", "throughput", profile, fleet, stages)
         if optimistic is not pessimistic:
-            bound_s = smallest_bottleneck(optimistic, deadline_s=start + 2 * self.time_limit_s).lower_bound_s
+            bound_s = self._search(optimistic, start + 2 * self.time_limit_s).lower_bound_s
             return replace(
                 plan,
                 lower_bound=min(plan.value, bound_s),
@@ -73,11 +77,17 @@ class Throughput:
             lower_bound=plan.value if found.lower_bound_s >= found.seconds else min(plan.value, found.lower_bound_s),
             scope=self._scope(),
             solve_s=perf_counter() - start,
-            left_out=unused(fleet, stages, reasons(pessimistic, plan.value)),
+            left_out=unused(fleet, stages, reasons(pessimistic, plan.value, self._scope().limits)),
         )
 
+    def _search(self, chain: Chain, deadline_s: float) -> Found:
+        if np.isfinite(self.max_latency_s):
+            return smallest_within(chain, self.max_latency_s, deadline_s=deadline_s)
+        return smallest_bottleneck(chain, deadline_s=deadline_s)
+
     def _scope(self) -> Scope:
-        return replace(CONTIGUOUS, replicas=self.replicate)
+        latency_s = self.max_latency_s if np.isfinite(self.max_latency_s) else None
+        return replace(CONTIGUOUS, replicas=self.replicate, most_latency_s=latency_s)
 
 
 def smallest_bottleneck(chain: Chain, *, deadline_s: float = np.inf) -> Found:
@@ -86,7 +96,40 @@ def smallest_bottleneck(chain: Chain, *, deadline_s: float = np.inf) -> Found:
     path = reachable(chain, states, np.inf)
     if path is None:
         raise infeasible(chain.profile, chain.fleet)
-    low, high = least_conceivable_s(chain), chain.bottleneck_s(path)
+
+    def within(seconds: float) -> Best:
+        path = reachable(chain, states, seconds)
+        return Best(np.inf) if path is None else Best(0.0, tuple(path))
+
+    return _bisect(chain, within, path, least_conceivable_s(chain), deadline_s)
+
+
+def smallest_within(chain: Chain, most_latency_s: float, *, deadline_s: float = np.inf) -> Found:
+    """The same of the paths whose latency is at most `most_latency_s`; of the best ones, one of least latency.
+
+    The bisection begins at the smallest bottleneck of all paths, whose search is the faster one. InfeasibleError if no path
+    keeps the bound.
+    """
+    free = smallest_bottleneck(chain, deadline_s=deadline_s)
+    if expected(chain, free.path).latency_s <= most_latency_s * SLACK:
+        return free
+
+    def within(seconds: float) -> Best:
+        return fast_enough(chain, seconds, most_latency_s, deadline_s=deadline_s)
+
+    widest = within(np.inf)
+    if not widest.path:
+        raise too_slow(chain, most_latency_s, deadline_s=deadline_s)
+    best = within(free.seconds)
+    if best.path:
+        return Found(list(best.path), free.seconds, free.lower_bound_s)
+    low = free.lower_bound_s if np.isfinite(best.bound) else free.seconds
+    return _bisect(chain, within, list(widest.path), low, deadline_s)
+
+
+def _bisect(chain: Chain, within: Callable[[float], Best], path: list[Placed], low: float, deadline_s: float) -> Found:
+    """The smallest bottleneck above `low`, at most that of `path`, for which `within` has a path."""
+    high = chain.bottleneck_s(path)
     candidates: Floats | None = None
     while perf_counter() < deadline_s:
         if candidates is None and count_candidates(chain, low, high) <= MOST_LISTED:
@@ -96,11 +139,13 @@ def smallest_bottleneck(chain: Chain, *, deadline_s: float = np.inf) -> Found:
             if not len(candidates):
                 return Found(path, high, high)
         middle = float(candidates[len(candidates) // 2]) if candidates is not None else _between(low, high)
-        better = reachable(chain, states, middle)
-        if better is None:
-            low = middle
+        better = within(middle)
+        if better.path:
+            path, high = list(better.path), min(middle, chain.bottleneck_s(better.path))
+        elif np.isfinite(better.bound):
+            break
         else:
-            path, high = better, min(middle, chain.bottleneck_s(better))
+            low = middle
     return Found(path, high, low)
 
 
@@ -156,8 +201,8 @@ def list_candidates(chain: Chain, low: float, high: float) -> Floats:
     return np.unique(np.concatenate(values))
 
 
-def reasons(chain: Chain, value_s: float) -> dict[str, str]:
-    """Why each device may stand idle at a proven bottleneck of `value_s`."""
+def reasons(chain: Chain, value_s: float, limits: str = "") -> dict[str, str]:
+    """Why each device may stand idle at a proven bottleneck of `value_s` of the plans that keep the limits."""
     found = {}
     smallest_cut = float(chain.cut[1:-1].min(initial=np.inf))
     for index, group in enumerate(chain.groups):
@@ -175,6 +220,7 @@ def reasons(chain: Chain, value_s: float) -> dict[str, str]:
                 f" the bottleneck is {value_s * 1e3:.3g} ms"
             )
         else:
-            reason = f"no plan that uses it has a bottleneck below {value_s * 1e3:.3g} ms"
+            plan = f"plan {limits}" if limits else "plan"
+            reason = f"no {plan} that uses it has a bottleneck below {value_s * 1e3:.3g} ms"
         found.update(dict.fromkeys(group, reason))
     return found

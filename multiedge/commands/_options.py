@@ -73,6 +73,17 @@ def add_option(parser: Place, owner: str) -> None:
     )
 
 
+def add_max_latency(parser: Place) -> None:
+    """The option --max-latency, `max_latency_s` of strategies."""
+    about = "seconds that one item may take at most; only for strategies with an option max_latency_s, such as throughput"
+    parser.add_argument("--max-latency", type=float, metavar="S", help=about)
+
+
+def strategy_flags(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of strategies that flags give."""
+    return {} if args.max_latency is None else {"max_latency_s": args.max_latency}
+
+
 def add_backend(parser: Place, of: str) -> None:
     about = f"runtime of {of} (default: {REFERENCE_BACKEND})"
     parser.add_argument("--backend", metavar="NAME", default=REFERENCE_BACKEND, help=about)

@@ -41,12 +41,13 @@ COLUMNS = (
 
 def run(args: argparse.Namespace) -> int:
     """0 if some strategy has a plan, otherwise 1."""
-    names = comparable(parse_names(args.strategies))
+    options = _options.strategy_flags(args)
+    names = comparable(parse_names(args.strategies), options)
     fleet = read_fleet(args.devices)
     graph = _options.read_sized(args, args.profile)
     profile = node_costs(graph, fleet, args.profile, args.reference)
     with share_bar(f"planning {graph.name}") as progress:
-        rows = compare(profile, fleet, names, progress)
+        rows = compare(profile, fleet, names, progress, options)
     if args.output:
         for path in draw_all(graph, rows, Path(args.output)):
             print(f"drawn: {path}", file=sys.stderr)

@@ -30,7 +30,8 @@ LONGEST_NAME = 24
 def run(args: argparse.Namespace) -> int:
     _options.require_with(args, "copy_weights", "output")
     fleet = read_fleet(args.devices)
-    strategy, options = choose_strategy(args.strategy, args.objective, _options.parse_options(args.option))
+    own = _options.with_own(_options.strategy_flags(args), args.option)
+    strategy, options = choose_strategy(args.strategy, args.objective, own)
     graph = _options.read_sized(args, args.profile)
     with share_bar(f"planning {Path(args.model).name}") as progress:
         profile = (

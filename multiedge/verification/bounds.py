@@ -99,16 +99,22 @@ class _Program:
 
     def bound(self, objective: str, wanted: float, deadline_s: float) -> Bound:
         if objective == "throughput":
-            is_none = self._least(self._nothing(), wanted * (1 - ROUNDING)) == inf
+            prices = self._nothing() if self.most_latency_s == inf else self._seconds()
+            least = self._least(prices, wanted * (1 - ROUNDING))
+            is_none = least == inf or least > self.most_latency_s * (1 + ROUNDING)
             return Bound(wanted if is_none else 0.0, "every order of devices, by dynamic programming")
         if objective == "latency":
-            prices = _Prices(self.spans.seconds, self._way_s, self._inputs_s, self._results_s)
-            return Bound(self._least(prices, self.most_s), "least latency over every order of devices, by dynamic programming")
+            least = self._least(self._seconds(), self.most_s)
+            return Bound(least, "least latency over every order of devices, by dynamic programming")
         return Bound(self._energy_bound(wanted, deadline_s), "least energy in intervals of the time per item")
 
     def _nothing(self) -> _Prices:
         edges = np.zeros(self.spans.model.count + 1)
         return _Prices(lambda _: np.zeros((len(edges), len(edges))), lambda *_: edges)
+
+    def _seconds(self) -> _Prices:
+        """The latency of one item."""
+        return _Prices(self.spans.seconds, self._way_s, self._inputs_s, self._results_s)
 
     def _way_s(self, source: str | None, target: str | None) -> Floats:
         return self.spans.occupancy_s(source, target) + self.spans.latency_s(source, target)

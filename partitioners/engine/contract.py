@@ -43,6 +43,15 @@ def most_bottleneck_s(min_fps: float | None) -> float:
     return 1.0 / min_fps
 
 
+def most_latency_s(max_latency_s: float | None) -> float:
+    """The bound itself, inf for none; ConfigError for one that nothing can keep."""
+    if max_latency_s is None:
+        return math.inf
+    if not max_latency_s > 0:
+        raise ConfigError(f"max_latency_s: expected seconds, more than 0, got {max_latency_s!r}")
+    return float(max_latency_s)
+
+
 def contiguous_plan(
     strategy: str,
     objective: str,

@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_profile(costs)
     _options.add_reference(costs)
     parser.add_argument("--strategies", metavar="A,B", help="some of them; default: all")
+    _options.add_max_latency(parser)
     _options.add_sizes(parser)
     _options.add_json(parser, "the rows")
     _options.add_output(parser, "DIR", "draw the Pareto pictures and each plan's graph there, SVG")

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--strategy", metavar="NAME", help=f"one of {', '.join(PARTITIONERS.names())} (default: the objective's own)"
     )
     parser.add_argument("--objective", choices=OBJECTIVES, help=f"what to make best (default: {DEFAULT_STRATEGY})")
+    _options.add_max_latency(parser)
     _options.add_option(parser, "strategy")
     _options.add_sizes(parser)
     _options.add_json(parser, "the plan")

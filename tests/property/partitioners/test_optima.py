@@ -38,6 +38,7 @@ from tests.builders.oracle import Cost, Oracle, best
 from tests.builders.profiles import profile_of
 
 POWERED = Options(powered=True)
+LATE = Options(early_outputs=False, scales_s=(1.0, 1e-4, 1e5))
 ROUNDING = 1 + 1e-12
 EXACT, ENERGY = 1e-9, 3e-6
 """Relative tolerances: of sums in another order, and of the search for the least energy."""
@@ -110,10 +111,47 @@ def test_throughput_out_of_time_has_a_plan_and_a_bound_that_holds(seeds: Iterabl
         require_honest(planned(Throughput(time_limit_s=0.0), oracle), best(oracle.contiguous_costs(), "throughput"), seed)
 
 
+@blocks(200)
+def test_throughput_within_a_latency_that_some_plan_just_reaches(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        oracle = Oracle(*random_case(seed, Options(nodes=(1, 5), scales_s=(1.0, 1e-6, 1e5))))
+        costs = oracle.contiguous_costs()
+        latencies = sorted({cost.latency_s for cost in costs if cost.latency_s > 0})
+        if not latencies:
+            continue
+        latency_s = random.Random(seed).choice(latencies)
+        plan = planned(Throughput(max_latency_s=latency_s), oracle)
+        require_optimum(plan, best(costs, "throughput", max_latency_s=latency_s * ROUNDING), seed)
+        assert plan is not None
+        assert plan.estimate.latency_s <= latency_s * (1 + EXACT), seed
+        if not any(cost.latency_s == 0 for cost in costs):
+            assert planned(Throughput(max_latency_s=latencies[0] * 0.99), oracle) is None, seed
+
+
+@blocks(40)
+def test_with_replicas_throughput_within_a_latency_is_the_best_over_all_teams(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        oracle = Oracle(*random_case(seed, Options(nodes=(1, 4))))
+        costs = oracle.contiguous_costs(replicas=True)
+        if not any(cost.latency_s > 0 for cost in costs):
+            continue
+        latency_s = 1.01 * random.Random(seed).choice([cost.latency_s for cost in costs if cost.latency_s > 0])
+        plan = planned(Throughput(replicate=True, max_latency_s=latency_s), oracle)
+        require_optimum(plan, best(costs, "throughput", max_latency_s=latency_s), seed)
+
+
+@blocks(40)
+def test_throughput_within_a_latency_out_of_time_has_a_bound_that_holds(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        oracle = Oracle(*random_case(seed, LATE))
+        costs = oracle.contiguous_costs()
+        latency_s = max((cost.latency_s for cost in costs), default=0.0) / 2
+        if latency_s > 0:
+            plan = planned(Throughput(max_latency_s=latency_s, time_limit_s=0.0), oracle)
+            require_honest(plan, best(costs, "throughput", max_latency_s=latency_s), seed)
+
+
 # Latency. Outputs that a model makes early are left to the bound: the strategy does not search their way back.
-
-
-LATE = Options(early_outputs=False, scales_s=(1.0, 1e-4, 1e5))
 
 
 @blocks(120)
@@ -420,6 +458,12 @@ def later(fleet: Fleet, error: str) -> Partitioner:
     return Energy(max_latency_s=float(advice[1]) / 1e3, time_limit_s=0.3)
 
 
+def sooner(fleet: Fleet, error: str) -> Partitioner:
+    advice = re.search(r"allow (\S+) ms", error)
+    assert advice is not None, error
+    return Throughput(max_latency_s=float(advice[1]) / 1e3)
+
+
 @pytest.mark.parametrize("strategy", [Single(), Throughput()], ids=["single", "throughput"])
 def test_the_memory_that_is_advised_suffices(strategy: Partitioner) -> None:
     for seed in range(500):
@@ -433,6 +477,7 @@ def test_the_memory_that_is_advised_suffices(strategy: Partitioner) -> None:
     [
         pytest.param(lambda least: Latency(min_fps=2 / least), faster, "throughput", id="items per second"),
         pytest.param(lambda least: Energy(max_latency_s=least / 2), later, "latency", id="latency"),
+        pytest.param(lambda least: Throughput(max_latency_s=least / 2), sooner, "latency", id="latency for throughput"),
     ],
 )
 def test_the_bound_that_is_advised_can_be_kept(

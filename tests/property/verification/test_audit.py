@@ -67,6 +67,19 @@ def test_bounds_hold_for_every_contiguous_plan(objective: str) -> None:
             assert bound.value <= value * (1 + 1e-9), (seed, bound)
 
 
+def test_bounds_within_a_latency_are_those_of_the_oracle() -> None:
+    for seed in range(60):
+        profile, fleet = random_case(seed, Options(early_outputs=False))
+        costs = Oracle(profile, fleet).contiguous_costs()
+        for latency_s in sorted({cost.latency_s for cost in costs if cost.latency_s > 0})[:3]:
+            scope = replace(CONTIGUOUS, most_latency_s=latency_s * 1.001)
+            least = best(costs, "throughput", max_latency_s=latency_s * 1.001)
+            assert least is not None
+            for stated, holds in ((least, True), (least * 1.01, least == 0)):
+                bound = lower_bound("throughput", scope, Model(profile), fleet, stated, 5.0)
+                assert (bound.value >= stated * (1 - 1e-9)) == holds, (seed, bound)
+
+
 @pytest.mark.parametrize("objective", ["throughput", "latency", "energy"])
 def test_bounds_hold_for_plans_of_any_kind(objective: str) -> None:
     for seed in range(30):

@@ -78,5 +78,13 @@ def test_an_unknown_strategy_is_named() -> None:
         compare("--strategies", "thruput")
 
 
+def test_a_bound_on_latency_compares_the_strategies_that_have_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare("--json", "--max-latency", "100") == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["strategy"] for row in rows} == {"throughput", "energy"}
+    with pytest.raises(ConfigError, match=r"'single' has no option 'max_latency_s'; partitioners that have it: throughput"):
+        compare("--strategies", "throughput,single", "--max-latency", "100")
+
+
 def test_no_plan_at_all_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert compare("--strategies", "manual") == 1

@@ -11,7 +11,8 @@ from multiedge.fleet import Device, Fleet, Link
 from multiedge.profile import Profile
 from partitioners.engine import chain as chain_module
 from partitioners.engine.chain import Chain
-from partitioners.latency import Latency, latency_prices
+from partitioners.engine.fastest import latency_prices
+from partitioners.latency import Latency
 from tests.builders.fleets import fleet_of
 from tests.builders.graphs import chain_graph, graph_of
 from tests.builders.profiles import profile_of

@@ -8,7 +8,7 @@ from math import inf
 import numpy as np
 import pytest
 
-from multiedge.errors import InfeasibleError
+from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.profile import Profile
 from partitioners.engine.chain import Chain
@@ -134,6 +134,44 @@ def test_candidates_are_counted_and_listed_between_two_values(seed: int) -> None
         assert set(expected.tolist()) <= set(inside.tolist())
         assert all(low * (1 - 1e-9) <= value <= high * (1 + 1e-9) for value in inside)
         assert count_candidates(chain, float(low), float(high)) >= len(inside)
+
+
+WITHIN = [
+    pytest.param(inf, 2.0, ["a", "b", "c"], id="no bound: a stage on each"),
+    pytest.param(26.0, 2.0, ["a", "b", "c"], id="a bound that it keeps"),
+    pytest.param(20.0, 4.0, ["a", "b"], id="one hand-over of 10 s"),
+    pytest.param(6.0, 6.0, ["a"], id="no hand-over"),
+]
+
+
+@pytest.mark.parametrize(("most_s", "value", "used"), WITHIN)
+def test_throughput_within_a_latency(most_s: float, value: float, used: list[str]) -> None:
+    """Three nodes of 2 s each on equal devices; a message takes 10 s to arrive and occupies its link for none."""
+    profile = chain_profile({name: [2, 2, 2] for name in "abc"})
+    fleet = fleet_of(*"abc", links=Link(inf, latency_s=10.0))
+    plan = Throughput(max_latency_s=most_s).plan(profile, fleet)
+    assert (plan.value, plan.gap) == (value, 0.0)
+    assert len(plan.estimate.stages) == len(used)
+    assert plan.scope.most_latency_s == (most_s if most_s < inf else None)
+
+
+def test_a_latency_that_no_plan_keeps_is_refused_with_one_that_suffices() -> None:
+    profile = chain_profile({"a": [1 / 3, 1 / 3]})
+    with pytest.raises(InfeasibleError, match=r"within 500 ms was found: allow 666.667 ms$"):
+        Throughput(max_latency_s=0.5).plan(profile, fleet_of("a"))
+    assert Throughput(max_latency_s=0.666667).plan(profile, fleet_of("a")).stages
+
+
+@pytest.mark.parametrize("latency_s", [0.0, -1.0, float("nan")])
+def test_a_latency_that_nothing_keeps_is_no_bound(latency_s: float) -> None:
+    with pytest.raises(ConfigError, match="max_latency_s: expected seconds, more than 0"):
+        Throughput(max_latency_s=latency_s)
+
+
+def test_the_reason_of_a_device_without_work_names_the_bound() -> None:
+    profile = chain_profile({name: [2, 2] for name in "ab"})
+    plan = Throughput(max_latency_s=5.0).plan(profile, fleet_of("a", "b", links=Link(inf, latency_s=10.0)))
+    assert plan.left_out == {"b": "no plan within 5000 ms that uses it has a bottleneck below 4e+03 ms"}
 
 
 @pytest.mark.parametrize("seed", range(20))

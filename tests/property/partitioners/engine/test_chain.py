@@ -13,9 +13,9 @@ from multiedge.planning import cost
 from partitioners.energy import energy_prices, total_price
 from partitioners.engine.chain import Chain, Placed
 from partitioners.engine.cheapest import cheapest
+from partitioners.engine.fastest import latency_prices
 from partitioners.engine.memory import memory_rows
 from partitioners.engine.search import SLACK, States, reachable
-from partitioners.latency import latency_prices
 from tests.builders.chains import instances
 
 

@@ -10,9 +10,9 @@ import pytest
 from multiedge.fleet import Device, Fleet, Link, Power
 from partitioners.energy import energy_prices
 from partitioners.engine.chain import Chain
+from partitioners.engine.fastest import latency_prices
 from partitioners.engine.search import States
 from partitioners.engine.suffixes import Best, Question, best_within
-from partitioners.latency import latency_prices
 from tests.builders.graphs import chain_graph, graph_of
 from tests.builders.profiles import profile_of
 
