@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from multiedge.commands import _options
 from multiedge.commands._terminal import new_console, new_table, print_line, share_bar
+from multiedge.commands.arguments.simulate import POISSON
 from multiedge.defaults import DEFAULT_STRATEGY, REPLAN_TOLERANCE
 from multiedge.errors import ConfigError, PlanError, require_least
 from multiedge.fleet import Fleet
@@ -33,7 +35,8 @@ from multiedge.trace import Trace
 if TYPE_CHECKING:
     from rich.console import Console
 
-FIGURES = ("fps", "fps_predicted", "latency_mean_s", "latency_p90_s", "energy_per_item_j", "utilisation", "completed", "failed")
+LATENCIES = ("latency_mean_s", "latency_p50_s", "latency_p90_s", "latency_p99_s")
+FIGURES = ("fps", "fps_predicted", *LATENCIES, "energy_per_item_j", "utilisation", "completed", "failed")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     tolerance, detect_s = REPLAN_TOLERANCE if args.tolerance is None else args.tolerance, args.detect or 0.0
     require_least("--tolerance", tolerance, 0)
     require_least("--detect", detect_s, 0)
-    load = Load(args.items, args.warmup, interval_of(args.rate), args.in_flight)
+    load = Load(args.items, args.warmup, interval_of(args.rate), args.in_flight, seed_of(args))
     fleet = read_fleet(args.devices)
     trace = read_trace(args.trace, fleet) if args.trace else Trace(name="no trace")
     with share_bar("simulating") as progress:
@@ -87,9 +90,19 @@ def interval_of(rate: float | None) -> float:
     """Seconds between items; 0 without a rate."""
     if rate is None:
         return 0.0
-    if rate <= 0:
+    if not (0 < rate < math.inf):
         raise ConfigError(f"--rate: expected items per second, more than zero, got {rate:g}")
     return 1.0 / rate
+
+
+def seed_of(args: argparse.Namespace) -> int | None:
+    """The seed of random arrivals; None where they are not random."""
+    _options.require_with(args, "arrivals", "rate")
+    if args.arrivals == POISSON:
+        return args.seed or 0
+    if args.seed is not None:
+        raise ConfigError("--seed: has no effect without --arrivals poisson; give it, or leave --seed out")
+    return None
 
 
 def figures(plan: Plan, measured: Measurements) -> dict[str, MetricValue]:
@@ -144,6 +157,8 @@ def show(plan: Plan, trace: Trace, runs: Mapping[str, Measurements], console: Co
 
 
 def _cell(figure: MetricValue) -> str:
+    if figure.value is None and figure.samples_needed:
+        return f"n<{figure.samples_needed}"
     return "-" if figure.value is None else f"{figure.value:.5g} {figure.unit if figure.unit != '1' else ''}".strip()
 
 

@@ -17,8 +17,10 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
+from multiedge.arrivals import poisson_times
 from multiedge.errors import ConfigError, MultiedgeError
 from multiedge.fleet import Fleet
 from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
@@ -48,14 +50,27 @@ Replanner = Callable[[Plan, Profile, Fleet], Replanned]
 @dataclass(frozen=True)
 class Load:
     """The load on the pipeline: `items` timed ones after `warmup`, due every `interval_s` (0: all at the start), at most
-    `in_flight` under way (None: as many as fill the pipeline)."""
+    `in_flight` under way (None: as many as fill the pipeline).
+
+    With a `seed`, items are due at the moments of a Poisson process with that mean interval: those of scenario 'server'.
+    """
 
     items: int = 100
     warmup: int = 0
     interval_s: float = 0.0
     in_flight: int | None = None
+    seed: int | None = None
+
+    def due_s(self) -> list[float]:
+        """Seconds from the start at which each item is due, warm-up included."""
+        count = self.warmup + self.items
+        if self.seed is None:
+            return [number * self.interval_s for number in range(count)]
+        return list(islice(poisson_times(1.0 / self.interval_s, self.seed), count))
 
     def __post_init__(self) -> None:
+        if self.seed is not None and not self.interval_s > 0:
+            raise ConfigError(f"load: a seed is that of random moments; expected interval_s above 0, got {self.interval_s}")
         if self.items < 1 or self.warmup < 0 or self.interval_s < 0 or (self.in_flight is not None and self.in_flight < 1):
             raise ConfigError(
                 "load: expected items from 1, warmup from 0, interval_s from 0 and in_flight from 1,"
@@ -172,6 +187,7 @@ class _Run:
         self.loop = EventLoop()
         self.epoch = _Epoch.of(plan, profile)
         self.servers = SimulatedFleet(fleet, self.loop)
+        self.due = load.due_s()
         self.flights: dict[int, _Flight] = {}
         self.next_item = -load.warmup
         self.items: list[Item] = []
@@ -193,7 +209,7 @@ class _Run:
         """Issues items that are due while there is room."""
         while len(self.flights) < self.room and self.next_item < self.load.items:
             number, self.next_item = self.next_item, self.next_item + 1
-            due_s = (number + self.load.warmup) * self.load.interval_s
+            due_s = self.due[number + self.load.warmup]
             # Without an interval nothing is due before there is room for it.
             flight = _Flight(number, due_s if self.load.interval_s else self.loop.now_s, 0.0, self.epoch)
             self.flights[number] = flight
@@ -352,7 +368,7 @@ class _Run:
 
     def due_s(self, number: int) -> float:
         flight = self.flights.get(number)
-        return flight.due_s if flight else (number + self.load.warmup) * self.load.interval_s
+        return flight.due_s if flight else self.due[number + self.load.warmup]
 
     def obstacle(self) -> str:
         gone = sorted(self.epoch.devices & self.servers.state.absent)
@@ -374,6 +390,7 @@ class _Run:
             "trace": self.trace.name,
             "adaptive": self.replanner is not None,
             "in_flight": self.room,
+            "seed": self.load.seed,
             "strategy": self.epoch.plan.strategy,
         }
 

@@ -7,6 +7,8 @@ import argparse
 from multiedge.commands import _options
 from multiedge.defaults import DEFAULT_STRATEGY, REPLAN_TOLERANCE
 
+CONSTANT, POISSON = ARRIVALS = ("constant", "poisson")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL|PLAN_DIR", help="ONNX file, or a folder that `multiedge plan -o` wrote")
@@ -19,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--items", type=int, default=100, metavar="N", help="timed items (default: %(default)s)")
     parser.add_argument("--warmup", type=int, default=0, metavar="N", help="items before the timed ones (default: 0)")
     parser.add_argument("--rate", type=float, metavar="PER_S", help="items due per second; default: as fast as they go")
+    parser.add_argument(
+        "--arrivals",
+        choices=ARRIVALS,
+        help="with --rate: evenly spaced, or at random as in `multiedge run --scenario server` (default: constant)",
+    )
+    _options.add_seed(parser, "--arrivals poisson")
     parser.add_argument("--in-flight", type=int, metavar="N", help="items under way at most; default: as many as fill it")
     parser.add_argument("--adaptive", action="store_true", help="with --trace: also with a new plan after each event")
     parser.add_argument(

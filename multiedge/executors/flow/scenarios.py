@@ -5,10 +5,10 @@ Nothing here is an MLPerf result; only the names and rules are the same.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from multiedge.arrivals import poisson_times
 from multiedge.errors import ConfigError, did_you_mean
 
 MULTI_STREAM_ITEMS = 8
@@ -29,10 +29,7 @@ class Scenario:
         """Seconds from the start at which items are due; only for a scenario with a rate."""
         if self.rate_per_s is None:
             raise ConfigError(f"scenario '{self.name}' has no rate")
-        rng, due = random.Random(seed), 0.0
-        while True:
-            due += rng.expovariate(self.rate_per_s)
-            yield due
+        return poisson_times(self.rate_per_s, seed)
 
 
 SCENARIOS = {"offline": "Offline", "singlestream": "SingleStream", "multistream": "MultiStream", "server": "Server"}

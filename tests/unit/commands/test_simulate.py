@@ -83,3 +83,29 @@ def test_a_folder_brings_its_own_plan(
 def test_a_rate_below_zero_is_an_error() -> None:
     with pytest.raises(ConfigError, match="--rate"):
         simulate("model.onnx", "--rate", "-1")
+
+
+def test_random_arrivals_are_those_of_their_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    means = []
+    for seed in ("1", "1", "2"):
+        assert simulate("model.onnx", "--json", "--rate", "1", "--arrivals", "poisson", "--seed", seed) == 0
+        means.append(json.loads(capsys.readouterr().out)["runs"]["static"]["figures"]["latency_mean_s"]["value"])
+    assert means[0] == means[1] != means[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        pytest.param(("--arrivals", "poisson"), "--arrivals: has no effect without --rate", id="no rate"),
+        pytest.param(("--rate", "1", "--seed", "3"), "--seed: has no effect without --arrivals poisson", id="no chance"),
+        pytest.param(("--rate", "nan"), "--rate: expected items per second", id="no number"),
+    ],
+)
+def test_an_option_of_the_load_that_has_no_effect_is_refused(options: tuple[str, ...], error: str) -> None:
+    with pytest.raises(ConfigError, match=error):
+        simulate("model.onnx", *options)
+
+
+def test_a_percentile_of_too_few_items_says_how_many_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate("model.onnx", "--items", "100") == 0
+    assert "n<662" in capsys.readouterr().out
