@@ -8,7 +8,7 @@ that it came from.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,14 @@ from multiedge.backends.onnxruntime.fusion import (
     spread,
 )
 from multiedge.backends.onnxruntime.session import Recording, open_session
-from multiedge.backends.onnxruntime.trace import KernelTimes, at_one_pace, read_trace, times_by_name
+from multiedge.backends.onnxruntime.trace import (
+    KernelTimes,
+    at_one_pace,
+    match_own_nodes,
+    own_times,
+    read_trace,
+    times_of_trace,
+)
 from multiedge.backends.stages import Call
 from multiedge.backends.timing import Accuracy, Progress, Timing, median_error, time_in_turn
 from multiedge.errors import ProfileError
@@ -71,7 +78,7 @@ class OnnxRuntimeNodeTimer:
 
     def read(self, graph: Graph, path: Path) -> Floats:
         """From a profile that was taken with optimisation disabled."""
-        return times_by_name(graph, read_trace(path))
+        return times_of_trace(graph, read_trace(path))
 
     def _run_own_nodes(
         self, graph: Graph, path: Path, feed: Tensors, device: Device, directory: Path
@@ -79,29 +86,6 @@ class OnnxRuntimeNodeTimer:
         session = open_session(self.backend.exact(), path, device, Recording(directory / "none"))
         time_in_turn([Call(session, feed, path)], SHARES)
         return match_own_nodes(graph, read_trace(session.end_profiling()))
-
-
-def match_own_nodes(graph: Graph, kernels: Sequence[KernelTimes]) -> list[KernelTimes | None]:
-    """What ran for each node of `graph` when nothing was optimised; None for nodes that did not run (Constants).
-
-    Nodes are found by name where names are unique, otherwise as the first, second, ... of their operator: onnxruntime numbers
-    nodes in the order of the file."""
-    names = Counter(kernel.name for kernel in kernels)
-    by_name = {kernel.name: kernel for kernel in kernels if kernel.name and names[kernel.name] == 1}
-    by_operator: dict[str, list[KernelTimes]] = {}
-    for kernel in sorted(kernels, key=lambda kernel: kernel.index):
-        if kernel.name not in by_name:
-            by_operator.setdefault(kernel.op_type, []).append(kernel)
-    nameless = {op_type: iter(found) for op_type, found in by_operator.items()}
-    return [by_name.get(node.name) or next(nameless.get(node.op_type, iter(())), None) for node in graph.nodes]
-
-
-def own_times(kernels: Sequence[KernelTimes | None], warmup: int) -> Floats:
-    """Median seconds of each node, (n,); 0 for those that did not run."""
-    ran = [index for index, kernel in enumerate(kernels) if kernel]
-    found = np.zeros(len(kernels))
-    found[ran] = [float(np.median(values)) for values in at_one_pace([kernel for kernel in kernels if kernel], warmup)]
-    return found
 
 
 def with_seen_shapes(graph: Graph, kernels: Sequence[KernelTimes | None]) -> Graph:
@@ -123,12 +107,16 @@ def _read_optimised(path: Path) -> list[OptimisedNode]:
 
 
 def match_optimised(optimised: Sequence[OptimisedNode], kernels: Sequence[KernelTimes]) -> list[KernelTimes | None]:
-    """The times of each optimised node. The saved graph lists nodes in the order of execution; otherwise they match by name."""
-    if [(node.name, node.op_type) for node in optimised] == [(kernel.name, kernel.op_type) for kernel in kernels]:
+    """The times of each optimised node. The saved graph lists nodes in the order of execution; otherwise they match by name.
+
+    A node without a name has one in the profile, but none in the saved graph."""
+    names = {node.name for node in optimised}
+    keys = [("" if kernel.nameless and kernel.name not in names else kernel.name, kernel.op_type) for kernel in kernels]
+    if [(node.name, node.op_type) for node in optimised] == keys:
         return list(kernels)
     waiting: dict[tuple[str, str], deque[KernelTimes]] = {}
-    for kernel in kernels:
-        waiting.setdefault((kernel.name, kernel.op_type), deque()).append(kernel)
+    for key, kernel in zip(keys, kernels, strict=True):
+        waiting.setdefault(key, deque()).append(kernel)
     queues = [waiting.get((node.name, node.op_type)) for node in optimised]
     return [queue.popleft() if queue else None for queue in queues]
 

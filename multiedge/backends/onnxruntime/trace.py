@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,11 @@ class KernelTimes:
 
     def without(self, warmup: int) -> Floats:
         return self.seconds[warmup:]
+
+    @property
+    def nameless(self) -> bool:
+        """Whether the node may have no name in the model: onnxruntime calls such a node by its operator and number."""
+        return self.name in ("", f"{self.op_type}_{self.index}")
 
 
 def read_trace(path: str | os.PathLike[str]) -> list[KernelTimes]:
@@ -108,16 +114,40 @@ def at_one_pace(kernels: Sequence[KernelTimes], warmup: int) -> list[Floats]:
     return [values * pace for values in samples]
 
 
-def times_by_name(graph: Graph, trace: list[KernelTimes], warmup: int = 1) -> Floats:
-    """Median seconds of each node of `graph`, (n,), from a profile taken with optimisation disabled.
+def match_own_nodes(graph: Graph, kernels: Sequence[KernelTimes]) -> list[KernelTimes | None]:
+    """What ran for each node of `graph` when nothing was optimised; None for nodes that did not run (Constants).
+
+    Nodes are found by name where names are unique, otherwise as the first, second, ... of their operator: onnxruntime numbers
+    nodes in the order of the file, but leaves out Constants, so a number alone can be that of another node."""
+    names = Counter(kernel.name for kernel in kernels)
+    by_name = {kernel.name: kernel for kernel in kernels if not kernel.nameless and names[kernel.name] == 1}
+    by_operator: dict[str, list[KernelTimes]] = {}
+    for kernel in sorted(kernels, key=lambda kernel: kernel.index):
+        if kernel.name not in by_name:
+            by_operator.setdefault(kernel.op_type, []).append(kernel)
+    in_order = {op_type: iter(found) for op_type, found in by_operator.items()}
+    return [by_name.get(node.name) or next(in_order.get(node.op_type, iter(())), None) for node in graph.nodes]
+
+
+def own_times(kernels: Sequence[KernelTimes | None], warmup: int) -> Floats:
+    """Median seconds of each node, (n,); 0 for those that did not run."""
+    ran = [index for index, kernel in enumerate(kernels) if kernel]
+    found = np.zeros(len(kernels))
+    found[ran] = [float(np.median(values)) for values in at_one_pace([kernel for kernel in kernels if kernel], warmup)]
+    return found
+
+
+def times_of_trace(graph: Graph, trace: Sequence[KernelTimes], warmup: int = 1) -> Floats:
+    """Median seconds of each node of `graph`, (n,), from a profile taken with optimisation disabled; 0 for Constants.
 
     ProfileError that names the first node without a time, if the trace is of another model or was optimised.
     """
-    by_name = {kernel.name: kernel for kernel in trace}
-    missing = [node.name for node in graph.nodes if node.name not in by_name]
+    kernels = match_own_nodes(graph, trace)
+    pairs = zip(graph.nodes, kernels, strict=True)
+    missing = [node.name for node, kernel in pairs if kernel is None and node.op_type != "Constant"]
     if missing:
         raise ProfileError(
             f"the trace has no time for {len(missing)} of {len(graph.nodes)} nodes, first '{missing[0]}';"
             " take it from this model with graph optimisation disabled"
         )
-    return np.array([float(np.median(values)) for values in at_one_pace([by_name[node.name] for node in graph.nodes], warmup)])
+    return own_times(kernels, warmup)

@@ -12,8 +12,15 @@ import pytest
 from hypothesis import given
 
 from multiedge.backends.onnxruntime.fusion import OptimisedNode
-from multiedge.backends.onnxruntime.node_times import match_optimised, match_own_nodes, own_times, with_seen_shapes
-from multiedge.backends.onnxruntime.trace import KernelTimes, at_one_pace, read_trace
+from multiedge.backends.onnxruntime.node_times import match_optimised, with_seen_shapes
+from multiedge.backends.onnxruntime.trace import (
+    KernelTimes,
+    at_one_pace,
+    match_own_nodes,
+    own_times,
+    read_trace,
+    times_of_trace,
+)
 from multiedge.errors import ProfileError
 from multiedge.fleet import Device
 from multiedge.graph import Node, Tensor
@@ -108,6 +115,25 @@ def test_optimised_nodes_are_matched_by_name_where_the_order_differs(tmp_path: P
         OptimisedNode("c", "Sub", (), ("z",)),
     ]
     assert match_optimised(nodes, kernels) == [kernels[1], kernels[0], None]
+
+
+def test_a_constant_does_not_shift_the_times_of_nameless_nodes(tmp_path: Path) -> None:
+    graph = graph_of(
+        Node("Constant_0", "Constant", (), ("c",)),
+        Node("Relu_1", "Relu", ("x",), ("a",)),
+        Node("Relu_2", "Relu", ("a",), ("b",)),
+    )
+    events = [kernel("Relu_0", "Relu", 0, 0, 5), kernel("Relu_1", "Relu", 1, 6, 7)]
+    found = times_of_trace(graph, read_trace(write(tmp_path / "t.json", events)), warmup=0)
+    assert found.tolist() == pytest.approx([0.0, 5e-6, 7e-6])
+
+
+def test_optimised_nodes_without_a_name_are_matched_though_the_profile_names_them(tmp_path: Path) -> None:
+    events = [kernel("Relu_7", "Relu", 7, 0, 5), kernel("Gemm_9", "Gemm", 9, 6, 7), kernel("Relu_3", "Relu", 3, 14, 2)]
+    kernels = read_trace(write(tmp_path / "t.json", events))
+    nodes = [OptimisedNode("", "Relu", ("x",), ("a",)), OptimisedNode("", "Gemm", ("a",), ("b",))]
+    assert match_optimised([*nodes, OptimisedNode("", "Relu", ("b",), ("y",))], kernels) == kernels
+    assert match_optimised([*nodes, OptimisedNode("Relu_3", "Relu", ("b",), ("y",))], kernels) == kernels
 
 
 def test_shapes_that_inference_left_open_are_learnt_from_the_run(tmp_path: Path) -> None:
