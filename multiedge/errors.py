@@ -86,12 +86,16 @@ class UnknownSizeError(ModelError):
                 f"{self.model}: the size of '{self.tensors[0]}'{more} depends on the data;"
                 " add --measure-shapes to measure it in one run on random inputs"
             )
-        shapes = [f"'{name}' {_shape_text(shape)}" for name, shape in self.declared.items()]
+        shapes = [f"'{name}' {shape_text(shape)}" for name, shape in self.declared.items()]
         inputs = f"input {shapes[0]} has" if len(shapes) == 1 else f"inputs {', '.join(shapes)} have"
         return f"{self.model}: {inputs} open dimensions; add {self.options} (with your sizes)"
 
 
-def _shape_text(shape: tuple[int | str | None, ...] | None) -> str:
+def shape_text(shape: Sequence[int | str | None] | None) -> str:
+    """
+    >>> shape_text((1, "n", None)), shape_text(None)
+    ('[1, n, ?]', 'of any shape')
+    """
     return "of any shape" if shape is None else f"[{', '.join('?' if dim is None else str(dim) for dim in shape)}]"
 
 

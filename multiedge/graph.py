@@ -6,6 +6,7 @@ by hand, as tests do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -302,10 +303,30 @@ class Graph:
             after = max(after, self.producer[name] + 1)
         return after
 
+    @cached_property
+    def stored_parameters(self) -> tuple[Tensor, ...]:
+        """The parameters that hold values of their own: initialisers, and what nodes make from fewer values (ConstantOfShape).
+
+        What a node makes from as many values (DequantizeLinear, Transpose, Cast) repeats them, and is left out.
+        """
+        made_from = {name: node.reads for node in self.nodes for name in node.writes}
+
+        def count(name: str, unknown: float) -> float:
+            tensor = self.parameters.get(name)
+            shape = tensor.known_shape if tensor else ()
+            return unknown if shape is None else math.prod(shape) if tensor else 0
+
+        def repeats(name: str) -> bool:
+            return name in made_from and count(name, math.inf) <= sum(count(read, 0) for read in made_from[name])
+
+        return tuple(tensor for name, tensor in self.parameters.items() if not repeats(name))
+
     @property
     def parameter_bytes(self) -> int | None:
-        """Bytes of all parameters; None if the size of any of them is unknown."""
-        return self.bytes_of(self.parameters)
+        """Bytes of all stored parameters; None if the size of any of them is unknown."""
+        sizes = [tensor.nbytes for tensor in self.stored_parameters]
+        known = [nbytes for nbytes in sizes if nbytes is not None]
+        return sum(known) if len(known) == len(sizes) else None
 
 
 _LENGTH, _SIDE, _SAMPLES, _FRAMES = 128, 640, 16000, 100

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from multiedge.commands import _options
 from multiedge.commands._terminal import new_console, new_table, print_line
-from multiedge.errors import require_least
+from multiedge.errors import require_least, shape_text
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Cut, Graph, Tensor
 from multiedge.onnx_io.cuts import cheapest_cuts
@@ -44,7 +44,7 @@ def describe(graph: Graph) -> dict[str, Any]:
         "ir_version": graph.ir_version,
         "opsets": dict(graph.opsets),
         "nodes": len(graph.nodes),
-        "parameters": sum(_count(tensor) for tensor in graph.parameters.values()),
+        "parameters": sum(_count(tensor) for tensor in graph.stored_parameters),
         "parameter_bytes": graph.parameter_bytes,
         "inputs": [_tensor(graph.tensors[name]) for name in graph.inputs],
         "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs if name in graph.tensors],
@@ -87,14 +87,14 @@ def _cut(graph: Graph, cut: Cut) -> dict[str, Any]:
 def show(graph: Graph, facts: dict[str, Any], console: Console) -> None:
     opsets = ", ".join(f"{domain} {version}" for domain, version in facts["opsets"].items())
     size = "size not known" if facts["parameter_bytes"] is None else human_bytes(facts["parameter_bytes"])
-    work = f" {facts['macs'] / 1e9:.2f} GMACs," if "macs" in facts else ""
+    work = f" {_macs(facts['macs'])}," if "macs" in facts else ""
     line = (
-        f"{facts['model']}: {facts['nodes']} nodes, {facts['parameters'] / 1e6:.1f} M parameters ({size}),"
+        f"{facts['model']}: {facts['nodes']} nodes, {_parameters(facts['parameters'])} ({size}),"
         f"{work} opset {opsets}, IR {facts['ir_version']}"
     )
     print_line(console, line)
     for kind in ("inputs", "outputs"):
-        named = [f"{item['name']} {item['dtype']} {item['shape']}" for item in facts[kind]]
+        named = [f"{item['name']} {item['dtype']} {shape_text(item['shape'])}" for item in facts[kind]]
         print_line(console, f"{kind}: {'; '.join(named)}")
     operators = [f"{count} {name}" for name, count in facts["operators"].items()]
     print_line(console, f"operators: {', '.join(operators)}")
@@ -106,6 +106,24 @@ def show(graph: Graph, facts: dict[str, Any], console: Console) -> None:
     if facts["uncounted"]:
         print_line(console, f"not counted: {', '.join(facts['uncounted'])}")
     console.print(_cut_table(graph, facts["cheapest_cuts"]))
+
+
+def _parameters(count: int) -> str:
+    """
+    >>> _parameters(1_235_496), _parameters(12_288), _parameters(0)
+    ('1.2 M parameters', '12,288 parameters', '0 parameters')
+    """
+    return f"{count / 1e6:.1f} M parameters" if count >= 1e6 else f"{count:,} parameters"
+
+
+def _macs(count: int) -> str:
+    """
+    >>> _macs(351_000_000), _macs(12_288), _macs(0)
+    ('0.35 GMACs', '0.0123 MMACs', '0 MACs')
+    """
+    if count >= 1e7:
+        return f"{count / 1e9:.2f} GMACs"
+    return f"{count / 1e6:.3g} MMACs" if count else "0 MACs"
 
 
 def _cut_table(graph: Graph, cuts: list[dict[str, Any]]) -> Table:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.commands import _options
-from multiedge.commands._terminal import print_plain
+from multiedge.commands._terminal import new_console, print_plain
 from multiedge.commands.arguments.report import DEFAULT_PAGE
 from multiedge.errors import ConfigError
 from multiedge.formats.devices import read_fleet
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         print_plain("\n".join(_markdown(group) for group in groups(results)), end="")
     else:
         for group in groups(results):
-            render(None, board_rows(group), title=group.model)
+            render(None, board_rows(group), title=group.model, width=new_console().width)
     if against and not args.json:
         for result in results:
             _print_differences(result, against)

@@ -24,7 +24,8 @@ TARGET_PERCENTILE: Mapping[str, float | None] = {"SingleStream": 0.90, "MultiStr
 RATE_LOSS = 0.10
 """Other work that lowered the rate by a larger share degrades a run."""
 BUSY_HOST = 0.10
-"""Where the loss is not known: a larger share of the processors for other work degrades a run, if less than this was idle."""
+"""Where the loss is not known: a larger share of the processors for other work degrades a run, if less than this, or than half
+of what other work took, was idle."""
 
 Verdict = Literal["VALID", "DEGRADED", "INVALID"]
 
@@ -137,11 +138,12 @@ def _planned(plan: Plan, stage: int) -> tuple[str, ...]:
 def busy_share(host: HostLoad | None, loss: float | None = None) -> float | None:
     """The share of the processors that went to other work, if that lowered the rate by much; None otherwise.
 
-    `loss` is by what share it did. Where that is None, it counts whether other work was much and hardly any processor idle.
+    `loss` is by what share it did. Where that is None, it counts whether other work was much and few processors were idle.
     """
     if host is None:
         return None
-    is_busy = host.other_share > BUSY_HOST and host.idle_share < BUSY_HOST if loss is None else loss > RATE_LOSS
+    crowded = host.other_share > BUSY_HOST and host.idle_share < max(BUSY_HOST, host.other_share / 2)
+    is_busy = crowded if loss is None else loss > RATE_LOSS
     return host.other_share if is_busy else None
 
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from multiedge.errors import printable
 from multiedge.metrics import MetricValue, describe_metric, known_metrics
 from multiedge.metrics.table import Description
 from multiedge.report.units import MISSING, Scale, number_of, scale_for
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 FIRST = ("rank", "algorithm")
 LAST = ("paradigm", "basemodel", "time", "url")
@@ -153,18 +156,23 @@ def _is_shared_setting(column: Column) -> bool:
 
 def plain(columns: Sequence[Column], width: int = 120) -> str:
     """Fixed-width text. Columns that do not fit go into further blocks, each with the first columns repeated."""
+    return "\n\n".join(_block(block) for block in _blocks(columns, width, gap=2))
+
+
+def _blocks(columns: Sequence[Column], width: int, gap: int) -> list[list[Column]]:
+    """The columns in blocks of at most `width` characters, `gap` between columns; each starts with the first columns."""
     lead = [column for column in columns if column.name in FIRST or _is_hyperparameter(column.name)]
-    if sum(column.width + 2 for column in lead) > width // 2:
+    if sum(column.width + gap for column in lead) > width // 2:
         lead = [column for column in columns if column.name in FIRST]
     blocks, block = [], list(lead)
     for column in columns:
         if column in lead:
             continue
-        if len(block) > len(lead) and sum(c.width + 2 for c in (*block, column)) - 2 > width:
+        if len(block) > len(lead) and sum(c.width + gap for c in (*block, column)) - gap > width:
             blocks.append(block)
             block = list(lead)
         block.append(column)
-    return "\n\n".join(_block(block) for block in [*blocks, block])
+    return [*blocks, block]
 
 
 def _block(columns: Sequence[Column]) -> str:
@@ -230,11 +238,17 @@ def _listed(shared: Mapping[str, str]) -> str:
 
 
 def _print_rich(columns: Sequence[Column], stream: TextIO, title: str, width: int | None) -> None:
+    from multiedge.report.console import PlainConsole
+
+    console = PlainConsole(file=stream, width=width)
+    for number, block in enumerate(_blocks(columns, console.width, gap=3)):
+        console.print(_rich_table(block, "" if number else title))
+
+
+def _rich_table(columns: Sequence[Column], title: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
-
-    from multiedge.report.console import PlainConsole
 
     table = Table(title=title or None, box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
     for column in columns:
@@ -242,4 +256,4 @@ def _print_rich(columns: Sequence[Column], stream: TextIO, title: str, width: in
         table.add_column(heading, justify="right" if column.is_number else "left", overflow="fold")
     for row in range(len(columns[0].cells) if columns else 0):
         table.add_row(*(Text(c.cells[row], style="bold green" if row in c.best else "") for c in columns))
-    PlainConsole(file=stream, width=width).print(table)
+    return table

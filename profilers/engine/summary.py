@@ -47,9 +47,11 @@ def costliest_operators(profile: Profile, device: str, count: int = 10) -> list[
 def headline(profile: Profile, device: str) -> str:
     """One line: size, work, memory and time of the model."""
     whole = profile.span()
+    stored = profile.graph.parameter_bytes
+    stored = whole.parameter_bytes if stored is None else stored
     return (
         f"{profile.graph.name}: {len(profile)} nodes, {whole.macs / 1e9:.3g} GMACs,"
-        f" {human_bytes(whole.parameter_bytes)} of parameters, at most {human_bytes(whole.peak_live_bytes)} of activations,"
+        f" {human_bytes(stored)} of parameters, at most {human_bytes(whole.peak_live_bytes)} of activations,"
         f" {whole.seconds[device] * 1e3:.4g} ms on {device} ({profile.sources.get(device, 'source not stated')})"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from multiedge.cli import main
@@ -51,10 +52,25 @@ def test_an_open_batch_counts_as_one_and_is_reported(tmp_path: Path, capsys: pyt
 def test_the_table_names_cuts_and_operators(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(model)]) == 0
     shown = capsys.readouterr().out
-    assert "small: 6 nodes, 0.0 M parameters (48.0 KiB), 0.00 GMACs, opset ai.onnx 17, IR 8" in shown
+    assert "small: 6 nodes, 12,288 parameters (48.0 KiB), 0.0123 MMACs, opset ai.onnx 17, IR 8" in shown
     assert "operators: 3 MatMul, 3 Tanh" in shown
     assert "inputs: x float32 [1, 64]" in shown
     assert "layer_m1" in shown
+
+
+def test_a_quantised_weight_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "g (float[1,64] x) => (float[1,64] y) { f = DequantizeLinear(w, scale)  y = MatMul(x, f) }"
+    weights = {"w": np.ones((64, 64), np.int8), "scale": np.float32(0.1)}
+    known = facts(capsys, saved(parsed(text, **weights), tmp_path / "model.onnx"))
+    assert (known["parameters"], known["parameter_bytes"]) == (64 * 64 + 1, 64 * 64 + 4)
+
+
+def test_open_sizes_are_named_or_shown_as_question_marks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = saved(parsed("g (float[1,n,?] x) => (float[1,n,?] y) { y = Exp(x) }"), tmp_path / "model.onnx")
+    assert main(["inspect", str(model)]) == 1
+    shown = capsys.readouterr().out
+    assert "inputs: x float32 [1, n, ?]" in shown
+    assert "0 parameters" in shown
 
 
 def test_operators_that_nobody_can_count_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,12 @@ def test_page_and_table(folder, capsys):
     assert [line.split()[1] for line in out.splitlines()[5:10]] == ["exact", "exact", "manual", "equal_flops", "single"]
 
 
+def test_the_table_fits_80_columns(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["report", "results"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
 def test_markdown_alone_writes_no_page(folder, capsys):
     assert main(["report", "results/exact.json", "results/single.json", "--markdown"]) == 0
     assert capsys.readouterr().out.startswith("### vit_b_16\n\n| rank | algorithm | fps [items/s ↑] |")

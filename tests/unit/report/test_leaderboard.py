@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -110,11 +111,22 @@ def test_best_follows_the_direction():
     assert make_column("fps", [1.0, 1.0]).best == frozenset()
 
 
-def test_terminal_gets_a_rich_table():
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
+
+def test_a_narrow_terminal_gets_more_tables_and_whole_words():
+    stream = Terminal()
+    render(None, ROWS, stream=stream, title="board", width=60)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+    assert max(map(len, text.splitlines())) <= 60
+    assert text.count("algorithm") > 1
+    assert text.count("board") == 1
+    assert all(heading in text for heading in ("latency_p99", "peak_memory", "accuracy_top1"))
+
+
+def test_terminal_gets_a_rich_table():
     stream = Terminal()
     render(None, ROWS, FAILED, stream, title="board", width=160)
     assert "\x1b[" in stream.getvalue()
