@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from multiedge.errors import ProfileError
 from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
@@ -62,6 +63,11 @@ def stage_compute_s(profile: Profile, stage: Stage, held: Mapping[str, tuple[int
         ProfileError: If the profile has no times for one of its devices, or they are known for consecutive nodes only and the
             device holds others.
     """
+    if not profile.spans:
+        nodes = list(stage.nodes)
+        return max(
+            profile.overhead_s.get(device, 0.0) + float(profile.seconds_on(device)[nodes].sum()) for device in stage.devices
+        )
     return max(compute_s(profile, stage, device, held) for device in stage.devices)
 
 
@@ -100,7 +106,9 @@ def held_nodes(profile: Profile, stages: Sequence[Stage]) -> dict[str, tuple[int
     Raises:
         ProfileError: If such a device holds nodes that do not follow each other.
     """
-    named = {device for stage in stages for device in stage.devices} if profile.spans else set()
+    if not profile.spans:
+        return {}
+    named = {device for stage in stages for device in stage.devices}
     on = {device: [stage for stage in stages if device in stage.devices] for device in sorted(named & profile.spans.keys())}
     return {device: _hull(profile, device, own) for device, own in on.items()}
 
@@ -237,7 +245,7 @@ class _Shares:
             The _Shares.
         """
         if not paths:
-            return cls((1.0,) * stages)
+            return _all(stages)
         rate = sum(path.items_per_s for path in paths)
         used, hops = [0.0] * stages, defaultdict[tuple[int, int], float](float)
         for path in paths:
@@ -250,6 +258,12 @@ class _Shares:
     def of_transfer(self, move: Transfer) -> float:
         """The share of the items that use a transfer."""
         return self.hops.get((move.source, move.target), 0.0) if self.hops else 1.0
+
+
+@cache
+def _all(stages: int) -> _Shares:
+    """The shares where every item passes every stage."""
+    return _Shares((1.0,) * stages)
 
 
 def _routes(
@@ -294,7 +308,8 @@ def estimate(
         for device in stage.devices:
             busy_s[device] += seconds * used / len(stage.devices)
     for move in transfers:
-        for source, target, share in _routes(fleet, stages, move, shares.of_transfer(move)):
+        used = shares.of_transfer(move) if paths else 1.0
+        for source, target, share in _routes(fleet, stages, move, used):
             occupied_s[source, target] += share * fleet.link(source, target).occupancy_s(move.known_bytes)
             sent_bytes[source] += share * move.known_bytes
     busiest = max(busy_s, key=lambda device: busy_s[device])
@@ -307,7 +322,7 @@ def estimate(
         stages=_stage_estimates(profile, fleet, stages, transfers, compute_s, bottleneck_s, shares),
         bottleneck_s=bottleneck_s,
         bottleneck=bottleneck,
-        latency_s=max(request_latency_s(fleet, *each) for each in _each_path(stages, transfers, compute_s, paths)),
+        latency_s=_slowest_path_s(fleet, stages, transfers, compute_s, paths),
         energy_j=_energy_j(fleet, busy_s, sent_bytes, bottleneck_s),
         network_bytes=round(sum(sent_bytes.values())),
         source=_source_estimate(fleet, stages, transfers),
@@ -337,14 +352,16 @@ def on_path(
     return tuple(stages[stage] for stage in path.stages), tuple(moves)
 
 
-def _each_path(
-    stages: Sequence[Stage], transfers: Sequence[Transfer], compute_s: Sequence[float], paths: Sequence[Path]
-) -> Iterator[tuple[Sequence[Stage], Sequence[Transfer], Sequence[float]]]:
-    """Stages, transfers and times of each path; of all stages if there are no paths."""
+def _slowest_path_s(
+    fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], compute_s: Sequence[float], paths: Sequence[Path]
+) -> float:
+    """The time of one item in an idle pipeline, on the path that takes longest."""
     if not paths:
-        yield stages, transfers, compute_s
-    for path in paths:
-        yield *on_path(path, stages, transfers), [compute_s[stage] for stage in path.stages]
+        return request_latency_s(fleet, stages, transfers, compute_s)
+    return max(
+        request_latency_s(fleet, *on_path(path, stages, transfers), [compute_s[stage] for stage in path.stages])
+        for path in paths
+    )
 
 
 def request_latency_s(

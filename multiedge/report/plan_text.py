@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from multiedge.plan import DeviceMemory, Plan
+from multiedge.plan import DeviceMemory, Path, Plan
 from multiedge.quantity import Knowledge, human_bytes, least
 
 MOST_PATHS = 12
@@ -38,8 +38,7 @@ def _path_lines(plan: Plan) -> list[str]:
     rate = sum(path.items_per_s for path in plan.paths)
     ordered = sorted(plan.paths, key=lambda path: -path.items_per_s)
     lines = [
-        f"path: {path.items_per_s:.4g} items/s ({path.items_per_s / rate:.0%} of all) take stages"
-        f" {', '.join(str(stage + 1) for stage in path.stages)}"
+        f"path: {path.items_per_s / rate:.0%} of all items ({path.items_per_s:.4g} items/s): {_stages_of(plan, path)}"
         for path in ordered[:MOST_PATHS]
     ]
     rest = len(ordered) - len(lines)
@@ -51,6 +50,17 @@ def margin_lines(memory: Sequence[DeviceMemory]) -> list[str]:
     margins = sorted({each.margin for each in memory if each.margin and each.limit_bytes is not None})
     percent = " to ".join(f"{100 * margin:.3g}%" for margin in margins[:: max(1, len(margins) - 1)])
     return [f"memory: each figure plus {percent} fits its limit (memory_margin)"] if margins else []
+
+
+def _stages_of(plan: Plan, path: Path) -> str:
+    """Devices and nodes of a path, neighbouring stages of one device together."""
+    spans: list[tuple[str, int, int]] = []
+    for stage in (plan.stages[number] for number in path.stages):
+        first, last = stage.nodes[0], stage.nodes[-1]
+        if spans and spans[-1][0] == stage.device:
+            first = spans.pop()[1]
+        spans.append((stage.device, first, last))
+    return ", ".join(f"{device} {first}..{last}" for device, first, last in spans)
 
 
 def batch_lines(free_batch: Sequence[str]) -> list[str]:

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from multiedge.formats.plan import plan_from_json, plan_to_json
-from multiedge.plan import Baseline, DeviceMemory
+from multiedge.plan import Baseline, DeviceMemory, Stage
 from multiedge.planning.baseline import best_single
 from multiedge.quantity import Knowledge
 from multiedge.report.plan_text import gain_line, plan_lines, value_text
 from tests.builders.fleets import fleet_of
 from tests.builders.graphs import chain_graph
-from tests.builders.plans import relay_plan, spans
+from tests.builders.plans import paths_plan, relay_plan, spans
 from tests.builders.profiles import profile_of
 from tests.builders.reports import plan
 
@@ -96,3 +96,20 @@ def test_an_estimated_plan_says_what_speed_1_was_taken_for() -> None:
 def test_a_plan_with_one_estimated_device_is_estimated() -> None:
     profile = profile_of(chain_graph(2), {"a": 0.5, "b": 0.5}, known={"a": Knowledge.MEASURED})
     assert relay_plan(profile, fleet_of("a", "b"), *spans(("a", 1), ("b", 1))).known is Knowledge.ESTIMATED
+
+
+def test_the_paths_of_items_are_listed_with_their_shares_the_widest_first() -> None:
+    profile = profile_of(chain_graph(3, sizes=10), {"a": 1.0, "b": 3.0})
+    rest = [Stage.span("a", 1, 2), Stage.span("a", 2, 3)]
+    several = paths_plan(
+        profile, fleet_of("a", "b"), (0.25, [Stage.span("b", 0, 1), *rest]), (0.75, [Stage.span("a", 0, 1), *rest])
+    )
+    lines = [line for line in plan_lines(several) if line.startswith("path: ")]
+    assert lines == ["path: 75% of all items (0.75 items/s): a 0..2", "path: 25% of all items (0.25 items/s): b 0..0, a 1..2"]
+
+
+def test_of_many_paths_the_widest_are_listed_and_the_others_counted() -> None:
+    names = [f"d{number}" for number in range(15)]
+    profile = profile_of(chain_graph(1, sizes=10), dict.fromkeys(names, 1.0))
+    several = paths_plan(profile, fleet_of(*names), *((1.0, [Stage.span(name, 0, 1)]) for name in names))
+    assert plan_lines(several)[-1] == "path: 3 more, listed by --json"
