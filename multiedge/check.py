@@ -25,6 +25,9 @@ from multiedge.plan import CALLER, Manifest, Stage, require, unestimated_plan
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
 """No runtime parses a larger protobuf; the whole model then runs with its weights outside the file."""
 
+PRECISION = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""From 1 to the next larger value, of the types that are coarser than float32."""
+
 Value = Array | Sequence[Array]
 """A tensor, or a sequence of tensors."""
 
@@ -48,7 +51,10 @@ class OutputCheck:
 @dataclass(frozen=True)
 class CheckReport:
     """How far the parts in `directory` are from the whole `model`, on random inputs made from `seed`, in this backend with
-    these options."""
+    these options.
+
+    `rounding` is the relative error that the model's own types explain.
+    """
 
     model: str
     directory: str
@@ -57,6 +63,7 @@ class CheckReport:
     backend: str
     options: Mapping[str, Any]
     outputs: tuple[OutputCheck, ...]
+    rounding: float = DEFAULT_TOLERANCE
 
     @property
     def bitwise(self) -> bool:
@@ -66,8 +73,9 @@ class CheckReport:
     def max_rel(self) -> float:
         return max((output.max_rel for output in self.outputs), default=0.0)
 
-    def passes(self, tolerance: float = DEFAULT_TOLERANCE) -> bool:
-        return self.max_rel <= tolerance
+    def passes(self, tolerance: float | None = None) -> bool:
+        """Whether no output is further from the whole model's than `tolerance`; None is `rounding`."""
+        return self.max_rel <= (self.rounding if tolerance is None else tolerance)
 
 
 def check(
@@ -103,7 +111,15 @@ def check(
             replace(compare(name, expected[name], actual[name]), is_constant=_is_constant(expected[name]))
             for name in manifest.outputs
         ),
+        rounding=rounding_of(graph),
     )
+
+
+def rounding_of(graph: Graph) -> float:
+    """The relative error that passes where no other is asked for: 1e-4, or four times the precision of the coarsest type of
+    the tensors. A runtime without kernels for float16 computes neighbouring nodes in float32, and a cut between them rounds."""
+    coarsest = max((PRECISION.get(tensor.dtype or "", 0.0) for tensor in graph.tensors.values()), default=0.0)
+    return max(DEFAULT_TOLERANCE, 4 * coarsest)
 
 
 def run_parts(backend: Backend, manifest: Manifest, inputs: Tensors) -> dict[str, Array]:

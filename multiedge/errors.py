@@ -176,6 +176,10 @@ def require_least(name: str, value: float, least: float) -> None:
         raise ConfigError(f"{name}: expected {least} or more, got {value}")
 
 
+MOST_KNOWN = 40
+"""Known words that are listed."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The ending `; did you mean 'x'?` for the nearest known word, or the list of known words.
 
@@ -186,7 +190,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     known = sorted(known)
     near = get_close_matches(word, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known) or 'none'}"
+    more = f" and {len(known) - MOST_KNOWN} more" if len(known) > MOST_KNOWN else ""
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known[:MOST_KNOWN]) or 'none'}{more}"
 
 
 def lower_first(text: str) -> str:

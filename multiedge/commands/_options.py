@@ -11,6 +11,7 @@ from multiedge.fleet import REFERENCE_BACKEND
 
 if TYPE_CHECKING:
     from multiedge.graph import Graph
+    from multiedge.profile import Profile
 
 SHAPE = "INPUT=1,3,224,224"
 OPTION = "KEY=VALUE"
@@ -174,3 +175,12 @@ def parse_pair(text: str, option: str, example: str) -> tuple[str, str]:
     if not name or not value:
         raise ConfigError(f"{option}: expected {example}, got '{text}'")
     return name, value
+
+
+def warnings_of(profile: Profile) -> list[str]:
+    """What a reader should know before trusting measured times; nothing is imported where none were measured."""
+    if not profile.settings.get("host"):
+        return []
+    from profilers.engine.summary import warnings
+
+    return warnings(profile)

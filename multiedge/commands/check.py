@@ -22,18 +22,20 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """0 if every output agrees within the tolerance, otherwise 1."""
-    require_least("--tolerance", args.tolerance, 0)
+    if args.tolerance is not None:
+        require_least("--tolerance", args.tolerance, 0)
     shapes, seed = _options.parse_shapes(args.shape), args.seed or 0
     ways, reports = compared(args), []
     with share_bar(f"comparing {Path(args.directory).name} with the whole model") as progress:
         for number, options in enumerate(ways):
             progress(f"{number + 1} of {len(ways)}", number / len(ways))
             reports.append(check(args.directory, seed, shapes, backend=args.backend, options=options))
-    passed = all(report.passes(args.tolerance) for report in reports)
+    tolerance = reports[0].rounding if args.tolerance is None else args.tolerance
+    passed = all(report.passes(tolerance) for report in reports)
     if args.json:
-        print(json.dumps({"passed": passed, "tolerance": args.tolerance, "reports": [_data(r) for r in reports]}, indent=1))
+        print(json.dumps({"passed": passed, "tolerance": tolerance, "reports": [_data(r) for r in reports]}, indent=1))
     else:
-        show(reports, passed, args.tolerance, new_console())
+        show(reports, passed, tolerance, new_console())
     return 0 if passed else 1
 
 

@@ -65,7 +65,10 @@ def run(args: argparse.Namespace) -> int:
             )
         )
     else:
-        show(graph, rows, new_console())
+        console = new_console()
+        show(graph, rows, console)
+        for line in _options.warnings_of(profile):
+            print_line(console, line, style="yellow")
     return 0 if any(row.plan for row in rows) else 1
 
 

@@ -135,5 +135,5 @@ def _cut_table(graph: Graph, cuts: list[dict[str, Any]]) -> Table:
     table.add_column("tensors (for --at)", overflow="fold")
     for cut in cuts:
         row = (str(cut["after"] - 1), str(len(graph.nodes)), cut["after_node"], human_bytes(cut["nbytes"]))
-        table.add_row(*row, ",".join(cut["tensors"]))
+        table.add_row(*row, ",".join(name for name in cut["tensors"] if name not in graph.inputs))
     return table

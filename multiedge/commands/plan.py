@@ -50,7 +50,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(plan_to_json(plan.with_names(graph)), indent=1, allow_nan=False))
     else:
-        show(plan, graph, new_console())
+        console = new_console()
+        show(plan, graph, console)
+        for line in _options.warnings_of(profile):
+            print_line(console, line, style="yellow")
     return 0
 
 

@@ -16,6 +16,8 @@ def boundaries_at(graph: Graph, cuts: Sequence[Sequence[str]]) -> tuple[int, ...
     found = []
     for tensors in cuts:
         for name in tensors:
+            if name in graph.inputs:
+                raise CutError(f"{graph.name}: cannot cut at '{name}': it is an input of the model; name what a node makes")
             if name not in graph.producer or name in graph.parameters:
                 raise CutError(f"{graph.name}: cannot cut at '{name}': no node makes a tensor of that name{_near(graph, name)}")
         found.append(graph.boundary_at(tensors))

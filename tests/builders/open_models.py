@@ -69,6 +69,20 @@ def detector() -> onnx.ModelProto:
     return parsed(body, w=noise(16, 64), all=np.array([-1]), zero=np.array(0, np.float32))
 
 
+def siamese() -> onnx.ModelProto:
+    """Two pictures through one network: two inputs, two outputs, two branches with the same weights; nodes have no names."""
+
+    def branch(end: str) -> str:
+        return (
+            f"a{end} = Conv<pads = [1,1,1,1], strides = [4,4]>(x{end}, k)  b{end} = Relu(a{end})"
+            f"  c{end} = Flatten(b{end})  e{end} = Gemm(c{end}, w)"
+        )
+
+    text = f"""siamese (float[N,3,32,32] x1, float[N,3,32,32] x2) => (float[N,1] far, float[N,24] e1) {{
+        {branch("1")}  {branch("2")}  s = Sub(e1, e2)  q = Mul(s, s)  far = ReduceSum<axes = [1]>(q) }}"""
+    return parsed(text, opsets='"" : 11', ir=6, k=noise(8, 3, 3, 3), w=noise(512, 24))
+
+
 def declared(model: onnx.ModelProto, size: int) -> onnx.ModelProto:
     """The model with `size` in place of each open dimension, as some exporters write it."""
     for value in (*model.graph.input, *model.graph.output):
@@ -80,6 +94,7 @@ def declared(model: onnx.ModelProto, size: int) -> onnx.ModelProto:
 
 LINE: dict[str, Any] = {"shapes": {"x": (1, 3, 48, 320)}}
 TOKENS: dict[str, Any] = {"shapes": {"ids": (1, 128), "mask": (1, 128)}}
+PAIR: Shapes = {"x1": (1, 3, 32, 32), "x2": (1, 3, 32, 32)}
 
 OPEN_MODELS: dict[str, OpenModel] = {
     "ocr": OpenModel(ocr, **LINE),
@@ -91,5 +106,6 @@ OPEN_MODELS: dict[str, OpenModel] = {
     "text": OpenModel(text, **TOKENS),
     "batch": OpenModel(lambda: layers(4, 64, rows="batch"), batch=("x",), whole={"x": (1, 64)}),
     "batch-minus-one": OpenModel(lambda: declared(layers(4, 64, rows="batch"), -1), batch=("x",), whole={"x": (1, 64)}),
+    "siamese-minus-one": OpenModel(lambda: declared(siamese(), -1), batch=("x1", "x2"), whole=PAIR),
     "detector": OpenModel(detector, measured=True),
 }

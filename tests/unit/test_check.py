@@ -15,7 +15,7 @@ from multiedge.check import CheckReport, OutputCheck, check, compare, run_parts
 from multiedge.errors import ConfigError, ModelError, PlanError
 from multiedge.onnx_io.manifest import digest_of, write_manifest
 from multiedge.plan import CALLER, Manifest, Transfer
-from tests.builders.onnx_models import layers, parsed, saved
+from tests.builders.onnx_models import layers, noise, parsed, saved
 from tests.builders.parts import split_at
 
 INF, NAN = np.inf, np.nan
@@ -44,6 +44,17 @@ def test_parts_of_a_model_equal_it_to_the_bit(manifest: Manifest) -> None:
     assert (report.model, report.directory, report.parts, report.seed) == (manifest.model, manifest.directory, 2, 3)
     assert (report.backend, report.options["optimisation"]) == ("onnxruntime", "disabled")
     assert report.outputs == (OutputCheck("y", 0.0, 0.0, bitwise=True),)
+
+
+def test_what_float16_rounds_at_a_cut_passes_and_a_wrong_part_does_not(tmp_path: Path) -> None:
+    weights = {f"w{number}": (noise(64, 64, seed=number) / 8).astype(np.float16) for number in (1, 2, 3)}
+    text = """half (float16[1,64] x) => (float16[1,64] y) {
+        a = MatMul(x, w1)  b = Tanh(a)  c = MatMul(b, w2)  d = Tanh(c)  y = MatMul(d, w3) }"""
+    manifest = split_at(saved(parsed(text, **weights), tmp_path / "model.onnx"), [1, 3], tmp_path / "parts")
+    report = check(manifest.directory)
+    assert report.rounding == 2.0**-8
+    assert report.passes()
+    assert not replace(report, outputs=(OutputCheck("y", 0.01, 0.01, bitwise=False),)).passes()
 
 
 def test_parts_that_compute_something_else_are_found(manifest: Manifest) -> None:

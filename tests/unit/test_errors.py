@@ -62,6 +62,11 @@ def test_the_nearest_known_word_is_suggested(word: str, known: list[str], expect
     assert errors.did_you_mean(word, iter(known)) == expected
 
 
+def test_a_long_list_of_known_words_ends_with_their_number() -> None:
+    ending = errors.did_you_mean("zzz", [f"conv{number:03}" for number in range(170)])
+    assert ending.endswith("conv039 and 130 more")
+
+
 def test_a_file_that_is_not_there_is_named_with_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "devices.yaml").touch()

@@ -27,6 +27,7 @@ from profilers.segments import SegmentTimer, refine
 from profilers.static import StaticProfiler
 from tests.builders import models
 from tests.builders.onnx_models import layers, saved
+from tests.builders.open_models import OPEN_MODELS
 
 FLEET = Fleet((Device("phone", speed=0.25), Device("laptop", speed=1.0)), name="two")
 
@@ -50,6 +51,15 @@ def test_static_counts_agree_with_published_figures(export: Callable[[], Path], 
     assert profile.uncounted == ()
     assert product_macs(graph, count_work(graph)) / 1e9 == pytest.approx(gmacs, rel=0.04)
     assert profile.span().parameter_bytes / 4e6 == pytest.approx(parameters_m, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["ocr", "siamese-minus-one", "voice"])
+def test_nodes_without_names_are_timed(name: str, tmp_path: Path) -> None:
+    model = OPEN_MODELS[name]
+    graph = read_graph(saved(model.make(), tmp_path / "model.onnx"), model.shapes)
+    profile = MeasuredProfiler(budget_s=0.3).profile(graph, Fleet((Device("host"),)))
+    seconds = dict(zip((node.op_type for node in graph.nodes), profile.seconds_on("host"), strict=True))
+    assert all(seconds[op_type] > 0 for op_type in {"Conv", "Gemm", "GRU"} & seconds.keys())
 
 
 def test_a_model_whose_padding_is_computed_is_counted_and_attributed_whole() -> None:

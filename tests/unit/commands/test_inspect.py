@@ -58,6 +58,13 @@ def test_the_table_names_cuts_and_operators(model: Path, capsys: pytest.CaptureF
     assert "layer_m1" in shown
 
 
+def test_inputs_that_cross_a_cut_are_not_given_to_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "g (float[1,4] x) => (float[1,4] y) { a = Exp(x)  y = Add(a, x) }"
+    assert main(["inspect", str(saved(parsed(text), tmp_path / "model.onnx"))]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "32 B" in line]
+    assert row.split()[-1] == "a"
+
+
 def test_a_quantised_weight_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "g (float[1,64] x) => (float[1,64] y) { f = DequantizeLinear(w, scale)  y = MatMul(x, f) }"
     weights = {"w": np.ones((64, 64), np.int8), "scale": np.float32(0.1)}

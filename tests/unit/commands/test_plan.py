@@ -80,6 +80,14 @@ def test_an_objective_picks_the_strategy_of_its_name(objective, capsys):
     assert json.loads(capsys.readouterr().out)["strategy"] == objective
 
 
+def test_a_plan_from_times_taken_on_a_busy_machine_has_that_beside_its_figures(monkeypatch, capsys):
+    host = {"1": {"latency_s": 0.056, "cpu_s": 0.007, "threads": 1}}
+    busy = replace(synthetic_profile(GRAPH, FLEET, seed=2), settings={"host": host})
+    monkeypatch.setattr(command, "node_costs", lambda *words: busy)
+    assert plan() == 0
+    assert "took 56 ms but only 7 ms of" in capsys.readouterr().out
+
+
 def test_an_objective_is_passed_to_a_strategy_that_takes_one(capsys):
     plan("--strategy", "single", "--objective", "latency", "--json")
     data = json.loads(capsys.readouterr().out)

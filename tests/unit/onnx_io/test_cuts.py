@@ -31,7 +31,7 @@ def test_cuts_at_tensors(graph: Graph, cuts: list[list[str]], boundaries: tuple[
 @pytest.mark.parametrize(
     ("cuts", "message"),
     [
-        pytest.param([["x"]], "chain: cannot cut at 'x': no node makes a tensor of that name", id="an-input"),
+        pytest.param([["x"]], "chain: cannot cut at 'x': it is an input of the model", id="an-input"),
         pytest.param([["bb"]], r"cannot cut at 'bb'.*; did you mean 'b'\?", id="a-slip"),
         pytest.param([["a", "nothing"]], "cannot cut at 'nothing'", id="one-of-two"),
         pytest.param([["a"], ["a"]], "the cuts at a, a leave a part without nodes", id="twice"),
