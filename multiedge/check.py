@@ -20,7 +20,7 @@ from multiedge.graph import Graph
 from multiedge.metrics.difference import difference
 from multiedge.onnx_io import random_inputs, read_manifest, write_parts
 from multiedge.onnx_io.verify import part_violations, whole_graph
-from multiedge.plan import CALLER, Manifest, Stage, require, unestimated_plan
+from multiedge.plan import CALLER, Manifest, Stage, Transfer, require, unestimated_plan
 
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
 """No runtime parses a larger protobuf; the whole model then runs with its weights outside the file."""
@@ -87,7 +87,7 @@ def check(
     backend: str = REFERENCE_BACKEND,
     options: Mapping[str, Any] | None = None,
 ) -> CheckReport:
-    """Runs the whole model and its parts in `directory` on the same inputs, both in `backend`.
+    """Runs the whole model and its parts in `directory` on the same inputs, both in `backend`; of a plan with paths, each path.
 
     `inputs` are used instead of random ones. `options` are the backend's; without any it runs without the optimisations that
     round differently at a cut, so that equality is bitwise. Raises PlanError, with everything that is wrong, for parts that
@@ -99,7 +99,7 @@ def check(
     given = dict(random_inputs(graph, seed) if inputs is None else inputs)
     runtime = load_backend(backend).exact() if options is None else load_backend(backend, options)
     expected = _run_whole(runtime, graph, given)
-    actual = run_parts(runtime, manifest, given)
+    actual = [run_parts(runtime, manifest, given, path) for path in range(len(manifest.taken))]
     return CheckReport(
         model=manifest.model,
         directory=manifest.directory,
@@ -108,7 +108,7 @@ def check(
         backend=backend,
         options=asdict(runtime),
         outputs=tuple(
-            replace(compare(name, expected[name], actual[name]), is_constant=_is_constant(expected[name]))
+            replace(_worst(name, expected[name], [made[name] for made in actual]), is_constant=_is_constant(expected[name]))
             for name in manifest.outputs
         ),
         rounding=rounding_of(graph),
@@ -122,20 +122,23 @@ def rounding_of(graph: Graph) -> float:
     return max(DEFAULT_TOLERANCE, 4 * coarsest)
 
 
-def run_parts(backend: Backend, manifest: Manifest, inputs: Tensors) -> dict[str, Array]:
-    """The outputs of the parts, run one after the other, one loaded at a time, with what the transfers bring them."""
-    inbox: dict[int, dict[str, Array]] = {number: {} for number in range(len(manifest.parts))}
+def run_parts(backend: Backend, manifest: Manifest, inputs: Tensors, path: int = 0) -> dict[str, Array]:
+    """The outputs of the parts of a path, run one after the other, one loaded at a time, with what the transfers bring them."""
+    stages, moves = manifest.taken[path]
+    inbox: dict[int, dict[str, Array]] = {number: {} for number in stages}
     inbox[CALLER] = dict(inputs)
-    _send(manifest, CALLER, inputs, inbox)
-    for number, part in enumerate(manifest.parts):
-        made = _run(backend, Path(manifest.directory) / part.file, inbox[number])
-        _send(manifest, number, {**inbox[number], **made}, inbox)
+    _send(manifest, moves, CALLER, inputs, inbox)
+    for number in stages:
+        made = _run(backend, Path(manifest.directory) / manifest.parts[number].file, inbox[number])
+        _send(manifest, moves, number, {**inbox[number], **made}, inbox)
         inbox[number] = {}
     return inbox[CALLER]
 
 
-def _send(manifest: Manifest, source: int, held: Tensors, inbox: Mapping[int, dict[str, Array]]) -> None:
-    for move in manifest.transfers:
+def _send(
+    manifest: Manifest, moves: Sequence[Transfer], source: int, held: Tensors, inbox: Mapping[int, dict[str, Array]]
+) -> None:
+    for move in moves:
         if move.source == source:
             missing = [name for name in move.tensors if name not in held]
             if missing:
@@ -164,6 +167,12 @@ def _as_one_part(graph: Graph, folder: Path) -> Path:
     stages = (Stage.span("whole", 0, len(graph.nodes)),)
     plan = unestimated_plan("whole", graph, stages)
     return folder / write_parts(graph, plan, folder).parts[0].file
+
+
+def _worst(name: str, whole: Value, made: Sequence[Value]) -> OutputCheck:
+    """Of the same output on several paths, the one that is farthest from the whole."""
+    checks = [compare(name, whole, parts) for parts in made]
+    return max(checks, key=lambda each: (each.max_rel, each.max_abs, not each.bitwise))
 
 
 def compare(name: str, whole: Value, parts: Value) -> OutputCheck:

@@ -14,7 +14,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from multiedge.errors import PlanError
 from multiedge.graph import Graph
@@ -123,7 +123,14 @@ class Path:
         return frozenset(hops) | {(stage, CALLER) for stage in self.stages}
 
 
-def next_path(paths: Sequence[Path], taken: Sequence[int]) -> int:
+class HasRate(Protocol):
+    """What takes so many items per second."""
+
+    @property
+    def items_per_s(self) -> float: ...
+
+
+def next_path(paths: Sequence[HasRate], taken: Sequence[int]) -> int:
     """The path of the next item, so that at any time each path has had its share of the items, to within one item.
 
     The item goes where it would be complete first if each path served one item after another at its rate.
@@ -493,6 +500,21 @@ class Manifest:
         """The shapes of the model's inputs that the plan was made for, by name; empty if unknown."""
         return {} if self.plan is None else self.plan.input_shapes
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The ways of items through the stages; empty if every item passes every stage."""
+        return () if self.plan is None else self.plan.paths
+
+    @property
+    def taken(self) -> tuple[tuple[tuple[int, ...], tuple[Transfer, ...]], ...]:
+        """The stages and transfers of an item, for each path; of all items if there are no paths."""
+        if not self.paths:
+            return ((tuple(range(len(self.parts))), self.transfers),)
+        return tuple(
+            (path.stages, tuple(move for move in self.transfers if (move.source, move.target) in path.steps))
+            for path in self.paths
+        )
+
     def identity(self, stage: int) -> str:
         """What tells a stage from those of other models, plans and parts, on whichever machine its folder is.
 
@@ -512,5 +534,8 @@ class Manifest:
 
     @property
     def map_info(self) -> dict[str, str]:
-        """The device of each part's file, in order, as Ianvs passes it to `BaseModel.load`."""
-        return {part.file: part.device for part in self.parts}
+        """The device of each part's file, in order, as Ianvs passes it to `BaseModel.load`; the first one of several."""
+        devices: dict[str, str] = {}
+        for part in self.parts:
+            devices.setdefault(part.file, part.device)
+        return devices

@@ -49,6 +49,7 @@ class InlineExecutor(Closing):
         self.manifest, self.fleet, self.options = manifest, fleet, options
         self.routes = Routes.of(manifest)
         self._sessions: list[Session] = []
+        self._on_way = [0] * self.routes.count
         self._ready: deque[Result] = deque()
         self._events: list[Event] = []
 
@@ -76,19 +77,21 @@ class InlineExecutor(Closing):
         issued_s = time.monotonic()
         given = require_inputs(self.manifest, item, tensors)
         held: dict[tuple[int, str], Array] = {(CALLER, name): array for name, array in given.items()}
-        for stage in range(len(self.routes.parts)):
-            error = self._run_stage(stage, item, held)
+        way = self.routes.next_way(self._on_way)
+        self._on_way[way] += 1
+        for stage in self.routes.on(way):
+            error = self._run_stage(stage, item, held, way)
             if error:
                 self._ready.append(Result(item, None, error, issued_s, time.monotonic()))
                 return
-        made = self.routes.gather(CALLER, held)
+        made = self.routes.gather(CALLER, held, way)
         answer = {name: made[name] for name in self.manifest.outputs if name in made}
         self._ready.append(Result(item, answer, "", issued_s, time.monotonic()))
 
-    def _run_stage(self, stage: int, item: int, held: dict[tuple[int, str], Array]) -> str:
+    def _run_stage(self, stage: int, item: int, held: dict[tuple[int, str], Array], way: int) -> str:
         """Adds what the stage passes on to `held`; the error text if it failed."""
         begin = time.monotonic()
-        given = self.routes.gather(stage, held)
+        given = self.routes.gather(stage, held, way)
         device = self.routes.parts[stage].device
         try:
             made = {**given, **self._sessions[stage].run(given)}

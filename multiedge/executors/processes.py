@@ -71,6 +71,7 @@ class ProcessesExecutor(Closing):
         self._events: list[Event] = []
         self._tensors_of: dict[int, tuple[str, ...]] = {}
         self._sent: Counter[int] = Counter()
+        self._on_way = [0] * self.routes.count
         self._taken: Counter[int] = Counter()
         self._cpu_before_s: dict[str, float] = {}
         self._ended = ""
@@ -209,6 +210,7 @@ class ProcessesExecutor(Closing):
         self.epoch, self.routes = epoch, routes
         self._tensors_of = {number: move.tensors for number, move in enumerate(routes.transfers)}
         self._sent.clear()
+        self._on_way = [0] * routes.count
         self._taken.clear()
         self._mailbox.clear()
         self.endpoint.forget(epoch)
@@ -231,21 +233,23 @@ class ProcessesExecutor(Closing):
     # -- items ----------------------------------------------------------------------------------------------------------
 
     def _send(self, entry: Pending) -> None:
-        """Gives an item's inputs to every stage that reads them."""
-        for number, move in enumerate(self.routes.transfers):
-            if move.source == CALLER:
-                arrays = tuple(entry.tensors[name] for name in move.tensors)
-                now = time.monotonic()
-                peer = self.routes.home(move.target, entry.sequence)
-                due = self._shaper.due_s(peer, sum(array.nbytes for array in arrays), now)
-                address = Address(self.epoch, number, entry.ticket, entry.sequence)
-                message = Message(address, CALLER_NAME, arrays, "", now, due)
-                try:
-                    send_or_fail(self.endpoint, peer, message, "sending the inputs")
-                except (OSError, MultiedgeError, MemoryError) as error:  # not even the error could be sent
-                    self.fail_item(entry.sequence, f"sending the inputs failed: {type(error).__name__}: {one_line(error)}")
-                    return
-                self._sent[number] += 1
+        """Gives an item's inputs to every stage of its way that reads them."""
+        entry.way = way = self.routes.next_way(self._on_way)
+        self._on_way[way] += 1
+        for number in self.routes.leaving(CALLER, way):
+            move = self.routes.transfers[number]
+            arrays = tuple(entry.tensors[name] for name in move.tensors)
+            now = time.monotonic()
+            peer = self.routes.home(move.target, entry.sequence, way)
+            due = self._shaper.due_s(peer, sum(array.nbytes for array in arrays), now)
+            address = Address(self.epoch, number, entry.ticket, entry.sequence)
+            message = Message(address, CALLER_NAME, arrays, "", now, due)
+            try:
+                send_or_fail(self.endpoint, peer, message, "sending the inputs")
+            except (OSError, MultiedgeError, MemoryError) as error:  # not even the error could be sent
+                self.fail_item(entry.sequence, f"sending the inputs failed: {type(error).__name__}: {one_line(error)}")
+                return
+            self._sent[number] += 1
 
     def _pump(self, timeout_s: float) -> None:
         """Takes what has arrived, after waiting up to `timeout_s`, and lets the supervisor observe."""
@@ -260,7 +264,7 @@ class ProcessesExecutor(Closing):
                 stop = max(message.due_s, message.sent_s) if message.due_s > message.sent_s else now
                 row = log_row("transfer", CALLER, message.source, message.sent_s, stop, message.nbytes, CALLER_NAME)
                 message = message._replace(log=join_logs((message.log, row)))
-            entry = self.ledger.accept(message, self.routes.sinks)
+            entry = self.ledger.accept(message, self.routes.sinks[self.routes.way(message.address.transfer)])
             if entry is not None:
                 self._complete(entry)
         self.supervisor.look()
@@ -275,7 +279,7 @@ class ProcessesExecutor(Closing):
         self.ledger.answer(entry, None if error else tensors, error, now)
         for message in entry.got.values():
             self.endpoint.release(message.address)
-        self.supervisor.count_answer(entry.sequence, now, is_error=bool(error))
+        self.supervisor.count_answer(entry.sequence, now, is_error=bool(error), way=entry.way)
 
 
 def pick_transport(options: ProcessesOptions) -> str:

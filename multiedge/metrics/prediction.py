@@ -9,7 +9,7 @@ wrong.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,8 @@ from multiedge.fleet import CALLER_NAME
 from multiedge.measurements import HostLoad, Measurements
 from multiedge.metrics.run import fps
 from multiedge.metrics.value import HIGHER, LOWER, Context, Figure, metric
-from multiedge.plan import CALLER, Plan
+from multiedge.plan import CALLER, Path, Plan
+from multiedge.planning.cost import Shares
 from multiedge.planning.shared_host import Admission, Host, Work, competing_threads, outcome
 
 LEAST_CPU_S = 0.5
@@ -63,9 +64,10 @@ class Pace:
 
 @dataclass(frozen=True)
 class SharedRun:
-    """A run whose devices share this machine: the work of each stage, the items, and the processors."""
+    """A run whose devices share this machine: the work of each stage, the paths of items, the items, and the processors."""
 
     works: tuple[Work, ...]
+    paths: tuple[Path, ...]
     admission: Admission
     cores: float
 
@@ -77,17 +79,19 @@ class SharedRun:
         cores = emulated.get("processors") or (measurements.host.cores if measurements.host else None)
         if not devices or not cores or not plan.estimate.stages:
             return None
-        return cls(planned_work(plan, devices), _admission(measurements), float(cores))
+        works = planned_work(plan, devices)
+        return cls(works, _with_all(plan.paths, works[len(plan.stages) :]), _admission(measurements), float(cores))
 
     @property
     def fps(self) -> float:
         """Items per second without other work."""
-        return outcome(self.works, self.admission, Host(self.cores)).fps
+        return outcome(self.works, self.admission, Host(self.cores), self.paths).fps
 
     def pace(self, host: HostLoad) -> Pace | None:
         """The pace of the run; None if the workers used too little processor time to tell."""
         used_s = sum(host.workers_s.values())
-        planned_s = self.admission.items * sum(work.computing_s for work in self.works)
+        shares = Shares.of(len(self.works), self.paths).stages
+        planned_s = self.admission.items * sum(share * work.computing_s for share, work in zip(shares, self.works, strict=True))
         if used_s < LEAST_CPU_S or planned_s <= 0 or host.wall_s <= 0:
             return None
         return Pace(planned_s / used_s, host.caller_s / self.admission.items, host.other_s / host.wall_s)
@@ -95,8 +99,9 @@ class SharedRun:
     def fps_at(self, pace: Pace) -> float:
         """Items per second if items take the processor time that they took, and other work competes as it did."""
         works = _with_caller(tuple(work.at_pace(pace.factor) for work in self.works), pace.caller_s)
-        other_threads = competing_threads(works, self.admission, self.cores, pace.other_cores)
-        return outcome(works, self.admission, Host(self.cores, other_threads)).fps
+        paths = _with_all(self.paths, works[len(self.works) :])
+        other_threads = competing_threads(works, self.admission, self.cores, pace.other_cores, paths)
+        return outcome(works, self.admission, Host(self.cores, other_threads), paths).fps
 
 
 def planned_work(plan: Plan, devices: Mapping[str, Emulated]) -> tuple[Work, ...]:
@@ -110,9 +115,16 @@ def planned_work(plan: Plan, devices: Mapping[str, Emulated]) -> tuple[Work, ...
         works.append(Work(("a link",), 0.0, plan.estimate.bottleneck_s, after=last))
         last = _last(works)
     cores = sum(work.threads for work in works)
-    alone_s = 1.0 / outcome(tuple(works), Admission(1, 1), Host(cores)).fps
+    alone: list[tuple[Path, ...]] = [(path,) for path in _with_all(plan.paths, works[len(plan.stages) :])] or [()]
+    alone_s = max(1.0 / outcome(tuple(works), Admission(1, 1), Host(cores), paths).fps for paths in alone)
     delay_s = plan.estimate.latency_s - alone_s
     return (*works, Work((), 0.0, delay_s, after=last)) if delay_s > 0 else tuple(works)
+
+
+def _with_all(paths: tuple[Path, ...], others: Sequence[Work]) -> tuple[Path, ...]:
+    """The paths of items that pass these works, too, after their stages: as many places as there are stages before."""
+    used = max((max(path.stages) + 1 for path in paths), default=0)
+    return tuple(replace(path, stages=(*path.stages, *range(used, used + len(others)))) for path in paths)
 
 
 def _stage_work(names: tuple[str, ...], compute_s: float, device: Emulated, after: tuple[int, ...]) -> Work:
@@ -132,9 +144,10 @@ def _last(works: list[Work] | tuple[Work, ...]) -> tuple[int, ...]:
 
 def _busiest_s(plan: Plan) -> float:
     busy_s: dict[str, float] = {}
-    for stage, costs in zip(plan.stages, plan.estimate.stages, strict=True):
+    shares = Shares.of(len(plan.stages), plan.paths).stages
+    for stage, costs, share in zip(plan.stages, plan.estimate.stages, shares, strict=True):
         for device in stage.devices:
-            busy_s[device] = busy_s.get(device, 0.0) + costs.compute_s / len(stage.devices)
+            busy_s[device] = busy_s.get(device, 0.0) + share * costs.compute_s / len(stage.devices)
     return max(busy_s.values())
 
 

@@ -11,7 +11,7 @@ from multiedge.errors import ModelError
 from multiedge.graph import Graph
 from multiedge.onnx_io.manifest import read_manifest
 from multiedge.onnx_io.reader import declared_graph, read_graph
-from multiedge.plan import CALLER, Manifest, require
+from multiedge.plan import CALLER, Manifest, Transfer, require
 
 
 def whole_graph(manifest: Manifest, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
@@ -52,24 +52,31 @@ def part_violations(manifest: Manifest, whole: Graph | None) -> list[str]:
     Nodes that make constants may be in several parts; of the parts that an item passes, every other node of `whole` is in
     exactly one. Without `whole`, only the parts and their transfers are compared.
     """
-    parts = [declared_graph(Path(manifest.directory) / part.file) for part in manifest.parts]
+    files = {part.file: declared_graph(Path(manifest.directory) / part.file) for part in manifest.parts}
+    parts = [files[part.file] for part in manifest.parts]
     held = [[node.name for node in part.nodes if not set(node.writes) <= part.parameters.keys()] for part in parts]
-    paths = manifest.plan.paths if manifest.plan else ()
-    passed = [path.stages for path in paths] or [tuple(range(len(held)))]
-    wrong = [text for numbers in passed for text in _wrong_nodes(whole, [held[n] for n in numbers])] if whole else []
+    wrong = [text for stages, _ in manifest.taken for text in _wrong_nodes(whole, [held[n] for n in stages])] if whole else []
     wrong += _wrong_numbers(manifest)
-    available = _available(manifest, parts)
-    for number, part in enumerate(parts):
-        name = manifest.parts[number].file
-        wrong += [
-            f"{name} needs '{tensor}', which no transfer brings" for tensor in part.inputs if tensor not in available[number]
-        ]
+    for stages, moves in manifest.taken:
+        wrong += _wrong_transfers(manifest, parts, stages, moves)
+    return list(dict.fromkeys(wrong))
+
+
+def _wrong_transfers(manifest: Manifest, parts: Sequence[Graph], stages: Sequence[int], moves: Sequence[Transfer]) -> list[str]:
+    """What is wrong with the transfers of an item that passes these stages."""
+    available = _available(manifest, stages, moves)
+    wrong = [
+        f"{manifest.parts[number].file} needs '{tensor}', which no transfer brings"
+        for number in stages
+        for tensor in parts[number].inputs
+        if tensor not in available[number]
+    ]
     wrong += [
         f"output '{name}' does not reach the caller: no transfer brings it back"
         for name in manifest.outputs
         if name not in available[CALLER]
     ]
-    for move in manifest.transfers:
+    for move in moves:
         end = "the caller" if move.target == CALLER else manifest.parts[move.target].file
         if move.source != CALLER:
             made = {*available[move.source], *parts[move.source].outputs}
@@ -107,10 +114,10 @@ def _wrong_numbers(manifest: Manifest) -> list[str]:
     ]
 
 
-def _available(manifest: Manifest, parts: Sequence[Graph]) -> dict[int, set[str]]:
+def _available(manifest: Manifest, stages: Sequence[int], moves: Sequence[Transfer]) -> dict[int, set[str]]:
     """The tensors that the transfers bring to each part and to the caller, who has the inputs anyway."""
-    tensors: dict[int, set[str]] = {number: set() for number in range(len(parts))}
+    tensors: dict[int, set[str]] = {number: set() for number in stages}
     tensors[CALLER] = set(manifest.inputs)
-    for move in manifest.transfers:
+    for move in moves:
         tensors[move.target].update(move.tensors)
     return tensors

@@ -46,6 +46,7 @@ def write_parts(
 ) -> Manifest:
     """Writes `sub_model_1.onnx`, `sub_model_2.onnx`, ... and `plan.json`.
 
+    Stages of the same nodes and outputs, on different paths of a plan, share the file that is named after the first of them.
     An earlier plan in the folder is replaced; other files are kept.
 
     Args:
@@ -129,16 +130,20 @@ def _retire(folder: Path) -> None:
 
 
 def _write_all(extractor: Extractor, plan: Plan, store: _LinkedWeights | _CopiedWeights) -> tuple[Part, ...]:
-    cut = []
-    for number, stage in enumerate(plan.stages):
-        outputs = _outputs(extractor.graph, number, stage, plan)
-        cut.append((f"sub_model_{number + 1}", *extractor.part(f"sub_model_{number + 1}", stage.nodes, outputs), outputs))
+    wanted = [(stage.nodes, _outputs(extractor.graph, number, stage, plan)) for number, stage in enumerate(plan.stages)]
+    cut = {}
+    for number, (nodes, outputs) in enumerate(wanted):
+        if (nodes, outputs) not in cut:
+            name = f"sub_model_{number + 1}"
+            cut[nodes, outputs] = (name, *extractor.part(name, nodes, outputs))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        placed = pool.map(lambda part: store.place(part[0], part[1], extractor.model.references), cut)
-        return tuple(
-            Part(number, f"{name}.onnx", stage.device, inputs, outputs, files, stage.replicas)
-            for number, (stage, (name, _, inputs, outputs), files) in enumerate(zip(plan.stages, cut, placed, strict=True))
-        )
+        placed = pool.map(lambda part: store.place(part[0], part[1], extractor.model.references), cut.values())
+        written = {key: (name, inputs, files) for (key, (name, _, inputs)), files in zip(cut.items(), placed, strict=True)}
+    parts = []
+    for number, (stage, key) in enumerate(zip(plan.stages, wanted, strict=True)):
+        name, inputs, files = written[key]
+        parts.append(Part(number, f"{name}.onnx", stage.device, inputs, key[1], files, stage.replicas))
+    return tuple(parts)
 
 
 def _outputs(graph: Graph, number: int, stage: Stage, plan: Plan) -> tuple[str, ...]:

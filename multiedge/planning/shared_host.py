@@ -9,6 +9,7 @@ Slow devices that compute at the same time thus delay each other in every cycle.
 against each other if they compute for no longer than a slice, a few milliseconds; then the model is too low, by 10 % at times.
 
 Each device does one item of one stage at a time, the oldest item first, and as many items are under way as the executor admits.
+Where a plan has several paths, each item takes one of them, as the executor shares them out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from heapq import heappop, heappush
+
+from multiedge.plan import Path, next_path
 
 MOST_ITEMS = 192
 """Items that are simulated. Further ones come at the rate of the middle third, while the pipeline is full."""
@@ -82,20 +85,22 @@ class Outcome:
 
 
 @lru_cache(maxsize=256)
-def outcome(works: tuple[Work, ...], admission: Admission, host: Host) -> Outcome:
+def outcome(works: tuple[Work, ...], admission: Admission, host: Host, paths: tuple[Path, ...] = ()) -> Outcome:
     """What a pipeline does on a machine.
 
     Args:
         works: What each stage does per item, in topological order. Of at least one stage, a time is above zero.
         admission: How many items there are, and how they enter.
         host: The machine.
+        paths: The ways of items through the works, by their places in `works`; empty if every item passes all.
 
     Returns:
         The Outcome. Of many items the first ones are simulated.
     """
     most = MOST_ITEMS - MOST_ITEMS % admission.in_flight if admission.in_groups else MOST_ITEMS
     simulated = min(admission.items, max(most, 3 * admission.in_flight))
-    simulation = _Simulation(works, replace(admission, items=simulated), host)
+    ways = tuple(_Way.of(works, path.stages) for path in paths) or (_Way.of(works, tuple(range(len(works)))),)
+    simulation = _Simulation(works, replace(admission, items=simulated), host, paths, ways)
     ends = simulation.ends()
     further = admission.items - simulated
     first, last = simulated // 3, 2 * simulated // 3
@@ -103,7 +108,9 @@ def outcome(works: tuple[Work, ...], admission: Admission, host: Host) -> Outcom
     return Outcome(admission.items / (ends[-1] + further * interval_s), simulation.other_s / ends[-1])
 
 
-def competing_threads(works: tuple[Work, ...], admission: Admission, cores: float, other_cores: float) -> float:
+def competing_threads(
+    works: tuple[Work, ...], admission: Admission, cores: float, other_cores: float, paths: tuple[Path, ...] = ()
+) -> float:
     """How many threads of other work compete if other work has so many processors meanwhile.
 
     Args:
@@ -111,6 +118,7 @@ def competing_threads(works: tuple[Work, ...], admission: Admission, cores: floa
         admission: How many items there are, and how they enter.
         cores: Processors of the machine.
         other_cores: Processors that other work has, on average.
+        paths: The ways of items through the works; empty if every item passes all.
 
     Returns:
         Threads, 0.0 at least; at most MOST_OTHER for each processor.
@@ -118,9 +126,8 @@ def competing_threads(works: tuple[Work, ...], admission: Admission, cores: floa
     low, high = 0.0, MOST_OTHER * cores
     for _ in range(STEPS):
         middle = (low + high) / 2
-        low, high = (
-            (middle, high) if outcome(works, admission, Host(cores, middle)).other_cores < other_cores else (low, middle)
-        )
+        had = outcome(works, admission, Host(cores, middle), paths).other_cores
+        low, high = (middle, high) if had < other_cores else (low, middle)
     return (low + high) / 2 if other_cores > 0 else 0.0
 
 
@@ -153,24 +160,49 @@ def _left(seconds: float) -> float:
     return seconds if seconds > CLOSE_S else 0.0
 
 
+@dataclass(frozen=True)
+class _Way:
+    """The works that an item passes: for how many others each of them waits, and which others wait for it."""
+
+    waits_for: dict[int, int]
+    readers: dict[int, list[int]]
+
+    @classmethod
+    def of(cls, works: tuple[Work, ...], passed: tuple[int, ...]) -> _Way:
+        before = {stage: [each for each in works[stage].after if each in passed] for stage in passed}
+        readers = {stage: [reader for reader in passed if stage in before[reader]] for stage in passed}
+        return cls({stage: len(each) for stage, each in before.items()}, readers)
+
+
+@dataclass
+class _Flight:
+    """An item under way: how many works each stage still waits for, how many have not ended, and its number among the items of
+    its way, by which replicas take turns."""
+
+    way: _Way
+    turn: int
+    missing: dict[int, int]
+    unfinished: int
+
+
 @dataclass
 class _Simulation:
     works: tuple[Work, ...]
     admission: Admission
     host: Host
+    paths: tuple[Path, ...]
+    ways: tuple[_Way, ...]
     jobs: dict[object, _Job] = field(default_factory=dict)
     queues: dict[object, list[tuple[int, int]]] = field(default_factory=dict)
-    missing: dict[int, list[int]] = field(default_factory=dict)
-    unfinished: dict[int, int] = field(default_factory=dict)
+    flights: dict[int, _Flight] = field(default_factory=dict)
     issued: int = 0
     other_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        self.taken = [0] * len(self.ways)
+
     def ends(self) -> list[float]:
         """When the items are answered, ascending."""
-        readers: list[list[int]] = [[] for _ in self.works]
-        for stage, work in enumerate(self.works):
-            for before in work.after:
-                readers[before].append(stage)
         now_s, ends = 0.0, []
         self._admit()
         while self.jobs:
@@ -183,36 +215,40 @@ class _Simulation:
                 job.proceed(seconds, rate)
             for place in [place for place, job in self.jobs.items() if job.has_ended]:
                 job = self.jobs.pop(place)
-                for stage in readers[job.stage]:
+                flight = self.flights[job.item]
+                for stage in flight.way.readers[job.stage]:
                     self._let_go(job.item, stage)
-                self.unfinished[job.item] -= 1
-                if not self.unfinished[job.item]:
-                    del self.unfinished[job.item], self.missing[job.item]
+                flight.unfinished -= 1
+                if not flight.unfinished:
+                    del self.flights[job.item]
                     ends.append(now_s)
                 self._start_next(place)
             self._admit()
         return ends
 
     def _admit(self) -> None:
-        if self.admission.in_groups and self.unfinished:
+        if self.admission.in_groups and self.flights:
             return
-        while self.issued < self.admission.items and len(self.unfinished) < self.admission.in_flight:
+        while self.issued < self.admission.items and len(self.flights) < self.admission.in_flight:
             item, self.issued = self.issued, self.issued + 1
-            self.missing[item] = [len(work.after) for work in self.works]
-            self.unfinished[item] = len(self.works)
-            for stage, work in enumerate(self.works):
-                if not work.after:
+            number = next_path(self.paths, self.taken) if self.paths else 0
+            way, turn = self.ways[number], self.taken[number]
+            self.taken[number] += 1
+            self.flights[item] = _Flight(way, turn, dict(way.waits_for), len(way.waits_for))
+            for stage, others in way.waits_for.items():
+                if not others:
                     self._enter(item, stage)
 
     def _let_go(self, item: int, stage: int) -> None:
         """One stage less for which another one waits."""
-        self.missing[item][stage] -= 1
-        if not self.missing[item][stage]:
+        missing = self.flights[item].missing
+        missing[stage] -= 1
+        if not missing[stage]:
             self._enter(item, stage)
 
     def _enter(self, item: int, stage: int) -> None:
         devices = self.works[stage].devices
-        place: object = devices[item % len(devices)] if devices else (item, stage)
+        place: object = devices[self.flights[item].turn % len(devices)] if devices else (item, stage)
         heappush(self.queues.setdefault(place, []), (item, -stage))
         if place not in self.jobs:
             self._start_next(place)

@@ -16,8 +16,11 @@ def expected_seconds(manifest: Manifest) -> dict[int, float]:
 
 def most_depth(routes: Routes) -> int:
     """Items that may be under way without more messages for one process than have room."""
-    waiting = {device: sum(len(routes.entering(stage)) for stage in routes.stages_on(device)) for device in routes.devices}
-    return max(1, MOST_WAITING // max(1, len(routes.sinks), *waiting.values()))
+    ways = range(routes.count)
+    waiting = [
+        sum(len(routes.entering(stage, way)) for stage in routes.stages_on(device)) for device in routes.devices for way in ways
+    ]
+    return max(1, MOST_WAITING // max(1, *map(len, routes.sinks), *waiting))
 
 
 def default_depth(manifest: Manifest, routes: Routes) -> int:

@@ -23,7 +23,7 @@ REORDER = 4
 
 @dataclass
 class Pending:
-    """An item that was submitted and is not answered."""
+    """An item that was submitted and is not answered; it was last sent on `way`."""
 
     item: int
     sequence: int
@@ -31,6 +31,7 @@ class Pending:
     issued_s: float
     ticket: int
     attempts: int = 1
+    way: int = 0
     got: dict[int, Message] = field(default_factory=dict)
 
 

@@ -89,7 +89,7 @@ class _Leaving(NamedTuple):
     @classmethod
     def of(cls, routes: Routes, number: int) -> _Leaving:
         move = routes.transfers[number]
-        homes = (CALLER_NAME,) if move.target == CALLER else routes.parts[move.target].devices
+        homes = (CALLER_NAME,) if move.target == CALLER else routes.homes(move.target, routes.way(number))
         return cls(number, move.target, move.tensors, homes)
 
     def address(self, of: Address) -> Address:
@@ -98,24 +98,26 @@ class _Leaving(NamedTuple):
 
 
 class _Stage(NamedTuple):
-    """A stage of this device: how many messages an item of it waits for, and the transfers by which its outputs leave. `direct`
-    is its session if that can write to memory that it is given, and has outputs for which that is worthwhile: see `fixed`."""
+    """A stage of this device: how many messages an item of it waits for, and the transfers by which its outputs leave, by way.
+    `direct` is its session if that can write to memory that it is given, and has outputs for which that is worthwhile: see
+    `fixed`."""
 
     number: int
     session: Session
     direct: DirectSession | None
     fixed: Mapping[str, ArraySpec]
-    entering: int
-    leaving: tuple[_Leaving, ...]
+    entering: tuple[int, ...]
+    leaving: tuple[tuple[_Leaving, ...], ...]
 
     @classmethod
     def of(cls, routes: Routes, number: int, session: Session) -> _Stage:
-        leaving = tuple(_Leaving.of(routes, each) for each in routes.leaving(number))
+        ways = range(routes.count)
+        leaving = tuple(tuple(_Leaving.of(routes, each) for each in routes.leaving(number, way)) for way in ways)
         direct = session if isinstance(session, DirectSession) else None
         fixed = direct.fixed if direct else {}
         if sum(spec.nbytes for spec in fixed.values()) < DIRECT_BYTES:
             direct = None
-        return cls(number, session, direct, fixed, len(routes.entering(number)), leaving)
+        return cls(number, session, direct, fixed, tuple(len(routes.entering(number, way)) for way in ways), leaving)
 
 
 class StageLoop:
@@ -140,6 +142,7 @@ class StageLoop:
         self._caller, self._micro_batch, self._record = caller, min(micro_batch, MOST_JOINED), record
         self._epoch = 0
         self._routes = Routes((), ())
+        self._way_of: tuple[int, ...] = ()
         self._alone: frozenset[int] = frozenset()
         self._stages: Mapping[int, _Stage] = {}
         self._waiting: dict[_Key, dict[int, Message]] = {}
@@ -150,6 +153,7 @@ class StageLoop:
     def configure(self, epoch: int, routes: Routes, sessions: Mapping[int, Session], alone: Iterable[int] = ()) -> None:
         """Begins an epoch; everything of earlier ones is dropped. The items in `alone` are joined with no others."""
         self._epoch, self._routes, self._alone = epoch, routes, frozenset(alone)
+        self._way_of = tuple(map(routes.way, range(len(routes.transfers))))
         self._stages = {number: _Stage.of(routes, number, session) for number, session in sessions.items()}
         for held in (self._waiting, self._logs, self._ready):
             held.clear()
@@ -188,7 +192,7 @@ class StageLoop:
             self._logs.setdefault(key, []).extend((message.log, row))
         messages = self._waiting.setdefault(key, {})
         messages[number] = message
-        if len(messages) == self._stages[target].entering:
+        if len(messages) == self._stages[target].entering[self._way_of[number]]:
             heapq.heappush(self._ready, key)
 
     def _further_items(self, stage: _Stage) -> list[_Key]:
@@ -250,11 +254,15 @@ class StageLoop:
             for item, made in zip(items, run_joined(stage.session, [item.inputs for item in items]), strict=True):
                 item.outputs = dict(made)
 
+    def _leaving(self, stage: _Stage, item: _Item) -> tuple[_Leaving, ...]:
+        """The transfers of the item's way by which the outputs of the stage leave."""
+        return stage.leaving[self._way_of[item.address.transfer]]
+
     def _reserve(self, stage: _Stage, item: _Item) -> dict[str, Array]:
         """Places for outputs in the messages with which they leave, each in the first of them."""
         places: dict[str, Array] = {}
         fixed = stage.fixed
-        for leaving in stage.leaving:
+        for leaving in self._leaving(stage, item):
             new = [name for name in leaving.tensors if name in fixed and name not in places]
             if sum([fixed[name].nbytes for name in new]) < DIRECT_BYTES:
                 continue
@@ -275,7 +283,7 @@ class StageLoop:
     def _send(self, stage: _Stage, item: _Item, log: bytes) -> None:
         """Sends what each later stage needs. An error is sent in place of tensors, so that every later stage receives it."""
         of, error, tensors = item.address, item.error, {**item.inputs, **item.outputs}
-        for leaving in stage.leaving:
+        for leaving in self._leaving(stage, item):
             arrays: list[Any] = [] if error else [tensors.get(name) for name in leaving.tensors]
             for array in arrays:
                 if not isinstance(array, _ARRAYS):

@@ -94,7 +94,8 @@ class Observation:
 
     `limits_s` is how long each busy worker's stage may take, by device. `events` of a trace have happened since the last
     look; `may_return` says whether it will still bring devices back. `answered` lists the sequence numbers of the items that
-    were answered without an error since then, `answered_s` is when the first answer of any kind came.
+    were answered without an error since then, `ways` those that they took, in the same order and empty where there is one only;
+    `answered_s` is when the first answer of any kind came.
     """
 
     now_s: float
@@ -104,6 +105,7 @@ class Observation:
     events: tuple[TraceEvent, ...] = ()
     may_return: bool = False
     answered: tuple[int, ...] = ()
+    ways: tuple[int, ...] = ()
     answered_s: float | None = None
     plan: PlanReady | PlanFailed | None = None
 
@@ -113,18 +115,20 @@ def waiting_links(
 ) -> Iterator[LinkView]:
     """The transfers with messages that were sent and not taken. `caller` counts as idle; `place` is the device where it is."""
 
-    def views(stage: int) -> list[WorkerView]:
+    def views(stage: int, way: int) -> list[WorkerView]:
         if stage == CALLER:
             return [caller]
-        return [workers[device] for device in routes.parts[stage].devices if device in workers]
+        return [workers[device] for device in routes.homes(stage, way) if device in workers]
 
     for number, move in enumerate(routes.transfers):
-        sent = sum(view.sent[number] for view in views(move.source))
-        taken = sum(view.taken[number] for view in views(move.target))
+        way = routes.way(number)
+        sent = sum(view.sent[number] for view in views(move.source, way))
+        taken = sum(view.taken[number] for view in views(move.target, way))
         if sent > taken:
-            source, target = (place if end == CALLER else routes.parts[end].device for end in (move.source, move.target))
+            source, target = (place if end == CALLER else routes.homes(end, way)[0] for end in (move.source, move.target))
             slack_s = _slack_s(link(source, target), move.nbytes) if source and target else 0.0
-            yield LinkView(number, source, target, sent, taken, all(view.is_idle for view in views(move.target)), slack_s)
+            is_idle = all(view.is_idle for view in views(move.target, way))
+            yield LinkView(number, source, target, sent, taken, is_idle, slack_s)
 
 
 def _slack_s(link: Link, nbytes: int | None) -> float:

@@ -7,7 +7,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from multiedge.errors import PlanError
+from multiedge.fleet import Fleet
 from multiedge.plan import Manifest
+from multiedge.planning.paths import paths_left
+
+
+def place_on_paths(planned: Manifest, fleet: Fleet, away: frozenset[str]) -> Manifest | None:
+    """The plan whose items take the paths that are whole without the devices that are `away`, at new rates: no stage moves.
+
+    None if no path is whole, or if the plan has no paths.
+    """
+    if planned.plan is None or not planned.paths:
+        return None
+    left = paths_left(planned.plan, fleet, away)
+    if not left:
+        return None
+    # A part that no path uses is left at the devices that hold it, so that it is there when its path is taken up again.
+    homes = [tuple(device for device in part.devices if device not in away) or part.devices for part in planned.parts]
+    parts = [replace(part, device=home[0], replicas=home[1:]) for part, home in zip(planned.parts, homes, strict=True)]
+    return replace(planned, parts=tuple(parts), plan=replace(planned.plan, paths=left))
 
 
 def place_stages(

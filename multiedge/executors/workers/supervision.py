@@ -9,7 +9,7 @@ import math
 from dataclasses import replace
 
 from multiedge.errors import PlanError
-from multiedge.executors.flow.routes import Routes
+from multiedge.executors.flow.routes import ONLY_WAY, Routes
 from multiedge.executors.workers.actions import (
     Action,
     DoubleLimit,
@@ -30,7 +30,7 @@ from multiedge.executors.workers.actions import (
 from multiedge.executors.workers.health import Problem, memory_problem, problem_of, progress_of, stuck_links, waiting_s
 from multiedge.executors.workers.messages import Configure, Configured, Failed, Load, Prepare, Prepared, Reply
 from multiedge.executors.workers.observation import LinkView, Observation, PlanReady, WorkerView
-from multiedge.executors.workers.placement import place_stages
+from multiedge.executors.workers.placement import place_on_paths, place_stages
 from multiedge.executors.workers.state import (
     DeviceState,
     Ended,
@@ -115,11 +115,18 @@ class _Step:
             self.actions += [RecordRecovery(each.fault, seen.answered_s) for each in recovered]
             self.state = replace(self.state, open_faults=tuple(each for each in state.open_faults if each not in recovered))
         back = [name for name, device in state.devices.items() if device.losses and device.presence is Presence.READY]
-        worked = {state.routes.home(stage, item) for stage in range(len(state.routes.parts)) for item in seen.answered if back}
+        worked = self._worked() if back else frozenset()
         probation_s = PROBATION * self.rules.deadlines.cooldown_s
         for name in back:
             if name in worked or seen.now_s - state.devices[name].since_s > probation_s:
                 self._set(name, state.devices[name].forgiven())
+
+    def _worked(self) -> frozenset[str]:
+        """The devices that the answered items passed."""
+        routes, answered = self.state.routes, self.seen.answered
+        ways = self.seen.ways or (ONLY_WAY,) * len(answered)
+        items = zip(answered, ways, strict=True)
+        return frozenset(routes.home(stage, item, way) for item, way in items for stage in routes.on(way))
 
     def _play(self, event: TraceEvent) -> None:
         """Follows an event of the trace."""
@@ -308,6 +315,11 @@ class _Step:
             return
         if not devices_have_changed and not self._conditions_have_changed:
             return
+        if devices_have_changed and self._on_paths() is not None:
+            # Items take other paths through the parts that are loaded: nothing stands still until a plan is made.
+            self.state = replace(self.state, requested=None)
+            self._place()
+            return
         if fleet != self.state.requested:
             self.state = replace(self.state, requested=fleet)
             self.actions.append(RequestPlan(fleet))
@@ -325,7 +337,9 @@ class _Step:
         """Enters an epoch with the plan in force on the devices that are there, unless its stages are just there already."""
         rules, state = self.rules, self.state
         try:
-            placed = place_stages(state.planned, state.placed, rules.fleet.names, state.away, rules.fallbacks)
+            placed = self._on_paths() or place_stages(
+                state.planned, state.placed, rules.fleet.names, state.away, rules.fallbacks
+            )
         except PlanError as error:
             self._wait_or_end(str(error))
             return
@@ -335,6 +349,10 @@ class _Step:
             self.state = replace(state, open_faults=open_faults)
         else:
             self._enter(placed)
+
+    def _on_paths(self) -> Manifest | None:
+        """The plan in force on those of its paths that are whole; None if none is."""
+        return place_on_paths(self.state.planned, self.rules.fleet, self.state.away)
 
     def _wait_or_end(self, error: str) -> None:
         """Waits as long as a device could still be started: the first to return is needed, and waits less than usual."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from multiedge.errors import PipelineError
 from multiedge.executors.flow.expected import expected_seconds
-from multiedge.executors.flow.routes import Routes
+from multiedge.executors.flow.routes import ONLY_WAY, Routes
 from multiedge.executors.flow.stage_clock import StageClock
 from multiedge.executors.workers.actions import (
     Action,
@@ -88,7 +88,7 @@ class Supervisor:
         self.state = first_state(rules)
         self._limits_of(rules.manifest)
         self._looked_s = 0.0
-        self._answered: list[int] = []
+        self._answered: list[tuple[int, int]] = []
         self._answered_s: float | None = None
         self._faults: list[Fault] = []
         self.providers: dict[str, str] = {}
@@ -119,10 +119,10 @@ class Supervisor:
     def count_compute(self, stage: int, device: str, seconds: float) -> None:
         self._clock.saw(stage, device, seconds)
 
-    def count_answer(self, sequence: int, now_s: float, *, is_error: bool) -> None:
+    def count_answer(self, sequence: int, now_s: float, *, is_error: bool, way: int = ONLY_WAY) -> None:
         self._answered_s = self._answered_s or now_s
         if not is_error:
-            self._answered.append(sequence)
+            self._answered.append((sequence, way))
 
     def take_answers(self) -> None:
         """Lets the last answers end the faults before them. Otherwise such a fault counts as open until the next look."""
@@ -159,7 +159,8 @@ class Supervisor:
             links=tuple(links) if self.state.is_running else (),
             events=self._player.due(now_s),
             may_return=self._player.may_return,
-            answered=tuple(self._answered),
+            answered=tuple(sequence for sequence, _ in self._answered),
+            ways=tuple(way for _, way in self._answered),
             answered_s=self._answered_s,
             plan=self._planner.take() if self._planner else None,
         )

@@ -116,7 +116,11 @@ class ThreadsExecutor(Closing):
         for device in self.routes.devices:
             fleet.device(device)
         self.ledger = Ledger(options.depth or default_depth(manifest, self.routes))
-        self._lacking = Counter(move.target for move in self.routes.transfers)
+        self._lacking = [
+            Counter(move.target for number, move in enumerate(self.routes.transfers) if self.routes.way(number) == way)
+            for way in range(self.routes.count)
+        ]
+        self._on_way = [0] * self.routes.count
         self._threads: dict[tuple[int, str], StageThread] = {}
         self._complete: queue.Queue[Job] = queue.Queue(self.ledger.depth)
         self._lock = threading.Lock()
@@ -181,7 +185,9 @@ class ThreadsExecutor(Closing):
         while not self.ledger.has_room:
             self._collect(TICK_S)
         entry = self.ledger.enter(item, given, time.monotonic())
-        job = Job(entry, {(CALLER, name): array for name, array in given.items()}, self._lacking.copy())
+        entry.way = self.routes.next_way(self._on_way)
+        self._on_way[entry.way] += 1
+        job = Job(entry, {(CALLER, name): array for name, array in given.items()}, self._lacking[entry.way].copy())
         self._pass_on(job, CALLER)
 
     def poll(self, timeout_s: float) -> list[Result]:
@@ -235,7 +241,7 @@ class ThreadsExecutor(Closing):
 
     def _run(self, worker: StageThread, job: Job, part: Part) -> None:
         """Adds to the job what the stage made, and what it passes on unchanged; or the error."""
-        given = self.routes.gather(worker.stage, job.tensors)
+        given = self.routes.gather(worker.stage, job.tensors, job.entry.way)
         begin = time.monotonic()
         try:
             made, error = worker.runner.run({name: given[name] for name in part.inputs}), ""
@@ -251,13 +257,14 @@ class ThreadsExecutor(Closing):
 
     def _pass_on(self, job: Job, stage: int) -> None:
         """Queues the job at every stage that lacked nothing but what `stage` sends."""
+        way = job.entry.way
         with self._lock:
-            ready = job.arrive(self.routes.transfers[number].target for number in self.routes.leaving(stage))
+            ready = job.arrive(self.routes.transfers[number].target for number in self.routes.leaving(stage, way))
         for target in ready:
             if target == CALLER:
                 self._complete.put(job, timeout=TICK_S)
             else:
-                self._threads[target, self.routes.home(target, job.entry.sequence)].jobs.put(job, timeout=TICK_S)
+                self._threads[target, self.routes.home(target, job.entry.sequence, way)].jobs.put(job, timeout=TICK_S)
 
     def _collect(self, timeout_s: float) -> None:
         """Answers the items that are complete, after waiting up to `timeout_s` for the first."""
@@ -274,7 +281,7 @@ class ThreadsExecutor(Closing):
             self._events += job.events
         tensors: dict[str, Array] | None = None
         if not job.error:
-            made = self.routes.gather(CALLER, job.tensors)
+            made = self.routes.gather(CALLER, job.tensors, job.entry.way)
             # Copies: what a server sent is a read-only view of its message.
             tensors = {name: np.array(made[name]) for name in self.manifest.outputs if name in made}
         self.ledger.answer(job.entry, tensors, job.error, time.monotonic())
