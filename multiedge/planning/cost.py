@@ -222,7 +222,7 @@ def link_between(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> tuple
 
 
 @dataclass(frozen=True)
-class _Shares:
+class Shares:
     """The shares of all items that use each stage and each transfer.
 
     Attributes:
@@ -234,7 +234,7 @@ class _Shares:
     hops: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, stages: int, paths: Sequence[Path]) -> _Shares:
+    def of(cls, stages: int, paths: Sequence[Path]) -> Shares:
         """The shares of a placement.
 
         Args:
@@ -242,7 +242,7 @@ class _Shares:
             paths: The ways of items through them; empty if every item passes every stage.
 
         Returns:
-            The _Shares.
+            The Shares.
         """
         if not paths:
             return _all(stages)
@@ -261,9 +261,9 @@ class _Shares:
 
 
 @cache
-def _all(stages: int) -> _Shares:
+def _all(stages: int) -> Shares:
     """The shares where every item passes every stage."""
-    return _Shares((1.0,) * stages)
+    return Shares((1.0,) * stages)
 
 
 def _routes(
@@ -300,7 +300,7 @@ def estimate(
     """
     held = held_nodes(profile, stages)
     compute_s = [stage_compute_s(profile, stage, held) for stage in stages]
-    shares = _Shares.of(len(stages), paths)
+    shares = Shares.of(len(stages), paths)
     busy_s: dict[str, float] = defaultdict(float)
     occupied_s: dict[tuple[str, str], float] = defaultdict(float)
     sent_bytes: dict[str, float] = defaultdict(float)
@@ -435,7 +435,7 @@ def _stage_estimates(
     transfers: Sequence[Transfer],
     compute_s: Sequence[float],
     bottleneck_s: float,
-    shares: _Shares,
+    shares: Shares,
 ) -> tuple[StageEstimate, ...]:
     found = []
     for index, stage in enumerate(stages):

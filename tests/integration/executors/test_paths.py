@@ -20,7 +20,6 @@ from multiedge.executors.workers.options import Deadlines, Emulation
 from multiedge.fleet import Device, Fleet
 from multiedge.measurements import RETURN, Measurements
 from multiedge.plan import Stage
-from multiedge.planning import cost
 from multiedge.run import run_plan
 from tests.builders.paths import NODES, paths_fleet, synthetic_paths, waiting_paths
 from tests.builders.pipelines import item, small_model, vectors
@@ -106,6 +105,5 @@ def test_parts_of_unlike_replicas_share_a_file_and_every_path_equals_the_whole_m
     assert manifest.map_info == {"sub_model_1.onnx": "a", "sub_model_2.onnx": "c", "sub_model_3.onnx": "b"}
     results, run = run_plan(tmp_path / "parts", fleet, vectors(20))
     assert all(result.tensors is not None for result in results)
-    assert cost.Shares.of(len(plan.stages), plan.paths).stages == (0.75, 0.25, 0.5, 0.25)
     assert run.measurements is not None
     assert computed(run.measurements)[0, "a"] == pytest.approx(15, abs=1)
