@@ -278,32 +278,14 @@ def _solve(
     """
     program = _Program()
     counts = [[program.column(_cost(each)) for each in columns] for columns in sites]
-    held: list[tuple[int, float]] = []
-    weighed: list[tuple[int, float]] = []
-    used: list[list[tuple[int, float]]] = [[] for _ in range(len(teams))]
-    devices: dict[tuple[int, int, int], int] = {}
+    rows = _Rows(program, teams, rate)
     for columns, numbers in zip(sites, counts, strict=True):
         for each, number in zip(columns, numbers, strict=True):
             if isinstance(each, _Replicas):
-                held.append((number, each.blocks))
-                weighed.append((number, each.weight))
-                for team in set(each.teams):
-                    used[team].append((number, each.teams.count(team)))
-                continue
-            held.append((number, 1.0))
-            for lane, most in enumerate(each.most):
-                chain = {team: program.column(1.0) for team, length in enumerate(most) if length}
-                devices.update({(number, lane, team): column for team, column in chain.items()})
-                program.row([(number, -1.0), *((column, most[team]) for team, column in chain.items())], 0.0, np.inf)
-                weights = [(column, teams.weights[team]) for team, column in chain.items()]
-                program.row(weights or [(number, 0.0)], -np.inf, 1.0)
-                weighed += [(column, weight * each.rates[lane] / rate) for column, weight in weights]
-                for team, column in chain.items():
-                    used[team].append((column, 1.0))
-    program.row(held, blocks, np.inf)
-    program.row(weighed, -np.inf, 1.0)
-    for team, own in enumerate(used):
-        program.row(own, 0.0, len(teams.devices[team]))
+                rows.add_replicas(each, number)
+            else:
+                rows.add_lanes(each, number)
+    rows.finish(blocks)
     for columns, numbers, sides in zip(sites, counts, ends, strict=True):
         for place, count in zip((-1, 1), sides, strict=True):
             own = [
@@ -317,9 +299,51 @@ def _solve(
     if answer is None:
         return None
     return [
-        [segment for each, n in zip(columns, numbers, strict=True) for segment in _segments(teams, each, n, answer, devices)]
+        [
+            segment
+            for each, n in zip(columns, numbers, strict=True)
+            for segment in _segments(teams, each, n, answer, rows.devices)
+        ]
         for columns, numbers in zip(sites, counts, strict=True)
     ]
+
+
+class _Rows:
+    """The rows of blocks, weights and devices, while columns are added."""
+
+    def __init__(self, program: _Program, teams: Teams, rate: float) -> None:
+        self.devices: dict[tuple[int, int, int], int] = {}
+        """The column of the devices of a lane, by column of the lanes, number of the lane, and team."""
+        self._program, self._teams, self._rate = program, teams, rate
+        self._held: list[tuple[int, float]] = []
+        self._weighed: list[tuple[int, float]] = []
+        self._used: list[list[tuple[int, float]]] = [[] for _ in range(len(teams))]
+
+    def add_replicas(self, replicas: _Replicas, number: int) -> None:
+        self._held.append((number, replicas.blocks))
+        self._weighed.append((number, replicas.weight))
+        for team in set(replicas.teams):
+            self._used[team].append((number, replicas.teams.count(team)))
+
+    def add_lanes(self, lanes: _Lanes, number: int) -> None:
+        """The devices of each lane hold at least its blocks, and their weights are at most 1 together."""
+        self._held.append((number, 1.0))
+        for lane, most in enumerate(lanes.most):
+            chain = {team: self._program.column(1.0) for team, length in enumerate(most) if length}
+            self.devices.update({(number, lane, team): column for team, column in chain.items()})
+            self._program.row([(number, -1.0), *((column, most[team]) for team, column in chain.items())], 0.0, np.inf)
+            weights = [(column, self._teams.weights[team]) for team, column in chain.items()]
+            self._program.row(weights, -np.inf, 1.0)
+            self._weighed += [(column, weight * lanes.rates[lane] / self._rate) for column, weight in weights]
+            for team, column in chain.items():
+                self._used[team].append((column, 1.0))
+
+    def finish(self, blocks: int) -> None:
+        """All blocks are held, weights are at most 1 together, and no team has more devices than it has."""
+        self._program.row(self._held, blocks, np.inf)
+        self._program.row(self._weighed, -np.inf, 1.0)
+        for team, own in enumerate(self._used):
+            self._program.row(own, 0.0, len(self._teams.devices[team]))
 
 
 def _cost(column: _Replicas | _Lanes) -> float:

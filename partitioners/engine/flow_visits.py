@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from multiedge.profile import Bools, Floats
+import numpy as np
+from scipy.sparse import csr_array
+
+from multiedge.profile import Bools, Floats, Ints
 from partitioners.engine.flow_network import Network
 
 DIGITS = 3
 """Weights are rounded to so many digits, since they only guide the choice of a structure."""
+LEAST_PRICE = 1e-6
+"""Links are no limit where the price of a visit is below this, in blocks."""
+LEAST_SECONDS = 1e-300
+"""In place of 0 in divisions."""
 
 
 def sites_of(network: Network, rate: float) -> list[list[int]]:
@@ -56,72 +63,104 @@ def visit_weights(network: Network, rate: float) -> Floats:
     Returns:
         A weight for each device, all 0 where links are no limit.
     """
-    from scipy.optimize import linprog
-    from scipy.sparse import csr_array
-
+    program = _Visits.of(network, rate)
+    prices = program.prices()
     count = len(network)
-    linked = np.isfinite(network.per_byte_s)
-    np.fill_diagonal(linked, False)
-    sources, targets = np.nonzero(linked)
-    entering, leaving = (np.nonzero(np.isfinite(each))[0] for each in (network.enter_per_byte_s, network.leave_per_byte_s))
-    held = [
-        (device, k + 1, min(1.0, each / rate)) for device, rates in enumerate(network.rates) for k, each in enumerate(rates)
-    ]
-    holders = np.array([device for device, *_ in held])
-    arcs, first = len(sources), len(sources) + len(entering) + len(leaving)
-    visits = first + np.arange(len(held))
-    shares = visits + len(held)
-    rows = [targets, entering, holders, count + sources, count + leaving, count + holders, np.full(len(entering), 2 * count)]
-    columns = [
-        np.arange(arcs),
-        arcs + np.arange(len(entering)),
-        visits,
-        np.arange(arcs),
-        arcs + len(entering) + np.arange(len(leaving)),
-        visits,
-        arcs + np.arange(len(entering)),
-    ]
-    signs = [
-        np.ones(arcs),
-        np.ones(len(entering)),
-        -np.ones(len(held)),
-        np.ones(arcs),
-        np.ones(len(leaving)),
-        -np.ones(len(held)),
-    ]
-    balance = csr_array(
-        (np.concatenate([*signs, np.ones(len(entering))]), (np.concatenate(rows), np.concatenate(columns))),
-        shape=(2 * count + 1, first + 2 * len(held)),
-    )
-    limited = csr_array(
-        (
-            np.concatenate([np.ones(len(held)), -np.array([most for *_, most in held]), np.ones(len(held))]),
-            (
-                np.concatenate([np.arange(len(held)), np.arange(len(held)), len(held) + holders]),
-                np.concatenate([visits, shares, shares]),
-            ),
-        ),
-        shape=(len(held) + count, first + 2 * len(held)),
-    )
-    most = np.full(first + 2 * len(held), np.inf)
-    seconds = network.per_byte_s[sources, targets] * network.cut_bytes[0] * rate
-    most[:arcs] = np.minimum(1.0, 1.0 / np.maximum(seconds, 1e-300))
-    most[arcs:first] = 1.0
-    gain = np.zeros(len(most))
-    gain[visits] = [-float(length) for _, length, _ in held]
-    answer = linprog(
-        gain,
-        A_ub=limited,
-        b_ub=np.concatenate([np.zeros(len(held)), np.ones(count)]),
-        A_eq=balance,
-        b_eq=np.concatenate([np.zeros(2 * count), [1.0]]),
-        bounds=np.stack([np.zeros(len(most)), most], axis=1),
-        method="highs",
-    )
-    if answer.status != 0:
-        return np.zeros(count)
-    prices = answer.eqlin.marginals
-    scale = abs(float(prices[2 * count]))
-    if scale < 1e-6:
+    scale = abs(float(prices[2 * count])) if prices is not None else 0.0
+    if prices is None or scale < LEAST_PRICE:
         return np.zeros(count)
     return np.asarray(np.round((prices[:count] + prices[count : 2 * count]) / scale, DIGITS))
+
+
+@dataclass(frozen=True, eq=False)
+class _Visits:
+    """Columns: the flow over each link, from the source to each device, from each device to the sink, through each (device,
+    number of blocks), and the share of the device that holds so many; all flows relative to the rate.
+
+    Attributes:
+        network: The network.
+        rate: Items per second.
+        links: Sending and receiving device of each link, (2, links).
+        entering, leaving: Devices that are linked to the source and to the sink.
+        held: Device, number of blocks and the most flow, for each (device, number of blocks).
+    """
+
+    network: Network
+    rate: float
+    links: Ints
+    entering: Ints
+    leaving: Ints
+    held: tuple[tuple[int, int, float], ...]
+
+    @classmethod
+    def of(cls, network: Network, rate: float) -> _Visits:
+        linked = np.isfinite(network.per_byte_s)
+        np.fill_diagonal(linked, False)
+        entering, leaving = (np.nonzero(np.isfinite(each))[0] for each in (network.enter_per_byte_s, network.leave_per_byte_s))
+        held = tuple(
+            (device, k + 1, min(1.0, each / rate)) for device, rates in enumerate(network.rates) for k, each in enumerate(rates)
+        )
+        return cls(network, rate, np.stack(np.nonzero(linked)), entering, leaving, held)
+
+    def prices(self) -> Floats | None:
+        """The dual values of what enters each device, of what leaves each, and of what comes from the source; None if the rate
+        cannot flow."""
+        from scipy.optimize import linprog
+
+        into, out, through, shares, total = self._columns()
+        limits, balance, most = (
+            self._limits(through, shares, total),
+            self._balance(into, out, through, total),
+            np.full(total, np.inf),
+        )
+        links = self.links.shape[1]
+        seconds = self.network.per_byte_s[tuple(self.links)] * self.network.cut_bytes[0] * self.rate
+        most[:links] = np.minimum(1.0, 1.0 / np.maximum(seconds, LEAST_SECONDS))
+        most[links : through[0]] = 1.0
+        gain = np.zeros(total)
+        gain[through] = [-float(blocks) for _, blocks, _ in self.held]
+        count = len(self.network)
+        answer = linprog(
+            gain,
+            A_ub=limits,
+            b_ub=np.concatenate([np.zeros(len(self.held)), np.ones(count)]),
+            A_eq=balance,
+            b_eq=np.concatenate([np.zeros(2 * count), [1.0]]),
+            bounds=np.stack([np.zeros(total), most], axis=1),
+            method="highs",
+        )
+        return np.asarray(answer.eqlin.marginals) if answer.status == 0 else None
+
+    def _columns(self) -> tuple[Ints, Ints, Ints, Ints, int]:
+        """Columns from the source, to the sink, through devices, and of shares; and how many there are."""
+        links, held = self.links.shape[1], len(self.held)
+        into = links + np.arange(len(self.entering))
+        out = links + len(self.entering) + np.arange(len(self.leaving))
+        through = links + len(self.entering) + len(self.leaving) + np.arange(held)
+        return into, out, through, through + held, int(links + len(self.entering) + len(self.leaving) + 2 * held)
+
+    def _balance(self, into: Ints, out: Ints, through: Ints, total: int) -> csr_array:
+        """What enters each device passes it, and so does what leaves it; all of the rate comes from the source."""
+        count, (sources, targets) = len(self.network), self.links
+        links, holders = np.arange(len(sources)), np.array([device for device, *_ in self.held], dtype=np.int64)
+        rows = [
+            targets,
+            self.entering,
+            holders,
+            count + sources,
+            count + self.leaving,
+            count + holders,
+            np.full(len(into), 2 * count),
+        ]
+        columns = [links, into, through, links, out, through, into]
+        signs = [1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0]
+        values = np.concatenate([np.full(len(row), sign) for row, sign in zip(rows, signs, strict=True)])
+        return csr_array((values, (np.concatenate(rows), np.concatenate(columns))), shape=(2 * count + 1, total))
+
+    def _limits(self, through: Ints, shares: Ints, total: int) -> csr_array:
+        """A device passes no more than its number of blocks allows, and its shares are at most 1 together."""
+        held = len(self.held)
+        holders = np.array([device for device, *_ in self.held], dtype=np.int64)
+        rows = np.concatenate([np.arange(held), np.arange(held), held + holders])
+        values = np.concatenate([np.ones(held), -np.array([most for *_, most in self.held]), np.ones(held)])
+        return csr_array((values, (rows, np.concatenate([through, shares, shares]))), shape=(held + len(self.network), total))

@@ -108,6 +108,14 @@ def test_a_larger_model_is_never_slower_than_on_one_path() -> None:
     assert several.lower_bound <= several.value
 
 
+def test_without_time_the_plan_is_that_of_one_path() -> None:
+    fleet, graph = synthetic_fleet((2, 2, 2), 5), synthetic_graph(6, 5)
+    profile = synthetic_profile(graph, fleet, 5, overhead_s=1e-3)
+    plan = plan_model(profile, fleet, "flow", time_limit_s=0.01)
+    assert plan.strategy == "flow"
+    assert plan.value <= plan_model(profile, fleet).value * (1 + 1e-9)
+
+
 def test_nodes_that_are_all_alike_are_planned_by_counting_devices() -> None:
     """20 layers, whose cache leaves room for smaller batches the more layers a device holds."""
     names = [f"big{n}" for n in range(2)] + [f"small{n}" for n in range(4)]
