@@ -11,7 +11,8 @@ import onnx
 
 from multiedge.errors import CutError
 from multiedge.graph import Graph
-from multiedge.onnx_io.model_file import ModelFile, subgraphs
+from multiedge.onnx_io.inner_weights import subgraphs
+from multiedge.onnx_io.model_file import ModelFile
 
 EMPTY = "nothing"
 """Output of a part that has none to give, since a runtime loads no graph without outputs."""

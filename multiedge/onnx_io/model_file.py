@@ -17,6 +17,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from multiedge.errors import ModelError, no_such
+from multiedge.onnx_io.inner_weights import bodies, inline_inner_weights, lift_inner_weights
 from multiedge.onnx_io.runtime_types import types_of
 from multiedge.onnx_io.types import open_sizes
 from multiedge.onnx_io.weights import Reference, inline, is_external, reference
@@ -27,11 +28,6 @@ _SAMPLE_BYTES = 2048
 
 _SIZES_BYTES = 512
 _INTEGERS = frozenset({onnx.TensorProto.INT32, onnx.TensorProto.INT64})
-
-_WITHOUT_GRAPHS = frozenset(
-    {onnx.AttributeProto.INT, onnx.AttributeProto.INTS, onnx.AttributeProto.FLOAT, onnx.AttributeProto.TENSOR}
-)
-"""Kinds of attributes that contain no graph; most attributes are of these."""
 
 RANDOM_OPERATORS = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -116,9 +112,10 @@ def _open(path: Path, inode: int, size: int, mtime_ns: int) -> ModelFile:
         references = {tensor.name: reference(tensor, path.parent, files) for tensor in external}
         _inline_sizes(external, references)
         structure_hash = hashlib.sha256(_without_locations(proto)).hexdigest()
-        _inline_inner_weights(proto.graph, path.parent)
+        inline_inner_weights(proto.graph, path.parent)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+    lift_inner_weights(proto)
     open_sizes(proto.graph)
     order_nodes(proto.graph, str(path))
     name_nodes(proto.graph)
@@ -163,31 +160,11 @@ def _inline_sizes(external: Iterable[onnx.TensorProto], references: dict[str, Re
             inline(tensor, references.pop(tensor.name))
 
 
-def _inline_inner_weights(graph: onnx.GraphProto, folder: Path) -> None:
-    """Reads external tensors inside attributes and sub-graphs, which runtimes do not all follow, into the structure."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            inner = subgraphs(attribute)
-            tensors = [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
-            for tensor in (*tensors, *(tensor for child in inner for tensor in child.initializer)):
-                if is_external(tensor):
-                    inline(tensor, reference(tensor, folder))
-            for child in inner:
-                _inline_inner_weights(child, folder)
-
-
-def subgraphs(attribute: onnx.AttributeProto) -> list[Any]:
-    if attribute.type in _WITHOUT_GRAPHS:
-        return []
-    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
-
-
 def captures(node: onnx.NodeProto) -> tuple[str, ...]:
     """Names that the node's sub-graphs read from outside, without repeats."""
     found: dict[str, None] = {}
-    for attribute in node.attribute:
-        for graph in subgraphs(attribute):
-            found.update(dict.fromkeys(_free_names(graph)))
+    for graph in bodies(node):
+        found.update(dict.fromkeys(_free_names(graph)))
     return tuple(found)
 
 
@@ -203,8 +180,7 @@ def _free_names(graph: onnx.GraphProto) -> Iterator[str]:
 def _has_random(node: onnx.NodeProto) -> bool:
     if node.op_type in RANDOM_OPERATORS:
         return True
-    inner = (graph for attribute in node.attribute for graph in subgraphs(attribute))
-    return any(_has_random(child) for graph in inner for child in graph.node)
+    return any(_has_random(child) for graph in bodies(node) for child in graph.node)
 
 
 def order_nodes(graph: onnx.GraphProto, place: str) -> None:

@@ -87,17 +87,17 @@ def test_references_say_where_large_weights_lie(tmp_path: Path) -> None:
         assert data[place.offset : place.offset + place.length] == tensor.raw_data
 
 
-def test_weights_of_inner_graphs_are_read_into_the_structure(tmp_path: Path) -> None:
+def test_external_weights_of_inner_graphs_are_read_into_the_structure(tmp_path: Path) -> None:
     model = parsed(
-        """g (float[1,32] x, bool flag) => (float[1,32] y) {
+        """g (float[1,8] x, bool flag) => (float[1,8] y) {
             y = If (flag) <
-                then_branch = t () => (float[1,32] t_out) { t_out = MatMul(x, w) },
-                else_branch = e () => (float[1,32] e_out) { e_out = Neg(x) }
+                then_branch = t () => (float[1,8] t_out) { t_out = MatMul(x, w) },
+                else_branch = e () => (float[1,8] e_out) { e_out = Neg(x) }
             >
         }"""
     )
     inner = next(attribute.g for attribute in model.graph.node[0].attribute if attribute.name == "then_branch")
-    weight = numpy_helper.from_array(noise(32, 32), "w")
+    weight = numpy_helper.from_array(noise(8, 8), "w")
     (tmp_path / "w.bin").write_bytes(weight.raw_data)
     raw = weight.raw_data
     weight.ClearField("raw_data")
