@@ -22,10 +22,15 @@ Load = Callable[[int, Device, Ints], Floats]
 def even_split(profile: Profile, devices: Sequence[Device], load: Load, share: str) -> tuple[Stage, ...]:
     """What `find_even_split` finds; InfeasibleError if no cut fits the memories in this order. `share` names what is split."""
     stages = find_even_split(profile, devices, load)
-    if stages:
-        return stages
+    if not stages:
+        raise no_split(profile, devices, share)
+    return stages
+
+
+def no_split(profile: Profile, devices: Sequence[Device], share: str) -> InfeasibleError:
+    """The error for devices whose memories hold no contiguous plan in this order. `share` names what is split."""
     order = ", ".join(f"'{device.name}'" for device in devices)
-    raise InfeasibleError(
+    return InfeasibleError(
         f"no plan fits: memory of {order}, in this order, is too small for {profile.graph.name} split by {share};"
         f" {at_least(smallest_fit(profile, devices), 4)} times the memory on each would do"
     )
@@ -86,6 +91,17 @@ def smallest_fit(profile: Profile, devices: Sequence[Device]) -> float:
     at = {stage.nodes[0]: (by_name[stage.device], len(stage.nodes) - 1) for stage in stages}
     rows = enumerate(memory_rows(profile))
     return max(float(used(start, at[start][0], memory)[at[start][1]]) for start, memory in rows if start in at)
+
+
+def seconds_load(profile: Profile, devices: Sequence[Device]) -> Load:
+    """The load of a stage that is its time on its device."""
+    totals = {each.name: np.concatenate([[0.0], np.cumsum(profile.additive_seconds_on(each.name))]) for each in devices}
+
+    def seconds(start: int, device: Device, _memory: Ints) -> Floats:
+        total = totals[device.name]
+        return np.asarray(total[start + 1 :] - total[start] + profile.overhead_s.get(device.name, 0.0))
+
+    return seconds
 
 
 def split_by_nodes(profile: Profile, fleet: Fleet, weights: Floats, share: str) -> tuple[Stage, ...]:

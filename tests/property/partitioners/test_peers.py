@@ -1,0 +1,148 @@
+"""Strategies after other systems' papers: sound plans that are no better than possible, and advice that suffices."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+
+from multiedge.errors import InfeasibleError
+from multiedge.fleet import Fleet
+from multiedge.plan import Plan, Stage
+from multiedge.planning.checks import violations
+from multiedge.profile import Profile
+from partitioners import PARTITIONERS
+from partitioners.engine.load_bound import load_bound
+from partitioners.halda import Halda
+from partitioners.pipeedge import PipeEdge
+from partitioners.throughput import Throughput
+from tests.builders.cases import Options, random_case
+from tests.builders.oracle import Oracle
+
+PEERS = ["pipeedge", "halda", "separate_pipelines", "swarm", "petals"]
+LARGER = Options(nodes=(1, 7), devices=(1, 4))
+
+
+def planned(name: str, profile: Profile, fleet: Fleet) -> Plan | None:
+    try:
+        return PARTITIONERS.load(name)().plan(profile, fleet)
+    except InfeasibleError:
+        return None
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_plans_can_run_and_are_no_better_than_all_devices_sharing_the_work_at_will(name: str) -> None:
+    for seed in range(100):
+        profile, fleet = random_case(seed, LARGER)
+        plan = planned(name, profile, fleet)
+        if plan:
+            least_s = load_bound(np.stack([profile.seconds_on(device) for device in fleet.names], axis=1))
+            assert violations(profile, fleet, plan.stages, plan.transfers, plan.paths) == [], seed
+            assert plan.estimate.bottleneck_s >= least_s * (1 - 1e-9), seed
+            assert plan.lower_bound is None
+            assert plan == replace(planned(name, profile, fleet), solve_s=plan.solve_s), seed
+
+
+@pytest.mark.parametrize("name", ["separate_pipelines", "swarm", "petals"])
+def test_the_rates_of_paths_are_what_the_busiest_device_or_link_allows(name: str) -> None:
+    several = 0
+    for seed in range(150):
+        plan = planned(name, *random_case(seed, LARGER))
+        if plan and plan.paths:
+            several += 1
+            assert sum(path.items_per_s for path in plan.paths) == pytest.approx(plan.estimate.fps_bound), seed
+    assert several > 50
+
+
+def test_pipeedge_is_optimal_where_no_source_has_links() -> None:
+    for seed in range(150):
+        profile, fleet = random_case(seed, LARGER)
+        fleet = replace(fleet, source=None)
+        plan = planned("pipeedge", profile, fleet)
+        best = planned("throughput", profile, fleet)
+        assert (plan is None) == (best is None), seed
+        if plan and best:
+            assert plan.value == pytest.approx(best.value, rel=1e-9, abs=0), seed
+
+
+def test_pipeedge_is_never_better_than_the_optimum() -> None:
+    for seed in range(100):
+        profile, fleet = random_case(seed, LARGER)
+        if plan := planned("pipeedge", profile, fleet):
+            assert plan.value >= Throughput().plan(profile, fleet).value * (1 - 1e-9), seed
+
+
+def ring_values(oracle: Oracle, ring: list[str], count: int):
+    """Latencies of all contiguous plans with devices in the order of the ring."""
+    for size in range(1, len(ring) + 1):
+        for devices in combinations(ring, size):
+            for inner in combinations(range(1, count), size - 1):
+                bounds = (0, *inner, count)
+                stages = [Stage.span(name, *span) for name, span in zip(devices, pairwise(bounds), strict=True)]
+                if oracle.keeps_fused(stages):
+                    cost = oracle.cost(stages, oracle.relay_messages(stages))
+                    if oracle.fits(cost):
+                        yield cost.value("latency")
+
+
+def test_halda_has_the_least_latency_over_the_ring() -> None:
+    """Where no output is made early."""
+    for seed in range(120):
+        profile, fleet = random_case(seed, replace(LARGER, early_outputs=False))
+        head = 0 if fleet.source is None else fleet.names.index(fleet.source)
+        ring = [*fleet.names[head:], *fleet.names[:head]]
+        best = min(ring_values(Oracle(profile, fleet), ring, len(profile)), default=None)
+        try:
+            plan = Halda().plan(profile, fleet)
+        except InfeasibleError:
+            assert best is None, seed
+        else:
+            assert plan.value == pytest.approx(best, rel=1e-9, abs=0), seed
+
+
+def with_advice(fleet: Fleet, advice: str) -> Fleet:
+    """The fleet with the memory that an error advises."""
+    if times := re.search(r"; ([\d.e+]+) times the memory on each would do", advice):
+        sizes = {each.name: each.memory_bytes and math.ceil(each.memory_bytes * float(times[1])) for each in fleet.devices}
+    else:
+        more = re.search(r"; ([\d.]+) MiB more on '(\w+)' would do", advice)
+        assert more, advice
+        sizes = {each.name: each.memory_bytes for each in fleet.devices}
+        sizes[more[2]] += math.ceil(float(more[1]) * 2**20)
+    return replace(fleet, devices=tuple(replace(each, memory_bytes=sizes[each.name]) for each in fleet.devices))
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_the_memory_that_an_error_advises_suffices(name: str) -> None:
+    refused = 0
+    for seed in range(200):
+        profile, fleet = random_case(seed, LARGER)
+        advice = ""
+        try:
+            PARTITIONERS.load(name)().plan(profile, fleet)
+        except InfeasibleError as error:
+            advice = str(error)
+        if advice:
+            refused += 1
+            assert planned(name, profile, with_advice(fleet, advice)), (seed, advice)
+    assert refused > 20
+
+
+def test_pipeedge_on_its_own_plan_class_equals_a_table_of_all_plans() -> None:
+    """With symmetric links, over every order of every subset, priced by an oracle that shares no code with it."""
+    for seed in range(60):
+        profile, fleet = random_case(seed, Options(nodes=(1, 5), devices=(1, 3)))
+        links = {(a, b): fleet.link(*sorted((a, b))) for a in fleet.names for b in fleet.names if a != b}
+        fleet = replace(fleet, source=None, links=links)
+        oracle = Oracle(profile, fleet)
+        values = [cost.value("throughput") for cost in oracle.contiguous_costs() if oracle.fits(cost)]
+        try:
+            value = PipeEdge().plan(profile, fleet).value
+        except InfeasibleError:
+            assert not values, seed
+        else:
+            assert value == pytest.approx(min(values), rel=1e-9, abs=0), seed
