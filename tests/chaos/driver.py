@@ -21,6 +21,8 @@ DRAIN_S = 90.0
 """How long items may take once no fault happens any more; then they count as lost."""
 GONE_S = 10.0
 """How long what must be gone may take."""
+MOST_AT_ONCE = 64
+"""Items that are issued between two polls: an executor that refuses items has room for any number of them."""
 MOST_FAILED = 50
 """After so many refused items, or failures that should not be, nothing more is learned from this pipeline."""
 REASONS = ("has changed", "no answer from", "no device is left", "has ended")
@@ -74,8 +76,9 @@ class _Life:
         self._begin_s = self.clock()
         while self._goes_on():
             self._follow(self.clock() - self._begin_s)
-            while executor.has_room and self._goes_on():
-                self._issue()
+            for _ in range(MOST_AT_ONCE):
+                if executor.has_room and self._goes_on():
+                    self._issue()
             self._take(executor.poll(POLL_S))
         self._stop_s = self.clock()
         for event in self._lasting:
