@@ -12,6 +12,7 @@ import logging
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,8 @@ class ProcessesExecutor(Closing):
         self._taken: Counter[int] = Counter()
         self._cpu_before_s: dict[str, float] = {}
         self._ended = ""
+        self._held: list[Pending] = []
+        self._before_held: set[int] = set()
 
     def start(self) -> None:
         require_open_files(len(self.routes.devices))
@@ -206,7 +209,7 @@ class ProcessesExecutor(Closing):
     def record_event(self, event: Event) -> None:
         self._events.append(event)
 
-    def enter_epoch(self, epoch: int, routes: Routes) -> None:
+    def enter_epoch(self, epoch: int, routes: Routes, suspected: Collection[int]) -> None:
         self.epoch, self.routes = epoch, routes
         self._tensors_of = {number: move.tensors for number, move in enumerate(routes.transfers)}
         self._sent.clear()
@@ -218,8 +221,12 @@ class ProcessesExecutor(Closing):
             for path in self.directory.glob("slot-*"):
                 if int(path.name.split("-")[1]) < epoch:
                     rundir.unlink(path)
-        for entry in self.ledger.start_over():
-            self._send(entry)
+        unanswered = self.ledger.start_over()
+        self._held = [entry for entry in unanswered if entry.sequence in suspected]
+        self._before_held = {entry.sequence for entry in unanswered}.difference(suspected)
+        for entry in unanswered:
+            if entry.sequence in self._before_held:
+                self._send(entry)
 
     def fail_item(self, sequence: int, error: str) -> None:
         if sequence in self.ledger.open:
@@ -267,7 +274,16 @@ class ProcessesExecutor(Closing):
             entry = self.ledger.accept(message, self.routes.sinks[self.routes.way(message.address.transfer)])
             if entry is not None:
                 self._complete(entry)
+        self._send_held()
         self.supervisor.look()
+
+    def _send_held(self) -> None:
+        """Sends the items that may end a worker, once those that were unanswered with them are answered."""
+        if self._held and self._before_held.isdisjoint(self.ledger.open):
+            held, self._held = self._held, []
+            for entry in held:
+                if entry.sequence in self.ledger.open:
+                    self._send(entry)
 
     def _complete(self, entry: Pending) -> None:
         now = time.monotonic()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.chaos import driver
 from tests.chaos.report import joined
-from tests.chaos.schedule import Schedule
+from tests.chaos.schedule import GAP_S, Kind, Schedule
 from tests.chaos.targets import TARGETS, lives
 
 LONGEST_SILENCE_S = 60.0
@@ -21,6 +21,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="of all targets together (default 30)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", action="append", choices=sorted(TARGETS), help="may be repeated; default: all")
+    kinds = [kind.value for kind in Kind]
+    parser.add_argument("--kind", action="append", choices=kinds, help="may be repeated; default: all that apply to the target")
+    parser.add_argument("--gap", type=float, default=GAP_S, help=f"mean seconds between two faults (default {GAP_S})")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="a printed schedule, for one --target")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the reports as JSON")
     args = parser.parse_args()
@@ -31,7 +34,8 @@ def main() -> int:
             schedule = Schedule.parse(args.replay.read_text())
             runs = iter([(schedule, driver.run(target, schedule))])
         else:
-            runs = lives(target, args.seed, args.seconds / len(names))
+            kinds = target.kinds & {Kind(each) for each in args.kind} if args.kind else target.kinds
+            runs = lives(target, kinds, args.seed, args.seconds / len(names), args.gap)
         for schedule, report in runs:
             done.append(report)
             for problem in report.problems(LONGEST_SILENCE_S):

@@ -6,7 +6,7 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -60,7 +60,7 @@ class _Life:
     done_s: list[float] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     unexpected: list[str] = field(default_factory=list)
-    injected: Counter[str] = field(default_factory=Counter)
+    injected: list[tuple[str, float]] = field(default_factory=list)
     issued: int = 0
     changed_s: float | None = None
 
@@ -108,7 +108,7 @@ class _Life:
                 return
             if event.kind in LASTING:
                 self._lasting.append(event)
-        self.injected[event.kind.value] += 1
+        self.injected.append((event.kind.value, self.clock()))
 
     def _issue(self) -> None:
         number, self.issued = self.issued, self.issued + 1
@@ -155,7 +155,18 @@ class _Life:
             wrong=self.counts["wrong"],
             unexpected=tuple(self.unexpected),
             silence_s=max((later - earlier for earlier, later in pairwise(moments)), default=0.0),
-            injected=self.injected,
+            injected=Counter(kind for kind, _ in self.injected),
+            pauses_s=pauses(self.injected, [each for each in moments if each < end_s]),
             faults=Counter(fault.kind for fault in failures),
             recoveries_s=recoveries,
         )
+
+
+def pauses(injected: Sequence[tuple[str, float]], answered_s: Sequence[float]) -> dict[str, tuple[float, ...]]:
+    """By kind of fault, the longest time without an answer after each fault that begins before the next one is injected."""
+    longest: dict[str, tuple[float, ...]] = {}
+    for (kind, at_s), (_, next_s) in pairwise([*injected, ("", math.inf)]):
+        gaps = [later - max(earlier, at_s) for earlier, later in pairwise(answered_s) if later > at_s and earlier < next_s]
+        if gaps:
+            longest[kind] = (*longest.get(kind, ()), max(gaps))
+    return longest

@@ -31,7 +31,7 @@ from tests.chaos.schedule import POISON, FaultEvent, Kind, Schedule
 from tests.chaos.target import Answers, Numbers, Work
 
 STAGES, DEVICES = 3, 4
-PATIENCE = Deadlines(heartbeat_s=1.0, floor_s=0.5, first_s=10.0, link_s=0.4, cooldown_s=0.3)
+PATIENCE = Deadlines(heartbeat_s=1.0, floor_s=0.5, first_s=30.0, start_s=30.0, link_s=0.4, cooldown_s=0.3)
 DOWN = Link(bandwidth_bytes_per_s=1e-6)
 SLOW_BYTES_PER_S, SLOW_LATENCY_S = 4e6, 0.03
 DEVICE_BYTES = 200 << 20

@@ -23,6 +23,7 @@ class Report:
         silence_s: The longest time without an answer while items were waiting, before any part was changed.
         injected: How often each kind of fault was made to happen.
         faults: How often the executor recorded each kind of fault.
+        pauses_s: By kind of fault, the longest time without an answer from when it was injected until the next one was.
         recoveries_s: By kind of fault, from the executor's detection of each to the next answer.
         left: What was left behind.
     """
@@ -40,6 +41,7 @@ class Report:
     silence_s: float = 0.0
     injected: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    pauses_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     recoveries_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     left: tuple[str, ...] = ()
 
@@ -55,10 +57,9 @@ class Report:
             found.append(f"left behind: {', '.join(self.left)}")
         return found
 
-    def recovery_s(self, share: float, kind: str | None = None) -> float:
-        """The quantile of the recoveries from faults of this kind, by default of all; NaN without any."""
-        ordered = sorted(value for each, values in self.recoveries_s.items() if kind in (None, each) for value in values)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+    def recovery_s(self, share: float) -> float:
+        """The quantile of the recoveries from all faults; NaN without any."""
+        return quantile((value for values in self.recoveries_s.values() for value in values), share)
 
     def __str__(self) -> str:
         recovery = "/".join(f"{self.recovery_s(share):.2f}" for share in (0.5, 0.99, 1))
@@ -69,6 +70,20 @@ class Report:
             f"{sum(self.faults.values())} recorded; recovery {recovery} s (median/p99/max), "
             f"longest silence {self.silence_s:.2f} s"
         )
+
+
+def quantile(values: Iterable[float], share: float) -> float:
+    """The value below which this share of them lies; NaN without any."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+def _merged(mappings: Iterable[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
+    merged: dict[str, tuple[float, ...]] = {}
+    for mapping in mappings:
+        for kind, values in mapping.items():
+            merged[kind] = (*merged.get(kind, ()), *values)
+    return merged
 
 
 def joined(target: str, reports: Iterable[Report]) -> Report:
@@ -85,9 +100,7 @@ def joined(target: str, reports: Iterable[Report]) -> Report:
         silence_s=max((report.silence_s for report in each), default=0.0),
         injected=sum((report.injected for report in each), Counter()),
         faults=sum((report.faults for report in each), Counter()),
-        recoveries_s={
-            kind: tuple(value for report in each for value in report.recoveries_s.get(kind, ()))
-            for kind in sorted({kind for report in each for kind in report.recoveries_s})
-        },
+        pauses_s=_merged(report.pauses_s for report in each),
+        recoveries_s=_merged(report.recoveries_s for report in each),
         left=tuple(name for report in each for name in report.left),
     )

@@ -52,11 +52,13 @@ class SetLink:
 
 @dataclass(frozen=True)
 class EnterEpoch:
-    """Every worker of the epoch is ready: earlier messages are void, and every unanswered item is sent again."""
+    """Every worker of the epoch is ready: earlier messages are void, and every unanswered item is sent again. Those that are
+    `suspected` of having ended workers wait until the others are answered, since they may end another one."""
 
     epoch: int
     manifest: Manifest
     routes: Routes
+    suspected: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

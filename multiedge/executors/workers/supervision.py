@@ -409,7 +409,7 @@ class _Step:
         if not isinstance(phase, Entering) or phase.awaited:
             return
         self.state = replace(self.state, phase=Running())
-        self.actions.append(EnterEpoch(self.state.epoch, self.state.placed, self.state.routes))
+        self.actions.append(EnterEpoch(self.state.epoch, self.state.placed, self.state.routes, frozenset(self.state.charges)))
         if not phase.is_first:
             self.actions.append(RecordEvent(Event("replan", -1, -1, "", phase.began_s, self.seen.now_s)))
 

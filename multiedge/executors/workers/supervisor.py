@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Protocol
 
@@ -52,8 +52,9 @@ class Caller(Protocol):
         """Its own counts of messages in this epoch."""
         ...
 
-    def enter_epoch(self, epoch: int, routes: Routes) -> None:
-        """Makes `routes` the ones in force, and sends every unanswered item again."""
+    def enter_epoch(self, epoch: int, routes: Routes, suspected: Collection[int]) -> None:
+        """Makes `routes` the ones in force, and sends every unanswered item again, those in `suspected` once the others are
+        answered."""
         ...
 
     def fail_item(self, sequence: int, error: str) -> None: ...
@@ -177,10 +178,10 @@ class Supervisor:
                 self._pool.set_speed(device, factor)
             case SetLink(source, target, link):
                 self._caller.set_link(source, target, link)
-            case EnterEpoch(epoch, manifest, routes):
+            case EnterEpoch(epoch, manifest, routes, suspected):
                 if manifest.directory != self._directory:
                     self._limits_of(manifest)
-                self._caller.enter_epoch(epoch, routes)
+                self._caller.enter_epoch(epoch, routes, suspected)
             case FailItem(sequence, error):
                 self._caller.fail_item(sequence, error)
             case DoubleLimit(stage):

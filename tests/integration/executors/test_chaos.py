@@ -7,10 +7,9 @@ import pytest
 from multiedge.errors import MultiedgeError
 from multiedge.fleet import Device, Fleet
 from multiedge.transports.namespaces import Network
-from tests.chaos import driver
 from tests.chaos.report import Report, joined
-from tests.chaos.schedule import Kind, Schedule
-from tests.chaos.targets import LIFE_S, TARGETS
+from tests.chaos.schedule import GAP_S, Kind
+from tests.chaos.targets import TARGETS, lives
 
 FEW = ("shared-memory", "tcp", "replanned", "remote")
 FEW_S, ALL_S = 30.0, 600.0
@@ -28,12 +27,10 @@ pytestmark = [
 
 def survive(name: str, kinds: frozenset[Kind], seconds: float, gap_s: float, capsys: pytest.CaptureFixture[str]) -> None:
     """Runs pipelines of the target one after another; a failure prints the schedule with which it can be repeated."""
-    target, reports = TARGETS[name], list[Report]()
-    lives = max(1, round(seconds / LIFE_S))
-    for number in range(lives):
-        schedule = Schedule.draw(SEED * 1000 + number, seconds / lives, kinds, gap_s)
-        reports.append(driver.run(target, schedule))
-        problems = reports[-1].problems(LONGEST_SILENCE_S)
+    reports: list[Report] = []
+    for schedule, report in lives(TARGETS[name], kinds, SEED, seconds, gap_s):
+        reports.append(report)
+        problems = report.problems(LONGEST_SILENCE_S)
         assert not problems, f"{problems}\nreplay: python -m tests.chaos --target {name} --replay FILE with\n{schedule}"
     with capsys.disabled():
         print(f"\n{joined(name, reports)}")
@@ -65,4 +62,4 @@ def test_every_item_is_answered_once_under_faults(name: str, capsys: pytest.Capt
 @pytest.mark.parametrize("name", TARGETS)
 def test_every_item_is_answered_once_under_faults_for_ten_minutes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     require(name)
-    survive(name, TARGETS[name].kinds, ALL_S / len(TARGETS), 1.2, capsys)
+    survive(name, TARGETS[name].kinds, ALL_S / len(TARGETS), GAP_S, capsys)

@@ -151,6 +151,16 @@ def test_an_item_that_ends_every_worker_is_given_up(tmp_path: Path) -> None:
     assert "workers ended while they computed this item" in results[7].error
 
 
+def test_the_others_are_answered_while_an_item_is_tried_again(tmp_path: Path) -> None:
+    manifest = synthetic_chain(tmp_path, crash_at=7.0)
+    with open_pipeline(manifest, synthetic_fleet(4), deadlines=Deadlines(cooldown_s=0.05)) as pipeline:
+        results, measured = pipeline.map(item(number) for number in range(12))
+    second_s = [fault.detected_s for fault in measured.failures][1]
+    later = [entry.done_s for entry in measured.items if entry.item in (8, 9, 10)]
+    assert [result.item for result in results if result.error] == [7]
+    assert max(later) < second_s
+
+
 def test_items_that_end_the_only_worker_fail_alone(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, stages=1, crash_at=7.0)
     inputs = [item(7.0 if number in (5, 6) else -number) for number in range(20)]

@@ -743,6 +743,14 @@ def test_an_item_that_ends_workers_is_failed_alone():
     assert run.phase == "Running"
 
 
+def test_an_item_that_ended_a_worker_is_sent_again_after_the_others():
+    run = Supervised(**one_device()).start()
+    run.end("d0", item=7).wait(COOLDOWN_S + 0.1)
+    run.end("d0", item=9).wait(COOLDOWN_S + 0.1).look(answered=(7,))
+    run.end("d0").wait(COOLDOWN_S + 0.1)
+    assert [set(action.suspected) for action in run.decided(EnterEpoch)] == [{7}, {7, 9}, {9}]
+
+
 @pytest.mark.parametrize("how", [{"silent_s": 2.1}, {"resident_bytes": 1001}, {"ended": "killed by signal 11"}, {}])
 def test_an_item_is_charged_whatever_way_it_ends_the_worker(how):
     run = Supervised(chain_manifest("d0"), fleet_of(1, memory_bytes=1000)).start()

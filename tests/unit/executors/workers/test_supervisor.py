@@ -35,7 +35,7 @@ class FakeCaller:
     def view(self, transfers):
         return WorkerView(0.0, 0.0, sent=[self.sent[number] for number in range(transfers)], taken=[0.0] * transfers)
 
-    def enter_epoch(self, epoch, routes):
+    def enter_epoch(self, epoch, routes, suspected):
         self.epochs.append((epoch, routes.devices))
         self.sent.clear()
 
