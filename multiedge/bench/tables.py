@@ -95,7 +95,16 @@ def with_interval(score: Score) -> str:
     if score.to_best is None:
         return "--"
     interval = score.to_best_interval
-    return f"{score.to_best:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+    return ratio(score.to_best) + (f" [{ratio(interval[0])}, {ratio(interval[1])}]" if interval else "")
+
+
+def ratio(value: float) -> str:
+    """Two decimals, fewer from ten on, so that columns stay as narrow.
+
+    >>> ratio(1.0), ratio(9.994), ratio(10.68), ratio(1234.5)
+    ('1.00', '9.99', '10.7', '1234')
+    """
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
 
 
 def escaped(text: str) -> str:

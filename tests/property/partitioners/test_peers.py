@@ -17,6 +17,7 @@ from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
 from partitioners.engine.load_bound import load_bound
+from partitioners.flow import Flow
 from partitioners.halda import Halda
 from partitioners.pipeedge import PipeEdge
 from partitioners.throughput import Throughput
@@ -56,6 +57,19 @@ def test_the_rates_of_paths_are_what_the_busiest_device_or_link_allows(name: str
             several += 1
             assert sum(path.items_per_s for path in plan.paths) == pytest.approx(plan.estimate.fps_bound), seed
     assert several > 50
+
+
+def test_no_plan_is_better_than_the_optimum_over_all_paths() -> None:
+    """On models so small that `flow` covers every placement."""
+    compared = 0
+    for seed in range(30):
+        profile, fleet = random_case(seed)
+        plans = [plan for name in PEERS if (plan := planned(name, profile, fleet))]
+        if plans:
+            least_s = Flow(time_limit_s=10.0).plan(profile, fleet).lower_bound or 0.0
+            assert all(plan.estimate.bottleneck_s >= least_s * (1 - 1e-6) for plan in plans), seed
+            compared += len(plans)
+    assert compared > 80
 
 
 def test_pipeedge_is_optimal_where_no_source_has_links() -> None:
