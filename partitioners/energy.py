@@ -10,7 +10,7 @@ by more than `tolerance`. Where the cheapest plan of a part is slower than a bou
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from time import perf_counter
@@ -18,15 +18,17 @@ from time import perf_counter
 import numpy as np
 
 from multiedge.errors import ConfigError, InfeasibleError
-from multiedge.fleet import Fleet, Power
+from multiedge.fleet import Device, Fleet, Power
 from multiedge.plan import Estimate, Plan
+from multiedge.planning.devices import exchangeable
 from multiedge.profile import Profile
 from multiedge.proof import CONTIGUOUS, Scope
 from multiedge.quantity import at_least
-from partitioners.engine.chain import Chain, Placed
+from partitioners.engine.chain import Chain, Placed, is_searchable
 from partitioners.engine.cheapest import Prices, cheapest
 from partitioners.engine.contract import most_bottleneck_s, most_latency_s, relay_plan, unused
 from partitioners.engine.fastest import expected, latency_prices
+from partitioners.engine.kinds import seconds_alone, sub_fleets
 from partitioners.engine.search import SLACK, States
 from partitioners.engine.suffixes import Question, best_within
 from partitioners.latency import too_strict
@@ -40,8 +42,9 @@ nearer to the plan's energy than this is printed as equal to it."""
 class Energy:
     """Fewest joules per item at full speed, with at least `min_fps` items per second and at most `max_latency_s`.
 
-    Devices that declare no power are left out. `tolerance` is the relative gap at which the search ends, `time_limit_s` the
-    time; the gap reached is in the plan.
+    Devices that declare no power are left out. Fleets with too many kinds of devices are planned on the devices that take the
+    least energy, and on the fastest; the bound is weaker there. `tolerance` is the relative gap at which the search ends,
+    `time_limit_s` the time; the gap reached is in the plan.
     """
 
     def __init__(
@@ -63,10 +66,17 @@ class Energy:
             raise ConfigError(
                 f"{fleet.name}: strategy 'energy' needs watts, and no device declares any; add power: {{idle, busy}}"
             )
-        search = _Search(Chain.of(profile, fleet), self.most_s, self.max_latency_s)
-        lower_bound = search.run(self.tolerance, start + self.time_limit_s)
+        is_exact = is_searchable(exchangeable(profile, fleet), len(profile))
+        parts = [fleet] if is_exact else sub_fleets(profile, fleet, _joules_alone(profile), seconds_alone(profile))
+        searches, bounds = [], []
+        for number, part in enumerate(parts):
+            searches.append(_Search(Chain.of(profile, part), self.most_s, self.max_latency_s))
+            share_s = (start + self.time_limit_s - perf_counter()) / (len(parts) - number)
+            bounds.append(searches[-1].run(self.tolerance, perf_counter() + share_s))
+        search = min(searches, key=lambda search: search.joules)
         if search.best is None:
             raise self._refusal(search.chain)
+        lower_bound = bounds[0] if is_exact else _least_joules(profile, fleet)
         stages = search.chain.stages(search.best)
         plan = relay_plan("energy", "energy", profile, fleet, stages)
         silent = {name: "it declares no power" for name in fleet.names if fleet.device(name).power is None}
@@ -95,6 +105,22 @@ class Energy:
         if fastest.path and fastest.price > self.max_latency_s:
             return InfeasibleError(f"{none}: allow {at_least(fastest.price * 1e3)} ms, the least latency possible")
         return InfeasibleError(f"{none} was found on devices that declare power; declare it for all, or allow more")
+
+
+def _joules_alone(profile: Profile) -> Callable[[Device], float]:
+    """A score for `sub_fleets`: the energy of the whole model on a device, inf where it declares no power."""
+
+    def joules(device: Device) -> float:
+        return np.inf if device.power is None else device.power.busy_w * seconds_alone(profile)(device)
+
+    return joules
+
+
+def _least_joules(profile: Profile, fleet: Fleet) -> float:
+    """Each node where it takes the least energy: a bound for plans of any kind, since a device that computes takes its busy
+    watts."""
+    powered = [(device, device.power) for device in fleet.devices if device.power is not None]
+    return float(np.min([power.busy_w * profile.additive_seconds_on(device.name) for device, power in powered], axis=0).sum())
 
 
 def energy_prices(chain: Chain, bottleneck_s: float) -> Prices:

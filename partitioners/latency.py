@@ -15,14 +15,14 @@ import numpy as np
 
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
-from multiedge.plan import Plan
+from multiedge.plan import Plan, Stage
 from multiedge.profile import Profile
 from multiedge.proof import CONTIGUOUS
 from multiedge.quantity import at_most
 from partitioners.engine.chain import Chain
 from partitioners.engine.contract import most_bottleneck_s, relay_plan, unused
 from partitioners.engine.fastest import fastest
-from partitioners.engine.kinds import NOTE, chains
+from partitioners.engine.kinds import NOTE, chains, seconds_alone, sub_fleets
 from partitioners.throughput import smallest_bottleneck
 
 
@@ -41,23 +41,33 @@ class Latency:
         """The contiguous plan of least latency and its bound; InfeasibleError if memory or the bottleneck forbid all."""
         start = perf_counter()
         optimistic, pessimistic = chains(profile, fleet)
-        most_s = self.most_s
-        found = fastest(pessimistic, most_s, deadline_s=start + self.time_limit_s)
-        if not found.path:
-            raise too_strict(pessimistic, most_s)
+        found = fastest(pessimistic, self.most_s, deadline_s=start + self.time_limit_s)
+        candidates = [pessimistic.stages(found.path)] if found.path else []
         bound_s = found.price
         if optimistic is not pessimistic:
-            bound_s = fastest(optimistic, most_s, deadline_s=start + 2 * self.time_limit_s).price
-        stages = pessimistic.stages(found.path)
-        plan = relay_plan("latency", "latency", profile, fleet, stages)
+            candidates += self._on_parts(profile, fleet, start + self.time_limit_s)
+            bound_s = fastest(optimistic, self.most_s, deadline_s=start + self.time_limit_s).price
+        if not candidates:
+            raise too_strict(pessimistic, self.most_s)
+        plans = [relay_plan("latency", "latency", profile, fleet, stages) for stages in candidates]
+        plan = min(plans, key=lambda plan: plan.value)
         return replace(
             plan,
             lower_bound=plan.value if math.isclose(plan.value, bound_s, rel_tol=1e-9) else min(plan.value, bound_s),
-            scope=replace(CONTIGUOUS, least_fps=1 / most_s if np.isfinite(most_s) else None),
+            scope=replace(CONTIGUOUS, least_fps=1 / self.most_s if np.isfinite(self.most_s) else None),
             solve_s=perf_counter() - start,
-            left_out=unused(fleet, stages, f"no plan that uses it is faster than {bound_s * 1e3:.4g} ms"),
+            left_out=unused(fleet, plan.stages, f"no plan that uses it is faster than {bound_s * 1e3:.4g} ms"),
             notes=() if optimistic is pessimistic else (NOTE.format(kinds=len(optimistic.groups), count=len(fleet.devices)),),
         )
+
+    def _on_parts(self, profile: Profile, fleet: Fleet, deadline_s: float) -> list[tuple[Stage, ...]]:
+        """The fastest plan on the fastest and on the largest devices alone, as far as there is one."""
+        chosen = []
+        for part in sub_fleets(profile, fleet, seconds_alone(profile), lambda device: -device.available_bytes):
+            chain = Chain.of(profile, part)
+            path = fastest(chain, self.most_s, deadline_s=deadline_s).path
+            chosen += [chain.stages(path)] if path else []
+        return chosen
 
 
 def too_strict(chain: Chain, most_s: float) -> InfeasibleError:

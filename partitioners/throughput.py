@@ -10,34 +10,33 @@ would not be exact.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
 
+from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
-from multiedge.plan import Plan
+from multiedge.plan import Plan, Stage
+from multiedge.planning.devices import exchangeable
 from multiedge.profile import Floats, Ints, Profile
 from multiedge.proof import CONTIGUOUS, Scope
-from partitioners.engine.chain import Chain, Placed
+from partitioners.engine.balance import splits_by_memory
+from partitioners.engine.beam import search
+from partitioners.engine.chain import Chain, Placed, is_searchable
 from partitioners.engine.contract import most_latency_s, relay_plan, unused
 from partitioners.engine.fastest import expected, fast_enough, too_slow
-from partitioners.engine.kinds import NOTE, chains
-from partitioners.engine.remedy import infeasible
-from partitioners.engine.search import SLACK, States, reachable
+from partitioners.engine.kinds import seconds_alone, sub_fleets
+from partitioners.engine.load_bound import speed_weights, weighted_bound
+from partitioners.engine.remedy import infeasible, none_found
+from partitioners.engine.search import SLACK, Found, States, reachable
 from partitioners.engine.suffixes import Best
 
+NEARLY_PROVEN = 0.99
+"""The beam's plan is taken alone if the bound is so near."""
 MOST_LISTED = 20_000
 """Candidate values that are listed and bisected by rank; while there are more, the interval is halved."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A path, its bottleneck and the largest value below which none can be."""
-
-    path: list[Placed]
-    seconds: float
-    lower_bound_s: float
 
 
 class Throughput:
@@ -47,7 +46,8 @@ class Throughput:
     one node outweighs the rest, at the price of holding its weights on each. It multiplies the search and needs an
     executor that shares out items, so it is off by default. Of the plans with the smallest bottleneck, one on the
     fewest devices is returned. With `max_latency_s` only plans count whose latency for one item is at most that.
-    `time_limit_s` ends the search early, with the gap then proven.
+    `time_limit_s` ends the search early, with the gap then proven. Fleets with too many kinds of devices are planned by
+    `partitioners.engine.beam`; no plan there is worse than the best on the fastest devices alone.
     """
 
     def __init__(self, replicate: bool = False, max_latency_s: float | None = None, time_limit_s: float = 60.0) -> None:
@@ -58,27 +58,51 @@ class Throughput:
     def plan(self, profile: Profile, fleet: Fleet) -> Plan:
         """The optimal contiguous plan and its bound; InfeasibleError with the smallest remedy if memory forbids all."""
         start = perf_counter()
-        optimistic, pessimistic = chains(profile, fleet, replicate=self.replicate)
-        found = self._search(pessimistic, start + self.time_limit_s)
-        stages = pessimistic.stages(found.path)
+        if not is_searchable(exchangeable(profile, fleet), len(profile), replicate=self.replicate):
+            return self._on_large_fleet(profile, fleet, start)
+        chain = Chain.of(profile, fleet, replicate=self.replicate)
+        found = self._search(chain, start + self.time_limit_s)
+        stages = chain.stages(found.path)
         plan = relay_plan("throughput", "throughput", profile, fleet, stages)
-        if optimistic is not pessimistic:
-            bound_s = self._search(optimistic, start + 2 * self.time_limit_s).lower_bound_s
-            return replace(
-                plan,
-                lower_bound=min(plan.value, bound_s),
-                scope=self._scope(),
-                solve_s=perf_counter() - start,
-                left_out=unused(fleet, stages, "the plan found does without it"),
-                notes=(NOTE.format(kinds=len(optimistic.groups), count=len(fleet.devices)),),
-            )
         return replace(
             plan,
             lower_bound=plan.value if found.lower_bound_s >= found.seconds else min(plan.value, found.lower_bound_s),
             scope=self._scope(),
             solve_s=perf_counter() - start,
-            left_out=unused(fleet, stages, reasons(pessimistic, plan.value, self._scope().limits)),
+            left_out=unused(fleet, stages, reasons(chain, plan.value, self._scope().limits)),
         )
+
+    def _on_large_fleet(self, profile: Profile, fleet: Fleet, start: float) -> Plan:
+        """The best of several plans, and the bound that is proven; InfeasibleError if no plan fits, or none was found."""
+        chain = Chain.of(profile, fleet, searched=False)
+        beam = search(chain, start + self.time_limit_s / 2)
+        candidates = [chain.stages(beam.path)] if beam.path else []
+        if not beam.path or np.isfinite(self.max_latency_s) or beam.lower_bound_s < beam.seconds * NEARLY_PROVEN:
+            candidates += self._on_parts(profile, fleet, start + self.time_limit_s)
+        plans = [relay_plan("throughput", "throughput", profile, fleet, stages) for stages in candidates]
+        fast = [plan for plan in plans if plan.estimate.latency_s <= self.max_latency_s * SLACK]
+        if not fast:
+            raise none_found(profile, fleet, self._scope().limits, proven=np.isinf(beam.lower_bound_s))
+        plan = min(fast, key=lambda plan: plan.value)
+        seconds = np.stack([profile.additive_seconds_on(name) for name in fleet.names], axis=1)
+        bound_s = weighted_bound(seconds, speed_weights(seconds.sum(axis=0))) if self.replicate else beam.lower_bound_s
+        return replace(
+            plan,
+            lower_bound=min(plan.value, bound_s),
+            scope=self._scope(),
+            solve_s=perf_counter() - start,
+            left_out=unused(fleet, plan.stages, "the plan found does without it"),
+        )
+
+    def _on_parts(self, profile: Profile, fleet: Fleet, deadline_s: float) -> list[tuple[Stage, ...]]:
+        """Plans on the fastest and on the largest devices alone, and on all in the order of memory, as far as there are."""
+        chosen = []
+        for part in sub_fleets(profile, fleet, seconds_alone(profile), lambda device: -device.available_bytes):
+            may_replicate = self.replicate and is_searchable(exchangeable(profile, part), len(profile), replicate=True)
+            chain = Chain.of(profile, part, replicate=may_replicate)
+            with suppress(InfeasibleError):
+                chosen.append(chain.stages(self._search(chain, (perf_counter() + deadline_s) / 2).path))
+        return [*chosen, *splits_by_memory(profile, fleet)]
 
     def _search(self, chain: Chain, deadline_s: float) -> Found:
         if np.isfinite(self.max_latency_s):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,8 @@ from multiedge.profile import Floats, Ints, Profile
 from multiedge.quantity import at_least
 from partitioners.engine.memory import memory_rows
 
+MOST_SPLIT_CELLS = 500_000_000
+"""Stages times devices up to which a split takes a few seconds."""
 Load = Callable[[int, Device, Ints], Floats]
 """load(start, device, memory): how much the stages [start, start+1) ... [start, n), of `memory` bytes, burden `device`."""
 
@@ -34,6 +36,22 @@ def no_split(profile: Profile, devices: Sequence[Device], share: str) -> Infeasi
         f"no plan fits: memory of {order}, in this order, is too small for {profile.graph.name} split by {share};"
         f" {at_least(smallest_fit(profile, devices), 4)} times the memory on each would do"
     )
+
+
+def splits_by_memory(profile: Profile, fleet: Fleet) -> Iterator[tuple[Stage, ...]]:
+    """Plans that fill every device to the same share of its memory, in the order declared and with the largest first, as far as
+    they exist and take a few seconds to find."""
+    if len(profile) ** 2 * len(fleet.devices) > MOST_SPLIT_CELLS:
+        return
+    by_size = sorted(fleet.devices, key=lambda device: -device.available_bytes)
+    for order in (fleet.devices, tuple(by_size)):
+        stages = find_even_split(profile, order, _share_of_room)
+        if stages:
+            yield stages
+
+
+def _share_of_room(_start: int, device: Device, memory: Ints) -> Floats:
+    return np.asarray(memory / max(device.available_bytes, 1.0), dtype=np.float64)
 
 
 def find_even_split(profile: Profile, devices: Sequence[Device], load: Load) -> tuple[Stage, ...] | None:

@@ -8,6 +8,7 @@ used matters, so that sixteen devices of four types have 5^4 states and not 2^16
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,12 +72,15 @@ class Chain:
     source: int | None
 
     @classmethod
-    def of(cls, profile: Profile, fleet: Fleet, *, replicate: bool = False) -> Chain:
-        """The arrays for a model on a fleet; ConfigError if the fleet has too many different devices to search."""
+    def of(cls, profile: Profile, fleet: Fleet, *, replicate: bool = False, searched: bool = True) -> Chain:
+        """The arrays for a model on a fleet; ConfigError if the fleet has too many different devices to search.
+
+        If it is not `searched`, every fleet will do, and there are no windows.
+        """
         groups = exchangeable(profile, fleet)
         most = [len(group) if replicate else 1 for group in groups]
         ways = tuple(Way(group, r) for group, count in enumerate(most) for r in range(1, count + 1))
-        if not is_searchable(groups, len(profile), replicate=replicate):
+        if searched and not is_searchable(groups, len(profile), replicate=replicate):
             raise ConfigError(
                 f"{fleet.name}: {len(fleet.devices)} devices of {len(groups)} kinds are too many to search for"
                 f" {len(profile)} nodes; state devices of one kind alike, or leave some out"
@@ -96,7 +100,7 @@ class Chain:
             overhead_s=np.array([profile.overhead_s.get(head.name, 0.0) for head in heads]),
             cut=profile.cut_bytes.astype(np.float64),
             results=result_bytes(profile).astype(np.float64),
-            windows=tuple(memory_windows(profile, [head.available_bytes for head in heads])),
+            windows=tuple(memory_windows(profile, [head.available_bytes for head in heads])) if searched else (),
             per_byte_s=np.array([[pair[0] for pair in row] for row in between]),
             latency_s=np.array([[pair[1] for pair in row] for row in between]),
             enter_per_byte_s=np.array([pair[0] for pair in enter]),
@@ -179,7 +183,9 @@ def _to_source(fleet: Fleet, device: Device, way: Way, *, inward: bool) -> tuple
     return link.occupancy_s(1.0) / way.replicas, link.latency_s
 
 
-def is_searchable(groups: Sequence[Sequence[str]], nodes: int, *, replicate: bool) -> bool:
-    """Whether the tables of a search have at most MOST_CELLS entries."""
+def is_searchable(
+    groups: Sequence[Sequence[str]], nodes: int, *, replicate: bool = False, most_cells: float = math.inf
+) -> bool:
+    """Whether the tables of a search have at most MOST_CELLS entries, or `most_cells` if that is less."""
     ways = sum(len(group) for group in groups) if replicate else len(groups)
-    return float(np.prod([len(group) + 1.0 for group in groups])) * ways * (nodes + 1) <= MOST_CELLS
+    return float(np.prod([len(group) + 1.0 for group in groups])) * ways * (nodes + 1) <= min(MOST_CELLS, most_cells)

@@ -16,6 +16,10 @@ from partitioners.engine.chain import Chain, is_searchable
 NOTE = "devices that are nearly alike were taken as {kinds} kinds, since all {count} apart are too many to search"
 
 
+QUICK_CELLS = 2_000_000
+"""Table entries up to which a search takes a second or so."""
+
+
 def chains(profile: Profile, fleet: Fleet, *, replicate: bool = False) -> tuple[Chain, Chain]:
     """An optimistic and a pessimistic chain: no plan on `fleet` is better than the best of the first, and each plan of the
     second is at least as good on `fleet`. Usually the fleet can be searched without merging: both are one exact chain then."""
@@ -30,6 +34,23 @@ def chains(profile: Profile, fleet: Fleet, *, replicate: bool = False) -> tuple[
     )
 
 
+def seconds_alone(profile: Profile) -> Callable[[Device], float]:
+    """A score for `sub_fleets`: the time of the whole model on a device."""
+    return lambda device: float(profile.additive_seconds_on(device.name).sum())
+
+
+def sub_fleets(profile: Profile, fleet: Fleet, *scores: Callable[[Device], float]) -> list[Fleet]:
+    """For each score the devices that have the least of it, as many as can be searched quickly; the source is always there."""
+    found = []
+    for score in scores:
+        order = sorted(fleet.devices, key=lambda device: (device.name != fleet.source, score(device)))
+        counts = range(len(order), 1, -1)
+        quick = (count for count in counts if is_searchable([[""]] * count, len(profile), most_cells=QUICK_CELLS))
+        count = next(quick, 1)
+        found.append(fleet.without(*(device.name for device in order[count:])))
+    return found
+
+
 def _merged(profile: Profile, fleet: Fleet, groups: Sequence[Sequence[str]], *, replicate: bool) -> list[list[str]]:
     """The devices in as many sets as can be searched: neighbours in total time are joined, the nearest first.
 
@@ -41,7 +62,7 @@ def _merged(profile: Profile, fleet: Fleet, groups: Sequence[Sequence[str]], *, 
 
     alone = [list(group) for group in groups if fleet.source in group]
     sets = sorted(([*group] for group in groups if fleet.source not in group), key=seconds)
-    while len(sets) > 1 and not is_searchable([*alone, *sets], len(profile), replicate=replicate):
+    while len(sets) > 1 and not is_searchable([*alone, *sets], len(profile), replicate=replicate, most_cells=QUICK_CELLS):
         ratios = [seconds(b) / seconds(a) for a, b in pairwise(sets)]
         nearest = int(np.argmin(ratios))
         sets[nearest : nearest + 2] = [sets[nearest] + sets[nearest + 1]]
@@ -61,12 +82,11 @@ def _levelled(profile: Profile, fleet: Fleet, sets: Sequence[Sequence[str]], *, 
             seconds[member.name] = np.asarray(time, dtype=np.float64)
             overhead[member.name] = time_of(profile.overhead_s.get(name, 0.0) for name in names)
             devices[member.name] = Device(member.name, member.type).with_memory_of(room)
-    links = {
-        (a, b): _link((fleet.link(x, y) for x, y in product(left, right) if x != y), time_of)
-        for left, right in product(sets, repeat=2)
-        for a, b in product(left, right)
-        if a != b
-    }
+    links: dict[tuple[str, str], Link] = {}
+    for left, right in product(sets, repeat=2):
+        pairs = [(a, b) for a, b in product(left, right) if a != b]
+        if pairs:
+            links |= dict.fromkeys(pairs, _link((fleet.link(*pair) for pair in pairs), time_of))
     level = replace(fleet, devices=tuple(devices[name] for name in fleet.names), links=links)
     return replace(profile, seconds=seconds, overhead_s=overhead), level
 

@@ -10,7 +10,8 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.planning.devices import exchangeable
 from multiedge.profile import Profile
-from multiedge.quantity import mib_at_least
+from multiedge.quantity import at_least, mib_at_least
+from partitioners.engine.balance import smallest_fit
 from partitioners.engine.chain import Chain
 from partitioners.engine.memory import memory_rows
 from partitioners.engine.search import States, reachable
@@ -51,6 +52,17 @@ def _advice(profile: Profile, fleet: Fleet) -> str:
         if missing is not None:
             best, extra = group[0], missing
     return f"{mib_at_least(extra, 3)} MiB more on '{best}' would do"
+
+
+def none_found(profile: Profile, fleet: Fleet, limits: str = "", *, proven: bool) -> InfeasibleError:
+    """The error for a large fleet on which no plan was found that keeps the `limits`; `proven` if memory forbids all plans."""
+    what = f"no contiguous plan of {profile.graph.name}"
+    remedy = f"{at_least(smallest_fit(profile, fleet.devices), 4)} times the memory on each device would do"
+    if proven:
+        return InfeasibleError(f"{what} fits the memory of {fleet.name}; {remedy}")
+    asked = " ".join(filter(None, (fleet.name, limits)))
+    unproven = f"was found, which is no proof that there is none: {len(fleet.devices)} devices have too many orders to try"
+    return InfeasibleError(f"{what} on {asked} {unproven}; {'allow more' if limits else remedy}")
 
 
 def largest_node(profile: Profile) -> tuple[int, int]:

@@ -24,6 +24,15 @@ SLACK = 1.0 + 1e-12
 """Limits are taken this much wider, so that a value computed as a sum and as a difference counts as the same."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """A path, its bottleneck and the largest value below which none can be."""
+
+    path: list[Placed]
+    seconds: float
+    lower_bound_s: float
+
+
 @dataclass(frozen=True, eq=False)
 class States:
     """The vectors of devices in use, by index: mixed-radix numbers with one digit per group."""

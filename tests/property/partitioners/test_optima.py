@@ -1,7 +1,6 @@
 """Each strategy against every plan there is, tried and priced by an oracle that shares no code with the planner.
 
-Cases are numbered by seed and the same everywhere. Faults that are known are strict xfail tests at the end: whoever mends
-one removes the mark.
+Cases are numbered by seed and the same everywhere.
 """
 
 from __future__ import annotations
@@ -341,12 +340,7 @@ def test_energy_that_is_not_known_is_not_proven(strategy: Partitioner) -> None:
     assert plan.gap != 0
 
 
-# Known faults.
-
-
-def known_fault(reason: str, raises: type[Exception] | tuple[type[Exception], ...] = AssertionError) -> pytest.MarkDecorator:
-    """The test fails today in just this way, and fails loudly once the fault is mended."""
-    return pytest.mark.xfail(strict=True, reason=reason, raises=raises)
+# Examples that once were wrong.
 
 
 def watts(name: str, idle_w: float, busy_w: float, **values: object) -> Device:
@@ -418,7 +412,6 @@ def test_equal_devices_are_equal_whichever_of_them_is_the_source(source: str) ->
     require_optimum(planned(Throughput(replicate=True), oracle), optimum, 0)
 
 
-@known_fault("devices of too many kinds: 'no plan fits' is reported without a proof")
 def test_no_plan_fits_is_reported_with_a_proof_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes of 1, 2, 3, 4 MiB on devices whose memories hold just them, all different."""
     monkeypatch.setattr(chain_module, "MOST_CELLS", 40)

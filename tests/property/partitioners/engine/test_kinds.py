@@ -42,7 +42,7 @@ def test_a_fleet_too_varied_and_too_small_is_infeasible_all_the_same(monkeypatch
     monkeypatch.setattr(chain_module, "MOST_CELLS", 200)
     fleet = synthetic_fleet((1,) * 5, seed=2, memory_bytes=[1 << 16] * 5)
     profile = synthetic_profile(synthetic_graph(20, seed=1), fleet, seed=1)
-    with pytest.raises(InfeasibleError, match="not known: the devices are of too many kinds"):
+    with pytest.raises(InfeasibleError, match=r"fits the memory of .* times the memory on each device would do"):
         Throughput().plan(profile, fleet)
 
 
@@ -51,6 +51,5 @@ def test_thirty_different_devices_get_a_plan_with_a_gap(monkeypatch):
     fleet = synthetic_fleet((1,) * 30, seed=2, links=False)
     profile = synthetic_profile(synthetic_graph(200, seed=1), fleet, seed=1, unrelated=0.0)
     plan = Throughput().plan(profile, fleet)
-    assert 0 < plan.gap < 0.9
-    assert "kinds" in plan.notes[0]
+    assert 0 < plan.gap < 0.1
     assert set(plan.left_out) == set(fleet.names) - {stage.device for stage in plan.stages}
