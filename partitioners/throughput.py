@@ -23,12 +23,10 @@ from multiedge.planning.devices import exchangeable
 from multiedge.profile import Floats, Ints, Profile
 from multiedge.proof import CONTIGUOUS, Scope
 from partitioners.engine.balance import splits_by_memory
-from partitioners.engine.beam import search
 from partitioners.engine.chain import Chain, Placed, is_searchable
 from partitioners.engine.contract import most_latency_s, relay_plan, unused
 from partitioners.engine.fastest import expected, fast_enough, too_slow
 from partitioners.engine.kinds import seconds_alone, sub_fleets
-from partitioners.engine.load_bound import speed_weights, weighted_bound
 from partitioners.engine.remedy import infeasible, none_found
 from partitioners.engine.search import SLACK, Found, States, reachable
 from partitioners.engine.suffixes import Best
@@ -74,6 +72,10 @@ class Throughput:
 
     def _on_large_fleet(self, profile: Profile, fleet: Fleet, start: float) -> Plan:
         """The best of several plans, and the bound that is proven; InfeasibleError if no plan fits, or none was found."""
+        # They import scipy, which plans of ordinary fleets do without.
+        from partitioners.engine.beam import search
+        from partitioners.engine.load_bound import speed_weights, weighted_bound
+
         chain = Chain.of(profile, fleet, searched=False)
         beam = search(chain, start + self.time_limit_s / 2)
         candidates = [chain.stages(beam.path)] if beam.path else []
