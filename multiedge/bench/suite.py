@@ -15,7 +15,7 @@ from typing import Any
 
 import onnx
 
-from multiedge.errors import ConfigError, did_you_mean
+from multiedge.errors import ConfigError, UnknownSizeError, did_you_mean
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import parse_fleet, read_fleet
 from multiedge.formats.documents import read_yaml
@@ -61,7 +61,7 @@ class Suite:
     def model(self, name: str) -> Model:
         """The model of that name, or the one in the file `name`; ConfigError if it is not the model of the suite any more."""
         if name not in self.models:
-            graph = read_graph(_existing(name, "model", self.models))
+            graph = _sized(_existing(name, "model", self.models))
             return Model(graph.name, model_digest(graph), graph)
         file, stated = self.models[name]
         path = _LIGHT / file
@@ -85,6 +85,20 @@ class Suite:
         path = _existing(name, "fleet", self.fleets)
         fleet = read_fleet(path)
         return Devices(fleet.name, fleet_digest(read_yaml(path).value), fleet)
+
+
+def _sized(path: Path) -> Graph:
+    """The model of a file, whose sizes must be known: a bench takes no shapes."""
+    graph = read_graph(path)
+    try:
+        graph.require_sizes()
+    except UnknownSizeError as error:
+        named = f"the inputs {', '.join(error.examples)}" if error.examples else "what depends on the data"
+        raise ConfigError(
+            f"{path}: the sizes of {named} are open; a bench needs models that state them: fix them with"
+            " python -m onnxruntime.tools.make_dynamic_shape_fixed"
+        ) from None
+    return graph
 
 
 def read_suite(version: str) -> Suite:

@@ -15,6 +15,9 @@ from multiedge.onnx_io.model_file import ModelFile, captures, open_model
 from multiedge.onnx_io.runtime_types import types_of
 from multiedge.onnx_io.types import parameter_of, tensor_of, with_shapes
 
+OF_EXPORTERS = frozenset({"", "graph", "main_graph", "torch_jit", "torch-jit-export", "tf2onnx"})
+"""Names that exporters give every graph: the name of the file says more, and tells models apart."""
+
 
 def read_graph(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
     """The model of an ONNX file as a Graph; weights are not loaded.
@@ -53,7 +56,7 @@ def graph_of(model: ModelFile, proto: Any) -> Graph:
     inputs = tuple(value.name for value in graph.input if value.name not in model.initialisers)
     names = dict.fromkeys((*inputs, *(name for node in nodes for name in node.writes)))
     return Graph(
-        name=graph.name or model.path.stem,
+        name=model.path.stem if graph.name in OF_EXPORTERS else graph.name,
         nodes=nodes,
         inputs=inputs,
         outputs=tuple(value.name for value in graph.output),

@@ -12,6 +12,8 @@ from multiedge.bench.grid import make_cases, parse_choices, run_cell
 from multiedge.bench.suite import fleet_digest, model_digest, read_suite, stated_digests, suite_versions
 from multiedge.errors import ConfigError
 from multiedge.planning.synthetic import synthetic_graph
+from tests.builders.onnx_models import layers, saved
+from tests.builders.open_models import OPEN_MODELS
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bench_suite_1.json"
 SUITE = read_suite("1")
@@ -70,6 +72,18 @@ def test_unknown_names_are_refused_with_near_ones(call, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         call()
     assert str(caught.value) == message
+
+
+def test_a_model_with_open_sizes_is_refused_with_a_remedy_that_there_is(tmp_path: Path) -> None:
+    path = saved(OPEN_MODELS["ocr"].make(), tmp_path / "lines.onnx")
+    with pytest.raises(ConfigError, match=r"lines\.onnx: the sizes of the inputs x are open; .*make_dynamic_shape_fixed$"):
+        read_suite("1").model(str(path))
+
+
+def test_models_that_an_exporter_named_alike_are_told_apart_by_their_files(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        saved(layers(2, name="main_graph"), tmp_path / f"{name}.onnx")
+    assert [read_suite("1").model(str(tmp_path / f"{name}.onnx")).name for name in ("first", "second")] == ["first", "second"]
 
 
 def test_a_version_may_be_written_with_v() -> None:
