@@ -275,6 +275,7 @@ class Plan:
         known: How the costs of its devices are known.
         reference: What a device of speed 1 was taken for; '' where times were measured, or if unknown.
         paths: The ways of items through the stages; empty if every item passes every stage.
+        batch: Samples in an item, where the plan was made for a batch: all figures are those of an item.
     """
 
     strategy: str
@@ -298,6 +299,7 @@ class Plan:
     known: Knowledge = Knowledge.ESTIMATED
     reference: str = ""
     paths: tuple[Path, ...] = ()
+    batch: int = 1
 
     def with_names(self, graph: Graph) -> Plan:
         """This plan with the names of its model and of the ends of its stages, and the shapes of the model's inputs.

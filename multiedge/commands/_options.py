@@ -47,6 +47,18 @@ def read_sized(args: argparse.Namespace, profile: str | None = None) -> Graph:
     return measure_sizes(graph) if args.measure_shapes else graph
 
 
+def read_batched(args: argparse.Namespace, batch: int) -> Graph:
+    """The model in `args.model` with `batch` samples in each input whose first dimension it leaves open."""
+    from multiedge.backends.sizes import measure_sizes
+    from multiedge.batching import batch_shapes
+    from multiedge.onnx_io import read_graph
+
+    given = parse_shapes(args.shape)
+    shapes = batch_shapes(read_graph(args.model), read_graph(args.model, given), given, batch)
+    graph = read_graph(args.model, shapes)
+    return measure_sizes(graph) if args.measure_shapes else graph
+
+
 def add_devices(parser: Place, default: str = "") -> None:
     """The option --devices; required unless `default` describes what holds without it."""
     about = f"devices.yaml; default: {default}" if default else "devices.yaml"

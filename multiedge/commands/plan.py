@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from multiedge.batching import BATCHES, Arrivals, Planned, Tried, best, samples_per_s, try_batches, value_per_sample
 from multiedge.commands import _options
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar, shorten
+from multiedge.errors import ConfigError
+from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.plan import plan_to_json
 from multiedge.graph import Graph
@@ -29,32 +32,101 @@ LONGEST_NAME = 24
 
 def run(args: argparse.Namespace) -> int:
     _options.require_with(args, "copy_weights", "output")
+    _options.require_with(args, "rate", "batch")
+    if args.batch and args.profile:
+        raise ConfigError("--batch: a profile is that of one batch; leave --profile out, or give --time-segments")
+    batches = parse_batches(args.batch)
     fleet = read_fleet(args.devices)
     own = _options.with_own(_options.strategy_flags(args), args.option)
     strategy, options = choose_strategy(args.strategy, args.objective, own)
-    graph = _options.read_sized(args, args.profile)
+    arrivals = Arrivals(args.rate, options.get("max_latency_s"))
+    tried: list[Tried] = []
     with share_bar(f"planning {Path(args.model).name}") as progress:
-        profile = (
-            segment_costs(graph, fleet, strategy, options, progress)
-            if args.time_segments
-            else node_costs(graph, fleet, args.profile, args.reference)
-        )
-        progress("searching", 1.0)
-        plan = plan_model(profile, fleet, strategy, **options)
+
+        def planned(graph: Graph, changes: Mapping[str, Any]) -> Planned:
+            return plan_graph(args, graph, fleet, strategy, {**options, **changes}, progress)
+
+        if batches:
+            tried = try_batches(batches, arrivals, lambda batch, changes: planned(_options.read_batched(args, batch), changes))
+        chosen = best(tried) if tried else planned(_options.read_sized(args, args.profile), {})
         manifest = None
         if args.output:
             progress("writing parts", 1.0)
-            manifest = write_parts(graph, plan, args.output, copy_weights=args.copy_weights, profile=profile)
+            manifest = write_parts(
+                chosen.graph, chosen.plan, args.output, copy_weights=args.copy_weights, profile=chosen.profile
+            )
     if manifest:
         print(f"{len(manifest.parts)} parts and plan.json written to {manifest.directory}", file=sys.stderr)
     if args.json:
-        print(json.dumps(plan_to_json(plan.with_names(graph)), indent=1, allow_nan=False))
+        data = plan_to_json(chosen.plan.with_names(chosen.graph))
+        print(json.dumps({**data, **({"batches": batches_json(tried)} if tried else {})}, indent=1, allow_nan=False))
     else:
         console = new_console()
-        show(plan, graph, console)
-        for line in _options.warnings_of(profile):
+        show(chosen.plan, chosen.graph, console)
+        for line in _options.warnings_of(chosen.profile):
             print_line(console, line, style="yellow")
+        if len(tried) > 1:
+            show_batches(tried, console)
     return 0
+
+
+def plan_graph(
+    args: argparse.Namespace,
+    graph: Graph,
+    fleet: Fleet,
+    strategy: str,
+    options: Mapping[str, Any],
+    progress: Callable[[str, float], None],
+) -> Planned:
+    """The plan of a model with known sizes, with its costs."""
+    profile = (
+        segment_costs(graph, fleet, strategy, options, progress)
+        if args.time_segments
+        else node_costs(graph, fleet, args.profile, args.reference)
+    )
+    progress("searching", 1.0)
+    return Planned(graph, profile, plan_model(profile, fleet, strategy, **options))
+
+
+def parse_batches(text: str | None) -> tuple[int, ...]:
+    """The batches to try; none if the option was not given."""
+    if text is None:
+        return ()
+    if text == "auto":
+        return BATCHES
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--batch: expected a whole number from 1, or auto, got '{text}'")
+    return (int(text),)
+
+
+def batches_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
+    """What each batch gave."""
+    return [
+        {
+            "batch": each.batch,
+            "samples_per_s": samples_per_s(each.planned.plan) if each.planned else None,
+            "latency_s": each.latency_s if each.planned else None,
+            "value_per_sample": value_per_sample(each.planned.plan) if each.planned else None,
+            "failure": each.failure or None,
+        }
+        for each in tried
+    ]
+
+
+def show_batches(tried: Sequence[Tried], console: Console) -> None:
+    """Prints a line for each batch that has a plan, then why others have none."""
+    rows = [(each, each.planned.plan) for each in tried if each.planned]
+    columns = [
+        Column("batch", [str(each.batch) for each, _ in rows]),
+        Column("samples/s", [f"{samples_per_s(plan):.4g}" for _, plan in rows]),
+        Column("latency\nms", [f"{each.latency_s * 1e3:.4g}" for each, _ in rows]),
+        Column("memory", [human_bytes(max(plan.estimate.planned_bytes.values())) for _, plan in rows]),
+        Column("stages", [str(len(plan.stages)) for _, plan in rows]),
+    ]
+    print_columns(console, "batches", columns)
+    for each in tried:
+        if each.failure:
+            print_line(console, f"batch {each.batch}: no plan: {each.failure}")
 
 
 def show(plan: Plan, graph: Graph, console: Console) -> None:

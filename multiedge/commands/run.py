@@ -222,7 +222,7 @@ def show(figures: Mapping[str, Any], console: Console, plan: Plan | None = None)
         print_line(console, line)
     for fault in figures["recoveries"]:
         print_line(console, f"{fault['detected_s']:8.3f} s  {fault['kind']}: {fault['detail']}{_ending(fault)}")
-    for line in batch_lines(figures["free_batch"]):
+    for line in batch_lines(figures["free_batch"], figures["batch"], figures["fps"]):
         print_line(console, line)
     for line in failures(figures):
         print_line(console, line, style="red")

@@ -147,7 +147,7 @@ def show(plan: Plan, trace: Trace, runs: Mapping[str, Measurements], console: Co
         table.add_row(figure, *(_cell(column[figure]) for column in columns))
     console.print(table)
     print_line(console, f"planned: {plan.objective} {value_text(plan.objective, plan.value)}")
-    for line in batch_lines(plan.free_batch):
+    for line in batch_lines(plan.free_batch, plan.batch):
         print_line(console, line)
     for line in trace.story(max(measured.stop_s for measured in runs.values())):
         print_line(console, line)

@@ -30,7 +30,7 @@ def plan_lines(plan: Plan) -> list[str]:
     lines += _path_lines(plan)
     lines += margin_lines(expected.memory)
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
-    return lines + [f"note: {note}" for note in plan.notes] + batch_lines(plan.free_batch)
+    return lines + [f"note: {note}" for note in plan.notes] + batch_lines(plan.free_batch, plan.batch, expected.fps_bound)
 
 
 def _path_lines(plan: Plan) -> list[str]:
@@ -63,8 +63,12 @@ def _stages_of(plan: Plan, path: Path) -> str:
     return ", ".join(f"{device} {first}..{last}" for device, first, last in spans)
 
 
-def batch_lines(free_batch: Sequence[str]) -> list[str]:
-    """One line about the inputs whose batch is open in the model, nothing if there are none."""
+def batch_lines(free_batch: Sequence[str], batch: int = 1, fps: float | None = None) -> list[str]:
+    """One line about the inputs whose batch is open in the model, or about the batch of the plan, with the samples per second
+    of `fps` items per second; nothing if there is neither."""
+    if batch > 1:
+        samples = "" if fps is None else f"; {fps * batch:.4g} samples/s"
+        return [f"batch: {batch} samples in each item, for which all figures are{samples}"]
     names = ", ".join(free_batch)
     return [f"batch: open in the model, taken as 1 (input {names}); --shape gives another"] if free_batch else []
 

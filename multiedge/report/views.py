@@ -116,7 +116,8 @@ class RunView:
     @property
     def batch(self) -> str:
         """What the plan took the batch for, if it is open in the model."""
-        return " ".join(batch_lines(self.result.plan.free_batch)) if self.result.plan else ""
+        plan = self.result.plan
+        return " ".join(batch_lines(plan.free_batch, plan.batch)) if plan else ""
 
 
 def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:

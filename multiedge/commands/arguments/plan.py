@@ -25,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--objective", choices=OBJECTIVES, help=f"what to make best (default: {DEFAULT_STRATEGY})")
     _options.add_max_latency(parser)
+    parser.add_argument(
+        "--batch", metavar="N|auto", help="samples in an item, where the model leaves them open; auto: the best of 1, 2, 4, 8"
+    )
+    parser.add_argument(
+        "--rate", type=float, metavar="PER_S", help="with --batch: samples that come per second; the first waits for the last"
+    )
     _options.add_option(parser, "strategy")
     _options.add_sizes(parser)
     _options.add_json(parser, "the plan")

@@ -1,6 +1,6 @@
 """The sentences and tables of single benchmarks, on figures whose result is known."""
 
-from benchmarks import hops, job, memory, pipeline, profiling, split
+from benchmarks import hops, job, load, memory, pipeline, profiling, split
 from benchmarks.record import Figure, Row
 from tests.builders.records import record
 
@@ -26,6 +26,25 @@ def test_split_says_nothing_of_a_contender_that_failed():
 def test_job_gives_the_range_of_speed_ups():
     rows = [Row({"model": name}, {"speed_up": Figure(ratio)}) for name, ratio in (("a", 1.5), ("b", 1.9))]
     assert "answer 1.50 to 1.90 times as many items" in job.section(record_of(job, rows))
+
+
+def test_load_gives_the_largest_error_before_and_at_pace():
+    rows = [
+        Row(
+            {"load_percent": share, "percentile": "p99", "items": 700},
+            {"latency_s": Figure(0.3), "error": Figure(error), "error_at_pace": Figure(error / 2)},
+        )
+        for share, error in ((50, 0.02), (80, -0.12))
+    ]
+    shown = load.section(record_of(load, rows))
+    assert "before the run are within 12.0% of the run's, and within 6.0% (the aim: 10%)" in shown
+    assert "80% p99" in shown
+
+
+def test_load_simulates_the_stages_that_it_runs():
+    _, plan = load.planned(load.fleet())
+    assert plan.estimate.bottleneck_s == 0.048
+    assert len(plan.stages) == len(load.STAGES)
 
 
 def test_pipeline_gives_the_share_of_the_limit_with_its_spread():

@@ -13,7 +13,7 @@ import pytest
 
 from multiedge.cli import main
 from multiedge.errors import UnknownSizeError
-from multiedge.onnx_io import read_graph
+from multiedge.onnx_io import read_graph, read_runnable
 from tests.builders.onnx_models import saved
 from tests.builders.open_models import OPEN_MODELS, OpenModel, Shapes
 
@@ -133,3 +133,49 @@ def test_the_examples_suit_the_inputs(path: Path) -> None:
         "text: inputs 'ids' [1, sequence], 'mask' [1, sequence] have open dimensions;"
         " add --shape ids=1,128 --shape mask=1,128 (with your sizes)"
     )
+
+
+@pytest.mark.parametrize("name", ["batch", "text"])
+def test_a_batch_is_planned_as_its_shape_is(name: str, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = OPEN_MODELS[name]
+    saved(model.make(), path)
+    shapes = model.shapes or model.whole
+    larger = {name: (4, *shape[1:]) for name, shape in shapes.items()}
+    batched = answer(capsys, path, "plan", "--batch", "4", *options_of(model.shapes))
+    assert batched.pop("batch") == 4
+    assert [each["batch"] for each in batched.pop("batches")] == [4]
+    expected = answer(capsys, path, "plan", *options_of(larger))
+    assert expected.pop("batch") == 1
+    assert batched == expected
+
+
+def test_the_best_batch_is_written_with_its_plan(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved(OPEN_MODELS["batch"].make(), path)
+    assert main(["plan", str(path), "--devices", "devices.yaml", "--batch", "auto", "-o", "parts"]) == 0
+    shown = capsys.readouterr().out
+    plan = read_runnable("parts").plan
+    assert plan is not None
+    assert plan.batch > 1
+    assert plan.input_shapes["x"][0] == plan.batch
+    assert f"batch: {plan.batch} samples in each item" in shown
+    assert "samples/s" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        pytest.param(("--batch", "0"), "--batch: expected a whole number from 1, or auto, got '0'", id="zero"),
+        pytest.param(("--batch", "2", "--profile", "p.json"), "--batch: a profile is that of one batch", id="profile"),
+        pytest.param(("--batch", "2", "--shape", "x=3,64"), "--shape gives 'x' a first dimension of 3", id="shape"),
+        pytest.param(("--rate", "2"), "--rate: has no effect without --batch", id="rate alone"),
+        pytest.param(
+            ("--batch", "2", "--rate", "nan"), "--rate: expected samples per second, more than zero, got nan", id="nan"
+        ),
+    ],
+)
+def test_a_batch_that_cannot_be_had_is_refused(
+    words: tuple[str, ...], error: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(OPEN_MODELS["batch"].make(), path)
+    assert run(path, "plan", *words) != 0
+    assert error in capsys.readouterr().err

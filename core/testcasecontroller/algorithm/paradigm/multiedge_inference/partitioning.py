@@ -61,7 +61,7 @@ def partition(
         shapes = {name: list(shape) for name, shape in error.examples.items()}
         raise ConfigError(f"{error}; in a job: input_shapes: {shapes}") from error
     if manifest.plan is not None:
-        for line in batch_lines(manifest.plan.free_batch):
+        for line in batch_lines(manifest.plan.free_batch, manifest.plan.batch):
             LOGGER.info(line)
     written = {str(name): name for name in _device_names(points)}
     return folder, {file: written.get(device, device) for file, device in manifest.map_info.items()}
