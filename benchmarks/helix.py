@@ -223,7 +223,8 @@ def section(record: Record) -> str:
     return (
         "Tokens per second of the strategy `flow` on the placement instances that were published with Helix (ASPLOS 2025),"
         f" beside Helix's own objective, bound and solver time. Of {len(record.rows)}, {better} are better than Helix's, and"
-        f" {proven} are proven optimal. Every placement is checked by a flow computation that shares no code with the engine;"
+        f" {proven} are proven optimal.\n\n"
+        "Every placement is checked by a flow computation that shares no code with the engine;"
         f" the record holds what each node holds and the flow of each link.\n\n{table(columns, record.rows)}"
     )
 
