@@ -247,17 +247,19 @@ def test_what_happened_is_shown_below_the_table() -> None:
         "items": 30,
         "error_counts": {"stage 0 failed": 3},
         "free_batch": [],
-        "batch": 1,
+        "batch": 8,
+        "fps": 2.0,
     }
     console = Console(width=100, file=io.StringIO())
     command.show(figures, console)
-    assert console.file.getvalue().splitlines()[-7:] == [
+    assert console.file.getvalue().splitlines()[-8:] == [
         "VALID (2 warm-up items left out)",
         "host: 2 processors: workers 50%, caller 25%, other work 0%, idle 25%",
         "1.0 s: phone leaves",
         "   1.250 s  leave: phone [left]; recovered in 0.500 s",
         "   1.750 s  return: phone is back",
         "   2.000 s  slow: stage 1; not recovered",
+        "batch: 8 samples in each item, for which all figures are; 16 samples/s",
         "3 of 30 items failed: stage 0 failed",
     ]
 
