@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 
@@ -148,6 +149,21 @@ class Energy:
 
 
 @dataclass(frozen=True)
+class DeviceTotal:
+    """What one device did in the timed window, also in events that are not kept.
+
+    Attributes:
+        device: Name of the device.
+        busy_s: Time for which it computed.
+        sent_bytes: Bytes that it sent to other devices for the items of the window.
+    """
+
+    device: str
+    busy_s: float
+    sent_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class HostLoad:
     """What the processors that the run may use did in the timed window, in seconds of processor time.
 
@@ -194,7 +210,7 @@ class Measurements:
 
     Attributes:
         items: Requests in the timed window.
-        events: Actions of stages, links and the executor.
+        events: Actions of stages, links and the executor; of a long simulation only the first ones.
         start_s: Begin of the timed window.
         stop_s: End of the timed window.
         warmup_items: How many items ran before the window; they are in none of the lists.
@@ -203,6 +219,8 @@ class Measurements:
         energy: One entry per device that has a meter or a model.
         settings: Scenario, executor, emulation, transport, seed, threads.
         host: The load of this machine; None if the system does not show it, or the stages run elsewhere.
+        totals: One entry per device, where they were added up during the run; empty if `events` are complete.
+        left_out_events: How many events are not kept.
     """
 
     items: tuple[Item, ...]
@@ -215,6 +233,8 @@ class Measurements:
     energy: tuple[Energy, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     host: HostLoad | None = None
+    totals: tuple[DeviceTotal, ...] = ()
+    left_out_events: int = 0
 
     @property
     def wall_s(self) -> float:
@@ -232,6 +252,10 @@ class Measurements:
         named = [*(entry.device for entry in self.memory), *(entry.device for entry in self.energy)]
         computed = [event.device for event in sorted(self.events, key=lambda event: event.stage) if event.kind == "compute"]
         return tuple(dict.fromkeys([*named, *computed]))
+
+    @cached_property
+    def _totals(self) -> Mapping[str, DeviceTotal]:
+        return {total.device: total for total in self.totals}
 
     def busy_spans(self, device: str) -> tuple[tuple[float, float], ...]:
         """The times at which a device computed.
@@ -254,6 +278,8 @@ class Measurements:
         Returns:
             Seconds of the timed window.
         """
+        if self.totals:
+            return self._totals[device].busy_s if device in self._totals else 0.0
         return sum(stop - start for start, stop in self.busy_spans(device))
 
 

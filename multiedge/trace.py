@@ -190,15 +190,18 @@ def _wrong_names(event: TraceEvent, fleet: Fleet) -> list[str]:
 def _wrong_values(event: TraceEvent) -> list[str]:
     wrong = [] if 0 <= event.at_s < math.inf else [f"at_s: expected seconds from 0, got {event.at_s}"]
     if isinstance(event, LinkEvent):
-        for name, value in (("bandwidth", event.bandwidth_bytes_per_s), ("latency", event.latency_s)):
-            if value is not None and not value >= 0:
-                wrong.append(f"{name}: expected 0 or more, got {value}")
+        if event.bandwidth_bytes_per_s is not None and not event.bandwidth_bytes_per_s >= 0:
+            wrong.append(f"bandwidth: expected 0 or more, got {event.bandwidth_bytes_per_s}")
+        if event.latency_s is not None and not 0 <= event.latency_s < math.inf:
+            wrong.append(f"latency: expected seconds from 0, got {event.latency_s}")
     elif event.event not in DEVICE_EVENTS:
         wrong.append(f"event: expected one of {', '.join(DEVICE_EVENTS)}, got '{event.event}'")
     elif event.event == "speed" and not (event.value is not None and 0 < event.value < math.inf):
         wrong.append(f"value: expected a speed factor above 0, got {event.value}")
     elif event.event == "battery" and not (event.value is not None and event.value >= 0):
         wrong.append(f"value: expected joules left, 0 or more, got {event.value}")
+    elif event.event in ("leave", "return") and event.value is not None:
+        wrong.append(f"value: expected none with '{event.event}', got {event.value}; leave it out")
     return wrong
 
 

@@ -90,7 +90,7 @@ def interval_of(rate: float | None) -> float:
     """Seconds between items; 0 without a rate."""
     if rate is None:
         return 0.0
-    if not (0 < rate < math.inf):
+    if not 0 < rate < math.inf:
         raise ConfigError(f"--rate: expected items per second, more than zero, got {rate:g}")
     return 1.0 / rate
 

@@ -104,8 +104,8 @@ def energy_per_item(measurements: Measurements, context: Context) -> Figure:
 
 @metric("B/item", LOWER, "bytes sent between devices per completed item")
 def network_bytes(measurements: Measurements, context: Context) -> Figure:
-    sent: Counter[str] = Counter()
-    for event in measurements.events:
+    sent: Counter[str] = Counter({total.device: total.sent_bytes for total in measurements.totals if total.sent_bytes})
+    for event in () if measurements.totals else measurements.events:
         ends = (event.device, event.peer)
         if event.kind == "transfer" and event.device != event.peer and not set(ends) & set(CALLER_NAMES):
             sent[event.device] += event.nbytes

@@ -14,13 +14,13 @@ from typing import Any, TypeVar, get_type_hints
 from multiedge.formats.fields import Field
 from multiedge.formats.plan import known_limit
 from multiedge.graph import Graph, Node
-from multiedge.measurements import Energy, Event, Fault, HostLoad, Item, Measurements, Memory
+from multiedge.measurements import DeviceTotal, Energy, Event, Fault, HostLoad, Item, Measurements, Memory
 
 MAX_EVENTS = 6000
 MAX_ITEMS = 5000
 _DECIMALS = 7
 
-Record = TypeVar("Record", Item, Event, Fault, Memory, Energy)
+Record = TypeVar("Record", Item, Event, Fault, Memory, Energy, DeviceTotal)
 
 
 def measurements_to_json(
@@ -41,7 +41,11 @@ def measurements_to_json(
         "memory": _columns(Memory, measurements.memory),
         "energy": _columns(Energy, measurements.energy),
         "host": plain_data(asdict(measurements.host)) if measurements.host else None,
-        "left_out": {"items": max(0, len(items) - max_items), "events": max(0, len(events) - max_events)},
+        "totals": _columns(DeviceTotal, measurements.totals),
+        "left_out": {
+            "items": max(0, len(items) - max_items),
+            "events": max(0, len(events) - max_events) + measurements.left_out_events,
+        },
     }
 
 
@@ -58,6 +62,8 @@ def read_measurements(data: Field) -> Measurements:
         energy=data["energy"].optional(lambda columns: _records(Energy, columns), ()),
         settings=data["settings"].optional(free_form, {}),
         host=data["host"].optional(_host_load),
+        totals=data["totals"].optional(lambda columns: _records(DeviceTotal, columns), ()),
+        left_out_events=data["left_out"].optional(lambda counts: counts["events"].optional(Field.count, 0), 0),
     )
 
 

@@ -1,12 +1,14 @@
-"""Discrete events in simulated time, and servers that work one job at a time at a speed that may change."""
+"""Discrete events in simulated time, and servers that work on one task at a time at a speed that may change."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
+from typing import Any, Generic, Protocol, TypeVar
+
+A = TypeVar("A")
 
 
 class EventLoop:
@@ -14,84 +16,142 @@ class EventLoop:
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, int, Callable[[Any], None], Any]] = []
         self._number = count()
+        self._stopped = False
 
-    def at(self, at_s: float, call: Callable[[], None]) -> None:
-        heappush(self._due, (max(at_s, self.now_s), next(self._number), call))
+    def at(self, at_s: float, call: Callable[[A], None], argument: A) -> None:
+        """Has `call(argument)` made at a time, now if that is past."""
+        heappush(self._due, (at_s if at_s > self.now_s else self.now_s, next(self._number), call, argument))
 
-    def run(self, until: Callable[[], bool]) -> None:
-        """Runs until there is nothing left to do or `until` says that all is done."""
-        while self._due and not until():
-            self.now_s, _, call = heappop(self._due)
-            call()
+    def stop(self) -> None:
+        """Makes `run` return after the current call."""
+        self._stopped = True
 
-
-@dataclass(order=True)
-class Job:
-    """`work` units for a server; lower (item, stage) first. `wanted` says whether it is still to be done when its turn
-    comes; `finished` is called with its start and stop."""
-
-    item: int
-    stage: int
-    work: float = field(compare=False)
-    wanted: Callable[[], bool] = field(compare=False)
-    finished: Callable[[float, float], None] = field(compare=False)
+    def run(self) -> None:
+        """Runs until there is nothing left to do, or until `stop`."""
+        due, self._stopped = self._due, False
+        while due and not self._stopped:
+            self.now_s, _, call, argument = heappop(due)
+            call(argument)
 
 
-class Server:
+class Request(Protocol):
+    """One item for which tasks are done. Tasks of a request that is not `wanted` any more are not begun."""
+
+    @property
+    def item(self) -> int: ...
+    @property
+    def wanted(self) -> bool: ...
+
+
+R_contra = TypeVar("R_contra", bound=Request, contravariant=True)
+R = TypeVar("R", bound=Request)
+
+
+class Task(Protocol[R_contra]):
+    """What a server does for each item: `work` units. Of tasks that wait, lower (item, stage) go first, then earlier ones."""
+
+    @property
+    def stage(self) -> int: ...
+    @property
+    def work(self) -> float: ...
+
+    def finished(self, request: R_contra, start_s: float, stop_s: float, /) -> None:
+        """The task is done."""
+
+    def lost(self, request: R_contra, start_s: float, stop_s: float, /) -> None:
+        """The server stopped in the middle; the task begins again later."""
+
+
+class Server(Generic[R]):
     """One device (work in seconds, speed is a factor) or one direction of a link (work in bytes, speed in bytes/s)."""
+
+    __slots__ = (
+        "_began_s",
+        "_call_finish",
+        "_left",
+        "_loop",
+        "_number",
+        "_queue",
+        "_request",
+        "_since_s",
+        "_speed",
+        "_task",
+        "_version",
+    )
 
     def __init__(self, loop: EventLoop, speed: float) -> None:
         self._loop = loop
         self._speed = speed
-        self._queue: list[Job] = []
-        self._job: Job | None = None
+        self._queue: list[tuple[int, int, int, Task[R], R]] = []
+        self._number = count()
+        self._task: Task[R] | None = None
+        self._request: R
         self._left = 0.0
         self._began_s = 0.0
         self._since_s = 0.0
         self._version = 0
+        # Methods are bound once: millions of short-lived objects would keep the garbage collector busy.
+        self._call_finish = self._finish
 
-    def push(self, job: Job) -> None:
-        heappush(self._queue, job)
-        if self._job is None:
-            self._next()
+    def push(self, task: Task[R], request: R) -> None:
+        """Does the task for the item once it is its turn."""
+        if self._task is None and self._speed > 0 and not self._queue:
+            self._begin(task, request)
+        else:
+            self._wait(task, request)
 
     def set_speed(self, speed: float) -> None:
-        """Continues the current job at another speed; at 0 it stops."""
+        """Continues the current task at another speed; at 0 it stops."""
         if speed == self._speed:
             return
-        if self._job is not None and math.isfinite(self._speed):
+        if self._task is not None and math.isfinite(self._speed):
             self._left = max(0.0, self._left - (self._loop.now_s - self._since_s) * self._speed)
         self._speed = speed
-        self._schedule()
-        if self._job is None:
+        if self._task is None:
             self._next()
+        else:
+            self._reschedule()
 
     def lose(self) -> None:
-        """Loses the progress of the current job, which starts again."""
-        if self._job is not None:
-            self._left, self._began_s = self._job.work, self._loop.now_s
-            self._schedule()
+        """Loses the progress of the current task, which waits for its turn again."""
+        if self._task is None:
+            return
+        task, request = self._task, self._request
+        self._task = None
+        self._version += 1
+        self._wait(task, request)
+        task.lost(request, self._began_s, self._loop.now_s)
+        self._next()
+
+    def _wait(self, task: Task[R], request: R) -> None:
+        heappush(self._queue, (request.item, task.stage, next(self._number), task, request))
 
     def _next(self) -> None:
         while self._queue and self._speed > 0:
-            job = heappop(self._queue)
-            if job.wanted():
-                self._job, self._left, self._began_s = job, job.work, self._loop.now_s
-                self._schedule()
+            *_, task, request = heappop(self._queue)
+            if request.wanted:
+                self._begin(task, request)
                 return
 
-    def _schedule(self) -> None:
+    def _begin(self, task: Task[R], request: R) -> None:
+        self._task, self._request, self._left = task, request, task.work
+        self._began_s = self._since_s = now_s = self._loop.now_s
         self._version += 1
-        self._since_s = self._loop.now_s
-        if self._job is not None and self._speed > 0:
-            version = self._version
-            self._loop.at(self._loop.now_s + self._left / self._speed, lambda: self._finish(version))
+        self._loop.at(now_s + task.work / self._speed, self._call_finish, self._version)
+
+    def _reschedule(self) -> None:
+        self._version += 1
+        self._since_s = now_s = self._loop.now_s
+        if self._speed > 0:
+            self._loop.at(now_s + self._left / self._speed, self._call_finish, self._version)
 
     def _finish(self, version: int) -> None:
-        if version == self._version and self._job is not None:
-            job, self._job = self._job, None
-            job.finished(self._began_s, self._loop.now_s)
-            if self._job is None:
-                self._next()
+        task = self._task
+        if version != self._version or task is None:
+            return
+        self._task = None
+        task.finished(self._request, self._began_s, self._loop.now_s)
+        if self._queue and self._task is None:
+            self._next()

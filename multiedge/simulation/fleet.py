@@ -2,52 +2,77 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 from multiedge.fleet import Fleet, Link
-from multiedge.simulation.event_loop import EventLoop, Server
+from multiedge.simulation.event_loop import EventLoop, Request, Server
 from multiedge.trace import DeviceEvent, FleetState, TraceEvent
 
+R = TypeVar("R", bound=Request)
 
-class SimulatedFleet:
+
+class LinkServer(Server[R]):
+    """One direction of a link; `delay_s` are the seconds from when a message has left it until it arrives."""
+
+    __slots__ = ("delay_s",)
+
+    def __init__(self, loop: EventLoop, speed: float, delay_s: float) -> None:
+        super().__init__(loop, speed)
+        self.delay_s = delay_s
+
+
+class SimulatedFleet(Generic[R]):
     """One server per device (work in seconds at its declared speed) and per direction of a link (work in bytes)."""
 
     def __init__(self, fleet: Fleet, loop: EventLoop) -> None:
         self.declared = fleet
         self.state = FleetState()
         self._loop = loop
-        self._devices: dict[str, Server] = {}
-        self._links: dict[tuple[str, str], Server] = {}
+        self._devices: dict[str, Server[R]] = {}
+        self._links: dict[tuple[str, str], LinkServer[R]] = {}
+        self._left_s: dict[str, float] = {}
+        self._absences: dict[str, list[tuple[float, float]]] = {}
 
     def now(self) -> Fleet:
         """The fleet as it is at this moment. ConfigError if every device is absent."""
         return self.state.fleet(self.declared)
 
-    def device(self, name: str) -> Server:
+    def device(self, name: str) -> Server[R]:
+        """The server of a device."""
         if name not in self._devices:
             self._devices[name] = Server(self._loop, self._device_speed(name))
         return self._devices[name]
 
-    def link(self, source: str, target: str) -> Server:
+    def link(self, source: str, target: str) -> LinkServer[R]:
+        """The server of one direction of a link."""
         if (source, target) not in self._links:
-            self._links[source, target] = Server(self._loop, self._link_speed(source, target))
+            delay_s = self._link_now(source, target).latency_s
+            self._links[source, target] = LinkServer(self._loop, self._link_speed(source, target), delay_s)
         return self._links[source, target]
 
-    def delay_s(self, source: str, target: str) -> float:
-        """Seconds from when a message has left the link until it arrives."""
-        return self._link_now(source, target).latency_s
+    def absent_s(self, device: str, start_s: float, stop_s: float) -> float:
+        """For how long a device was away between two moments, the later of which is not in the future."""
+        spans = [*self._absences.get(device, ()), (self._left_s.get(device, stop_s), stop_s)]
+        return sum((max(0.0, min(end, stop_s) - max(begin, start_s)) for begin, end in spans), 0.0)
 
     def happen(self, event: TraceEvent) -> tuple[frozenset[str], frozenset[str]]:
         """Lets an event take effect; the devices that left and those that returned by it."""
         before = self.state.absent
         self.state = self.state.after(event, self.declared)
         left, returned = self.state.absent - before, before - self.state.absent
-        for device in left & set(self._devices):
-            self._devices[device].lose()
+        for device in returned:
+            self._absences.setdefault(device, []).append((self._left_s.pop(device), self._loop.now_s))
         touched = {event.device} if isinstance(event, DeviceEvent) else set(event.link)
         for device in touched & set(self._devices):
             self._devices[device].set_speed(self._device_speed(device))
+        for device in left:
+            self._left_s[device] = self._loop.now_s
+            if device in self._devices:
+                self._devices[device].lose()
         for (source, target), server in self._links.items():
             if touched & {source, target}:
                 server.set_speed(self._link_speed(source, target))
+                server.delay_s = self._link_now(source, target).latency_s
         return left, returned
 
     def _device_speed(self, device: str) -> float:

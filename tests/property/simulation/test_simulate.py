@@ -1,12 +1,12 @@
 import math
-from itertools import islice
+from itertools import islice, pairwise, permutations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from multiedge.fleet import Fleet
-from multiedge.plan import Plan, direct_transfers
+from multiedge.fleet import Fleet, Link
+from multiedge.plan import Plan, Stage, direct_transfers
 from multiedge.planning import cost
 from multiedge.profile import Profile
 from multiedge.replanning.replan import replan
@@ -15,6 +15,10 @@ from multiedge.trace import DeviceEvent, LinkEvent, Trace
 from partitioners.engine.dag import build_dag
 from partitioners.engine.staging import widest_stages
 from tests.builders.dags import contiguous, instances, one_stage_per_device
+from tests.builders.fleets import fleet_of
+from tests.builders.graphs import chain_graph
+from tests.builders.plans import paths_plan
+from tests.builders.profiles import profile_of
 
 CAREFUL = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
@@ -53,6 +57,36 @@ def test_the_steady_rate_is_the_bound_and_one_item_takes_the_latency(instance: t
 def has_one_message_per_link(plan: Plan, fleet: Fleet) -> bool:
     ends = [cost.link_between(fleet, plan.stages, move)[:2] for move in plan.transfers]
     return len(ends) == len(set(ends))
+
+
+@st.composite
+def two_paths(draw: st.DrawFn) -> tuple[Profile, Fleet, Plan]:
+    """A chain on four unlike devices, of which two paths share some or none; each device has nodes of its own in each path."""
+    names, count = ("a", "b", "c", "d"), draw(st.integers(2, 6))
+    seconds = st.floats(0.1, 5.0)
+    times = {name: draw(st.lists(seconds, min_size=count, max_size=count)) for name in names}
+    profile = profile_of(chain_graph(count, sizes=draw(st.sampled_from([0, 10, 100]))), times)
+    links = {pair: Link(draw(st.floats(20.0, 1000.0)), draw(st.floats(0.0, 2.0))) for pair in permutations(names, 2)}
+    fleet = fleet_of(*names, links=links, source=draw(st.sampled_from([None, *names])))
+
+    def path() -> tuple[float, list[Stage]]:
+        devices = draw(st.permutations(names))[: draw(st.integers(1, min(3, count)))]
+        cuts = draw(st.lists(st.integers(1, count - 1), min_size=len(devices) - 1, max_size=len(devices) - 1, unique=True))
+        ends = pairwise([0, *sorted(cuts), count])
+        return draw(st.floats(0.2, 5.0)), [Stage.span(name, *span) for name, span in zip(devices, ends, strict=True)]
+
+    return profile, fleet, paths_plan(profile, fleet, path(), path())
+
+
+@settings(CAREFUL, max_examples=30)
+@given(two_paths())
+def test_the_steady_rate_of_two_paths_through_unlike_devices_is_the_bound(drawn: tuple[Profile, Fleet, Plan]) -> None:
+    profile, fleet, plan = drawn
+    found = simulate(plan, profile, fleet, load=Load(items=1240))
+    done_s = sorted(item.done_s for item in found.items)
+    # Each path has its share to within one item at any time, so a window holds a few items more or less of the slower one.
+    assert 840 / (done_s[1000] - done_s[160]) == pytest.approx(plan.estimate.fps_bound, rel=5 / 840)
+    assert not any(item.error for item in found.items)
 
 
 events = st.one_of(

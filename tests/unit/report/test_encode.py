@@ -4,7 +4,7 @@ import pytest
 
 from multiedge.errors import ConfigError
 from multiedge.formats.fields import Field
-from multiedge.measurements import Energy, Event, Fault, Item, Measurements, Memory
+from multiedge.measurements import DeviceTotal, Energy, Event, Fault, Item, Measurements, Memory
 from multiedge.report.encode import measurements_to_json, read_graph, read_measurements
 
 RUN = Measurements(
@@ -17,6 +17,8 @@ RUN = Measurements(
     (Memory("phone", 100, None, 3, 4, 5, 6, "VmHWM"),),
     (Energy("phone", 1.5, None, 2.5, "measured", "NVML", "gpu", 10.0, 0.1),),
     {"seed": 7, "threads": [1, 2]},
+    totals=(DeviceTotal("phone", 0.3, 12),),
+    left_out_events=40,
 )
 
 UNEQUAL = "run: energy: expected columns of one length, got 1, 0, 0, 0"
@@ -28,9 +30,13 @@ def test_every_record_comes_back():
 
 def test_columns_that_files_of_earlier_releases_lack_have_their_defaults():
     data = measurements_to_json(RUN)
-    del data["events"]["peer"], data["faults"], data["settings"]
+    del data["events"]["peer"], data["faults"], data["settings"], data["totals"], data["left_out"]
     run = read_measurements(Field(data, "run"))
-    assert (run.events[0].peer, run.faults, run.settings) == ("", (), {})
+    assert (run.events[0].peer, run.faults, run.settings, run.totals, run.left_out_events) == ("", (), {}, (), 0)
+
+
+def test_events_that_a_run_did_not_keep_are_left_out_as_well():
+    assert measurements_to_json(RUN, max_events=0)["left_out"] == {"items": 0, "events": 41}
 
 
 def test_a_limit_that_meant_none_in_earlier_releases_is_none():

@@ -8,10 +8,11 @@ import pytest
 
 from multiedge.errors import ConfigError
 from multiedge.fleet import Fleet, Link
-from multiedge.simulation.event_loop import EventLoop, Job
+from multiedge.simulation.event_loop import EventLoop
 from multiedge.simulation.fleet import SimulatedFleet
 from multiedge.trace import DeviceEvent, LinkEvent, TraceEvent
 from tests.builders.fleets import fleet_of
+from tests.builders.tasks import Request, Task
 
 LINKED = fleet_of("a", "b", "c", links={("a", "b"): Link(10.0, 0.5)}, speed=2.0)
 
@@ -19,8 +20,8 @@ LINKED = fleet_of("a", "b", "c", links={("a", "b"): Link(10.0, 0.5)}, speed=2.0)
 def worked(server, work: float, loop: EventLoop) -> list[float]:
     """When a job pushed now stops; empty while its server rests."""
     stops: list[float] = []
-    server.push(Job(0, 0, work, lambda: True, lambda _start, stop: stops.append(stop)))
-    loop.run(until=lambda: False)
+    server.push(Task(work, lambda _start, stop: stops.append(stop)), Request())
+    loop.run()
     return stops
 
 
@@ -42,7 +43,7 @@ def test_a_device_works_seconds_in_seconds_whatever_its_declared_speed(servers: 
 
 def test_a_link_carries_bytes_at_its_rate_and_delays_them_afterwards(servers: SimulatedFleet, loop: EventLoop) -> None:
     assert worked(servers.link("a", "b"), 20.0, loop) == [2.0]
-    assert servers.delay_s("a", "b") == 0.5
+    assert servers.link("a", "b").delay_s == 0.5
     assert servers.link("a", "b") is not servers.link("b", "a")
 
 
@@ -102,26 +103,26 @@ def test_a_link_rests_while_it_or_its_end_is_away_and_keeps_what_it_carries(
     servers: SimulatedFleet, loop: EventLoop, event: TraceEvent
 ) -> None:
     stops: list[float] = []
-    servers.link("a", "b").push(Job(0, 0, 20.0, lambda: True, lambda _start, stop: stops.append(stop)))
+    servers.link("a", "b").push(Task(20.0, lambda _start, stop: stops.append(stop)), Request())
     back = DeviceEvent(9, "b", "return") if isinstance(event, DeviceEvent) else LinkEvent(9, ("a", "b"), 10.0)
-    loop.at(1.0, lambda: servers.happen(event))
-    loop.at(9.0, lambda: servers.happen(back))
-    loop.run(until=lambda: False)
+    loop.at(1.0, servers.happen, event)
+    loop.at(9.0, servers.happen, back)
+    loop.run()
     assert stops == [pytest.approx(10.0)]
 
 
 def test_a_device_that_leaves_loses_the_job_in_hand(servers: SimulatedFleet, loop: EventLoop) -> None:
     stops: list[float] = []
-    servers.device("a").push(Job(0, 0, 3.0, lambda: True, lambda _start, stop: stops.append(stop)))
-    loop.at(2.0, lambda: servers.happen(DeviceEvent(2, "a", "leave")))
-    loop.at(5.0, lambda: servers.happen(DeviceEvent(5, "a", "return")))
-    loop.run(until=lambda: False)
+    servers.device("a").push(Task(3.0, lambda _start, stop: stops.append(stop)), Request())
+    loop.at(2.0, servers.happen, DeviceEvent(2, "a", "leave"))
+    loop.at(5.0, servers.happen, DeviceEvent(5, "a", "return"))
+    loop.run()
     assert stops == [8.0]
 
 
 def test_a_change_of_latency_leaves_the_rate(servers: SimulatedFleet, loop: EventLoop) -> None:
     servers.happen(LinkEvent(0, ("a", "b"), latency_s=7.0))
-    assert servers.delay_s("a", "b") == servers.delay_s("b", "a") == 7.0
+    assert servers.link("a", "b").delay_s == servers.link("b", "a").delay_s == 7.0
     assert worked(servers.link("a", "b"), 10.0, loop) == [1.0]
 
 

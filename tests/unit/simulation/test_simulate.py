@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -8,10 +9,13 @@ import pytest
 from multiedge.errors import ConfigError, PlanError
 from multiedge.fleet import Device, Fleet, Link, Power
 from multiedge.measurements import Measurements
+from multiedge.metrics import compute
+from multiedge.metrics.validity import moved_stages
 from multiedge.plan import Stage
 from multiedge.replanning.replan import replan
+from multiedge.simulation import record
 from multiedge.simulation.simulate import Load, simulate
-from multiedge.trace import DeviceEvent, LinkEvent, Trace, tunnel
+from multiedge.trace import DeviceEvent, LinkEvent, Trace, train, tunnel
 from tests.builders.fleets import fleet_of
 from tests.builders.graphs import chain_graph, fork_graph
 from tests.builders.plans import direct_plan, relay_plan
@@ -330,29 +334,110 @@ def test_a_load_that_makes_no_sense_is_refused(values: dict[str, float]) -> None
         Load(**values)
 
 
-@pytest.mark.xfail(strict=True, reason="a device that is away is charged as computing", raises=AssertionError)
-def test_a_device_that_is_away_does_not_compute() -> None:
-    """n0 and n1 take 4 s on p, which leaves after 2 s for 100 s: it computes 2 s and then 4 s."""
-    fleet = Fleet((Device("p", power=Power(1.0, 11.0)),))
-    plan = relay_plan(PAPER, fleet, Stage("p", (0, 1)))
-    trace = Trace((DeviceEvent(2.0, "p", "leave"), DeviceEvent(102.0, "p", "return")))
-    found = simulate(plan, PAPER, fleet, trace, Load(items=1))
+# n0 and n1 take 4 s on p, which leaves after 2 s for 100 s: it computes 2 s and then 4 s.
+ALONE = Fleet((Device("p", power=Power(1.0, 11.0)),))
+WHOLE = relay_plan(PAPER, ALONE, Stage("p", (0, 1)))
+AWAY = Trace((DeviceEvent(2.0, "p", "leave"), DeviceEvent(102.0, "p", "return")))
+
+
+def test_a_device_that_is_away_computes_and_draws_nothing() -> None:
+    found = simulate(WHOLE, PAPER, ALONE, AWAY, Load(items=1))
     assert found.stop_s == 106.0
-    assert sum(stop - start for _, _, start, stop in spans(found, "compute")) <= 6.0
-    assert found.energy[0].joules <= 1.0 * 106 + 10.0 * 6
+    assert spans(found, "compute") == [(0, "p", 0.0, 2.0), (0, "p", 102.0, 106.0)]
+    assert found.busy_s("p") == 6.0
+    assert found.energy[0].joules == 11.0 * 6
+    assert found.energy[0].mean_w == 11.0 * 6 / 106
 
 
-@pytest.mark.xfail(strict=True, reason="values that make no sense are accepted", raises=pytest.fail.Exception)
+def test_a_device_that_is_away_at_the_end_draws_nothing_until_then() -> None:
+    trace = Trace((*AWAY.events, DeviceEvent(104.0, "p", "leave"), LinkEvent(200.0, ("p", "q"), 1.0)))
+    fleet = replace(ALONE, devices=(*ALONE.devices, Device("q")))
+    found = simulate(WHOLE, PAPER, fleet, trace, Load(items=1))
+    assert found.items[0].error == "never completed: 'p' left and did not return"
+    assert found.stop_s == 200.0
+    assert found.energy[0].joules == 11.0 * (2 + 2)
+
+
+def test_energy_is_that_of_the_timed_window() -> None:
+    """p computes all the time, in the window 2 items of 4 s."""
+    found = simulate(WHOLE, PAPER, ALONE, load=Load(items=2, warmup=3))
+    assert found.stop_s - found.start_s == 8.0
+    assert found.energy[0].joules == 11.0 * 8
+    assert found.energy[0].mean_w == 11.0
+
+
+def test_an_item_that_went_on_elsewhere_is_not_computed_by_the_device_that_returns() -> None:
+    trace = Trace((DeviceEvent(1.0, "p", "leave"), DeviceEvent(30.0, "p", "return"), DeviceEvent(31.0, "q", "speed", 1.0)))
+    found = simulate(PIPELINE, PAPER, PQ, trace, Load(items=20, in_flight=1), replanner=replan)
+    assert not any(item.error for item in found.items)
+    computed = {
+        (event.item, event.stage, event.device) for event in found.events if event.kind == "compute" and event.start_s > 1
+    }
+    assert (0, 0, "p") not in computed
+
+
+def test_of_a_long_run_the_first_events_are_kept_and_totals_have_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = simulate(PLAN, PROFILE, FLEET, load=Load(items=200, warmup=7))
+    assert full.left_out_events == 0
+    monkeypatch.setattr(record, "MOST_EVENTS", 30)
+    found = simulate(PLAN, PROFILE, FLEET, load=Load(items=200, warmup=7))
+    assert found.events == full.events[: len(found.events)]
+    assert len(found.events) == 30
+    assert found.left_out_events == len(full.events) - 30
+    assert (found.items, found.totals, found.energy) == (full.items, full.totals, full.energy)
+    whole = replace(full, totals=())
+    figures = ("fps", "fps_bound", "utilisation", "network_bytes", "energy_per_item_j")
+    assert compute(found, figures) == compute(whole, figures)
+    assert [found.busy_s(device) for device in found.devices] == [whole.busy_s(device) for device in whole.devices]
+
+
+def test_a_new_plan_and_where_it_computes_are_kept_however_long_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "MOST_EVENTS", 10)
+    trace = Trace((DeviceEvent(200.0, "b", "leave"),))
+    found = simulate(PLAN, PROFILE, FLEET, trace, Load(items=200), replanner=replan)
+    assert sum(event.kind == "replan" for event in found.events) == 1
+    assert [moved.stage for moved in moved_stages(found, PLAN)]
+    assert len(found.events) < 30
+
+
 @pytest.mark.parametrize(
-    "make",
+    ("make", "message"),
     [
-        pytest.param(lambda: Load(interval_s=float("nan")), id="an interval that is no number"),
-        pytest.param(
-            lambda: simulate(PIPELINE, PAPER, PQ, Trace((DeviceEvent(0.0, "q", "leave", 3.0),)), Load(items=1)),
-            id="a device that leaves with a value",
+        pytest.param(lambda: Load(interval_s=float("nan")), "load: expected", id="an interval that is no number"),
+        pytest.param(lambda: Load(interval_s=float("inf")), "load: expected", id="an interval without an end"),
+        pytest.param(lambda: Load(seed=3), "load: a seed is that of random moments", id="a seed without an interval"),
+        *(
+            pytest.param(lambda event=event: simulate(PIPELINE, PAPER, PQ, Trace((event,)), Load(items=1)), message, id=message)
+            for event, message in [
+                (DeviceEvent(0.0, "q", "leave", 3.0), "value: expected none with 'leave', got 3.0; leave it out"),
+                (DeviceEvent(0.0, "q", "return", 0.0), "value: expected none with 'return', got 0.0; leave it out"),
+                (DeviceEvent(float("nan"), "q", "leave"), "at_s: expected seconds from 0, got nan"),
+                (DeviceEvent(0.0, "q", "speed", float("nan")), "value: expected a speed factor above 0, got nan"),
+                (DeviceEvent(0.0, "q", "battery", float("nan")), "value: expected joules left, 0 or more, got nan"),
+                (LinkEvent(0.0, ("p", "q"), float("nan")), "bandwidth: expected 0 or more, got nan"),
+                (LinkEvent(0.0, ("p", "q"), latency_s=float("nan")), "latency: expected seconds from 0, got nan"),
+                (LinkEvent(0.0, ("p", "q"), latency_s=float("inf")), "latency: expected seconds from 0, got inf"),
+            ]
+        ),
+        *(
+            pytest.param(
+                lambda make=make: simulate(PIPELINE, PAPER, PQ, make()), "at_s: expected seconds from 0, got nan", id=name
+            )
+            for name, make in [
+                ("a tunnel entered at no time", lambda: tunnel(PQ, "p", enter_s=float("nan"), leave_s=2.0)),
+                ("a train without a period", lambda: train(fleet_of("p", "q", "r"), period_s=float("nan"), stay_s=1.0)),
+            ]
+        ),
+        *(
+            pytest.param(
+                lambda detect_s=detect_s: simulate(PIPELINE, PAPER, PQ, detect_s=detect_s),
+                "detect_s: expected seconds from 0",
+                id=f"detection after {detect_s} s",
+            )
+            for detect_s in (-1.0, float("nan"), float("inf"))
         ),
     ],
 )
-def test_values_that_make_no_sense_are_refused(make: Callable[[], object]) -> None:
-    with pytest.raises(ConfigError):
+def test_values_that_make_no_sense_are_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
         make()

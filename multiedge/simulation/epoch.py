@@ -1,0 +1,248 @@
+"""A plan made ready for simulation: what each stage computes for an item on each of its devices, and what it sends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from multiedge.measurements import Event
+from multiedge.plan import CALLER, Plan, Transfer, next_path
+from multiedge.planning import cost
+from multiedge.profile import Profile
+from multiedge.simulation.event_loop import EventLoop
+from multiedge.simulation.fleet import SimulatedFleet
+from multiedge.simulation.record import Record
+
+
+@dataclass(eq=False, slots=True)
+class Flight:
+    """One attempt to complete an item. It is `wanted` until the item is complete or begins again as another Flight.
+
+    `epoch` is None until it is issued; `unfinished` counts its stages and results, and `missing` the inputs of stages of which
+    some have arrived.
+    """
+
+    item: int
+    due_s: float
+    issued_s: float = 0.0
+    epoch: Epoch | None = None
+    wanted: bool = True
+    unfinished: int = 0
+    missing: dict[int, int] = field(default_factory=dict)
+
+
+Step = Callable[[Flight], None]
+"""What happens to an item next."""
+
+
+@dataclass(frozen=True, eq=False)
+class Resources:
+    """What the stages of all epochs use. `settle` is called when a stage or result of an item is complete."""
+
+    loop: EventLoop
+    servers: SimulatedFleet[Flight]
+    record: Record
+    settle: Step
+
+
+class Compute:
+    """A stage on one device, which sends its results on."""
+
+    __slots__ = ("_is_kept", "_meter", "_record", "_settle", "device", "push", "sends", "stage", "work")
+
+    def __init__(self, stage: int, device: str, work_s: float, resources: Resources) -> None:
+        self.stage, self.device, self.work = stage, device, work_s
+        self.push = resources.servers.device(device).push
+        self.sends: tuple[Step, ...] = ()
+        self._record, self._settle = resources.record, resources.settle
+        self._meter = resources.record.meter(device)
+        self._is_kept = False
+
+    def finished(self, flight: Flight, start_s: float, stop_s: float) -> None:
+        """Records the computing and sends the results."""
+        if flight.item >= 0:
+            self._meter.compute(start_s, stop_s, self._record.start_s)
+            self._keep(flight.item, start_s, stop_s)
+        if flight.wanted:
+            for send in self.sends:
+                send(flight)
+            self._settle(flight)
+
+    def lost(self, flight: Flight, start_s: float, stop_s: float) -> None:
+        """Records computing without a result."""
+        if flight.item >= 0 and stop_s > start_s:
+            self._meter.compute(start_s, stop_s, self._record.start_s)
+            self._keep(flight.item, start_s, stop_s)
+
+    def _keep(self, item: int, start_s: float, stop_s: float) -> None:
+        if self._is_kept and self._record.is_full:
+            self._record.left_out += 1
+        else:
+            self._is_kept = True
+            self._record.keep(Event("compute", item, self.stage, self.device, start_s, stop_s))
+
+
+class Arrival:
+    """Where messages of one route enter a stage, which computes once all that it awaits has arrived."""
+
+    __slots__ = ("_awaited", "_computes", "_only", "_stage")
+
+    def __init__(self, stage: int, awaited: int, computes: Sequence[Compute]) -> None:
+        self._stage, self._awaited, self._computes = stage, awaited, computes
+        self._only = computes[0] if len(computes) == 1 else None
+
+    def arrive(self, flight: Flight) -> None:
+        """Takes one message."""
+        if not flight.wanted:
+            return
+        if self._awaited > 1:
+            missing = flight.missing.get(self._stage, self._awaited) - 1
+            flight.missing[self._stage] = missing
+            if missing:
+                return
+        compute = self._only or self._computes[flight.item % len(self._computes)]
+        compute.push(compute, flight)
+
+
+class Hop:
+    """A message from one device to another."""
+
+    __slots__ = ("_arrive", "_is_kept", "_link", "_loop", "_meter", "_nbytes", "_record", "source", "stage", "target", "work")
+
+    def __init__(self, move: Transfer, source: str, target: str, arrive: Step, resources: Resources) -> None:
+        self.stage, self.source, self.target, self.work = move.source, source, target, float(move.known_bytes)
+        self._arrive, self._nbytes = arrive, move.known_bytes
+        self._link = resources.servers.link(source, target)
+        self._loop, self._record, self._meter = resources.loop, resources.record, resources.record.meter(source)
+        self._is_kept = False
+
+    def send(self, flight: Flight) -> None:
+        """Sends the message of an item."""
+        self._link.push(self, flight)
+
+    def finished(self, flight: Flight, start_s: float, stop_s: float) -> None:
+        """Records the message, which arrives after the delay of the link."""
+        if flight.item >= 0:
+            self._meter.sent_bytes += self._nbytes
+            self._keep(flight.item, start_s, stop_s)
+        self._loop.at(stop_s + self._link.delay_s, self._arrive, flight)
+
+    def lost(self, flight: Flight, start_s: float, stop_s: float) -> None:
+        """Does not happen: a link whose end is away holds what it carries."""
+
+    def _keep(self, item: int, start_s: float, stop_s: float) -> None:
+        if self._is_kept and self._record.is_full:
+            self._record.left_out += 1
+        else:
+            self._is_kept = True
+            event = Event("transfer", item, self.stage, self.source, start_s, stop_s, self._nbytes, self.target)
+            self._record.keep(event)
+
+
+class Turns:
+    """A transfer to devices that take items in turn. Its messages are made when an item first needs them, since a stage with
+    many replicas may send to another one with many."""
+
+    __slots__ = ("_make", "_steps", "_targets")
+
+    def __init__(self, targets: Sequence[str], make: Callable[[str], Step]) -> None:
+        self._targets, self._make = targets, make
+        self._steps: dict[str, Step] = {}
+
+    def send(self, flight: Flight) -> None:
+        """Sends the message of an item."""
+        target = self._targets[flight.item % len(self._targets)]
+        step = self._steps.get(target)
+        if step is None:
+            step = self._steps[target] = self._make(target)
+        step(flight)
+
+
+def sending(move: Transfer, source: str | None, targets: Sequence[str], arrive: Step, resources: Resources) -> Step:
+    """What sends a message from a device to those of its target. Within a device, and from or to a caller without a device, it
+    takes no time."""
+
+    def make(target: str) -> Step:
+        return arrive if source is None or source == target else Hop(move, source, target, arrive, resources).send
+
+    if source is None or not targets:
+        return arrive
+    return make(targets[0]) if len(targets) == 1 else Turns(targets, make).send
+
+
+@dataclass(frozen=True, eq=False)
+class Route:
+    """What an item passes: `first` steps, which stages that need no input and the caller do, and how many stages and results it
+    has."""
+
+    first: tuple[Step, ...]
+    parts: int
+
+    @classmethod
+    def of(cls, computes: Mapping[int, Sequence[Compute]], transfers: Sequence[Transfer], resources: Resources) -> Route:
+        """The route through some stages, of which `computes` are what each of them does on each of its devices."""
+        awaited = Counter(move.target for move in transfers)
+        home = resources.servers.declared.source
+        arrivals = {stage: Arrival(stage, awaited[stage], each).arrive for stage, each in computes.items()}
+        devices = {stage: [compute.device for compute in each] for stage, each in computes.items()}
+        # The caller's results settle unless the item has begun again; a stage checks that itself.
+        arrivals[CALLER] = partial(_settle_wanted, resources.settle)
+        devices[CALLER] = [] if home is None else [home]
+        leaving: dict[int, list[Transfer]] = {}
+        for move in transfers:
+            leaving.setdefault(move.source, []).append(move)
+
+        def sends(stage: int, device: str | None) -> tuple[Step, ...]:
+            moves = leaving.get(stage, ())
+            return tuple(sending(move, device, devices[move.target], arrivals[move.target], resources) for move in moves)
+
+        for stage, each in computes.items():
+            for compute in each:
+                compute.sends = sends(stage, compute.device)
+        alone = tuple(arrivals[stage] for stage in computes if not awaited[stage])
+        return cls((*alone, *sends(CALLER, home)), len(computes) + awaited[CALLER])
+
+    def begin(self, flight: Flight) -> None:
+        """Starts an item."""
+        flight.unfinished = self.parts
+        for step in self.first:
+            step(flight)
+
+
+def _settle_wanted(settle: Step, flight: Flight) -> None:
+    if flight.wanted:
+        settle(flight)
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """A plan that items follow from some moment on: a route for each path, and how many items have taken each."""
+
+    plan: Plan
+    routes: tuple[Route, ...]
+    taken: list[int]
+    devices: frozenset[str]
+
+    @classmethod
+    def of(cls, plan: Plan, profile: Profile, resources: Resources) -> Epoch:
+        """The epoch of a plan."""
+        held = cost.held_nodes(profile, plan.stages)
+        every = tuple(range(len(plan.stages)))
+        ways = [
+            (path.stages, [move for move in plan.transfers if (move.source, move.target) in path.steps]) for path in plan.paths
+        ] or [(every, list(plan.transfers))]
+        work_s = [{device: cost.compute_s(profile, stage, device, held) for device in stage.devices} for stage in plan.stages]
+        routes = []
+        for stages, transfers in ways:
+            computes = {stage: [Compute(stage, *each, resources) for each in work_s[stage].items()] for stage in stages}
+            routes.append(Route.of(computes, transfers, resources))
+        devices = frozenset(device for stage in plan.stages for device in stage.devices)
+        return cls(plan, tuple(routes), [0] * len(routes), devices)
+
+    def next_route(self) -> Route:
+        """The route of the next item."""
+        number = next_path(self.plan.paths, self.taken) if self.plan.paths else 0
+        self.taken[number] += 1
+        return self.routes[number]
