@@ -26,7 +26,7 @@ from partitioners.engine.memory import memory_rows
 from partitioners.engine.remedy import infeasible
 from partitioners.engine.search import States
 
-MOST_STEPS = 2e10
+MOST_STEPS = 4e9
 """Comparisons (sets x kinds of devices x pairs of boundaries) up to which a search is tried."""
 
 

@@ -22,6 +22,9 @@ from partitioners.engine.balance import find_even_split, smallest_fit
 from partitioners.engine.contract import unused
 from partitioners.engine.walks import Spans, plan_of_walks, widest_walks
 
+LEAST_S = float(np.finfo(np.float64).tiny)
+"""What a stage without work is taken to take."""
+
 
 class Swarm:
     """Stages of equal mean time, devices shared out by throughput, and items over the stages' devices by the time they have.
@@ -67,7 +70,7 @@ def _shared_out(profile: Profile, devices: Sequence[Device], bounds: Sequence[tu
 
     def seconds(name: str, span: tuple[int, int]) -> float:
         overhead_s = profile.overhead_s.get(name, 0.0)
-        return max(float(profile.additive_seconds_on(name)[slice(*span)].sum()) + overhead_s, np.finfo(float).tiny)
+        return max(float(profile.additive_seconds_on(name)[slice(*span)].sum()) + overhead_s, LEAST_S)
 
     fastest = sorted(devices, key=lambda device: sum(seconds(device.name, span) for span in bounds))
     throughput = [0.0] * len(bounds)

@@ -108,7 +108,7 @@ class _Router:
 
     def _ways_into(self, name: str, reached: Mapping[str, float]) -> Iterator[tuple[str | None, int]]:
         start, stop = self._spans[name]
-        if start == 0:
+        if start == 0 and self._fits(name, 0):
             yield None, 0
         for previous in tuple(reached):
             entry = self._spans[previous][1]

@@ -48,6 +48,15 @@ def test_plans_can_run_and_are_no_better_than_all_devices_sharing_the_work_at_wi
             assert plan == replace(planned(name, profile, fleet), solve_s=plan.solve_s), seed
 
 
+@pytest.mark.parametrize("seed", [1225, 1293, 1704])
+def test_a_span_that_others_enter_fits_with_all_its_parts(seed: int) -> None:
+    """Items enter at the span's first node after others have entered inside it."""
+    profile, fleet = random_case(seed, LARGER)
+    plan = planned("petals", profile, fleet)
+    assert plan
+    assert violations(profile, fleet, plan.stages, plan.transfers, plan.paths) == []
+
+
 @pytest.mark.parametrize("name", ["separate_pipelines", "swarm", "petals"])
 def test_the_rates_of_paths_are_what_the_busiest_device_or_link_allows(name: str) -> None:
     several = 0
