@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from tests.chaos import driver
@@ -44,8 +43,9 @@ def main() -> int:
         reports.append(joined(name, done))
         print(reports[-1], flush=True)
     if args.output:
-        args.output.write_text(json.dumps({"seed": args.seed, "reports": [asdict(each) for each in reports]}, indent=1) + "\n")
+        args.output.write_text(json.dumps({"seed": args.seed, "reports": [vars(each) for each in reports]}, indent=1) + "\n")
     return status
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
