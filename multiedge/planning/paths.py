@@ -21,6 +21,26 @@ Resource = tuple[str, ...]
 """A device, or the two devices of a link."""
 
 
+def on_paths_left(plan: Plan, fleet: Fleet, away: Collection[str]) -> Plan | None:
+    """The plan whose items take the paths that are whole, at new rates; no stage moves.
+
+    Args:
+        plan: The plan.
+        fleet: The devices and links as declared; their speeds are those of the plan.
+        away: Names of devices that run nothing now.
+
+    Returns:
+        The plan with these paths, and its stages without replicas that are away; a stage without any device left, which no path
+        uses, keeps its own. None if no path is whole, or if the plan has no paths.
+    """
+    left = paths_left(plan, fleet, away)
+    if not left:
+        return None
+    homes = [tuple(device for device in stage.devices if device not in away) or stage.devices for stage in plan.stages]
+    stages = [replace(stage, device=home[0], replicas=home[1:]) for stage, home in zip(plan.stages, homes, strict=True)]
+    return replace(plan, stages=tuple(stages), paths=left)
+
+
 def paths_left(plan: Plan, fleet: Fleet, away: Collection[str]) -> tuple[Path, ...]:
     """The paths of which every stage has a device that is there, with new rates.
 

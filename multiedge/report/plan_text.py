@@ -27,22 +27,22 @@ def plan_lines(plan: Plan) -> list[str]:
     ]
     if plan.reference and plan.known is Knowledge.ESTIMATED:
         lines.append(f"estimated with speed 1 as {plan.reference}")
-    lines += _path_lines(plan)
+    lines += [f"path: {text}" for text in path_texts(plan)]
     lines += margin_lines(expected.memory)
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
     return lines + [f"note: {note}" for note in plan.notes] + batch_lines(plan.free_batch, plan.batch, expected.fps_bound)
 
 
-def _path_lines(plan: Plan) -> list[str]:
-    """The ways of items, the most used ones first."""
+def path_texts(plan: Plan) -> list[str]:
+    """The ways of items with their shares, the most used ones first; empty if every item passes every stage."""
     rate = sum(path.items_per_s for path in plan.paths)
     ordered = sorted(plan.paths, key=lambda path: -path.items_per_s)
     lines = [
-        f"path: {path.items_per_s / rate:.0%} of all items ({path.items_per_s:.4g} items/s): {_stages_of(plan, path)}"
+        f"{path.items_per_s / rate:.0%} of all items ({path.items_per_s:.4g} items/s): {_stages_of(plan, path)}"
         for path in ordered[:MOST_PATHS]
     ]
     rest = len(ordered) - len(lines)
-    return lines + ([f"path: {rest} more, listed by --json"] if rest > 0 else [])
+    return lines + ([f"{rest} more, listed by --json"] if rest > 0 else [])
 
 
 def margin_lines(memory: Sequence[DeviceMemory]) -> list[str]:

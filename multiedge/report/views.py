@@ -16,7 +16,7 @@ from multiedge.plan import CALLER, Plan
 from multiedge.report import curves, gantt
 from multiedge.report.blocks import Block, blocks
 from multiedge.report.graph_svg import draw_graph
-from multiedge.report.plan_text import batch_lines, gain_line
+from multiedge.report.plan_text import batch_lines, gain_line, path_texts
 from multiedge.report.results import RunResult
 from multiedge.report.summary import host_line
 from multiedge.report.svg import NARROW, by_width
@@ -100,6 +100,7 @@ class RunView:
     devices: Sequence[DeviceRow]
     predictions: Sequence[Prediction]
     quantiles: Sequence[tuple[str, str]]
+    paths: Sequence[str] = ()
     graph: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     host: str = ""
@@ -140,6 +141,7 @@ def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:
         devices=_device_rows(run, colours) if run else [],
         predictions=_predictions(result),
         quantiles=_quantiles(result),
+        paths=path_texts(result.plan) if result.plan else (),
         graph=graph,
         settings={**result.configuration, **(run.settings if run else {})},
         host=host_line(run.host) if run and run.host else "",
@@ -198,9 +200,10 @@ def _stage_cards(plan: Plan, colours: Mapping[str, int], graph: Graph | None) ->
     contents = blocks(graph, plan.stages) if graph and _is_of(graph, plan) else [[] for _ in plan.stages]
     for index, (stage, expected) in enumerate(zip(plan.stages, plan.estimate.stages, strict=True)):
         following = CALLER if index + 1 == len(plan.stages) else index + 1
+        is_only = not plan.paths  # where items take one of several paths, each target is named
         sends = [
             ("unknown size" if move.nbytes is None else human(move.nbytes, "B"))
-            + ("" if move.target == following else f" to {_end_name(move.target)}")
+            + ("" if is_only and move.target == following else f" to {_end_name(move.target)}")
             for move in plan.transfers
             if move.source == index
         ]

@@ -12,6 +12,7 @@ from multiedge.fleet import Fleet
 from multiedge.measurements import Event, Fault
 from multiedge.plan import Plan
 from multiedge.planning.loading import bytes_to_load, loading_bytes_per_s
+from multiedge.planning.paths import on_paths_left
 from multiedge.profile import Profile
 from multiedge.simulation.epoch import Epoch
 from multiedge.simulation.pipeline import Pipeline
@@ -32,13 +33,14 @@ Replanner = Callable[[Plan, Profile, Fleet], Replanned]
 
 
 class Changes:
-    """The events of a trace, `detect_s` after each of which a `replanner`, if there is one, is asked for a plan."""
+    """The events of a trace. `detect_s` after each of them items take the paths that are whole without the devices that are away;
+    where there is none, a `replanner`, if there is one, is asked for a plan."""
 
     def __init__(self, pipeline: Pipeline, trace: Trace, replanner: Replanner | None, detect_s: float) -> None:
         self.faults: list[Fault] = []
         self._pipeline, self._replanner, self._detect_s = pipeline, replanner, detect_s
         self._loop, self._servers = pipeline.loop, pipeline.servers
-        self._plans = 0
+        self._plans, self._planned = 0, pipeline.epoch.plan
         for event in trace.events:
             self._loop.at(event.at_s, self._happen, event)
 
@@ -53,8 +55,14 @@ class Changes:
         self.faults += [Fault("leave", device, self._loop.now_s + self._detect_s) for device in sorted(left)]
         for device in returned:
             self._recover(device, "returned")
-        if self._replanner is not None:
-            self._loop.at(self._loop.now_s + self._detect_s, self._replan, self._replanner)
+        answered_s = self._loop.now_s + self._detect_s
+        plan = on_paths_left(self._planned, self._servers.declared, self._servers.state.absent) if left or returned else None
+        if plan is not None:
+            self._plans += 1
+            take = partial(self._adopt, number=self._plans, reason="items take the paths that are left")
+            self._loop.at(answered_s, take, self._pipeline.prepared(plan))
+        elif self._replanner is not None:
+            self._loop.at(answered_s, self._replan, self._replanner)
 
     def _recover(self, device: str, detail: str) -> None:
         self.faults = [
@@ -78,7 +86,7 @@ class Changes:
         self._plans += 1
         if (plan.stages, plan.transfers, plan.paths) == (running.stages, running.transfers, running.paths):
             return
-        load_s, record = 0.0, self._pipeline.record
+        load_s, record, self._planned = 0.0, self._pipeline.record, plan
         for device, nbytes in bytes_to_load(profile.graph, running.stages, plan.stages).items():
             seconds = nbytes / loading_bytes_per_s(fleet, device)
             load_s = max(load_s, seconds)

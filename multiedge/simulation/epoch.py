@@ -238,7 +238,8 @@ class Epoch:
         for stages, transfers in ways:
             computes = {stage: [Compute(stage, *each, resources) for each in work_s[stage].items()] for stage in stages}
             routes.append(Route.of(computes, transfers, resources))
-        devices = frozenset(device for stage in plan.stages for device in stage.devices)
+        used = {stage for stages, _ in ways for stage in stages}
+        devices = frozenset(device for stage in used for device in plan.stages[stage].devices)
         return cls(plan, tuple(routes), [0] * len(routes), devices)
 
     def next_route(self) -> Route:

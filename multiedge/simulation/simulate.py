@@ -8,7 +8,8 @@ under way, as bounded queues would have it. Where a plan has several paths, each
 A device that leaves loses its current item, and all that waits on it starts again when it returns; while it is away it computes
 and draws nothing. A link that is down holds what it carries. With a `replanner` (see `multiedge.replanning.replan`) there is a
 new plan `detect_s` after each event: devices load the parameters that they lack, and then new items follow the new plan.
-Items that were under way on a device that is gone begin again with it.
+Items that were under way on a device that is gone begin again with it. In a plan with several paths, items go on over the paths
+that are whole, `detect_s` after a device has left, and no new plan is made as long as there is one.
 
     load.py        the load: when items are due, and how many may be under way
     event_loop.py  simulated time, and servers that do one task at a time

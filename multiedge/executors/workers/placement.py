@@ -9,7 +9,7 @@ from dataclasses import replace
 from multiedge.errors import PlanError
 from multiedge.fleet import Fleet
 from multiedge.plan import Manifest
-from multiedge.planning.paths import paths_left
+from multiedge.planning.paths import on_paths_left
 
 
 def place_on_paths(planned: Manifest, fleet: Fleet, away: frozenset[str]) -> Manifest | None:
@@ -17,15 +17,13 @@ def place_on_paths(planned: Manifest, fleet: Fleet, away: frozenset[str]) -> Man
 
     None if no path is whole, or if the plan has no paths.
     """
-    if planned.plan is None or not planned.paths:
+    plan = None if planned.plan is None else on_paths_left(planned.plan, fleet, away)
+    if plan is None:
         return None
-    left = paths_left(planned.plan, fleet, away)
-    if not left:
-        return None
-    # A part that no path uses is left at the devices that hold it, so that it is there when its path is taken up again.
-    homes = [tuple(device for device in part.devices if device not in away) or part.devices for part in planned.parts]
-    parts = [replace(part, device=home[0], replicas=home[1:]) for part, home in zip(planned.parts, homes, strict=True)]
-    return replace(planned, parts=tuple(parts), plan=replace(planned.plan, paths=left))
+    parts = zip(planned.parts, plan.stages, strict=True)
+    return replace(
+        planned, parts=tuple(replace(part, device=stage.device, replicas=stage.replicas) for part, stage in parts), plan=plan
+    )
 
 
 def place_stages(

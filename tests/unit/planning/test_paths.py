@@ -14,6 +14,7 @@ from multiedge.planning.checks import structural_violations, violations
 from multiedge.profile import Profile
 from multiedge.simulation.simulate import Load, simulate
 from multiedge.spans import MeasuredSpans
+from multiedge.trace import DeviceEvent, Trace
 from tests.builders.graphs import chain_graph
 from tests.builders.plans import paths_plan, relay_plan
 from tests.builders.profiles import profile_of
@@ -87,6 +88,18 @@ def test_every_path_has_its_share_of_the_items_at_any_time() -> None:
 def test_the_simulated_rate_is_that_of_the_estimate(plan: Plan) -> None:
     found = simulate(plan, PROFILE, FLEET, load=Load(items=300, warmup=30))
     assert len(found.items) / (found.stop_s - found.start_s) == pytest.approx(plan.estimate.fps_bound, rel=1e-3)
+
+
+def test_simulated_items_go_on_over_the_path_that_is_left_and_take_the_other_up_again(plan: Plan) -> None:
+    trace = Trace((DeviceEvent(100.0, "b", "leave"), DeviceEvent(200.0, "b", "return")))
+    found = simulate(plan, PROFILE, FLEET, trace, Load(items=150))
+    fault, back_s = found.faults[0], 200.0
+    assert (fault.recovered_s, fault.detail) == (100.0, "items take the paths that are left")
+    busy = [event for event in found.events if event.kind == "compute" and event.device == "b"]
+    assert not [event for event in busy if 100.0 < event.start_s < back_s]
+    assert [event for event in busy if event.start_s > back_s]
+    # The path that is left is limited by a and c alike, at one item per 2 s.
+    assert sum(120.0 < item.done_s <= 180.0 for item in found.items) == pytest.approx(30, abs=1)
 
 
 def test_an_item_uses_the_transfers_of_its_path_only(plan: Plan) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from multiedge.plan import Path
 from multiedge.planning.shared_host import Admission, Host, Work, competing_threads, outcome
 
 MANY = Admission(items=10_000, in_flight=20)
@@ -38,6 +39,19 @@ def fps(works: Sequence[Work], cores: float, admission: Admission = MANY, other_
 )
 def test_processors_are_shared(works: Sequence[Work], cores: float, expected: float) -> None:
     assert fps(works, cores) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(2, 1.5), (1, 0.75)])
+def test_items_share_processors_on_the_paths_that_they_take(cores: float, expected: float) -> None:
+    # Two of three items take a second on a, the others two seconds on b: 4/3 s of processor time for an item.
+    works = (Work(("a",), 1.0), Work(("b",), 2.0))
+    result = outcome(works, MANY, Host(cores), (Path((0,), 1.0), Path((1,), 0.5)))
+    assert result.fps == pytest.approx(expected, rel=0.01)
+
+
+def test_stages_wait_for_those_before_them_on_their_path_only() -> None:
+    works = (Work(("a",), 1.0), Work(("b",), 1.0), Work(("c",), 1.0, after=(0, 1)))
+    assert outcome(works, Admission(1, 1), Host(4), (Path((0, 2), 1.0), Path((1, 2), 1.0))).fps == pytest.approx(0.5)
 
 
 def test_replicas_take_items_in_turn() -> None:
