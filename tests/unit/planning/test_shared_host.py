@@ -46,7 +46,7 @@ def test_items_share_processors_on_the_paths_that_they_take(cores: float, expect
     # Two of three items take a second on a, the others two seconds on b: 4/3 s of processor time for an item.
     works = (Work(("a",), 1.0), Work(("b",), 2.0))
     result = outcome(works, MANY, Host(cores), (Path((0,), 1.0), Path((1,), 0.5)))
-    assert result.fps == pytest.approx(expected, rel=0.01)
+    assert result.fps == pytest.approx(expected, rel=0.02)
 
 
 def test_stages_wait_for_those_before_them_on_their_path_only() -> None:
