@@ -33,8 +33,8 @@ Replanner = Callable[[Plan, Profile, Fleet], Replanned]
 
 
 class Changes:
-    """The events of a trace. `detect_s` after each of them items take the paths that are whole without the devices that are away;
-    where there is none, a `replanner`, if there is one, is asked for a plan."""
+    """The events of a trace. `detect_s` after each of them, items take the paths that are whole; where there is none, a
+    `replanner`, if there is one, is asked for a plan."""
 
     def __init__(self, pipeline: Pipeline, trace: Trace, replanner: Replanner | None, detect_s: float) -> None:
         self.faults: list[Fault] = []
