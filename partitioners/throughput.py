@@ -84,7 +84,9 @@ class Throughput:
         plans = [relay_plan("throughput", "throughput", profile, fleet, stages) for stages in candidates]
         fast = [plan for plan in plans if plan.estimate.latency_s <= self.max_latency_s * SLACK]
         if not fast:
-            raise none_found(profile, fleet, self._scope().limits, proven=np.isinf(beam.lower_bound_s))
+            latency_s = min((plan.estimate.latency_s for plan in plans), default=None)
+            proven = bool(np.isinf(beam.lower_bound_s))
+            raise none_found(profile, fleet, self._scope().limits, proven=proven, latency_s=latency_s)
         plan = min(fast, key=lambda plan: plan.value)
         seconds = np.stack([profile.additive_seconds_on(name) for name in fleet.names], axis=1)
         bound_s = weighted_bound(seconds, speed_weights(seconds.sum(axis=0))) if self.replicate else beam.lower_bound_s

@@ -54,15 +54,20 @@ def _advice(profile: Profile, fleet: Fleet) -> str:
     return f"{mib_at_least(extra, 3)} MiB more on '{best}' would do"
 
 
-def none_found(profile: Profile, fleet: Fleet, limits: str = "", *, proven: bool) -> InfeasibleError:
-    """The error for a large fleet on which no plan was found that keeps the `limits`; `proven` if memory forbids all plans."""
+def none_found(
+    profile: Profile, fleet: Fleet, limits: str = "", *, proven: bool, latency_s: float | None = None
+) -> InfeasibleError:
+    """The error for a large fleet on which no plan was found that keeps the `limits`; `proven` if memory forbids all plans,
+    `latency_s` that of the fastest plan that was found, None if none was."""
     what = f"no contiguous plan of {profile.graph.name}"
     remedy = f"{at_least(smallest_fit(profile, fleet.devices), 4)} times the memory on each device would do"
     if proven:
         return InfeasibleError(f"{what} fits the memory of {fleet.name}; {remedy}")
     asked = " ".join(filter(None, (fleet.name, limits)))
     unproven = f"was found, which is no proof that there is none: {len(fleet.devices)} devices have too many orders to try"
-    return InfeasibleError(f"{what} on {asked} {unproven}; {'allow more' if limits else remedy}")
+    if latency_s is not None:
+        remedy = f"allow {at_least(latency_s * 1e3)} ms"
+    return InfeasibleError(f"{what} on {asked} {unproven}; {remedy}")
 
 
 def largest_node(profile: Profile) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from math import inf
 
@@ -11,6 +12,7 @@ import pytest
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.profile import Profile
+from partitioners.engine import chain as chain_module
 from partitioners.engine.chain import Chain
 from partitioners.throughput import (
     Throughput,
@@ -160,6 +162,17 @@ def test_a_latency_that_no_plan_keeps_is_refused_with_one_that_suffices() -> Non
     with pytest.raises(InfeasibleError, match=r"within 500 ms was found: allow 666.667 ms$"):
         Throughput(max_latency_s=0.5).plan(profile, fleet_of("a"))
     assert Throughput(max_latency_s=0.666667).plan(profile, fleet_of("a")).stages
+
+
+def test_on_a_large_fleet_the_latency_that_is_advised_suffices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_module, "MOST_CELLS", 40)
+    profile = chain_profile({name: [speed, speed, speed] for name, speed in zip("abcd", (1.0, 1.5, 2.0, 2.5), strict=True)}, 1)
+    fleet = fleet_of(*"abcd", links=Link(1.0))
+    with pytest.raises(InfeasibleError, match="no proof that there is none") as error:
+        Throughput(max_latency_s=0.5).plan(profile, fleet)
+    advised = re.search(r"allow (\S+) ms", str(error.value))
+    assert advised is not None
+    assert Throughput(max_latency_s=float(advised[1]) / 1e3).plan(profile, fleet).stages
 
 
 @pytest.mark.parametrize("latency_s", [0.0, -1.0, float("nan")])
