@@ -2,8 +2,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
-from time import perf_counter
+from time import perf_counter, process_time
 
+import psutil
 import pytest
 
 from multiedge.errors import ConfigError, PlanError
@@ -172,6 +173,22 @@ def test_a_thousand_devices_and_ten_thousand_nodes_take_seconds() -> None:
     assert perf_counter() - start < 20
     assert len(found.items) == 50
     assert not any(item.error for item in found.items)
+
+
+@pytest.mark.slow
+def test_ten_minutes_of_traffic_on_a_thousand_stages_take_little_time_and_memory() -> None:
+    names = [f"d{i}" for i in range(1000)]
+    profile = profile_of(
+        chain_graph(1000, sizes=100), {name: 0.5 + 0.4 * (7 * i % 1000) / 1000 for i, name in enumerate(names)}
+    )
+    fleet = fleet_of(*names, bandwidth_bytes_per_s=1e6)
+    plan = relay_plan(profile, fleet, *(Stage.span(name, i, i + 1) for i, name in enumerate(names)))
+    before_bytes, start_s = psutil.Process().memory_info().rss, process_time()
+    found = simulate(plan, profile, fleet, load=Load(items=600, interval_s=1.0))
+    assert process_time() - start_s < 10
+    assert psutil.Process().memory_info().rss - before_bytes < 100e6
+    assert len(found.events) + found.left_out_events == 600 * 1999
+    assert compute(found, ("completed",))["completed"].value == 600
 
 
 # A pipeline on paper: n0 on p (2 s), 10 bytes over a link of 10 bytes/s and 0.5 s, n1 on q (1 s); no source.
