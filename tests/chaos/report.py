@@ -68,8 +68,15 @@ class Report:
             f"{self.refused} refused, {self.lost} lost, {self.duplicated} twice, {self.wrong} wrong, "
             f"{len(self.unexpected)} unexpected; {sum(self.injected.values())} faults injected, "
             f"{sum(self.faults.values())} recorded; recovery {recovery} s (median/p99/max), "
-            f"longest silence {self.silence_s:.2f} s"
+            f"longest silence {self.silence_s:.2f} s; pause after {self._pauses()} (median/max)"
         )
+
+    def _pauses(self) -> str:
+        each = (
+            f"{kind} {quantile(values, 0.5):.2f}/{max(values):.2f} s of {len(values)}"
+            for kind, values in sorted(self.pauses_s.items())
+        )
+        return ", ".join(each) or "no fault"
 
 
 def quantile(values: Iterable[float], share: float) -> float:

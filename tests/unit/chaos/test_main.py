@@ -30,6 +30,7 @@ def test_reports_are_printed_and_kept_and_a_broken_promise_prints_the_schedule(
     shown = capsys.readouterr().out
     assert ("pipe: 1 of 10 items lost\nseed 4000, 20 s\n0.500 kill" in shown) == bool(lost)
     assert "pipe: 20 s, 10 items" in shown
+    assert "pause after kill 1.00/1.00 s of 2 (median/max)" in shown
     (kept,) = json.loads((tmp_path / "out.json").read_text())["reports"]
     assert (kept["injected"], kept["pauses_s"]) == ({"kill": 2}, {"kill": [0.5, 1.0]})
 
