@@ -325,7 +325,7 @@ def estimate(
         latency_s=_slowest_path_s(fleet, stages, transfers, compute_s, paths),
         energy_j=_energy_j(fleet, busy_s, sent_bytes, bottleneck_s),
         network_bytes=round(sum(sent_bytes.values())),
-        source=_source_estimate(fleet, stages, transfers),
+        source=_source_estimate(fleet, stages, transfers, shares),
         memory=device_memory(fleet, memory_by_device(profile, fleet, stages, transfers, paths)),
     )
 
@@ -402,10 +402,19 @@ def _sending(fleet: Fleet, stages: Sequence[Stage], moves: Sequence[Transfer]) -
     return seconds, round(sum(share * move.known_bytes for move in moves for *_, share in _routes(fleet, stages, move)))
 
 
-def _source_estimate(fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> SourceEstimate | None:
+def _source_estimate(
+    fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], shares: Shares
+) -> SourceEstimate | None:
+    """The mean over the items of all paths."""
     if fleet.source is None:
         return None
-    return SourceEstimate(fleet.source, *_sending(fleet, stages, [move for move in transfers if move.source == CALLER]))
+    seconds, nbytes = 0.0, 0.0
+    for move in transfers:
+        if move.source == CALLER:
+            each_s, sent = _sending(fleet, stages, [move])
+            seconds += shares.of_transfer(move) * each_s
+            nbytes += shares.of_transfer(move) * sent
+    return SourceEstimate(fleet.source, seconds, round(nbytes))
 
 
 def moves_of_one_item(

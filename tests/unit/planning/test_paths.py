@@ -40,6 +40,14 @@ def test_each_stage_and_transfer_counts_with_the_share_of_its_items(plan: Plan) 
     assert plan.estimate.network_bytes == round(100 * (2 / 3 + 1 / 3 + 1 / 3 + 1))
 
 
+def test_the_source_sends_inputs_in_the_share_of_the_paths_that_begin_elsewhere() -> None:
+    whole = [Stage.span("a", 0, 4)], [Stage.span("b", 0, 4)]
+    several = paths_plan(PROFILE, FLEET, (3.0, whole[0]), (1.0, whole[1]))
+    assert several.estimate.source is not None
+    # One of four items, of 100 bytes, is sent to b: 0.5 s of latency and 0.1 s.
+    assert (several.estimate.source.transfer_s, several.estimate.source.sent_bytes) == (pytest.approx(0.6 / 4), 25)
+
+
 def test_one_item_alone_takes_the_slowest_path(plan: Plan) -> None:
     # a 2 s, then c 2 s after 1 s of transfer, or b 2 s after 0.6 s and c 1 s; the result takes 1 s back to a.
     assert plan.estimate.latency_s == max(2 + 1 + 2 + 1, 2 + 0.6 + 2 + 1 + 1)
