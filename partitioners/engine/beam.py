@@ -24,7 +24,7 @@ import scipy.optimize
 from multiedge.profile import Bools, Floats, Ints
 from partitioners.engine.chain import Chain, Placed
 from partitioners.engine.load_bound import speed_weights
-from partitioners.engine.memory import memory_rows
+from partitioners.engine.memory import ample_bytes, memory_rows
 from partitioners.engine.search import SLACK, Found
 
 WIDTH = 96
@@ -247,12 +247,13 @@ def _memory_reach(chain: Chain) -> tuple[Ints, Ints]:
     count, kinds = len(chain), len(chain.groups)
     room = np.array([chain.fleet.device(group[0]).available_bytes for group in chain.groups])
     limit = np.full((kinds, count + 1), count, dtype=np.int64)
-    if np.isinf(room).all():
+    if (room >= ample_bytes(chain.profile)).all():
         return limit, limit
     longest = limit.copy()
     is_open = chain.profile.open_boundaries
     for start, memory in enumerate(memory_rows(chain.profile)):
         limit[:, start] = start + np.searchsorted(np.maximum.accumulate(memory), room, side="right")
-        fits = (memory <= room[:, None]) & is_open[start + 1 :]
-        longest[:, start] = np.where(fits.any(axis=1), count - fits[:, ::-1].argmax(axis=1), start)
+        at_ends = np.where(is_open[start + 1 :], memory, np.inf)
+        least_from = np.minimum.accumulate(at_ends[::-1])[::-1]
+        longest[:, start] = start + np.searchsorted(least_from, room, side="right")
     return limit, longest

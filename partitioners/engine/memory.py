@@ -20,6 +20,19 @@ def result_bytes(profile: Profile) -> Ints:
     return np.cumsum(found)
 
 
+def ample_bytes(profile: Profile) -> int:
+    """Bytes that no stage exceeds."""
+    return int(
+        profile.memory_use.stage_bytes(
+            parameters=sum(map(profile.graph.size_of, profile.graph.parameters)),
+            live=int(profile.live_bytes.max(initial=0)),
+            buffers=int(2 * profile.cut_bytes.max(initial=0) + result_bytes(profile)[-1]),
+            packing=int(profile.packing_bytes.max(initial=0)),
+            folded=int(profile.folded_bytes.sum()),
+        )
+    )
+
+
 def memory_rows(profile: Profile) -> Iterator[Ints]:
     """For each start p = 0 ... n-1 the bytes that stages [p, p+1), [p, p+2) ... [p, n) take besides the runtime.
 

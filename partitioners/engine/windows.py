@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from multiedge.profile import Bools, Ints, Profile
-from partitioners.engine.memory import memory_rows, result_bytes
+from partitioners.engine.memory import ample_bytes, memory_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +68,7 @@ def memory_windows(profile: Profile, budgets: Sequence[float]) -> list[Windows]:
 
     A stage starts where another one ends, so that starts inside a fused node need no further care."""
     count = len(profile)
-    cut, live = profile.cut_bytes, profile.live_bytes
-    ample = profile.memory_use.stage_bytes(
-        parameters=sum(map(profile.graph.size_of, profile.graph.parameters)),
-        live=int(live.max(initial=0)),
-        buffers=int(2 * cut.max(initial=0) + result_bytes(profile)[-1]),
-        packing=int(profile.packing_bytes.max(initial=0)),
-        folded=int(profile.folded_bytes.sum()),
-    )
+    ample = ample_bytes(profile)
     tight = [index for index, budget in enumerate(budgets) if budget < ample]
     fits = {index: np.zeros((count, count + 1), dtype=np.bool_) for index in tight}
     if tight:
