@@ -16,6 +16,7 @@ from multiedge.executors.workers.threads import Job, ThreadsExecutor, ThreadsOpt
 from multiedge.measurements import Fault
 from multiedge.plan import CALLER, Transfer
 from tests.builders.flow import chain_manifest, vector
+from tests.builders.paths import paths_fleet, paths_manifest, two_paths
 from tests.builders.pipelines import synthetic_fleet
 
 WAIT_S = 10.0
@@ -285,3 +286,33 @@ def test_queues_are_bounded_by_depth():
         bounds = {worker.jobs.maxsize for worker in executor._threads.values()}
         assert bounds == {2}
         assert isinstance(executor._complete, queue.Queue)
+
+
+class PathsExecutor(ThreadsExecutor):
+    """A runner for each stage of a plan with paths that adds 1 for each node."""
+
+    name, transport = "fake", "none"
+
+    def connect(self, stage, device):
+        part = self.routes.parts[stage]
+        runner = FakeRunner(stage, threading.Event())
+        nodes = int(part.outputs[0][1:]) - int(part.inputs[0][1:])
+        runner.run = lambda tensors: runner.ran.append(1.0) or {part.outputs[0]: tensors[part.inputs[0]] + nodes}
+        self.runners = {**getattr(self, "runners", {}), device: runner}
+        return runner
+
+
+def test_items_take_the_paths_of_the_plan_at_their_rates():
+    with PathsExecutor(paths_manifest(two_paths()), paths_fleet(), ThreadsOptions()) as executor:
+        results = []
+        for number in range(22):
+            executor.submit(number, {"t0": vector(number)})
+            results += executor.poll(0.0)
+        results += drain(executor)
+        assert [float(result.require()["t4"][0]) for result in results] == [number + 4.0 for number in range(22)]
+        assert {device: len(runner.ran) for device, runner in executor.runners.items()} == {
+            "d0": 22,
+            "d1": 10,
+            "d2": 12,
+            "d3": 12,
+        }
