@@ -9,8 +9,9 @@ from fractions import Fraction
 from itertools import product
 
 from multiedge.fleet import Device, Fleet, Link
-from multiedge.plan import CALLER, Plan, Stage, Transfer
+from multiedge.plan import CALLER, Path, Plan, Stage, Transfer
 from multiedge.verification.model import Model
+from multiedge.verification.ways import Way, ways_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,14 @@ class Figures:
         return {"throughput": self.bottleneck_s, "latency": self.latency_s, "energy": self.energy_j}[objective]
 
 
-def figures(model: Model, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> Figures:
+def figures_of(plan: Plan, model: Model, fleet: Fleet) -> Figures:
+    """The cost of a plan as its own transfers move tensors."""
+    return figures(model, fleet, plan.stages, plan.transfers, plan.paths)
+
+
+def figures(
+    model: Model, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], paths: Sequence[Path] = ()
+) -> Figures:
     """The cost of a placement.
 
     Args:
@@ -44,34 +52,32 @@ def figures(model: Model, fleet: Fleet, stages: Sequence[Stage], transfers: Sequ
         fleet: The devices.
         stages: The placement, without errors of structure.
         transfers: Tensors between stages, and from and to the caller.
+        paths: The ways of items through the stages; empty if every item passes every stage.
 
     Returns:
         The Figures.
     """
-    seconds = [max(_compute_s(model, stage, device) for device in stage.devices) for stage in stages]
+    ways = ways_of(len(stages), transfers, paths)
+    seconds = [max(_compute_s(model, stages, stage, device) for device in stage.devices) for stage in stages]
     busy: dict[str, float] = defaultdict(float)
-    for stage, value in zip(stages, seconds, strict=True):
-        for device in stage.devices:
-            busy[device] += value / len(stage.devices)
     sent: dict[tuple[str, str], float] = defaultdict(float)
-    for move in transfers:
-        ways = list(product(_places(fleet, stages, move.source), _places(fleet, stages, move.target)))
-        for a, b in ways:
-            if a is not None and b is not None and a != b:
-                sent[a, b] += model.nbytes(move.tensors) / len(ways)
+    for way in ways:
+        for index in way.stages:
+            for device in stages[index].devices:
+                busy[device] += way.share * seconds[index] / len(stages[index].devices)
+        for move in way.transfers:
+            ends = list(product(_places(fleet, stages, move.source), _places(fleet, stages, move.target)))
+            for a, b in ends:
+                if a is not None and b is not None and a != b:
+                    sent[a, b] += way.share * model.nbytes(move.tensors) / len(ends)
     bottleneck_s = max([*busy.values(), *(nbytes / rate(fleet.link(*ends)) for ends, nbytes in sent.items())])
     return Figures(
         bottleneck_s,
-        _latency_s(model, fleet, stages, transfers, seconds),
+        max(_latency_s(model, fleet, stages, way, seconds) for way in ways),
         _energy_j(fleet, busy, sent, bottleneck_s),
         sum(sent.values()),
-        _memory(model, fleet, stages, transfers),
+        _memory(model, fleet, stages, transfers, has_paths=bool(paths)),
     )
-
-
-def figures_of(plan: Plan, model: Model, fleet: Fleet) -> Figures:
-    """The cost of a plan as its own transfers move tensors."""
-    return figures(model, fleet, plan.stages, plan.transfers)
 
 
 def rate(link: Link) -> float:
@@ -79,18 +85,23 @@ def rate(link: Link) -> float:
     return link.bandwidth_bytes_per_s * (1.0 - link.loss)
 
 
-def _compute_s(model: Model, stage: Stage, device: str) -> float:
-    profile = model.profile
-    return profile.overhead_s.get(device, 0.0) + float(profile.seconds[device][list(stage.nodes)].sum())
+def _compute_s(model: Model, stages: Sequence[Stage], stage: Stage, device: str) -> float:
+    """Where times do not add up, the nodes take their share of the time of all nodes that the device holds."""
+    profile, seconds = model.profile, model.profile.seconds[device]
+    overhead_s, own_s = profile.overhead_s.get(device, 0.0), float(seconds[list(stage.nodes)].sum())
+    if device not in profile.spans:
+        return overhead_s + own_s
+    held = sorted({node for other in stages if device in other.devices for node in other.nodes})
+    held_s = float(seconds[held].sum())
+    share = own_s / held_s if held_s > 0 else len(stage.nodes) / len(held)
+    return overhead_s + share * profile.spans[device].seconds(held[0], held[-1] + 1)
 
 
 def _places(fleet: Fleet, stages: Sequence[Stage], stage: int) -> tuple[str | None, ...]:
     return (fleet.source,) if stage == CALLER else stages[stage].devices
 
 
-def _latency_s(
-    model: Model, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], seconds: Sequence[float]
-) -> float:
+def _latency_s(model: Model, fleet: Fleet, stages: Sequence[Stage], way: Way, seconds: Sequence[float]) -> float:
     """When the last stage and the last result are done: the longest path, stages of one device one after another."""
 
     def way_s(move: Transfer) -> float:
@@ -100,11 +111,11 @@ def _latency_s(
         return fleet.link(a, b).latency_s + model.nbytes(move.tensors) / rate(fleet.link(a, b))
 
     done = {CALLER: 0.0}
-    for index, stage in enumerate(stages):
-        arrivals = [done[move.source] + way_s(move) for move in transfers if move.target == index]
-        before = [done[other] for other in range(index) if stages[other].device == stage.device]
+    for index in way.stages:
+        arrivals = [done[move.source] + way_s(move) for move in way.transfers if move.target == index]
+        before = [done[other] for other in way.stages if other < index and stages[other].device == stages[index].device]
         done[index] = max([0.0, *arrivals, *before]) + seconds[index]
-    return max([*done.values(), *(done[move.source] + way_s(move) for move in transfers if move.target == CALLER)])
+    return max([*done.values(), *(done[move.source] + way_s(move) for move in way.transfers if move.target == CALLER)])
 
 
 def _energy_j(fleet: Fleet, busy: dict[str, float], sent: dict[tuple[str, str], float], bottleneck_s: float) -> float | None:
@@ -119,10 +130,16 @@ def _energy_j(fleet: Fleet, busy: dict[str, float], sent: dict[tuple[str, str], 
     return total
 
 
-def _memory(model: Model, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> dict[str, int]:
+def _memory(
+    model: Model, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], *, has_paths: bool
+) -> dict[str, int]:
     needed: dict[str, int] = {}
     for index, stage in enumerate(stages):
-        nbytes = stage_bytes(model, stage.nodes, index, transfers)
+        entering = [move for move in transfers if move.target == index]
+        leaving = [move for move in transfers if move.source == index]
+        if has_paths:  # an item takes one of those that carry the same tensors
+            entering, leaving = (list({move.tensors: move for move in moves}.values()) for moves in (entering, leaving))
+        nbytes = stage_bytes(model, stage.nodes, index, [*entering, *leaving])
         for device in stage.devices:
             needed[device] = needed.get(device, fleet.device(device).runtime_bytes) + nbytes
     return needed

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from math import inf
 
 from multiedge.fleet import Fleet
 from multiedge.plan import CALLER, Plan
 from multiedge.verification.figures import Figures, most_bytes
 from multiedge.verification.model import Model
+from multiedge.verification.ways import Way, ways_of
 
 
 def structure_errors(plan: Plan, model: Model, fleet: Fleet) -> list[str]:
@@ -22,18 +24,40 @@ def structure_errors(plan: Plan, model: Model, fleet: Fleet) -> list[str]:
     Returns:
         One text for each error; empty if there is none.
     """
-    errors = [*_node_errors(plan, model), *_device_errors(plan, model, fleet)]
-    return errors or list(_message_errors(plan, model))
+    errors = [*_path_errors(plan), *_device_errors(plan, model, fleet)]
+    if errors:
+        return errors
+    ways = ways_of(len(plan.stages), plan.transfers, plan.paths)
+    errors = [text for way in ways for text in _node_errors(plan, way, model)]
+    errors += [text for way in ways if not errors for text in _message_errors(plan, way, model)]
+    return list(dict.fromkeys(errors))
 
 
-def _node_errors(plan: Plan, model: Model) -> Iterator[str]:
-    times = Counter(node for stage in plan.stages for node in stage.nodes)
+def _path_errors(plan: Plan) -> Iterator[str]:
+    count = len(plan.stages)
+    for number, path in enumerate(plan.paths):
+        if (
+            not path.stages
+            or list(path.stages) != sorted(set(path.stages))
+            or not 0 <= path.stages[0] <= path.stages[-1] < count
+        ):
+            yield f"path {number} does not list stages from 0 to {count - 1}, ascending"
+        if not 0 < path.items_per_s < inf:
+            yield f"path {number} has a rate of {path.items_per_s} items/s"
+    if plan.paths:
+        for stage in sorted(set(range(count)) - {stage for path in plan.paths for stage in path.stages}):
+            yield f"stage {stage} is in no path"
+
+
+def _node_errors(plan: Plan, way: Way, model: Model) -> Iterator[str]:
+    times = Counter(node for index in way.stages for node in plan.stages[index].nodes)
     for node in sorted(times.keys() | set(range(model.count))):
         if not 0 <= node < model.count:
             yield f"node {node} does not exist: the model has {model.count} nodes"
         elif times[node] != 1:
             yield f"node {node} '{model.graph.nodes[node].name}' is in {times[node]} stages"
-    for index, stage in enumerate(plan.stages):
+    for index in way.stages:
+        stage = plan.stages[index]
         if not stage.nodes or list(stage.nodes) != sorted(stage.nodes):
             yield f"stage {index} has no nodes, or they are not ascending"
 
@@ -49,24 +73,25 @@ def _device_errors(plan: Plan, model: Model, fleet: Fleet) -> Iterator[str]:
                 yield f"stage {index}: the profile has no times for device '{device}'"
 
 
-def _message_errors(plan: Plan, model: Model) -> Iterator[str]:
+def _message_errors(plan: Plan, way: Way, model: Model) -> Iterator[str]:
     """Each stage gets what it reads, sends what it has, and every output reaches the caller."""
-    home = {node: index for index, stage in enumerate(plan.stages) for node in stage.nodes}
+    home = {node: index for index in way.stages for node in plan.stages[index].nodes}
     has: dict[int, set[str]] = {CALLER: set(model.graph.inputs)}
-    for index, stage in enumerate(plan.stages):
+    for index in way.stages:
+        stage = plan.stages[index]
         has[index] = set[str]().union(*(model.writes[node] for node in stage.nodes))
-        for move in plan.transfers:
+        for move in way.transfers:
             if move.target == index and move.source < index:
                 has[index] |= set(move.tensors) & has[move.source]
         read = set[str]().union(*(model.reads[node] for node in stage.nodes))
         for name in sorted(read - has[index]):
             yield f"stage {index} reads '{name}', which no earlier stage sends to it"
-    for move in plan.transfers:
+    for move in way.transfers:
         if move.source == move.target or CALLER != move.target < move.source:
             yield f"a transfer goes from stage {move.source} to stage {move.target}"
         elif set(move.tensors) - has[move.source]:
             yield f"stage {move.source} sends what it does not have: {', '.join(sorted(set(move.tensors) - has[move.source]))}"
-    returned = {name for move in plan.transfers if move.target == CALLER for name in move.tensors}
+    returned = {name for move in way.transfers if move.target == CALLER for name in move.tensors}
     missing = [name for name in model.graph.outputs if name in model.maker and name not in returned]
     for name in missing:
         yield f"output '{name}' of stage {home[model.maker[name]]} does not return to the caller"
@@ -82,9 +107,12 @@ def fused_errors(plan: Plan, model: Model) -> list[str]:
     Returns:
         One text for each tensor.
     """
-    home = {node: index for index, stage in enumerate(plan.stages) for node in stage.nodes}
-    ends = {name: {home[model.maker[name]], *(home[node] for node in model.readers[name])} for name in model.profile.fused}
-    return [f"fused tensor '{name}' is cut" for name, stages in sorted(ends.items()) if len(stages) > 1]
+    cut: set[str] = set()
+    for way in ways_of(len(plan.stages), plan.transfers, plan.paths):
+        home = {node: index for index in way.stages for node in plan.stages[index].nodes}
+        ends = {name: {home[model.maker[name]], *(home[node] for node in model.readers[name])} for name in model.profile.fused}
+        cut |= {name for name, stages in ends.items() if len(stages) > 1}
+    return [f"fused tensor '{name}' is cut" for name in sorted(cut)]
 
 
 def memory_errors(figures: Figures, fleet: Fleet) -> list[str]:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from multiedge.fleet import Fleet
-from multiedge.plan import CALLER, Plan, Stage, Transfer
+from multiedge.plan import CALLER, Path, Plan, Stage, Transfer, path_transfers
+from multiedge.planning.cost import make_plan
 from multiedge.profile import Profile
 from multiedge.proof import Plans, Scope
 from multiedge.run import plan_model
@@ -95,6 +96,37 @@ def test_a_bound_that_cannot_be_found_again_stays_open(profile: Profile, fleet: 
     finding = of("lower bound", audit(false, profile, fleet))
     assert worse.value > 4.0
     assert finding.verdict is Verdict.OPEN
+
+
+def two_paths(profile: Profile, fleet: Fleet) -> Plan:
+    """The whole model on a and on b, a third of the items on a."""
+    whole = (Stage.span("a", 0, 4), Stage.span("b", 0, 4))
+    paths = (Path((0,), 0.05), Path((1,), 0.1))
+    transfers = path_transfers(profile.graph, whole, paths, profile.cut_bytes.tolist())
+    return make_plan("by hand", "throughput", profile, fleet, whole, transfers, paths=paths)
+
+
+def test_a_plan_with_two_paths_is_confirmed(profile: Profile, fleet: Fleet) -> None:
+    """a takes 10 s for a third of the items, b 8 s for two thirds."""
+    findings = audit(two_paths(profile, fleet), profile, fleet)
+    assert {finding.verdict for finding in findings} == {Verdict.CONFIRMED}
+    assert of("bottleneck_s", findings).computed == pytest.approx(8 * 2 / 3)
+    assert of("latency_s", findings).computed == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("paths", "text"),
+    [
+        ((Path((0,), 1.0),), "stage 1 is in no path"),
+        ((Path((0, 1), 1.0),), "is in 2 stages"),
+        ((Path((0,), 0.0), Path((1,), 1.0)), "path 0 has a rate of 0.0 items/s"),
+        ((Path((2,), 1.0),), "path 0 does not list stages from 0 to 1"),
+    ],
+)
+def test_paths_that_cannot_run_are_wrong(profile: Profile, fleet: Fleet, paths: tuple[Path, ...], text: str) -> None:
+    findings = audit(replace(two_paths(profile, fleet), paths=paths), profile, fleet)
+    assert findings[0].verdict is Verdict.WRONG
+    assert text in findings[0].detail
 
 
 def test_what_is_stated_in_words_only_is_held_against_plans_of_any_kind(profile: Profile, fleet: Fleet) -> None:
