@@ -282,17 +282,38 @@ class PlanRun:
         return self._stream
 
     def unanswered(self) -> list[Result]:
-        """Items that were issued and not answered before the iteration ended, with that as their error."""
+        """Items that were issued and not answered before the iteration ended.
+
+        Returns:
+            A Result for each, with that as its error.
+
+        Raises:
+            PipelineError: Before the iteration.
+        """
         return self.stream.unanswered()
 
     def measurements(self) -> Measurements:
-        """What was recorded, with the energy of devices that declare their watts."""
+        """What was recorded until now.
+
+        Returns:
+            The Measurements, with the energy of devices that declare their watts.
+
+        Raises:
+            PipelineError: Before the timed window has begun.
+        """
         from multiedge.meters.modelled import with_energy
 
         return with_energy(self.stream.measurements(), self._fleet)
 
     def result(self) -> RunResult:
-        """The figures of what was answered by now, for `write_report`."""
+        """The figures of what was answered until now.
+
+        Returns:
+            The RunResult for `write_report`.
+
+        Raises:
+            PipelineError: Before the timed window has begun.
+        """
         from multiedge.report.results import make_result
 
         return make_result(

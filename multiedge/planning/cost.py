@@ -256,7 +256,14 @@ class Shares:
         return cls(tuple(used), dict(hops))
 
     def of_transfer(self, move: Transfer) -> float:
-        """The share of the items that use a transfer."""
+        """The share of the items that use a transfer.
+
+        Args:
+            move: A transfer of the plan.
+
+        Returns:
+            From 0 to 1.
+        """
         return self.hops.get((move.source, move.target), 0.0) if self.hops else 1.0
 
 

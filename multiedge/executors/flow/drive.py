@@ -79,9 +79,13 @@ class ScenarioRun:
                     self._host = after.load_since(before, self._record.workers_cpu_s) if executor.on_this_machine else None
 
     def measurements(self) -> Measurements:
-        """All that was recorded; times are relative to the start of the timed window.
+        """All that was recorded until now.
 
-        Raises PipelineError before that start.
+        Returns:
+            The Measurements; times are relative to the start of the timed window.
+
+        Raises:
+            PipelineError: Before that start.
         """
         if not self.has_begun:
             raise PipelineError("no measurements: the timed window has not begun; iterate over the results first")
@@ -99,7 +103,11 @@ class ScenarioRun:
         return not math.isnan(self._start_s)
 
     def unanswered(self) -> list[Result]:
-        """Items that were issued and not answered before the iteration ended, each with this as its error."""
+        """Items that were issued and not answered before the iteration ended.
+
+        Returns:
+            A Result for each, with that as its error.
+        """
         items = [item for item in self._items.values() if item.error == UNANSWERED]
         return [Result(item.item, None, item.error, item.issued_s, item.done_s) for item in items]
 
