@@ -115,8 +115,12 @@ def _fleet(document: Field) -> Fleet:
     )
     names = [device.name for device in devices]
     links: dict[tuple[str, str], Link] = {}
-    for link in _entries(content["links"]):
-        links.update(_links(link, names))
+    for field in _entries(content["links"]):
+        declared = _links(field, names)
+        for (source, target), link in declared.items():
+            if links.get((source, target), link) != link:
+                raise field.error(f"the link from '{source}' to '{target}' is declared twice with different values; keep one")
+        links.update(declared)
     for field in _entries(content["partition_points"]):
         _device_name(field["device_name"], names)
     return Fleet(

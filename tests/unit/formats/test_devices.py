@@ -119,6 +119,9 @@ ERRORS = {
     "{devices: [{name: a}], links: [{between: [a, a]}]}": (
         "devices.yaml: links[0]: expected two different devices, got 'a' twice"
     ),
+    "{devices: [{name: a}, {name: b}], links: [{between: [a, b], latency: 1ms}, {from: b, to: a, latency: 2ms}]}": (
+        "devices.yaml: links[1]: the link from 'b' to 'a' is declared twice with different values; keep one"
+    ),
     "{devices: [{name: a}], links: [{between: [a]}]}": (
         "devices.yaml: links[0].between: expected a list of two, got a list of 1"
     ),
