@@ -146,7 +146,7 @@ def _score(own: Sequence[Cell], table: Sequence[Cell], measure: str, tolerance: 
     over_single = [ratio for cell in own if cell.instance in shared and (ratio := cell.over_single[measure]) is not None]
     return Score(
         len(to_best),
-        *geometric_mean(to_best),
+        *geometric_mean(to_best, least=1.0),
         *geometric_mean(over_single),
         wins=len(won),
         alone=sum(len(names) == 1 for names in won),
@@ -162,8 +162,11 @@ def common(table: Sequence[Cell], measure: str) -> set[Instance]:
     return set.intersection(*known.values()) if known else set()
 
 
-def geometric_mean(ratios: Sequence[float]) -> tuple[float | None, Interval | None]:
-    """The geometric mean, and its 95 % interval; None where there are too few."""
+def geometric_mean(ratios: Sequence[float], least: float = 0.0) -> tuple[float | None, Interval | None]:
+    """The geometric mean, and its 95 % interval, which ends at the `least` ratio that there can be; None where there are too
+    few."""
     if not ratios:
         return None, None
-    return math.exp(statistics.fmean(map(math.log, ratios))), sample_interval_95(ratios)
+    interval = sample_interval_95(ratios)
+    within = None if interval is None else (max(least, interval[0]), max(least, interval[1]))
+    return math.exp(statistics.fmean(map(math.log, ratios))), within

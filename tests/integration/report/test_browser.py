@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from multiedge.bench.folder import page as bench_page
 from multiedge.report import views
 from multiedge.report.page import write_report
+from tests.builders.bench import bench_row
 from tests.builders.reports import samples
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -208,10 +210,28 @@ def test_rows_can_be_sorted_on_a_phone(page):
         assert order(page)[0] == "single"
 
 
+@pytest.fixture(scope="module")
+def bench_address(tmp_path_factory):
+    """The page of `multiedge bench`, with a strategy that was refused."""
+    rows = [bench_row(name, cost, model=model) for model in "mn" for name, cost in (("exact", 1.0), ("random", 2.0))]
+    path = tmp_path_factory.mktemp("bench") / "report.html"
+    path.write_text(bench_page([*rows, bench_row("single")]), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.mark.parametrize(("width", "scrolled"), [(PHONE, ["Picture of the strategies"]), (DESK, [])])
+def test_only_the_picture_of_the_page_of_bench_is_wider_than_a_phone(browser, bench_address, width, scrolled):
+    open_offline(browser, bench_address)
+    with screen(browser, width):
+        open_all(browser)
+        assert browser.execute_script(TOO_WIDE) == scrolled
+
+
 @pytest.mark.parametrize("width", [PHONE, DESK])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(browser, small_address, scheme, width):
-    page = browser
+@pytest.mark.parametrize("kind", ["small_address", "bench_address"])
+def test_axe_finds_nothing(browser, request, kind, scheme, width):
+    page, small_address = browser, request.getfixturevalue(kind)
     axe = find_spec("axe_core_python")
     if axe is None:
         pytest.skip("axe-core-python is not installed: pip install 'multi-edge-bench[dev]'")
