@@ -1,7 +1,7 @@
 """How certain a figure of repeated runs is.
 
 A host that is busy slows a run by a factor, so the interval of positive figures is taken on their logarithms. What varies from
-run to run averages out over runs; a host that becomes slower or faster over several runs does not. The two are told apart by
+run to run averages out over runs; a host that becomes slower or faster over several runs does not. The two are distinguished by
 the differences between successive runs, in which a slow change is not seen (J. von Neumann: Distribution of the ratio of the
 mean square successive difference to the variance, Annals of Mathematical Statistics 12(4), 1941). What varies more slowly than
 all of the runs, such as another day, no interval can hold.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from math import isclose, isfinite
+from math import isclose
 
 from multiedge.defaults import AUDIT_TIME_LIMIT_S
 from multiedge.fleet import Fleet
@@ -109,5 +109,9 @@ def _bound(plan: Plan, model: Model, fleet: Fleet, time_limit_s: float) -> Itera
         yield Finding("lower bound", Verdict.OPEN, stated, detail="the checker's bounds need times that add up over nodes")
         return
     bound = lower_bound(plan.objective, plan.scope, model, fleet, stated, time_limit_s)
-    is_proven = not isfinite(bound.value) or bound.value >= stated * (1 - _PROVEN)
+    if bound.value > plan.value * (1 + _SAME):
+        detail = f"the checker's bound is above the plan, which is then not among {plan.scope}; {bound.method}"
+        yield Finding("lower bound", Verdict.OPEN, stated, bound.value, detail)
+        return
+    is_proven = bound.value >= stated * (1 - _PROVEN)
     yield Finding("lower bound", Verdict.CONFIRMED if is_proven else Verdict.OPEN, stated, bound.value, bound.method)

@@ -35,6 +35,8 @@ from multiedge.verification.structure import memory_errors
 MOST_STEPS = 2e10
 """Elements that a dynamic program may visit; beyond that only the weaker bounds are computed."""
 MOST_VARIABLES = 200_000
+INFEASIBLE = 2
+"""scipy's status of a linear program that has no solution."""
 ROUNDING, NARROWEST = 1e-9, 1e-7
 """Relative: of sums in another order, and of the interval of the time per item that is not halved any more."""
 
@@ -262,7 +264,9 @@ def load_bound(model: Model, fleet: Fleet) -> tuple[float, str]:
         A_eq=shared_out,
         b_eq=np.ones(count),
     )
-    return (float(solved.fun) if solved.status == 0 else inf), "the linear program of the load"
+    # Only a program without a solution excludes all plans; one that the solver gave up proves nothing.
+    value = {0: solved.fun, INFEASIBLE: inf}.get(solved.status, 0.0)
+    return float(value), "the linear program of the load"
 
 
 def _room_bytes(fleet: Fleet, name: str) -> float:

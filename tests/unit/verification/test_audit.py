@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,6 +89,22 @@ def test_a_bound_above_the_plan_is_wrong(profile: Profile, fleet: Fleet) -> None
     plan = plan_model(profile, fleet, "throughput")
     findings = audit(replace(plan, lower_bound=2 * plan.value), profile, fleet)
     assert of("lower bound", findings).verdict is Verdict.WRONG
+
+
+def test_a_linear_program_that_the_solver_gives_up_confirms_nothing(
+    profile: Profile, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gives_up = SimpleNamespace(status=4, fun=None)
+    monkeypatch.setattr("multiedge.verification.bounds.scipy.optimize.linprog", lambda *_, **__: gives_up)
+    plan = replace(plan_model(profile, fleet, "throughput"), scope=Scope(Plans.ALL))
+    assert of("lower bound", audit(plan, profile, fleet)).verdict is Verdict.OPEN
+
+
+def test_a_plan_outside_the_scope_of_its_bound_is_not_confirmed(profile: Profile, fleet: Fleet) -> None:
+    split = plan_model(profile, fleet, "throughput")
+    finding = of("lower bound", audit(replace(split, scope=Scope(Plans.ONE_DEVICE)), profile, fleet))
+    assert finding.verdict is Verdict.OPEN
+    assert "not among plans on one device" in finding.detail
 
 
 def test_a_bound_that_cannot_be_found_again_stays_open(profile: Profile, fleet: Fleet) -> None:
