@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from multiedge.formats.fields import Field
 from multiedge.formats.plan import known_limit
+from multiedge.formats.records import reader_of
 from multiedge.graph import Graph, Node
 from multiedge.measurements import DeviceTotal, Energy, Event, Fault, HostLoad, Item, Measurements, Memory
 
@@ -61,20 +62,9 @@ def read_measurements(data: Field) -> Measurements:
         memory=data["memory"].optional(lambda columns: _records(Memory, columns), ()),
         energy=data["energy"].optional(lambda columns: _records(Energy, columns), ()),
         settings=data["settings"].optional(free_form, {}),
-        host=data["host"].optional(_host_load),
+        host=data["host"].optional(reader_of(HostLoad, finite=True)),
         totals=data["totals"].optional(lambda columns: _records(DeviceTotal, columns), ()),
         left_out_events=data["left_out"].optional(lambda counts: counts["events"].optional(Field.count, 0), 0),
-    )
-
-
-def _host_load(data: Field) -> HostLoad:
-    return HostLoad(
-        cores=data["cores"].count(),
-        wall_s=data["wall_s"].number(),
-        busy_s=data["busy_s"].number(),
-        steal_s=data["steal_s"].number(),
-        caller_s=data["caller_s"].number(),
-        workers_s=data["workers_s"].mapping_of(Field.number),
     )
 
 
@@ -142,22 +132,13 @@ def _records(kind: type[Record], data: Field) -> tuple[Record, ...]:
     """Records from columns of one length. A column may be missing where the record has a default."""
     types = get_type_hints(kind)
     names = [field.name for field in fields(kind) if field.name in data or field.default is MISSING]
-    columns = [data[name].list_of(_SPECIAL.get(name) or _READERS[types[name]]) for name in names]
+    columns = [data[name].list_of(_SPECIAL.get(name) or reader_of(types[name], finite=True)) for name in names]
     if len({len(column) for column in columns}) > 1:
         raise data.error(f"expected columns of one length, got {', '.join(str(len(column)) for column in columns)}")
     return tuple(kind(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True))
 
 
 _Read = Callable[[Field], object]
-
-_READERS: Mapping[object, _Read] = {
-    str: Field.text,
-    int: Field.integer,
-    float: Field.number,
-    int | None: lambda field: field.optional(Field.integer),
-    float | None: lambda field: field.optional(Field.number),
-}
-"""How a field of a record is read, by its type."""
 
 _SPECIAL: Mapping[str, _Read] = {
     "done_s": lambda field: field.optional(Field.number, math.inf),

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from functools import cache
-from types import NoneType, UnionType
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from multiedge.errors import PipelineError
 from multiedge.executors.flow.routes import Routes
 from multiedge.fleet import Device, Link
-from multiedge.formats.fields import Field, Kind
+from multiedge.formats.fields import Kind
+from multiedge.formats.records import LineDecoder, encode_line
 
 # -- commands -----------------------------------------------------------------------------------------------------------
 
@@ -126,80 +124,17 @@ Reply = Prepared | Configured | Failed
 
 # -- as bytes -----------------------------------------------------------------------------------------------------------
 
-Message = TypeVar("Message", Command, Reply)
-_COMMANDS = {kind.__name__: kind for kind in get_args(Command)}
-_REPLIES = {kind.__name__: kind for kind in get_args(Reply)}
 _KIND = Kind("message", PipelineError)
 
 
 def encode(message: Command | Reply) -> bytes:
     """The message as one line."""
-    return json.dumps({"type": type(message).__name__, **asdict(message)}, separators=(",", ":")).encode() + b"\n"
+    return encode_line(message)
 
 
-class Decoder(Generic[Message]):
-    """Puts messages together from the pieces in which they arrive. `sender` begins the error of a line that is none."""
-
-    def __init__(self, kinds: Mapping[str, Callable[..., Message]], sender: str) -> None:
-        self._kinds: Mapping[str, Callable[..., Message]] = kinds
-        self._sender, self._rest = sender, b""
-
-    def feed(self, data: bytes) -> tuple[Message, ...]:
-        """The messages that are complete by now. Raises PipelineError that names the field of a damaged one."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return tuple([self._message(line) for line in lines])
-
-    def _message(self, line: bytes) -> Message:
-        try:
-            field = Field(json.loads(line), self._sender, _KIND)
-        except (ValueError, RecursionError):
-            raise PipelineError(f"{self._sender}: expected one message in JSON per line, got {line[:40]!r}") from None
-        kind = self._kinds[field["type"].choice(self._kinds)]
-        message: Message = _reader(kind)(field)
-        return message
+def command_decoder(sender: str = "command") -> LineDecoder[Command]:
+    return LineDecoder(get_args(Command), sender, _KIND)
 
 
-def command_decoder() -> Decoder[Command]:
-    return Decoder(_COMMANDS, "command")
-
-
-def reply_decoder(device: str) -> Decoder[Reply]:
-    return Decoder(_REPLIES, f"worker of '{device}'")
-
-
-@cache
-def _reader(kind: Any) -> Callable[[Field], Any]:
-    """What reads a value of the type `kind` from a field: the inverse of `dataclasses.asdict` and JSON."""
-    if kind in _SIMPLE:
-        return _SIMPLE[kind]
-    if is_dataclass(kind):
-        return _record_reader(kind)
-    arguments = get_args(kind)
-    if get_origin(kind) in (Union, UnionType):
-        (inner,) = (_reader(each) for each in arguments if each is not NoneType)
-        return lambda field: field.optional(inner)
-    if get_origin(kind) is Literal:
-        return lambda field: field.choice(arguments)
-    inner = _reader(arguments[0] if get_origin(kind) is tuple else arguments[1])
-    if get_origin(kind) is tuple:
-        return lambda field: field.list_of(inner)
-    return lambda field: field.mapping_of(inner)
-
-
-def _record_reader(kind: Any) -> Callable[[Field], Any]:
-    hints = get_type_hints(kind)
-    readers = {each.name: _reader(hints[each.name]) for each in fields(kind)}
-
-    def read(field: Field) -> Any:
-        return kind(**{name: reader(field[name]) for name, reader in readers.items()})
-
-    return read
-
-
-_SIMPLE: Mapping[Any, Callable[[Field], Any]] = {
-    str: Field.text,
-    int: Field.integer,
-    bool: Field.boolean,
-    float: lambda field: field.number(finite=False),
-    Any: Field.data,
-}
+def reply_decoder(device: str) -> LineDecoder[Reply]:
+    return LineDecoder(get_args(Reply), f"worker of '{device}'", _KIND)
