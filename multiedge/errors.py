@@ -23,7 +23,6 @@ import itertools
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 MAX_PORT = 65535
@@ -162,6 +161,8 @@ class MissingDependencyError(MultiedgeError):
 
 def no_such(path: str | os.PathLike[str], what: str = "file") -> str:
     """The line for a file that is not there: where it was looked for, and the nearest name that is there."""
+    from difflib import get_close_matches
+
     try:
         names = os.listdir(Path(path).parent)
     except OSError:
@@ -188,6 +189,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("zzz", ["memory", "name"])
     "; known: memory, name"
     """
+    from difflib import get_close_matches
+
     known = sorted(known)
     near = get_close_matches(word, known, n=1)
     more = f" and {len(known) - MOST_KNOWN} more" if len(known) > MOST_KNOWN else ""

@@ -16,14 +16,14 @@ from multiedge.errors import ConfigError, did_you_mean
 
 
 def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
-    """What installed packages register in the group. A scan reads every package's metadata, so one serves the process."""
-    return _scanned(group, tuple(sys.path))
+    """What installed packages register in the group. A scan reads every package's metadata, so one serves all groups."""
+    return tuple(_scanned(tuple(sys.path)).select(group=group))
 
 
 @cache
-def _scanned(group: str, path: tuple[str, ...]) -> tuple[metadata.EntryPoint, ...]:
+def _scanned(path: tuple[str, ...]) -> metadata.SelectableGroups | metadata.EntryPoints:
     """The entry points found along `path`, which is sys.path: what is found there changes with it alone."""
-    return tuple(metadata.entry_points(group=group))
+    return metadata.entry_points()
 
 
 class Registry:

@@ -16,8 +16,6 @@ from itertools import combinations
 from time import perf_counter
 
 import numpy as np
-import scipy.sparse
-import scipy.sparse.csgraph
 
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet, Link
@@ -149,20 +147,23 @@ class _Network:
 
     def source_side(self) -> set[int]:
         """The vertices on the source's side of a minimum cut."""
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
         most = min(self._total(self.source, 0), self._total(self.sink, 1)) or 1.0
         # No minimum cut holds an edge that outweighs putting everything on one side, rounding of each edge included.
         ceiling = _SCALE + len(self._edges)
         units = [min(round(seconds / most * _SCALE), ceiling) if seconds < np.inf else ceiling for *_, seconds in self._edges]
         rows, columns = [a for a, *_ in self._edges], [b for _, b, _ in self._edges]
         shape = (self._vertices, self._vertices)
-        capacity = scipy.sparse.coo_matrix((np.array(units, dtype=np.int64), (rows, columns)), shape=shape).tocsr()
+        capacity = coo_matrix((np.array(units, dtype=np.int64), (rows, columns)), shape=shape).tocsr()
         capacity.data = np.minimum(capacity.data, ceiling).astype(np.int32)
         capacity = capacity.astype(np.int32)
-        flow = scipy.sparse.csgraph.maximum_flow(capacity, self.source, self.sink).flow
+        flow = maximum_flow(capacity, self.source, self.sink).flow
         residual = (capacity - flow).tocsr()
         residual.data = np.maximum(residual.data, 0)
         residual.eliminate_zeros()
-        reached = scipy.sparse.csgraph.breadth_first_order(residual, self.source, return_predecessors=False)
+        reached = breadth_first_order(residual, self.source, return_predecessors=False)
         return {int(vertex) for vertex in reached}
 
     def _total(self, vertex: int, side: int) -> float:

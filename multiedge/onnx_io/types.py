@@ -53,8 +53,14 @@ def _infer_once(proto: onnx.ModelProto) -> dict[str, Any]:
         # A model may be sound and yet hold an operator that inference does not know; what the file states must do.
         inferred = proto
     graph = inferred.graph
-    found = {value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input)}
-    return {name: kind for name, kind in found.items() if kind.WhichOneof("value")}
+    types = {value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input)}
+    types = {name: kind for name, kind in types.items() if kind.WhichOneof("value")}
+    # Before opset 10, inference leaves out the mask of a Dropout, which has the type and shape of its input.
+    masks = [node for node in graph.node if node.op_type == "Dropout" and not node.domain and len(node.output) > 1]
+    for node in masks:
+        if node.output[1] and node.input[0] in types:
+            types.setdefault(node.output[1], types[node.input[0]])
+    return types
 
 
 def with_shapes(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +129,8 @@ def _retire(folder: Path) -> None:
 
 
 def _write_all(extractor: Extractor, plan: Plan, store: _LinkedWeights | _CopiedWeights) -> tuple[Part, ...]:
+    from concurrent.futures import ThreadPoolExecutor
+
     wanted = [(stage.nodes, _outputs(extractor.graph, number, stage, plan)) for number, stage in enumerate(plan.stages)]
     cut = {}
     for number, (nodes, outputs) in enumerate(wanted):

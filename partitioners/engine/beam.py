@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
-import scipy.optimize
 
 from multiedge.profile import Bools, Floats, Ints
 from partitioners.engine.chain import Chain, Placed
@@ -115,8 +114,10 @@ class _Search:
 
     def _best_prices(self, cuts: list[Ints]) -> tuple[Floats, float] | None:
         """The prices at which the cheapest of some paths costs most, and that cost."""
+        from scipy.optimize import linprog
+
         count = len(self.sizes)
-        solved = scipy.optimize.linprog(
+        solved = linprog(
             np.concatenate([np.zeros(count), [-1.0]]),
             A_ub=np.hstack([-np.array(cuts), np.ones((len(cuts), 1))]),
             b_ub=np.zeros(len(cuts)),

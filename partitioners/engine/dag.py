@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import scipy.sparse
-import scipy.sparse.csgraph
 
 from multiedge.errors import ProfileError
 from multiedge.fleet import Fleet
@@ -100,11 +98,14 @@ def build_dag(profile: Profile, fleet: Fleet, *, absorb_share: float = 0.0, abso
 def _numbers(profile: Profile, home: list[int]) -> list[int]:
     """The group of each node: that of the node whose group it joins, together with all that fused tensors tie to it.
     Groups are numbered in topological order."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     graph = profile.graph
     tied = [(node, reader) for name in profile.fused for node in [graph.producer[name]] for reader in graph.consumers[name]]
     pairs = np.array([*enumerate(home), *tied], dtype=np.int64).reshape(-1, 2)
-    ties = scipy.sparse.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(home), len(home)))
-    label: list[int] = scipy.sparse.csgraph.connected_components(ties, directed=False)[1].tolist()
+    ties = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(home), len(home)))
+    label: list[int] = connected_components(ties, directed=False)[1].tolist()
     last = {group: node for node, group in enumerate(label)}
     before: dict[int, set[int]] = {group: set() for group in last}
     for node in range(len(home)):

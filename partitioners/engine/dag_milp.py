@@ -18,10 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.optimize
-import scipy.sparse
 
 from multiedge.plan import CALLER
 from multiedge.planning.cost import BUFFERED_ITEMS
@@ -29,6 +28,9 @@ from multiedge.profile import Floats
 from partitioners.engine.dag import Dag
 from partitioners.engine.dag_search import Order, Placement
 from partitioners.engine.load_bound import speed_weights
+
+if TYPE_CHECKING:
+    from scipy.optimize import LinearConstraint
 
 Term = tuple[int, float]
 
@@ -76,10 +78,13 @@ class _Rows:
         self.low.append(low)
         self.high.append(high)
 
-    def constraint(self, width: int) -> scipy.optimize.LinearConstraint:
-        matrix = scipy.sparse.csr_matrix((self.values, self.columns, self.starts), shape=(len(self.low), width))
+    def constraint(self, width: int) -> LinearConstraint:
+        from scipy.optimize import LinearConstraint
+        from scipy.sparse import csr_matrix
+
+        matrix = csr_matrix((self.values, self.columns, self.starts), shape=(len(self.low), width))
         matrix.sum_duplicates()
-        return scipy.optimize.LinearConstraint(matrix, self.low, self.high)
+        return LinearConstraint(matrix, self.low, self.high)
 
 
 class OrderProgram:
@@ -105,12 +110,14 @@ class OrderProgram:
         """The best placement of this order below the cut-off, and what none can beat (the cut-off if there is none)."""
         if self.hopeless or time_limit_s <= 0:
             return Answer(self._cutoff_s if self.hopeless else 0.0, None)
+        from scipy.optimize import Bounds, milp
+
         aim = np.zeros(self._width)
         aim[self._bottleneck] = 1.0
         integral = np.zeros(self._width)
         integral[: len(self._dag) * self._stages] = 1
-        bounds = scipy.optimize.Bounds(self._padded(self._low, 0.0), self._padded(self._high, 1.0))
-        found = scipy.optimize.milp(
+        bounds = Bounds(self._padded(self._low, 0.0), self._padded(self._high, 1.0))
+        found = milp(
             aim,
             integrality=integral,
             bounds=bounds,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from multiedge.profile import Bools, Floats, Ints
 from partitioners.engine.flow_network import Network
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 DIGITS = 3
 """Weights are rounded to so many digits, since they only guide the choice of a structure."""
@@ -141,6 +144,8 @@ class _Visits:
 
     def _balance(self, into: Ints, out: Ints, through: Ints, total: int) -> csr_array:
         """What enters each device passes it, and so does what leaves it; all of the rate comes from the source."""
+        from scipy.sparse import csr_array
+
         count, (sources, targets) = len(self.network), self.links
         links, holders = np.arange(len(sources)), np.array([device for device, *_ in self.held], dtype=np.int64)
         rows = [
@@ -159,6 +164,8 @@ class _Visits:
 
     def _limits(self, through: Ints, shares: Ints, total: int) -> csr_array:
         """A device passes no more than its number of blocks allows, and its shares are at most 1 together."""
+        from scipy.sparse import csr_array
+
         held = len(self.held)
         holders = np.array([device for device, *_ in self.held], dtype=np.int64)
         rows = np.concatenate([np.arange(held), np.arange(held), held + holders])

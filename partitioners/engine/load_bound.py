@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.optimize
-import scipy.sparse
 
 from multiedge.profile import Floats
 
@@ -41,6 +39,9 @@ def weighted_bound(seconds: Floats, weights: Floats) -> float:
 
 
 def _multipliers(seconds: Floats) -> Floats:
+    import scipy.optimize
+    import scipy.sparse
+
     nodes, devices = seconds.shape
     scale = seconds.sum() / devices or 1.0
     rows = np.tile(np.arange(devices), nodes)

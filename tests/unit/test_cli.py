@@ -11,6 +11,7 @@ from multiedge.errors import ConfigError
 from profilers.engine.calibration import Calibration, chain_model
 from profilers.engine.reference import VARIABLE, keep
 from profilers.engine.roofline import REFERENCE
+from tests.builders.onnx_models import parsed
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_command_imports_no_runtime_and_nothing_to_draw_with_before_it_needs_i
     assert done.stdout.strip() == "[]"
 
 
-HEAVY = ("scipy", "onnxruntime", "torch", "ray", "grpc", "multiprocessing", "psutil", "jinja2")
+HEAVY = ("scipy", "onnxruntime", "torch", "ray", "grpc", "multiprocessing", "psutil", "jinja2", "numpy.ma")
 """What takes a tenth of a second or more to import, alone or with what it needs."""
 
 
@@ -105,6 +106,54 @@ def test_a_command_on_a_model_imports_what_it_shows_and_no_runtime(tmp_path):
         ("plan", str(model), "--devices", str(devices), "--json"): ["yaml"],
     }
     assert {call: imported(list(call), of=heavy)[0] for call in commands} == commands
+
+
+def test_a_model_whose_dropout_has_a_mask_needs_no_runtime_for_its_types(tmp_path):
+    model = tmp_path / "model.onnx"
+    masked = parsed("g (float[2,3] x) => (float[2,3] y) { a, mask = Dropout(x)  y = Neg(a) }", opsets='"" : 9')
+    onnx.save(masked, model)
+    assert imported(
+        ["inspect", str(model)], ["split", str(model), "--parts", "2", "-o", str(tmp_path / "parts")], of=HEAVY
+    ) == [
+        [],
+        [],
+    ]
+
+
+@pytest.mark.parametrize("option", ["replicat=true", "time_limit=1"])
+def test_an_unknown_option_of_a_strategy_imports_no_solver(tmp_path, option):
+    model, devices = tmp_path / "model.onnx", tmp_path / "devices.yaml"
+    onnx.save(chain_model(4), model)
+    devices.write_text("devices: [{name: a, speed: 1}]\n")
+    assert imported(["plan", str(model), "--devices", str(devices), "--option", option], of=HEAVY) == [[]]
+
+
+def test_no_strategy_imports_a_solver_before_it_plans():
+    code = f"""
+import sys
+from multiedge.options import option_names
+from partitioners import PARTITIONERS
+assert all(option_names(PARTITIONERS, name) is not None for name in PARTITIONERS.names())
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+MOST_MODULES = {"inspect": 520, "split": 520, "plan": 560}
+"""Python's own ones, numpy and onnx included."""
+
+
+@pytest.mark.parametrize("name", MOST_MODULES)
+def test_a_command_imports_few_modules(tmp_path, name):
+    model, devices = tmp_path / "model.onnx", tmp_path / "devices.yaml"
+    onnx.save(chain_model(4), model)
+    devices.write_text("devices: [{name: a, speed: 1}, {name: b, speed: 1}]\n")
+    options = {"inspect": [], "split": ["--parts", "2", "-o", str(tmp_path / "parts")], "plan": ["--devices", str(devices)]}
+    code = "import sys; from multiedge import cli; cli.main(sys.argv[1:]); print(len(sys.modules))"
+    command = [sys.executable, "-c", code, name, str(model), *options[name]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout.splitlines()[-1]) <= MOST_MODULES[name]
 
 
 def test_a_plan_relative_to_a_calibration_that_is_kept_imports_no_runtime(tmp_path, monkeypatch):

@@ -27,6 +27,11 @@ def test_models_of_the_first_ir_version_have_every_shape(path: Path) -> None:
     assert unknown == []
 
 
+def test_the_mask_of_a_dropout_has_the_type_and_shape_of_its_input_where_onnx_gives_it_none() -> None:
+    model = parsed("g (float[2,3] x) => (float[2,3] y) { a, mask = Dropout(x)  y = Neg(a) }", opsets='"" : 9')
+    assert infer(model)["mask"] == infer(model)["x"]
+
+
 def shape_of(kind: Any) -> list[int | str]:
     return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in kind.tensor_type.shape.dim]
 
