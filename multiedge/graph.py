@@ -54,6 +54,8 @@ class Node:
         domain: The operator's domain; '' is ONNX's own.
         captures: Tensors of this graph that the node's sub-graphs (bodies of If, Loop, Scan) read.
         attributes: Numbers, strings and tuples of them. A sub-graph is its number of nodes, a tensor its shape.
+        bodies: For each sub-graph, the tensors of this graph that its own nodes read, by their type of operator; what deeper
+            sub-graphs read is in `captures` only.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Node:
     domain: str = ""
     captures: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    bodies: tuple[Mapping[str, tuple[str, ...]], ...] = ()
 
     @cached_property
     def reads(self) -> tuple[str, ...]:

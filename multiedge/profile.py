@@ -61,12 +61,15 @@ class MemoryUse:
         packing_copies: By type of operator, how many more copies of a weight exist while it is packed.
         folded: By type of operator, the type of the next operator that the runtime folds into its weight. Until loading is
             done, both versions of such a weight exist.
+        body_copies: By type of operator inside a sub-graph, how many more copies of all its weights exist until all weights of
+            that sub-graph are packed.
     """
 
     working_copies: int = 1
     buffered_items: int = 1
     packing_copies: Mapping[str, int] = field(default_factory=dict, hash=False)
     folded: Mapping[str, str] = field(default_factory=dict, hash=False)
+    body_copies: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def at_least(self, other: MemoryUse) -> MemoryUse:
         """The larger of both in every figure.
@@ -77,13 +80,12 @@ class MemoryUse:
         Returns:
             A new MemoryUse.
         """
-        operators = self.packing_copies.keys() | other.packing_copies.keys()
-        copies = {name: max(self.packing_copies.get(name, 0), other.packing_copies.get(name, 0)) for name in operators}
         return MemoryUse(
             max(self.working_copies, other.working_copies),
             max(self.buffered_items, other.buffered_items),
-            copies,
+            _larger(self.packing_copies, other.packing_copies),
             {**self.folded, **other.folded},
+            _larger(self.body_copies, other.body_copies),
         )
 
     def stage_bytes(
@@ -95,7 +97,7 @@ class MemoryUse:
             parameters: Bytes of the parameters that it reads.
             live: Bytes of its largest live set.
             buffers: Bytes that enter and leave for one item.
-            packing: The most bytes that exist, in addition, while one of its parameters is packed.
+            packing: The most bytes that exist, in addition, while one of its parameters, or those of one sub-graph, are packed.
             folded: Bytes of its parameters into which another operator is folded.
 
         Returns:
@@ -103,6 +105,10 @@ class MemoryUse:
         """
         running = self.working_copies * live + self.buffered_items * buffers
         return np.asarray(parameters + np.maximum(running, packing + folded), dtype=np.int64)
+
+
+def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in one.keys() | other.keys()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,9 +307,18 @@ class Profile:
 
     @cached_property
     def packing_bytes(self) -> Ints:
-        """Bytes of the most copies, in addition to the result, while a parameter is packed for each node, (n,)."""
+        """Bytes of the most copies, in addition to the result, while a parameter, or those of a sub-graph, are packed for each
+        node, (n,)."""
         copies = self.memory_use.packing_copies
-        return np.array([copies.get(node.op_type, 0) for node in self.graph.nodes], dtype=np.int64) * self._largest_parameter
+        single = np.array([copies.get(node.op_type, 0) for node in self.graph.nodes], dtype=np.int64) * self._largest_parameter
+        inside = np.array([max(map(self._body_bytes, node.bodies), default=0) for node in self.graph.nodes], dtype=np.int64)
+        return np.asarray(np.maximum(single, inside))
+
+    def _body_bytes(self, body: Mapping[str, tuple[str, ...]]) -> int:
+        """Bytes of the additional copies of a sub-graph's parameters; which sub-graph comes last is not known."""
+        copies, parameters = self.memory_use.body_copies, self.graph.parameters
+        each = {name: copies.get(op_type, 0) for op_type, names in body.items() for name in names if name in parameters}
+        return sum(count * self.graph.size_of(name) for name, count in each.items() if count)
 
     @cached_property
     def folded_bytes(self) -> Ints:

@@ -106,7 +106,12 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
 
 def _node_to_json(profile: Profile, index: int) -> dict[str, Any]:
     node = profile.graph.nodes[index]
-    optional = {"domain": node.domain, "captures": list(node.captures), "attributes": plain_data(node.attributes)}
+    optional = {
+        "domain": node.domain,
+        "captures": list(node.captures),
+        "attributes": plain_data(node.attributes),
+        "bodies": plain_data(node.bodies),
+    }
     return {
         "name": node.name,
         "op_type": node.op_type,
@@ -190,6 +195,7 @@ def _memory_use(field: Field) -> MemoryUse:
         field["buffered_items"].count(),
         field["packing_copies"].mapping_of(Field.count),
         field["folded"].optional(lambda folded: folded.mapping_of(Field.text), {}),
+        field["body_copies"].optional(lambda copies: copies.mapping_of(Field.count), {}),
     )
 
 
@@ -235,6 +241,7 @@ def _node(field: Field) -> Node:
         domain=field["domain"].optional(Field.text, ""),
         captures=field["captures"].optional(_texts, ()),
         attributes=field["attributes"].optional(lambda attributes: attributes.mapping_of(_attribute), {}),
+        bodies=field["bodies"].optional(lambda bodies: bodies.list_of(lambda body: body.mapping_of(_texts)), ()),
     )
 
 

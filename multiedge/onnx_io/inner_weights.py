@@ -1,7 +1,13 @@
-"""Weights that lie inside the bodies of If, Loop and Scan: brought to where cuts, costs and memory see them."""
+"""Weights that lie inside nodes, that is in the bodies of If, Loop and Scan and in Constant nodes: brought to where cuts, costs
+and memory see them, and where parts refer to them.
+
+A runtime maps weights that a part refers to. Those inside a part's file exist up to three times while it is loaded: as they are
+read, in the runtime's structures, and as they are laid out.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +18,9 @@ from multiedge.onnx_io.weights import inline, is_external, reference
 
 LIFTED_BYTES = 4096
 """Smaller weights stay where they are: they are sizes and axes, whose values shape inference needs there."""
+
+LIFTED_CONSTANT_BYTES = 1 << 20
+"""Constant nodes of the model itself with less than this stay nodes: their values may decide shapes."""
 
 FIRST_FREE_IR = 4
 """In older versions of the format an initialiser is an input, too, which a caller may give."""
@@ -48,14 +57,17 @@ def inline_inner_weights(graph: onnx.GraphProto, folder: Path) -> None:
 
 
 def lift_inner_weights(proto: onnx.ModelProto) -> None:
-    """Moves large initialisers of bodies, and what Constant nodes hold there, to the initialisers of the model, whose names a
-    body may read. Models of before IR 4 are left as they are."""
+    """Moves large initialisers of bodies, and what Constant nodes hold, to the initialisers of the model, whose names a body
+    may read. External ones stay external. Models of before IR 4 are left as they are."""
     if proto.ir_version < FIRST_FREE_IR:
         return
     used = set(_names(proto.graph))
     for node in proto.graph.node:
         for body in bodies(node):
             _lift(body, proto.graph, used)
+    for name, tensor in [*_held_by_constants(proto.graph)]:
+        if _size(tensor) >= LIFTED_CONSTANT_BYTES:
+            _move(proto.graph, name, tensor, proto.graph, name)
 
 
 def _lift(body: Any, target: Any, used: set[str]) -> None:
@@ -63,19 +75,30 @@ def _lift(body: Any, target: Any, used: set[str]) -> None:
         for inner in bodies(node):
             _lift(inner, target, used)
     fixed = {value.name for value in (*body.input, *body.output)}
-    for name, tensor in [*_weights(body)]:
-        if name not in fixed and tensor.ByteSize() >= LIFTED_BYTES:
-            moved = target.initializer.add()
-            moved.CopyFrom(tensor)
-            moved.name = _free_name(f"{body.name}/{name}", used)
-            _remove(body, name)
-            _rename(body, name, moved.name)
+    own = ((tensor.name, tensor) for tensor in body.initializer)
+    for name, tensor in [*own, *_held_by_constants(body)]:
+        if name not in fixed and _size(tensor) >= LIFTED_BYTES:
+            moved = _free_name(f"{body.name}/{name}", used)
+            _move(body, name, tensor, target, moved)
+            _rename(body, name, moved)
 
 
-def _weights(body: Any) -> Iterator[tuple[str, onnx.TensorProto]]:
-    """The body's own weights, each with the name by which its nodes read it."""
-    yield from ((tensor.name, tensor) for tensor in body.initializer)
-    for node in body.node:
+def _move(source: Any, name: str, tensor: onnx.TensorProto, target: Any, new_name: str) -> None:
+    copy = onnx.TensorProto()
+    copy.CopyFrom(tensor)
+    copy.name = new_name
+    _remove(source, name)
+    target.initializer.append(copy)
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    """Bytes of a tensor; of an external one by four for each element."""
+    return int(4 * math.prod(tensor.dims) if is_external(tensor) else tensor.ByteSize())
+
+
+def _held_by_constants(graph: Any) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """What Constant nodes of the graph hold, each with the name by which other nodes read it."""
+    for node in graph.node:
         values = [attribute.t for attribute in node.attribute if attribute.name == "value"]
         if node.op_type == "Constant" and values:
             yield node.output[0], values[0]
@@ -97,7 +120,7 @@ def _rename(body: Any, old: str, new: str) -> None:
             if name == old:
                 node.input[index] = new
         for inner in bodies(node):
-            if old not in set(_own_names(inner)):
+            if old not in set(own_names(inner)):
                 _rename(inner, old, new)
 
 
@@ -110,7 +133,7 @@ def _free_name(wanted: str, used: set[str]) -> str:
     return name
 
 
-def _own_names(graph: Any) -> Iterator[str]:
+def own_names(graph: Any) -> Iterator[str]:
     """Every name that the graph itself defines."""
     yield from (value.name for value in graph.input)
     yield from (tensor.name for tensor in graph.initializer)
@@ -119,7 +142,7 @@ def _own_names(graph: Any) -> Iterator[str]:
 
 def _names(graph: Any) -> Iterator[str]:
     """Every name that the graph and the bodies in it define."""
-    yield from _own_names(graph)
+    yield from own_names(graph)
     for node in graph.node:
         for body in bodies(node):
             yield from _names(body)

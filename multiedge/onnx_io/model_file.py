@@ -106,16 +106,16 @@ def _open(path: Path, inode: int, size: int, mtime_ns: int) -> ModelFile:
     proto = _parse(path, _structure(path))
     if not proto.graph.node and not proto.graph.output:
         raise ModelError(f"{path}: holds no graph; is it an ONNX model?")
+    lift_inner_weights(proto)
     files: dict[str, tuple[Path, int]] = {}
     external = [tensor for tensor in proto.graph.initializer if is_external(tensor)]
     try:
         references = {tensor.name: reference(tensor, path.parent, files) for tensor in external}
         _inline_sizes(external, references)
-        structure_hash = hashlib.sha256(_without_locations(proto)).hexdigest()
         inline_inner_weights(proto.graph, path.parent)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    lift_inner_weights(proto)
+    structure_hash = hashlib.sha256(_without_locations(proto)).hexdigest()
     open_sizes(proto.graph)
     order_nodes(proto.graph, str(path))
     name_nodes(proto.graph)

@@ -11,6 +11,7 @@ import onnx
 from onnx import AttributeProto
 
 from multiedge.graph import Graph, Node, Tensor
+from multiedge.onnx_io.inner_weights import bodies, own_names
 from multiedge.onnx_io.model_file import ModelFile, captures, open_model
 from multiedge.onnx_io.runtime_types import types_of
 from multiedge.onnx_io.types import parameter_of, tensor_of, with_shapes
@@ -88,7 +89,17 @@ def _node(node: onnx.NodeProto) -> Node:
         domain=node.domain,
         captures=captures(node),
         attributes={attribute.name: _attribute(attribute) for attribute in node.attribute},
+        bodies=tuple(_read_inside(body) for body in bodies(node)),
     )
+
+
+def _read_inside(body: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
+    """What the nodes of a sub-graph read that none of them makes, by type of operator."""
+    own = set(own_names(body))
+    read: dict[str, dict[str, None]] = {}
+    for node in body.node:
+        read.setdefault(node.op_type, {}).update(dict.fromkeys(name for name in node.input if name and name not in own))
+    return {op_type: tuple(names) for op_type, names in read.items() if names}
 
 
 def _attribute(attribute: onnx.AttributeProto) -> Any:

@@ -1,8 +1,9 @@
 """A model file's structure without its weights, by a scan of the protobuf wire format.
 
-Each large initialiser is replaced by an external-data reference into the original file: its place by offset and
-length, nothing read. What is left is a few hundred KB that protobuf parses in milliseconds; the rest stays on disk.
-Field numbers are those of onnx.proto (ModelProto.graph = 7, GraphProto.initializer = 5, TensorProto as below).
+Each large tensor is replaced by an external-data reference into the original file: its place by offset and length,
+nothing read. That holds for initialisers, for tensors in attributes of nodes, as of Constant, and for both inside the
+bodies of If, Loop and Scan. What is left is a few hundred KB that protobuf parses in milliseconds; the rest stays on disk.
+Field numbers are those of onnx.proto.
 """
 
 from __future__ import annotations
@@ -14,15 +15,25 @@ from multiedge.errors import ModelError
 
 Buffer = memoryview
 
-MODEL_GRAPH = 7
-GRAPH_INITIALIZER = 5
 TENSOR_FLOAT_DATA, TENSOR_RAW_DATA, TENSOR_DOUBLE_DATA = 4, 9, 10
 TENSOR_EXTERNAL_DATA, TENSOR_DATA_LOCATION = 13, 14
 ENTRY_KEY, ENTRY_VALUE = 1, 2
 EXTERNAL = 1
 
 LARGE_BYTES = 1024
-"""Initialisers below this stay inline: shape inference needs the small ones, and a reference costs as much."""
+"""Tensors below this stay inline: shape inference needs the small ones, and a reference costs as much."""
+
+MOST_DEPTH = 64
+"""Messages in messages that are looked into, four for each body inside another; what lies deeper stays as it is."""
+
+MODEL, GRAPH, NODE, ATTRIBUTE, TENSOR = "ModelProto", "GraphProto", "NodeProto", "AttributeProto", "TensorProto"
+_INNER = {
+    MODEL: {7: GRAPH},
+    GRAPH: {1: NODE, 5: TENSOR},
+    NODE: {5: ATTRIBUTE},
+    ATTRIBUTE: {5: TENSOR, 6: GRAPH, 11: GRAPH},
+}
+"""The kind of message in a field, by the kind of message that it is in and its number."""
 
 _PACKED_LIKE_RAW = (TENSOR_FLOAT_DATA, TENSOR_RAW_DATA, TENSOR_DOUBLE_DATA)
 """Fields whose packed bytes are what raw_data would hold (little-endian, fixed width)."""
@@ -39,22 +50,24 @@ class Field(NamedTuple):
 
 
 def without_weights(data: Buffer, location: str) -> bytes:
-    """The serialised ModelProto in `data` with every large initialiser external in `location`, the same file's name.
+    """The serialised ModelProto in `data` with every large tensor external in `location`, the same file's name.
 
     Raises ModelError if `data` is no sequence of protobuf fields.
     """
-    return b"".join(_message(data, 0, len(data), location, depth=0))
+    return b"".join(_message(data, MODEL, 0, len(data), location, 0))
 
 
-def _message(data: Buffer, start: int, stop: int, location: str, depth: int) -> Iterator[bytes]:
-    wanted = (MODEL_GRAPH, GRAPH_INITIALIZER)[depth]
+def _message(data: Buffer, kind: str, start: int, stop: int, location: str, depth: int) -> Iterator[bytes]:
     kept = start
     for field in fields(data, start, stop):
-        if field.number != wanted or field.wire_type != 2 or field.stop - field.begin < LARGE_BYTES:
+        inner = _INNER[kind].get(field.number)
+        if inner is None or field.wire_type != 2 or field.stop - field.begin < LARGE_BYTES or depth == MOST_DEPTH:
             continue
-        inner = _message(data, field.begin, field.stop, location, 1) if depth == 0 else _tensor(data, field, location)
         yield bytes(data[kept : field.start])
-        body = b"".join(inner)
+        if inner == TENSOR:
+            body = b"".join(_tensor(data, field, location))
+        else:
+            body = b"".join(_message(data, inner, field.begin, field.stop, location, depth + 1))
         yield _tag(field.number, 2) + _varint(len(body)) + body
         kept = field.stop
     yield bytes(data[kept:stop])

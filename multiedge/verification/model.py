@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -119,4 +119,12 @@ class Model:
         largest = max((self.nbytes([name]) for name in self.parameters[node]), default=0)
         readers = [self.graph.nodes[reader].op_type for name in written for reader in self.readers.get(name, ())]
         is_folded = op_type in use.folded and readers == [use.folded[op_type]]
-        return use.packing_copies.get(op_type, 0) * largest, largest if is_folded else 0
+        packed = [use.packing_copies.get(op_type, 0) * largest, *map(self._packed_inside, self.graph.nodes[node].bodies)]
+        return max(packed), largest if is_folded else 0
+
+    def _packed_inside(self, body: Mapping[str, tuple[str, ...]]) -> int:
+        """Bytes of the copies of a sub-graph's parameters until all of them are packed."""
+        use, counted = self.profile.memory_use, dict[str, int]()
+        for op_type, names in body.items():
+            counted.update((name, use.body_copies.get(op_type, 0)) for name in names if name in self.graph.parameters)
+        return sum(copies * self.nbytes([name]) for name, copies in counted.items())

@@ -31,7 +31,9 @@ def graph() -> Graph:
         nodes=(
             Node("up", "MatMul", ("x", "w"), ("h",)),
             Node("bound", "Clip", ("h", "", ""), ("c",), attributes={"max": math.inf, "pads": (1, 2), "mode": "edge"}),
-            Node("body", "If", ("c",), ("y",), "acme", captures=("h",), attributes={"then_branch": 3}),
+            Node(
+                "body", "If", ("c",), ("y",), "acme", captures=("h",), attributes={"then_branch": 3}, bodies=({"Op": ("h",)},)
+            ),
         ),
         inputs=("x",),
         outputs=("y",),
@@ -188,7 +190,7 @@ def test_profiles_of_different_models_are_not_compared(profile: Profile, graph: 
 
 
 def test_how_workers_hold_memory_is_kept_and_older_files_have_the_least() -> None:
-    use = MemoryUse(2, 5, {"Conv": 3})
+    use = MemoryUse(2, 5, {"Conv": 3}, body_copies={"MatMul": 1})
     profile = profile_of(chain_graph(2), {"a": 1.0}, memory_use=use)
     data = profile_to_json(profile)
     assert profile_from_json(data).memory_use == use

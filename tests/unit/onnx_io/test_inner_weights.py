@@ -10,7 +10,8 @@ from onnx import helper, numpy_helper
 
 from multiedge.check import check
 from multiedge.onnx_io import read_graph
-from multiedge.onnx_io.inner_weights import lift_inner_weights
+from multiedge.onnx_io.inner_weights import LIFTED_CONSTANT_BYTES, lift_inner_weights
+from multiedge.onnx_io.weights import is_external
 from tests.builders.onnx_models import noise, parsed, saved
 from tests.builders.parts import split_at
 
@@ -56,6 +57,40 @@ def test_weights_of_bodies_are_parameters_of_the_node_that_holds_them(tmp_path: 
 def test_parts_with_such_weights_equal_the_whole(tmp_path: Path, seed: int) -> None:
     manifest = split_at(saved(branches(), tmp_path / "model.onnx"), [1, 2], tmp_path / "parts")
     assert check(manifest.directory, seed=seed).bitwise
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_parts_refer_to_such_weights_as_to_any_other(tmp_path: Path, copy: bool) -> None:
+    path = saved(branches(), tmp_path / "model.onnx")
+    manifest = split_at(path, [1, 2], tmp_path / "parts", copy_weights=copy)
+    part = onnx.load(tmp_path / "parts" / manifest.parts[1].file, load_external_data=False)
+    assert sorted(tensor.name for tensor in part.graph.initializer if is_external(tensor)) == ["ee/w", "t/w"]
+    assert check(manifest.directory).bitwise
+
+
+def test_a_large_constant_of_the_model_is_a_weight_that_parts_refer_to(tmp_path: Path) -> None:
+    side = 512
+    model = parsed(f"g (float[1,{side}] x) => (float[1,{side}] y) {{ a = Neg(x)  y = MatMul(a, w) }}")
+    held = numpy_helper.from_array(noise(side, side))
+    assert len(held.raw_data) == LIFTED_CONSTANT_BYTES
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=held))
+    path = saved(model, tmp_path / "model.onnx")
+    assert [node.op_type for node in read_graph(path).nodes] == ["Neg", "MatMul"]
+    manifest = split_at(path, [1], tmp_path / "parts")
+    assert (tmp_path / "parts" / manifest.parts[1].file).stat().st_size < 4096
+    assert check(manifest.directory).bitwise
+
+
+def test_what_the_nodes_of_each_body_read_is_kept_by_operator(tmp_path: Path) -> None:
+    node = read_graph(saved(branches(), tmp_path / "model.onnx")).nodes[1]
+    assert node.bodies == ({"MatMul": ("a", "t/w")}, {"If": ("flag",)})
+    assert set(node.captures) == {"a", "flag", "t/w", "ee/w"}
+
+
+def test_weights_of_bodies_in_old_models_are_read_into_the_nodes(tmp_path: Path) -> None:
+    old = branches()
+    old.ir_version = 3
+    assert read_graph(saved(old, tmp_path / "model.onnx")).parameters.keys() == {"w0"}
 
 
 def test_what_a_constant_node_holds_inside_a_body_is_lifted_too() -> None:

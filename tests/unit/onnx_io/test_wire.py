@@ -138,12 +138,29 @@ def test_a_tensor_with_two_kinds_of_data_is_left_to_the_parser() -> None:
     assert structure.graph.initializer[0] == tensor
 
 
-def test_weights_of_nodes_stay_inside() -> None:
-    """Runtimes follow external data of initialisers only."""
-    model = parsed("g (float[1,32] x) => (float[1,32] y) { y = MatMul(x, w) }")
-    model.graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(noise(SIDE, SIDE))))
-    structure, _ = structure_of(model)
-    assert structure == model
+def test_weights_of_nodes_and_of_the_bodies_in_them_become_references() -> None:
+    weight = numpy_helper.from_array(noise(SIDE, SIDE), "w")
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, SIDE])
+    body = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "body", [], [result], [weight])
+    branch = helper.make_node("If", ["flag"], ["y"], then_branch=body, else_branch=body)
+    constant = helper.make_node("Constant", [], ["w"], value=weight)
+    structure, data = structure_of(helper.make_model(helper.make_graph([constant, branch], "g", [], [])))
+    held, *inner = (attribute for node in structure.graph.node for attribute in node.attribute)
+    tensors = [held.t, *(attribute.g.initializer[0] for attribute in inner)]
+    assert len(tensors) == 3
+    for tensor in tensors:
+        start = int(reference_of(tensor)["offset"])
+        assert data[start : start + int(reference_of(tensor)["length"])] == weight.raw_data
+
+
+def test_bodies_deeper_than_any_model_are_left_to_the_parser() -> None:
+    """Each level takes stack; protobuf itself stops at a depth of 100."""
+    weight = numpy_helper.from_array(noise(SIDE, SIDE), "w")
+    graph = helper.make_graph([], "innermost", [], [], [weight])
+    for _ in range(22):
+        graph = helper.make_graph([helper.make_node("If", ["c"], ["y"], then_branch=graph)], "g", [], [])
+    data = helper.make_model(graph).SerializeToString()
+    assert without_weights(memoryview(data), "m") == data
 
 
 def test_a_graph_in_two_pieces_is_one() -> None:

@@ -297,6 +297,24 @@ def test_memory_is_the_larger_peak_of_loading_and_running(profile, fleet, use: M
     assert cost.memory_by_device(replace(profile, memory_use=use), fleet, stages, moves) == {"fast": expected}
 
 
+@pytest.mark.parametrize(
+    ("copies", "more"),
+    [
+        pytest.param({}, 0, id="none"),
+        pytest.param({"MatMul": 1}, 700, id="all weights of the larger body, shared ones once"),
+        pytest.param({"MatMul": 1, "Conv": 2}, 1600, id="by operator"),
+    ],
+)
+def test_the_weights_of_a_body_have_copies_until_all_of_it_is_packed(copies: dict[str, int], more: int) -> None:
+    bodies = ({"MatMul": ("x", "v", "w"), "Gemm": ("u",)}, {"MatMul": ("v",), "Conv": ("u", "w")})
+    node = Node("branch", "If", ("x",), ("y",), captures=("v", "w", "u"), bodies=bodies)
+    parameters = {"v": 300, "w": 400, "u": 250}
+    profile = profile_of(graph_of(node, tensors={"x": 10, "y": 10}, parameters=parameters), {"a": 1.0})
+    stages, moves = relay(replace(profile, memory_use=MemoryUse(body_copies=copies)), Stage.span("a", 0, 1))
+    needed = cost.memory_by_device(replace(profile, memory_use=MemoryUse(body_copies=copies)), fleet_of("a"), stages, moves)
+    assert needed == {"a": 950 + max(20 + 20, more)}
+
+
 def test_a_device_holds_its_runtime_once_whatever_the_number_of_its_stages(profile: Profile, fleet: Fleet) -> None:
     large = with_device(fleet, "fast", runtime_bytes=700, memory_margin=0.1)
     stages = (Stage("fast", (0,)), Stage("slow", (1,), ("twin",)), Stage("fast", (2,)))

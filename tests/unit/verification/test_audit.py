@@ -9,14 +9,15 @@ from types import SimpleNamespace
 import pytest
 
 from multiedge.fleet import Fleet
+from multiedge.graph import Node
 from multiedge.plan import CALLER, Path, Plan, Stage, Transfer, path_transfers
 from multiedge.planning.cost import make_plan
-from multiedge.profile import Profile
+from multiedge.profile import MemoryUse, Profile
 from multiedge.proof import Plans, Scope
 from multiedge.run import plan_model
 from multiedge.verification.audit import Finding, Verdict, audit
 from tests.builders.fleets import fleet_of, with_device
-from tests.builders.graphs import chain_graph
+from tests.builders.graphs import chain_graph, graph_of
 from tests.builders.profiles import profile_of
 
 
@@ -70,6 +71,15 @@ def test_a_figure_that_is_one_per_mille_off_is_wrong(profile: Profile, fleet: Fl
     off = replace(plan.estimate, **{figure: 1.001 * getattr(plan.estimate, figure) + (figure == "network_bytes")})
     findings = audit(replace(plan, estimate=off), profile, fleet_of("a", "b", bandwidth_bytes_per_s=1e6))
     assert of(figure, findings).verdict is Verdict.WRONG
+
+
+def test_copies_of_the_weights_of_a_body_count(profile: Profile, fleet: Fleet) -> None:
+    node = Node("n", "If", ("x",), ("y",), captures=("w", "v"), bodies=({"MatMul": ("w", "v", "x")}, {"Conv": ("w",)}))
+    graph = graph_of(node, tensors={"x": 1, "y": 1}, parameters={"w": 300, "v": 200})
+    profile = profile_of(graph, {"a": 1.0, "b": 2.0}, memory_use=MemoryUse(body_copies={"MatMul": 1, "Conv": 2}))
+    plan = plan_model(profile, fleet, "single")
+    assert plan.estimate.planned_bytes == {"a": 500 + 600}
+    assert of("memory", audit(plan, profile, fleet)).verdict is Verdict.CONFIRMED
 
 
 def test_a_plan_that_does_not_fit_is_wrong(profile: Profile, fleet: Fleet) -> None:
