@@ -45,11 +45,13 @@ PACKAGES = [
     "multiedge.ianvs",
     "multiedge.meters",
     "multiedge.metrics",
+    "multiedge.network",
     "multiedge.onnx_io",
     "multiedge.planning",
     "multiedge.replanning",
     "multiedge.report",
     "multiedge.serving",
+    "multiedge.serving.hub",
     "multiedge.verification",
     "multiedge.simulation",
     "multiedge.transports",
@@ -88,6 +90,8 @@ DEV = [
 
 RAY = ["ray>=2.9"]
 REMOTE = ["grpcio>=1.60", "protobuf>=4.25"]
+FLEET = ["aiohttp>=3.9", "cryptography>=42", "zstandard>=0.22"]
+DISCOVERY = ["zeroconf>=0.130"]
 # Peers that the tests and the comparisons run against; uvloop 0.22 breaks MLServer's start.
 PEERS = ["mlserver>=1.6", "uvloop<0.22"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
@@ -121,8 +125,10 @@ setup(
         "docs": DOCS,
         "ray": RAY,
         "remote": REMOTE,
+        "fleet": FLEET,
+        "discovery": DISCOVERY,
         "loadgen": LOADGEN,
-        "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *PEERS],
+        "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *PEERS],
     },
     entry_points={
         "console_scripts": ["ianvs = multiedge.ianvs.host:main", "multiedge = multiedge.cli:main"],

@@ -11,6 +11,8 @@ DEFAULT_TOLERANCE = 1e-4
 LOOPBACK = "127.0.0.1"
 """Where `multiedge serve` listens: for this machine only."""
 DEFAULT_PORT = 8081
+DEFAULT_HUB_PORT = 8470
+"""Where `multiedge hub run` listens."""
 
 AUDIT_TIME_LIMIT_S = 60.0
 """How long `multiedge verify` searches for a bound of its own."""

@@ -12,6 +12,7 @@ MultiedgeError
 │   └── InfeasibleError    no plan fits the fleet; the message has the smallest change that helps
 ├── PipelineError          a pipeline that could not start or continue
 │   └── StageError         one stage failed; it has stage, device and item
+├── NetworkError           a hub or a node that cannot be reached, or that refused a request; it has the status
 └── MissingDependencyError an optional package is not installed; the message has the install command
 ```
 """
@@ -140,6 +141,18 @@ class StageError(PipelineError):
         self.stage = stage
         self.device = device
         self.item = item
+
+
+class NetworkError(MultiedgeError):
+    """A hub or a node that cannot be reached, or that refused a request.
+
+    Attributes:
+        status: The status of HTTP with which a hub refused; None if there was no answer, or one that is not understood.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class MissingDependencyError(MultiedgeError):

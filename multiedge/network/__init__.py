@@ -1,0 +1,1 @@
+"""What hub, nodes and callers of a fleet share: records, identities and connections. It needs only the standard library."""
