@@ -1,4 +1,4 @@
-"""What a user can set for workers on this machine: emulation, deadlines, and the rest."""
+"""What a user can set for workers: deadlines, emulation where they are on this machine, and the rest."""
 
 from __future__ import annotations
 
@@ -80,15 +80,13 @@ class Deadlines(StageDeadlines):
 
 
 @dataclass(frozen=True)
-class ProcessesOptions(RunOptions):
-    """Options of the executor `processes`. Its `seed` is also that of the links' jitter.
+class WorkersOptions(RunOptions):
+    """Options of executors that have one worker per device.
 
     Attributes:
         depth: How many items may be in the pipeline at the same time; None: enough to keep every stage busy.
         micro_batch: How many waiting items are joined along their first axis, if the model allows it.
-        transport: A name of `multiedge.transports`, or 'auto'.
         record_events: Whether each action of a stage or link is recorded.
-        emulation: What is emulated of the fleet.
         deadlines: When a stage, a worker, a device or a link counts as failed.
         trace: Events that change the fleet during the run.
         fallbacks: By stage number, the devices to use, in this order, if the stage's own is lost.
@@ -102,9 +100,7 @@ class ProcessesOptions(RunOptions):
 
     depth: int | None = None
     micro_batch: int = 1
-    transport: str = "auto"
     record_events: bool = True
-    emulation: Emulation = field(default_factory=Emulation)
     deadlines: Deadlines = field(default_factory=Deadlines)
     trace: Trace | None = None
     fallbacks: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
@@ -122,3 +118,16 @@ class ProcessesOptions(RunOptions):
         settings["replan"] = self.replan is not None
         settings["fallbacks"] = {str(stage): list(names) for stage, names in self.fallbacks.items()}
         return settings
+
+
+@dataclass(frozen=True)
+class ProcessesOptions(WorkersOptions):
+    """Options of the executor `processes`; its `seed` is also that of the links' jitter.
+
+    Attributes:
+        transport: A name of `multiedge.transports`, or 'auto'.
+        emulation: What is emulated of the fleet.
+    """
+
+    transport: str = "auto"
+    emulation: Emulation = field(default_factory=Emulation)
