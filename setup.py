@@ -52,6 +52,7 @@ PACKAGES = [
     "multiedge.report",
     "multiedge.serving",
     "multiedge.serving.hub",
+    "multiedge.serving.node",
     "multiedge.verification",
     "multiedge.simulation",
     "multiedge.transports",

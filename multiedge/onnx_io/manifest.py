@@ -17,7 +17,7 @@ import xxhash
 
 from multiedge.errors import ChangedError, ModelError, PlanError, describe
 from multiedge.files import write_text
-from multiedge.formats.documents import read_json
+from multiedge.formats.documents import parse_json, read_json
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.plan import plan_or_none, plan_to_json, read_transfers
 from multiedge.formats.profile import load_profile
@@ -80,7 +80,7 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
         PlanError: If there is no plan, if it is damaged, or if a file is missing, changed or outside the folder.
     """
     folder = Path(directory)
-    manifest = _parse(_load(folder), folder)
+    manifest = _parse(_load(folder), str(folder))
     files = [(name, known) for part in manifest.parts for name, known in part.files.items()]
     files += [(PROFILE_NAME, manifest.profile)] if manifest.profile else []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -106,7 +106,12 @@ def _load(folder: Path) -> Field:
     return read_json(folder / FILE_NAME, MANIFEST)
 
 
-def _parse(data: Field, folder: Path) -> Manifest:
+def parse_manifest(text: str, place: str) -> Manifest:
+    """The plan in the text of a plan.json that has come without its files; `place` begins errors (PlanError)."""
+    return _parse(parse_json(text, place, MANIFEST), "")
+
+
+def _parse(data: Field, directory: str) -> Manifest:
     schema = data["schema"].value if isinstance(data.value, Mapping) else data.value
     if schema != SCHEMA:
         raise data.error(f"expected schema '{SCHEMA}', got {describe(schema)}")
@@ -119,7 +124,7 @@ def _parse(data: Field, folder: Path) -> Manifest:
         parts=parts,
         transfers=read_transfers(data["transfers"], len(parts)),
         weights=data["weights"].text(),
-        directory=str(folder),
+        directory=directory,
         plan=plan_or_none(data["plan"]),
         profile=data["profile"].optional(Field.text, ""),
     )

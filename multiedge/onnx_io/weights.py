@@ -53,6 +53,18 @@ def reference(tensor: onnx.TensorProto, folder: Path, files: dict[str, tuple[Pat
     return Reference(file, offset, length)
 
 
+def external_references(path: Path) -> list[tuple[str, Reference]]:
+    """The name of each initialiser of an ONNX file that lies outside of it, and where. ModelError as `reference` raises it, or
+    if the file is no model."""
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf has its own classes of errors
+        raise ModelError(f"{path.name}: is no ONNX model: {type(error).__name__}") from error
+    files: dict[str, tuple[Path, int]] = {}
+    tensors = [tensor for tensor in proto.graph.initializer if is_external(tensor)]
+    return [(tensor.name, reference(tensor, path.parent, files)) for tensor in tensors]
+
+
 def resolve_inside(folder: Path, location: str, place: str) -> Path:
     """`location` as an absolute path within `folder`; ModelError if it leads out of it."""
     root = _real(folder)
