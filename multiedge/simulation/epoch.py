@@ -39,36 +39,42 @@ Step = Callable[[Flight], None]
 
 @dataclass(frozen=True, eq=False)
 class Resources:
-    """What the stages of all epochs use. `settle` is called when a stage or result of an item is complete."""
+    """What the stages of all epochs use. `complete` is called when all stages and results of an item are complete."""
 
     loop: EventLoop
     servers: SimulatedFleet[Flight]
     record: Record
-    settle: Step
+    complete: Step
 
 
 class Compute:
     """A stage on one device, which sends its results on."""
 
-    __slots__ = ("_is_kept", "_meter", "_record", "_settle", "device", "push", "sends", "stage", "work")
+    __slots__ = ("_complete", "_is_kept", "_meter", "_record", "device", "push", "sends", "stage", "work")
 
     def __init__(self, stage: int, device: str, work_s: float, resources: Resources) -> None:
         self.stage, self.device, self.work = stage, device, work_s
         self.push = resources.servers.device(device).push
         self.sends: tuple[Step, ...] = ()
-        self._record, self._settle = resources.record, resources.settle
+        self._record, self._complete = resources.record, resources.complete
         self._meter = resources.record.meter(device)
         self._is_kept = False
 
     def finished(self, flight: Flight, start_s: float, stop_s: float) -> None:
         """Records the computing and sends the results."""
         if flight.item >= 0:
-            self._meter.compute(start_s, stop_s, self._record.start_s)
-            self._keep(flight.item, start_s, stop_s)
+            record = self._record
+            self._meter.compute(start_s, stop_s, record.start_s)
+            if record.is_full and self._is_kept:
+                record.left_out += 1
+            else:
+                self._keep(flight.item, start_s, stop_s)
         if flight.wanted:
             for send in self.sends:
                 send(flight)
-            self._settle(flight)
+            flight.unfinished -= 1
+            if not flight.unfinished:
+                self._complete(flight)
 
     def lost(self, flight: Flight, start_s: float, stop_s: float) -> None:
         """Records computing without a result."""
@@ -109,36 +115,35 @@ class Arrival:
 class Hop:
     """A message from one device to another."""
 
-    __slots__ = ("_arrive", "_is_kept", "_link", "_loop", "_meter", "_nbytes", "_record", "source", "stage", "target", "work")
+    __slots__ = ("_arrive", "_is_kept", "_link", "_meter", "_nbytes", "_record", "source", "stage", "target", "work")
 
     def __init__(self, move: Transfer, source: str, target: str, arrive: Step, resources: Resources) -> None:
         self.stage, self.source, self.target, self.work = move.source, source, target, float(move.known_bytes)
         self._arrive, self._nbytes = arrive, move.known_bytes
         self._link = resources.servers.link(source, target)
-        self._loop, self._record, self._meter = resources.loop, resources.record, resources.record.meter(source)
+        self._record, self._meter = resources.record, resources.record.meter(source)
         self._is_kept = False
 
-    def send(self, flight: Flight) -> None:
+    @property
+    def send(self) -> Step:
         """Sends the message of an item."""
-        self._link.push(self, flight)
+        return partial(self._link.push, self)
 
     def finished(self, flight: Flight, start_s: float, stop_s: float) -> None:
-        """Records the message, which arrives after the delay of the link."""
+        """Records the message, which has left at `stop_s` and arrives now."""
         if flight.item >= 0:
             self._meter.sent_bytes += self._nbytes
-            self._keep(flight.item, start_s, stop_s)
-        self._loop.at(stop_s + self._link.delay_s, self._arrive, flight)
+            record = self._record
+            if record.is_full and self._is_kept:
+                record.left_out += 1
+            else:
+                event = Event("transfer", flight.item, self.stage, self.source, start_s, stop_s, self._nbytes, self.target)
+                record.keep(event)
+                self._is_kept = True
+        self._arrive(flight)
 
     def lost(self, flight: Flight, start_s: float, stop_s: float) -> None:
         """Does not happen: a link whose end is away holds what it carries."""
-
-    def _keep(self, item: int, start_s: float, stop_s: float) -> None:
-        if self._is_kept and self._record.is_full:
-            self._record.left_out += 1
-        else:
-            self._is_kept = True
-            event = Event("transfer", item, self.stage, self.source, start_s, stop_s, self._nbytes, self.target)
-            self._record.keep(event)
 
 
 class Turns:
@@ -187,8 +192,7 @@ class Route:
         home = resources.servers.declared.source
         arrivals = {stage: Arrival(stage, awaited[stage], each).arrive for stage, each in computes.items()}
         devices = {stage: [compute.device for compute in each] for stage, each in computes.items()}
-        # The caller's results settle unless the item has begun again; a stage checks that itself.
-        arrivals[CALLER] = partial(_settle_wanted, resources.settle)
+        arrivals[CALLER] = partial(_take_result, resources.complete)
         devices[CALLER] = [] if home is None else [home]
         leaving: dict[int, list[Transfer]] = {}
         for move in transfers:
@@ -211,9 +215,12 @@ class Route:
             step(flight)
 
 
-def _settle_wanted(settle: Step, flight: Flight) -> None:
+def _take_result(complete: Step, flight: Flight) -> None:
+    """What the caller does with a result: it counts unless the item has begun again."""
     if flight.wanted:
-        settle(flight)
+        flight.unfinished -= 1
+        if not flight.unfinished:
+            complete(flight)
 
 
 @dataclass(frozen=True, eq=False)

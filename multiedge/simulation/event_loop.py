@@ -1,4 +1,8 @@
-"""Discrete events in simulated time, and servers that work on one task at a time at a speed that may change."""
+"""Discrete events in simulated time, and servers that work on one task at a time at a speed that may change.
+
+An hour of traffic on a large fleet has ten million events: `Server` puts its own into the loop's heap without a call of `at`,
+and begins a task where `push` or `_finish` finds the server idle.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,14 @@ class EventLoop:
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        self._due: list[tuple[float, int, Callable[[Any], None], Any]] = []
-        self._number = count()
+        self.due: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        """A heap of (time, number, call, its argument)."""
+        self.next_number = count().__next__
         self._stopped = False
 
     def at(self, at_s: float, call: Callable[[A], None], argument: A) -> None:
         """Has `call(argument)` made at a time, now if that is past."""
-        heappush(self._due, (at_s if at_s > self.now_s else self.now_s, next(self._number), call, argument))
+        heappush(self.due, (at_s if at_s > self.now_s else self.now_s, self.next_number(), call, argument))
 
     def stop(self) -> None:
         """Makes `run` return after the current call."""
@@ -30,7 +35,7 @@ class EventLoop:
 
     def run(self) -> None:
         """Runs until there is nothing left to do, or until `stop`."""
-        due, self._stopped = self._due, False
+        due, self._stopped = self.due, False
         while due and not self._stopped:
             self.now_s, _, call, argument = heappop(due)
             call(argument)
@@ -65,13 +70,15 @@ class Task(Protocol[R_contra]):
 
 
 class Server(Generic[R]):
-    """One device (work in seconds, speed is a factor) or one direction of a link (work in bytes, speed in bytes/s)."""
+    """One device: work in seconds, speed is a factor."""
 
     __slots__ = (
         "_began_s",
         "_call_finish",
+        "_due",
         "_left",
         "_loop",
+        "_next_number",
         "_number",
         "_queue",
         "_request",
@@ -82,7 +89,7 @@ class Server(Generic[R]):
     )
 
     def __init__(self, loop: EventLoop, speed: float) -> None:
-        self._loop = loop
+        self._loop, self._due, self._next_number = loop, loop.due, loop.next_number
         self._speed = speed
         self._queue: list[tuple[int, int, int, Task[R], R]] = []
         self._number = count()
@@ -97,10 +104,15 @@ class Server(Generic[R]):
 
     def push(self, task: Task[R], request: R) -> None:
         """Does the task for the item once it is its turn."""
-        if self._task is None and self._speed > 0 and not self._queue:
-            self._begin(task, request)
-        else:
-            self._wait(task, request)
+        speed = self._speed
+        if self._task is not None or self._queue or speed <= 0:
+            heappush(self._queue, (request.item, task.stage, next(self._number), task, request))
+            return
+        self._task, self._request = task, request
+        self._left = work = task.work
+        self._began_s = self._since_s = now_s = self._loop.now_s
+        self._version = version = self._version + 1
+        heappush(self._due, (now_s + work / speed, self._next_number(), self._call_finish, version))
 
     def set_speed(self, speed: float) -> None:
         """Continues the current task at another speed; at 0 it stops."""
@@ -121,25 +133,19 @@ class Server(Generic[R]):
         task, request = self._task, self._request
         self._task = None
         self._version += 1
-        self._wait(task, request)
+        heappush(self._queue, (request.item, task.stage, next(self._number), task, request))
         task.lost(request, self._began_s, self._loop.now_s)
         self._next()
 
-    def _wait(self, task: Task[R], request: R) -> None:
-        heappush(self._queue, (request.item, task.stage, next(self._number), task, request))
-
     def _next(self) -> None:
+        """Begins the task whose turn it is."""
         while self._queue and self._speed > 0:
             *_, task, request = heappop(self._queue)
             if request.wanted:
-                self._begin(task, request)
+                self._task, self._request, self._left = task, request, task.work
+                self._began_s = self._loop.now_s
+                self._reschedule()
                 return
-
-    def _begin(self, task: Task[R], request: R) -> None:
-        self._task, self._request, self._left = task, request, task.work
-        self._began_s = self._since_s = now_s = self._loop.now_s
-        self._version += 1
-        self._loop.at(now_s + task.work / self._speed, self._call_finish, self._version)
 
     def _reschedule(self) -> None:
         self._version += 1

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic
 
 from multiedge.fleet import Fleet, Link
-from multiedge.simulation.event_loop import EventLoop, Request, Server
+from multiedge.simulation.event_loop import EventLoop, R, Server
+from multiedge.simulation.links import LinkServer
 from multiedge.trace import DeviceEvent, FleetState, TraceEvent
-
-R = TypeVar("R", bound=Request)
-
-
-class LinkServer(Server[R]):
-    """One direction of a link; `delay_s` are the seconds from when a message has left it until it arrives."""
-
-    __slots__ = ("delay_s",)
-
-    def __init__(self, loop: EventLoop, speed: float, delay_s: float) -> None:
-        super().__init__(loop, speed)
-        self.delay_s = delay_s
 
 
 class SimulatedFleet(Generic[R]):
@@ -71,8 +60,7 @@ class SimulatedFleet(Generic[R]):
                 self._devices[device].lose()
         for (source, target), server in self._links.items():
             if touched & {source, target}:
-                server.set_speed(self._link_speed(source, target))
-                server.delay_s = self._link_now(source, target).latency_s
+                server.change(self._link_speed(source, target), self._link_now(source, target).latency_s)
         return left, returned
 
     def _device_speed(self, device: str) -> float:

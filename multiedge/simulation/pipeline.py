@@ -26,7 +26,7 @@ class Pipeline:
         self.items: list[Item] = []
         self.flights: dict[int, Flight] = {}
         self.room = load.room(plan)
-        self._resources = Resources(self.loop, self.servers, self.record, self._settle)
+        self._resources = Resources(self.loop, self.servers, self.record, self._complete)
         self._due_s, self._next_item = load.due_s(), -load.warmup
         self.epoch = self.prepared(plan)
         self.devices = set(self.epoch.devices)
@@ -73,11 +73,7 @@ class Pipeline:
         flight.epoch = self.epoch
         self.epoch.next_route().begin(flight)
 
-    def _settle(self, flight: Flight) -> None:
-        """One stage or result less to wait for; the last one completes the item."""
-        flight.unfinished -= 1
-        if flight.unfinished:
-            return
+    def _complete(self, flight: Flight) -> None:
         flight.wanted = False
         del self.flights[flight.item]
         if flight.item >= 0:

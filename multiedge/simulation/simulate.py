@@ -13,6 +13,7 @@ that are whole, `detect_s` after a device has left, and no new plan is made as l
 
     load.py        the load: when items are due, and how many may be under way
     event_loop.py  simulated time, and servers that do one task at a time
+    links.py       a direction of a link as a server
     fleet.py       devices and links as servers
     epoch.py       a plan made ready: what stages compute and send
     pipeline.py    items, from when they are issued until they are complete
