@@ -17,11 +17,14 @@ import numpy.typing as npt
 from multiedge.errors import ProfileError
 from multiedge.graph import Graph, Node
 from multiedge.quantity import Knowledge, least
-from multiedge.spans import SpanCost
+from multiedge.spans import SpanCost, least_shares
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+MOST_SPAN_NODES = 4000
+"""Nodes up to which all spans are held in a table: 128 MB for each cost."""
 
 
 @dataclass(frozen=True)
@@ -187,24 +190,61 @@ class Profile:
             )
         return self.seconds[device]
 
-    def additive_seconds_on(self, device: str) -> Floats:
-        """Wall time of each node on one device where the time of a stage is the sum over its nodes.
+    def require_additive(self, devices: Iterable[str]) -> None:
+        """Refuses devices where the time of a stage is not the sum over its nodes.
+
+        Args:
+            devices: Names of the devices.
+
+        Raises:
+            ProfileError: If the times of one of them do not add up.
+        """
+        for device in devices:
+            if device in self.spans:
+                raise ProfileError(
+                    f"profile of {self.graph.name}: this strategy adds up the times of nodes, and those of device '{device}' do"
+                    " not add up; plan with 'latency', 'throughput' or 'flow'"
+                )
+
+    def least_seconds_on(self, device: str) -> Floats:
+        """The least time that each node takes on one device, whatever other nodes the device holds.
 
         Args:
             device: Name of the device.
 
         Returns:
-            Seconds, (n,).
+            Seconds, (n,): where times add up `seconds_on`; otherwise the least share of the node in any span, and inf if the
+            device cannot hold it.
 
         Raises:
-            ProfileError: If the profile has no times for this device, or they do not add up.
+            ProfileError: If the profile has no times for this device.
         """
-        if device in self.spans:
-            raise ProfileError(
-                f"profile of {self.graph.name}: the times of device '{device}' do not add up over nodes, which this strategy"
-                " needs; plan with the strategy 'flow' or 'brute_force'"
-            )
-        return self.seconds_on(device)
+        seconds, matrix = self.seconds_on(device), self.span_matrix_s(device)
+        return seconds if matrix is None else least_shares(matrix, seconds)
+
+    def span_matrix_s(self, device: str) -> Floats | None:
+        """The times of all spans on one device, where times do not add up.
+
+        Args:
+            device: Name of the device.
+
+        Returns:
+            Seconds by first node and end, (n + 1, n + 1), as `span_s` has them; None where times add up.
+
+        Raises:
+            ProfileError: If there are too many spans for such a table.
+        """
+        if device not in self.spans:
+            return None
+        cost = self.spans[device]
+        if id(cost) not in self._span_matrices:
+            if len(self) > MOST_SPAN_NODES:
+                raise ProfileError(
+                    f"profile of {self.graph.name}: times that do not add up over nodes are planned with for at most"
+                    f" {MOST_SPAN_NODES} nodes, got {len(self)}"
+                )
+            self._span_matrices[id(cost)] = cost.matrix_s(len(self))
+        return self._span_matrices[id(cost)]
 
     def span_s(self, device: str, start: int, stop: int, held: tuple[int, int] | None = None) -> float:
         """The time of one item through consecutive nodes on one device, without the overhead of a stage.
@@ -273,8 +313,15 @@ class Profile:
             self,
             seconds={**self.seconds, **{device: self.seconds[device] / factor for device, factor in factors.items()}},
             overhead_s={**self.overhead_s, **{d: self.overhead_s.get(d, 0.0) / factor for d, factor in factors.items()}},
-            spans={device: cost.at_speed(factors.get(device, 1.0)) for device, cost in self.spans.items()},
+            spans={
+                device: cost.at_speed(factors[device]) if device in factors else cost for device, cost in self.spans.items()
+            },
         )
+
+    @cached_property
+    def _span_matrices(self) -> dict[int, Floats]:
+        """By identity of the costs in `spans`, of which several devices may share one."""
+        return {}
 
     @cached_property
     def cut_bytes(self) -> Ints:

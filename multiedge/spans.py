@@ -36,6 +36,17 @@ class SpanCost(Protocol):
         """
         ...
 
+    def matrix_s(self, nodes: int) -> Floats:
+        """The times of all spans of a model.
+
+        Args:
+            nodes: Number of nodes of the model.
+
+        Returns:
+            Seconds by start and stop, (nodes + 1, nodes + 1); inf where `seconds` is inf, and for stop <= start.
+        """
+        ...
+
     def at_speed(self, factor: float) -> SpanCost:
         """These costs on a device of another speed.
 
@@ -81,6 +92,13 @@ class MeasuredSpans:
         if start not in self._place or stop not in self._place:
             return float("inf")
         return float(self.table[self._place[start], self._place[stop]])
+
+    def matrix_s(self, nodes: int) -> Floats:
+        """The measured times; inf between other boundaries."""
+        seconds = np.full((nodes + 1, nodes + 1), np.inf)
+        upper = np.triu(np.ones(self.table.shape, dtype=np.bool_), 1)
+        seconds[np.ix_(self.boundaries, self.boundaries)] = np.where(upper, self.table, np.inf)
+        return seconds
 
     def at_speed(self, factor: float) -> MeasuredSpans:
         """These times divided by the factor."""
@@ -142,6 +160,45 @@ class BatchedSpans:
         items = self.items(start, stop)
         return item + batch / items if items else float("inf")
 
+    def matrix_s(self, nodes: int) -> Floats:
+        """The times of all spans at their largest batch."""
+        batch, item, parameters, state = (sums[None, :] - sums[:, None] for sums in self._sums)
+        room = self.room_bytes - parameters
+        with np.errstate(divide="ignore", invalid="ignore"):
+            items = np.where(room >= state * self.most_items, self.most_items, room // state)
+            fits = np.triu(room >= state, 1) & (items >= 1)
+            return np.asarray(np.where(fits, item + batch / items, np.inf))
+
     def at_speed(self, factor: float) -> BatchedSpans:
         """These costs with both times divided by the factor."""
         return replace(self, batch_s=self.batch_s / factor, item_s=self.item_s / factor)
+
+
+def least_shares(matrix_s: Floats, work: Floats) -> Floats:
+    """The least time that each node takes in any span, of whose time it has the share that its work has in the span's.
+
+    A sum of them is at most the time of any span that holds the nodes, so that they bound what times do not add up from below.
+
+    Args:
+        matrix_s: Seconds of each span, (n + 1, n + 1), inf where there is none.
+        work: Work of each node, (n,). Nodes of a span without work take equal shares.
+
+    Returns:
+        Seconds, (n,); inf for a node that is in no span.
+    """
+    count = len(work)
+    totals = np.concatenate([[0.0], np.cumsum(work)])
+    weight = totals[None, :] - totals[:, None]
+    length = np.arange(count + 1)[None, :] - np.arange(count + 1)[:, None]
+    spans = np.isfinite(matrix_s) & (length > 0)
+    per_work = _least_around(np.where(spans & (weight > 0), matrix_s / np.where(weight > 0, weight, 1.0), np.inf))
+    per_node = _least_around(np.where(spans & (weight <= 0), matrix_s / np.maximum(length, 1), np.inf))
+    shares = np.multiply(per_work, work, where=np.isfinite(per_work), out=np.full(count, np.inf))
+    return np.asarray(np.minimum(shares, per_node))
+
+
+def _least_around(values: Floats) -> Floats:
+    """The least of values[start, stop] with start <= node < stop for each node."""
+    from_start = np.minimum.accumulate(values, axis=0)
+    least = np.minimum.accumulate(from_start[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(np.diagonal(least, 1))

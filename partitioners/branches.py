@@ -97,7 +97,8 @@ def _candidate(profile: Profile, fleet: Fleet, stages: Sequence[Stage]) -> _Cand
     transfers = direct_transfers(profile.graph, stages)
     if violations(profile, fleet, stages, transfers):
         return None
-    compute_s = [cost.stage_compute_s(profile, stage) for stage in stages]
+    held = cost.held_nodes(profile, stages)
+    compute_s = [cost.stage_compute_s(profile, stage, held) for stage in stages]
     return _Candidate(tuple(stages), transfers, cost.request_latency_s(fleet, stages, transfers, compute_s))
 
 

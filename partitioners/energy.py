@@ -21,7 +21,7 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet, Power
 from multiedge.plan import Estimate, Plan
 from multiedge.planning.devices import exchangeable
-from multiedge.profile import Profile
+from multiedge.profile import Floats, Profile
 from multiedge.proof import CONTIGUOUS, Scope
 from multiedge.quantity import at_least
 from partitioners.engine.chain import Chain, Placed, is_searchable
@@ -31,6 +31,7 @@ from partitioners.engine.fastest import expected, latency_prices
 from partitioners.engine.kinds import seconds_alone, sub_fleets
 from partitioners.engine.search import SLACK, States
 from partitioners.engine.suffixes import Question, best_within
+from partitioners.engine.times import node_seconds
 from partitioners.latency import too_strict
 from partitioners.throughput import smallest_bottleneck
 
@@ -119,8 +120,9 @@ def _joules_alone(profile: Profile) -> Callable[[Device], float]:
 def _least_joules(profile: Profile, fleet: Fleet) -> float:
     """Each node where it takes the least energy: a bound for plans of any kind, since a device that computes takes its busy
     watts."""
-    powered = [(device, device.power) for device in fleet.devices if device.power is not None]
-    return float(np.min([power.busy_w * profile.additive_seconds_on(device.name) for device, power in powered], axis=0).sum())
+    watts = np.array([np.inf if device.power is None else device.power.busy_w for device in fleet.devices])
+    powered = np.isfinite(watts)
+    return float((node_seconds(profile, fleet)[:, powered] * watts[powered]).min(axis=1).sum())
 
 
 def energy_prices(chain: Chain, bottleneck_s: float) -> Prices:
@@ -141,9 +143,14 @@ def energy_prices(chain: Chain, bottleneck_s: float) -> Prices:
         enter=np.zeros(len(group)),
         hand_over=np.broadcast_to((per_byte[:, None] * chain.cut)[:, None, :], (len(group), len(group), len(chain) + 1)),
         last_stage=np.zeros(len(group)),
+        excess=tuple(_weighted(chain.times[index].excess, watts) for index, watts in zip(group, dynamic_w, strict=True)),
         late_source=float(per_byte[at_source].sum() * chain.cut[0]),
     )
     return _with_power_only(chain, prices)
+
+
+def _weighted(excess_s: Floats | None, watts: float) -> Floats | None:
+    return None if excess_s is None else watts * excess_s
 
 
 def _with_power_only(chain: Chain, prices: Prices) -> Prices:
@@ -263,8 +270,7 @@ def total_price(chain: Chain, prices: Prices, path: Sequence[Placed]) -> float:
     total = float(prices.enter[path[0].way])
     for index, placed in enumerate(path):
         last = index + 1 == len(path)
-        nodes = (prices.last_nodes if last else prices.nodes)[placed.way]
-        total += float(nodes[placed.stop] - nodes[placed.start] + prices.stage[placed.way])
+        total += float(prices.of_nodes(placed.way, placed.start, placed.stop, last=last) + prices.stage[placed.way])
         total += float(
             prices.last_stage[placed.way] if last else prices.hand_over[placed.way, path[index + 1].way, placed.stop]
         )

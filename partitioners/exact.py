@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from time import perf_counter
@@ -17,13 +17,14 @@ from multiedge.plan import CALLER, Plan, Stage, Transfer, direct_transfers
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.planning.devices import exchangeable
-from multiedge.profile import Profile
+from multiedge.profile import Floats, Profile
 from multiedge.proof import Plans, Scope
 from partitioners.engine.contract import unused
 from partitioners.engine.dag import Dag, build_dag
-from partitioners.engine.dag_milp import Machine, OrderProgram
+from partitioners.engine.dag_milp import Machine, OrderProgram, Span
 from partitioners.engine.dag_search import ChainCutter, Order, Placement, topological_orders
 from partitioners.engine.load_bound import heaviest_node_bound, load_bound
+from partitioners.engine.times import node_seconds, stage_times
 from partitioners.throughput import Throughput
 
 MOST_DEVICES_IN_ORDERS = 10
@@ -34,6 +35,8 @@ LIKELY_SHARE = 0.2
 """Share of the remaining time for each program where there are more orders."""
 MOST_GROUPS = 3000
 """Graphs with more groups are not solved as programs, which no longer end in time."""
+MOST_SPANS = 2000
+"""Devices with more times of spans are bounded by the least share of each node."""
 _ROUNDING = 1e-9
 
 
@@ -82,7 +85,7 @@ class _Search:
     def __init__(self, profile: Profile, fleet: Fleet, gap: float, deadline_s: float) -> None:
         self.profile, self.fleet, self.gap, self.deadline_s = profile, fleet, gap, deadline_s
         self.dag = build_dag(profile, fleet, absorb_share=gap / 4)
-        seconds = np.stack([profile.additive_seconds_on(name) for name in fleet.names], axis=1)
+        seconds = node_seconds(profile, fleet)
         self.bound_all = load_bound(seconds)
         self.bound = max(self.bound_all, heaviest_node_bound(seconds))
         self.chain_bound: float | None = None
@@ -185,7 +188,8 @@ class _Search:
         links = [_bytes_per_s(self.fleet, a, b) for a, b in permutations(self.fleet.names, 2)]
         moved = sum(message.nbytes for message in self.dag.messages) * (len(self.fleet.names) + 1)
         overhead_s = max((self.profile.overhead_s.get(name, 0.0) for name in self.fleet.names), default=0.0)
-        return 2 * (float(self.dag.seconds.sum(axis=0).max()) + overhead_s + moved / min(links, default=np.inf)) + 1e-9
+        longest_s = max(times.longest() for times in stage_times(self.profile, self.fleet.names).values())
+        return 2 * (longest_s + overhead_s + moved / min(links, default=np.inf)) + 1e-9
 
     def proven(self) -> bool:
         return self.best is not None and self.best.value * (1 - max(self.gap, _ROUNDING)) <= self.bound
@@ -281,7 +285,26 @@ def _machine(profile: Profile, fleet: Fleet, dag: Dag) -> Machine:
             if tensor.nbytes and name in graph.consumers
         ),
         working_bytes=tuple(max(reads[node] + int(profile.output_bytes[node]) for node in nodes) for nodes in dag.members),
+        spans=tuple(_spans(profile.span_matrix_s(name), group_of, dag) for name in names),
     )
+
+
+def _spans(matrix_s: Floats | None, group_of: Mapping[int, int], dag: Dag) -> tuple[Span, ...] | None:
+    """The spans of whole groups for which a device has times; None if times add up or there are too many of them."""
+    if matrix_s is None or np.isfinite(matrix_s).sum() > MOST_SPANS:
+        return None
+    spans = []
+    for start in range(len(group_of)):
+        groups: set[int] = set()
+        missing = 0
+        for node in range(start, len(group_of)):
+            if group_of[node] not in groups:
+                groups.add(group_of[node])
+                missing += len(dag.members[group_of[node]])
+            missing -= 1
+            if not missing and np.isfinite(matrix_s[start, node + 1]):
+                spans.append(Span(tuple(sorted(groups)), float(matrix_s[start, node + 1])))
+    return tuple(spans)
 
 
 def _least_transfers(profile: Profile, stage: Stage) -> tuple[list[Transfer], list[Transfer]]:

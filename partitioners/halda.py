@@ -26,6 +26,7 @@ from multiedge.profile import Profile
 from partitioners.engine.balance import no_split
 from partitioners.engine.contract import relay_plan, unused
 from partitioners.engine.memory import memory_rows, result_bytes
+from partitioners.engine.times import StageTimes
 
 
 class Halda:
@@ -59,7 +60,7 @@ def _least_latency(profile: Profile, fleet: Fleet, ring: Sequence[Device]) -> li
     """The stages; [] if memory forbids all. `best[d, q]` is the least time of the first q nodes with the last stage on d."""
     count = len(profile)
     cut, results = profile.cut_bytes.tolist(), result_bytes(profile).tolist()
-    totals = [np.concatenate([[0.0], np.cumsum(profile.additive_seconds_on(device.name))]) for device in ring]
+    times = [StageTimes.of(profile, device.name) for device in ring]
     links = [[fleet.link(a.name, b.name) for b in ring] for a in ring]
     best = np.full((len(ring), count + 1), np.inf)
     begin = np.zeros((len(ring), count + 1), dtype=np.int64)
@@ -75,7 +76,7 @@ def _least_latency(profile: Profile, fleet: Fleet, ring: Sequence[Device]) -> li
             if math.isinf(entered_s):
                 continue
             fits = (memory <= device.available_bytes) & profile.open_boundaries[start + 1 :]
-            needed_s = entered_s + profile.overhead_s.get(device.name, 0.0) + totals[d][start + 1 :] - totals[d][start]
+            needed_s = entered_s + profile.overhead_s.get(device.name, 0.0) + times[d].row(start)
             needed_s[-1] += _to_source_s(fleet, device, results[-1] - results[start])
             better = fits & (needed_s < best[d, start + 1 :])
             best[d, start + 1 :][better] = needed_s[better]

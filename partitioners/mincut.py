@@ -45,6 +45,7 @@ class MinCut:
     def plan(self, profile: Profile, fleet: Fleet) -> Plan:
         """The best plan, its note naming the least serial time; InfeasibleError if it exceeds a memory."""
         start = perf_counter()
+        profile.require_additive(fleet.names)
         dag = build_dag(profile, fleet)
         places = range(len(fleet.names))
         pairs = list(combinations(places, 2)) or [(0, 0)]

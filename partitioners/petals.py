@@ -21,9 +21,10 @@ from multiedge.fleet import Device, Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Floats, Profile
 from multiedge.quantity import at_least
-from partitioners.engine.balance import smallest_fit
+from partitioners.engine.balance import memory_remedy, smallest_fit
 from partitioners.engine.contract import unused
 from partitioners.engine.memory import memory_rows
+from partitioners.engine.times import StageTimes, stage_times
 from partitioners.engine.walks import Walk, plan_of_walks, widest_walks
 
 Key = tuple[tuple[float, int], ...]
@@ -73,12 +74,12 @@ class Petals:
             return bool(self._served(profile, _with_memory(fleet, float(factor)))[1])
 
         low, high = 1.0, min(smallest_fit(profile, [device]) for device in fleet.devices)
-        for _ in range(TRIES):
+        for _ in range(TRIES if math.isfinite(high) else 0):
             middle = (low + high) / 2
             low, high = (low, middle) if does(at_least(middle, 4)) else (middle, high)
         return InfeasibleError(
             f"the greedy choice of blocks leaves nodes of {profile.graph.name} that no item can reach on {fleet.name};"
-            f" {at_least(high, 4)} times the memory on each would do, or plan with 'flow' or 'throughput', which try more"
+            f" {memory_remedy(high)}, or plan with 'flow' or 'throughput', which try more"
         )
 
 
@@ -87,11 +88,9 @@ class _Blocks:
 
     def __init__(self, profile: Profile, devices: Sequence[Device]) -> None:
         self._count = len(profile)
-        self._totals = {
-            device.name: np.concatenate([[0.0], np.cumsum(profile.additive_seconds_on(device.name))]) for device in devices
-        }
+        self._times = stage_times(profile, [device.name for device in devices])
         self._overhead_s = {device.name: profile.overhead_s.get(device.name, 0.0) for device in devices}
-        found = _longest(profile, devices)
+        found = _longest(profile, devices, self._times)
         self._intervals = {device.name: found[device.name] for device in devices if found[device.name]}
 
     @property
@@ -116,7 +115,7 @@ class _Blocks:
         rates = np.zeros(self._count)
         for name in sorted(spans):
             start, stop = spans[name]
-            seconds = float(self._totals[name][stop] - self._totals[name][start]) + self._overhead_s[name]
+            seconds = self._times[name].between(start, stop) + self._overhead_s[name]
             rates[start:stop] += 1.0 / seconds if seconds > 0 else math.inf
         return rates
 
@@ -127,13 +126,14 @@ def _key(rates: Floats) -> Key:
     return (*zip(values.tolist(), (-counts).tolist(), strict=True), (math.inf, 0))
 
 
-def _longest(profile: Profile, devices: Sequence[Device]) -> dict[str, list[Span]]:
-    """For each device the intervals that memory allows and that are no part of another one, from the first node on."""
+def _longest(profile: Profile, devices: Sequence[Device], times: Mapping[str, StageTimes]) -> dict[str, list[Span]]:
+    """For each device the intervals that it can hold and that are no part of another one, from the first node on."""
     found: dict[str, list[Span]] = {device.name: [] for device in devices}
     for start, memory in enumerate(memory_rows(profile)):
         if profile.open_boundaries[start]:
             for device in devices:
-                ends = np.nonzero((memory <= device.available_bytes) & profile.open_boundaries[start + 1 :])[0]
+                has_time = np.isfinite(times[device.name].row(start))
+                ends = np.nonzero((memory <= device.available_bytes) & profile.open_boundaries[start + 1 :] & has_time)[0]
                 held = found[device.name]
                 if len(ends) and (not held or start + 1 + int(ends[-1]) > held[-1][1]):
                     held.append((start, start + 1 + int(ends[-1])))

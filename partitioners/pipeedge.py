@@ -122,6 +122,6 @@ def _compute_s(chain: Chain, ends: Ints) -> Floats:
             later = ends[index + 1 :]
             for way, available in enumerate(room):
                 group = chain.ways[way].group
-                needed_s = chain.seconds[group, later] - chain.seconds[group, start] + chain.overhead_s[group]
+                needed_s = chain.times[group].row(start)[later - start - 1] + chain.overhead_s[group]
                 seconds[way, index, index + 1 :] = np.where(memory[later - start - 1] <= available, needed_s, np.inf)
     return seconds

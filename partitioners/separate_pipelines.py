@@ -16,9 +16,9 @@ from time import perf_counter
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Device, Fleet
 from multiedge.plan import Plan, Stage
+from multiedge.planning.devices import times_key
 from multiedge.profile import Profile
-from multiedge.quantity import at_least
-from partitioners.engine.balance import find_even_split, seconds_load, smallest_fit
+from partitioners.engine.balance import find_even_split, memory_remedy, seconds_load, smallest_fit
 from partitioners.engine.contract import relay_plan, unused
 from partitioners.engine.walks import Walk, plan_of_walks
 
@@ -55,17 +55,15 @@ class SeparatePipelines:
         factor = min(smallest_fit(profile, devices) for devices in ([fleet.devices] if self.mixed else kinds))
         what = "a pipeline of all devices, in this order," if self.mixed else "a pipeline of equal devices"
         return InfeasibleError(
-            f"no plan fits: the memory of {what} is too small for {profile.graph.name} on {fleet.name};"
-            f" {at_least(factor, 4)} times the memory on each would do"
+            f"no plan fits: the memory of {what} is too small for {profile.graph.name} on {fleet.name}; {memory_remedy(factor)}"
         )
 
 
 def _kinds(profile: Profile, fleet: Fleet) -> list[list[Device]]:
     kinds: dict[object, list[Device]] = {}
     for device in fleet.devices:
-        seconds = profile.additive_seconds_on(device.name)
         memory = (device.memory_bytes, device.memory_margin, device.runtime_bytes)
-        kinds.setdefault((seconds.tobytes(), profile.overhead_s.get(device.name, 0.0), memory), []).append(device)
+        kinds.setdefault((times_key(profile, device.name), memory), []).append(device)
     return list(kinds.values())
 
 

@@ -13,6 +13,7 @@ from multiedge.planning.cost import stage_memory_bytes
 from multiedge.profile import Profile
 from multiedge.proof import Plans, Scope
 from multiedge.quantity import mib_at_least
+from partitioners.engine.balance import NO_TIMES
 from partitioners.engine.contract import check_objective, relay_plan, unused
 
 
@@ -26,9 +27,12 @@ class Single:
         """The best one-device plan; InfeasibleError with the smallest missing memory if the model fits none."""
         start = perf_counter()
         short = {name: self._missing_bytes(profile, fleet, name) for name in fleet.names}
-        fitting = [name for name, missing in short.items() if missing <= 0]
+        timed = [name for name in fleet.names if math.isfinite(profile.span_s(name, 0, len(profile)))]
+        fitting = [name for name in timed if short[name] <= 0]
+        if not timed:
+            raise InfeasibleError(f"no plan fits: {profile.graph.name} as a whole has a time on no device; {NO_TIMES}")
         if not fitting:
-            nearest = min(short, key=lambda name: short[name])
+            nearest = min(timed, key=lambda name: short[name])
             raise InfeasibleError(
                 f"no plan fits: {profile.graph.name} as a whole is larger than the memory of every device;"
                 f" {mib_at_least(short[nearest], 1)} MiB more on '{nearest}' would do"
@@ -36,6 +40,7 @@ class Single:
         plans = [self._on(profile, fleet, name) for name in fitting]
         best = min(plans, key=lambda plan: plan.value)
         reasons = {plan.stages[0].device: f"its {self.objective} value alone is {plan.value:.6g}" for plan in plans}
+        reasons |= {name: "its profile has no time for the whole model" for name in fleet.names if name not in timed}
         reasons |= {
             name: f"the whole model needs {mib_at_least(missing, 1)} MiB more" for name, missing in short.items() if missing > 0
         }

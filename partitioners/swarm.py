@@ -7,6 +7,7 @@ device with the least memory allows; devices, the fastest first, each join the s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -20,6 +21,7 @@ from multiedge.profile import Profile
 from multiedge.quantity import at_least
 from partitioners.engine.balance import find_even_split, smallest_fit
 from partitioners.engine.contract import unused
+from partitioners.engine.times import node_seconds, stage_times
 from partitioners.engine.walks import Spans, plan_of_walks, widest_walks
 
 LEAST_S = float(np.finfo(np.float64).tiny)
@@ -54,23 +56,26 @@ class Swarm:
 
 def _stages(profile: Profile, fleet: Fleet, devices: Sequence[Device]) -> list[tuple[int, int]]:
     """First node and end of each of the fewest stages of equal work that all the devices can hold; [] if there are too many."""
-    work = np.mean([profile.additive_seconds_on(name) for name in fleet.names], axis=0)
+    work = node_seconds(profile, fleet).mean(axis=1)
     total = np.concatenate([[0.0], np.cumsum(work)])
     weakest = devices[-1]
+    held = stage_times(profile, [device.name for device in devices]).values()
     for count in range(1, len(devices) + 1):
         equal = [replace(weakest, name=str(number)) for number in range(count)]
         stages = find_even_split(profile, equal, lambda start, _device, _memory: total[start + 1 :] - total[start])
-        if stages:
-            return [(stage.nodes[0], stage.nodes[-1] + 1) for stage in stages]
+        bounds = [(stage.nodes[0], stage.nodes[-1] + 1) for stage in stages or ()]
+        if bounds and all(math.isfinite(times.between(*span)) for times in held for span in bounds):
+            return bounds
     return []
 
 
 def _shared_out(profile: Profile, devices: Sequence[Device], bounds: Sequence[tuple[int, int]]) -> Spans:
     """The stage of each device: the fastest first, to the stage with the least throughput, of equal ones the first."""
 
+    times = stage_times(profile, [device.name for device in devices])
+
     def seconds(name: str, span: tuple[int, int]) -> float:
-        overhead_s = profile.overhead_s.get(name, 0.0)
-        return max(float(profile.additive_seconds_on(name)[slice(*span)].sum()) + overhead_s, LEAST_S)
+        return max(times[name].between(*span) + profile.overhead_s.get(name, 0.0), LEAST_S)
 
     fastest = sorted(devices, key=lambda device: sum(seconds(device.name, span) for span in bounds))
     throughput = [0.0] * len(bounds)
@@ -91,7 +96,10 @@ def _infeasible(profile: Profile, fleet: Fleet, largest: Sequence[Device]) -> In
         )
 
     least = min(factor(count) for count in range(1, len(largest) + 1))
+    remedy = f"{at_least(least, 4)} times the memory on each would do"
+    if not profile.spans.keys().isdisjoint(fleet.names):
+        remedy = "plan with 'throughput' or 'flow', which need no device that has a time for every stage"
     return InfeasibleError(
         f"no plan fits: no number of devices of {fleet.name} can each hold every one of as many stages of {profile.graph.name};"
-        f" {at_least(least, 4)} times the memory on each would do"
+        f" {remedy}"
     )

@@ -30,6 +30,7 @@ from partitioners.engine.kinds import seconds_alone, sub_fleets
 from partitioners.engine.remedy import infeasible, none_found
 from partitioners.engine.search import SLACK, Found, States, reachable
 from partitioners.engine.suffixes import Best
+from partitioners.engine.times import node_seconds
 
 NEARLY_PROVEN = 0.99
 """The beam's plan is taken alone if the bound is so near."""
@@ -88,7 +89,7 @@ class Throughput:
             proven = bool(np.isinf(beam.lower_bound_s))
             raise none_found(profile, fleet, self._scope().limits, proven=proven, latency_s=latency_s)
         plan = min(fast, key=lambda plan: plan.value)
-        seconds = np.stack([profile.additive_seconds_on(name) for name in fleet.names], axis=1)
+        seconds = node_seconds(profile, fleet)
         bound_s = weighted_bound(seconds, speed_weights(seconds.sum(axis=0))) if self.replicate else beam.lower_bound_s
         return replace(
             plan,
@@ -197,9 +198,19 @@ def _distinct(values: Floats) -> Floats:
     return ordered[first]
 
 
-def _families(chain: Chain) -> Iterator[tuple[Floats, Floats]]:
-    """Pairs (x, y) of arrays with y ascending: every bottleneck is some x[q] - y[p] with p < q."""
+def _stage_values(chain: Chain) -> Iterator[Floats]:
+    """Bottlenecks that stages have where times do not add up."""
     for way in chain.ways:
+        table = chain.times[way.group].table
+        if table is not None:
+            yield (table[np.isfinite(table)] + chain.overhead_s[way.group]) / way.replicas
+
+
+def _families(chain: Chain) -> Iterator[tuple[Floats, Floats]]:
+    """Pairs (x, y) of arrays with y ascending: every other bottleneck is some x[q] - y[p] with p < q."""
+    for way in chain.ways:
+        if chain.times[way.group].table is not None:
+            continue
         prefix = chain.seconds[way.group] / way.replicas
         yield prefix + chain.overhead_s[way.group] / way.replicas, prefix
     nothing = np.zeros_like(chain.cut)
@@ -221,7 +232,7 @@ def _ranks(x: Floats, y: Floats, low: float, high: float) -> tuple[Ints, Ints]:
 
 def count_candidates(chain: Chain, low: float, high: float) -> int:
     """How many values strictly between `low` and `high` a bottleneck could have, repeats counted."""
-    total = 0
+    total = sum(int(((values > low) & (values < high)).sum()) for values in _stage_values(chain))
     for x, y in _families(chain):
         first, last = _ranks(x, y, low, high)
         total += int((last - first).sum())
@@ -230,7 +241,7 @@ def count_candidates(chain: Chain, low: float, high: float) -> int:
 
 def list_candidates(chain: Chain, low: float, high: float) -> Floats:
     """Those values, ascending."""
-    values = [np.zeros(0)]
+    values = [np.zeros(0), *(stages[(stages > low) & (stages < high)] for stages in _stage_values(chain))]
     for x, y in _families(chain):
         first, last = _ranks(x, y, low, high)
         values += [x[q] - y[first[q] : last[q]] for q in np.nonzero(last > first)[0]]
@@ -245,7 +256,7 @@ def reasons(chain: Chain, value_s: float, limits: str = "") -> dict[str, str]:
         way = next(number for number, way in enumerate(chain.ways) if way.group == index)
         links = [*chain.per_byte_s[way], *chain.per_byte_s[:, way]]
         fastest_link = min((per_byte for per_byte in links if np.isfinite(per_byte)), default=0.0)
-        quickest_node = float(np.diff(chain.seconds[index]).min()) + float(chain.overhead_s[index])
+        quickest_node = chain.times[index].quickest() + float(chain.overhead_s[index])
         if not (chain.windows[index].stops > chain.windows[index].starts).any():
             reason = "its memory holds not even one node"
         elif quickest_node > value_s:

@@ -14,6 +14,7 @@ type, speed, number of threads, battery) has no effect on a plan's cost beyond t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 
 from multiedge.fleet import Fleet, Link
 from multiedge.profile import Profile
@@ -44,11 +45,24 @@ def _kind(profile: Profile, fleet: Fleet, name: str) -> object:
         device.runtime_bytes,
         device.power and (device.power.idle_w, device.power.busy_w),
         device.joules_per_byte,
-        profile.overhead_s.get(name, 0.0),
-        profile.seconds_on(name).tobytes(),
-        id(profile.spans[name]) if name in profile.spans else None,
+        times_key(profile, name),
         name == fleet.source,
     )
+
+
+def times_key(profile: Profile, name: str) -> tuple[float, bytes, bytes | None]:
+    """What is equal for devices with equal times.
+
+    Args:
+        profile: Costs of the model.
+        name: Name of a device.
+
+    Returns:
+        The overhead of a stage, the times of the nodes, and a digest of those of spans where times do not add up.
+    """
+    matrix_s = profile.span_matrix_s(name)
+    spans = None if matrix_s is None else blake2b(matrix_s.tobytes()).digest()
+    return profile.overhead_s.get(name, 0.0), profile.seconds_on(name).tobytes(), spans
 
 
 class _Links:

@@ -256,7 +256,8 @@ def _best(running: Plan, profile: Profile, fleet: Fleet, strategy: Partitioner |
 
 def _shortlist(running: Plan, profile: Profile, fleet: Fleet) -> Fleet:
     used = {device for stage in running.stages for device in stage.devices} | {fleet.source}
-    others = sorted((name for name in fleet.names if name not in used), key=lambda name: float(profile.seconds_on(name).sum()))
+    total_s = {name: float(profile.least_seconds_on(name).sum()) for name in fleet.names if name not in used}
+    others = sorted(total_s, key=lambda name: total_s[name])
     spare = others[: max(1, MOST_DEVICES - len(used))]
     return fleet.without(*(name for name in others if name not in spare))
 

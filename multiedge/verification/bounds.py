@@ -6,6 +6,8 @@ with the time per item kept between two values: a plan that takes T per item idl
 T in [low, high] is at least that of the program with idle time `low` and times limited to `high`. The programs leave out some
 of what a plan costs (results that stages before the last return), never add any, so their values are lower bounds.
 
+Where times do not add up over nodes, these programs take the time of each span as it is.
+
 For other sets of plans the bounds are weaker: the linear program of the load (each node shared out over the devices, none of
 them busy for longer than T), the longest path with each node on its fastest device, and each node
 where it takes the least energy.
@@ -180,7 +182,7 @@ class _Program:
             for b in ends
             if a is not None and b is not None and a != b
         ]
-        return 2 * max([*(float(spans.seconds(name)[0, -1]) for name in names), *links])
+        return 2 * max([*(float(spans.seconds(name).max()) for name in names), *links])
 
     def _least(self, prices: _Prices, most_s: float) -> float:
         """The least price of a plan whose stages and links take at most `most_s`; inf if there is none."""
@@ -223,7 +225,7 @@ def _best_single(objective: str, spans: Spans) -> float:
         moves = [Transfer(CALLER, 0, tuple(given), None), Transfer(0, CALLER, tuple(model.graph.outputs), None)]
         alone = figures(model, fleet, [stage], moves)
         value = alone.value(objective)
-        if value is not None and not memory_errors(alone, fleet):
+        if value is not None and value < inf and not memory_errors(alone, fleet):
             least = min(least, value)
     return least
 
@@ -242,9 +244,13 @@ def load_bound(model: Model, fleet: Fleet) -> tuple[float, str]:
     """
     names = [name for name in fleet.names if name in model.profile.seconds]
     count, width = model.count, len(names)
-    seconds = np.array([model.profile.seconds[name] for name in names])
+    least_s = np.array([model.least_s[name] for name in names])
+    possible = np.isfinite(least_s)
+    if not possible.any(axis=0).all():
+        return inf, "a node has no time on any device"
+    seconds = np.where(possible, least_s, 0.0)
     if count * width > MOST_VARIABLES:
-        fastest = seconds.min(axis=0)
+        fastest = least_s.min(axis=0)
         return float(max(fastest.sum() / width, 0.0)), "the load with each node on its fastest device"
     columns = np.arange(count * width).reshape(width, count)
     node_of = np.tile(np.arange(count), width)
@@ -263,6 +269,7 @@ def load_bound(model: Model, fleet: Fleet) -> tuple[float, str]:
         b_ub=np.concatenate([np.zeros(width), [limits[place] for place in limited]]),
         A_eq=shared_out,
         b_eq=np.ones(count),
+        bounds=[(0.0, None if each else 0.0) for each in (*possible.ravel(), True)],
     )
     # Only a program without a solution excludes all plans; one that the solver gave up proves nothing.
     value = {0: solved.fun, INFEASIBLE: inf}.get(solved.status, 0.0)
@@ -286,7 +293,7 @@ def _own_parameter_bytes(model: Model) -> Floats:
 
 def _longest_path(model: Model, fleet: Fleet) -> tuple[float, str]:
     """The longest path of nodes that wait for each other, each on its fastest device."""
-    fastest = np.min([model.profile.seconds[name] for name in fleet.names if name in model.profile.seconds], axis=0)
+    fastest = np.min([model.least_s[name] for name in fleet.names if name in model.profile.seconds], axis=0)
     done = [0.0] * model.count
     for node in range(model.count):
         before = [done[model.maker[name]] for name in model.reads[node] if name in model.maker]
@@ -297,7 +304,13 @@ def _longest_path(model: Model, fleet: Fleet) -> tuple[float, str]:
 def _least_joules(model: Model, fleet: Fleet) -> tuple[float, str]:
     """Each node where it takes the least: while a device computes, it takes its busy watts."""
     powered = [name for name in fleet.names if name in model.profile.seconds and fleet.device(name).power is not None]
-    joules = [model.profile.seconds[name] * power.busy_w for name in powered if (power := fleet.device(name).power)]
+    watts = {name: power.busy_w for name in powered if (power := fleet.device(name).power)}
+    least_s = [model.least_s[name] for name in watts]
+    has_time = np.isfinite(least_s)
+    joules = [
+        np.multiply(each, most_w, where=known, out=np.full_like(each, inf))
+        for each, most_w, known in zip(least_s, watts.values(), has_time, strict=True)
+    ]
     return (float(np.min(joules, axis=0).sum()) if joules else inf), "each node on the device where it takes the least energy"
 
 

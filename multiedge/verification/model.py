@@ -37,6 +37,35 @@ class Model:
         return len(self.graph.nodes)
 
     @cached_property
+    def span_s(self) -> dict[str, Floats]:
+        """Seconds of each span [b, e) on the devices whose times do not add up, (n + 1, n + 1); inf where there is no time."""
+        ends = range(self.count + 1)
+        return {
+            name: np.array([[cost.seconds(b, e) if b < e else np.inf for e in ends] for b in ends])
+            for name, cost in self.profile.spans.items()
+        }
+
+    @cached_property
+    def least_s(self) -> dict[str, Floats]:
+        """The least time that each node can take on each device, (n,): its own, or its least share of a span; inf if it has no
+        time there."""
+        return {name: self._least_shares(name) if name in self.span_s else own for name, own in self.profile.seconds.items()}
+
+    def _least_shares(self, name: str) -> Floats:
+        work, least = self.profile.seconds[name], np.full(self.count, np.inf)
+        for first in range(self.count):
+            whole = self.span_s[name][first, first + 1 :]
+            done = np.cumsum(work[first:])
+            idle = done <= 0
+            # A node takes part in every span that ends after it: the least of those, from the last one back.
+            per_work = np.minimum.accumulate(np.where(idle, np.inf, whole / np.where(idle, 1.0, done))[::-1])[::-1]
+            per_node = np.minimum.accumulate(np.where(idle, whole / np.arange(1, len(done) + 1), np.inf)[::-1])[::-1]
+            has_time = np.isfinite(per_work)
+            shares = np.where(has_time, np.where(has_time, per_work, 0.0) * work[first:], np.inf)
+            least[first:] = np.minimum(least[first:], np.minimum(shares, per_node))
+        return least
+
+    @cached_property
     def reads(self) -> list[set[str]]:
         """Activations that each node reads."""
         return [self._named((*node.inputs, *node.captures)) for node in self.graph.nodes]

@@ -41,18 +41,28 @@ class Spans:
         return np.triu(is_open[:, None] & is_open[None, :], 1)
 
     def seconds(self, device: str) -> Floats:
-        """Compute time of each span, (n + 1, n + 1); its values below the diagonal mean nothing."""
+        """Compute time of each span, (n + 1, n + 1); its values mean nothing where `has_time` is false."""
         profile = self.model.profile
+        overhead_s = profile.overhead_s.get(device, 0.0)
+        if device in profile.spans:
+            return np.where(self.has_time(device), self.model.span_s[device], 0.0) + overhead_s
         total = np.concatenate([[0.0], np.cumsum(profile.seconds[device])])
-        return np.asarray(total[None, :] - total[:, None] + profile.overhead_s.get(device, 0.0))
+        return np.asarray(total[None, :] - total[:, None] + overhead_s)
+
+    def has_time(self, device: str) -> Bools:
+        """Whether there is a time for each span, (n + 1, n + 1)."""
+        if device in self.model.profile.spans:
+            return np.isfinite(self.model.span_s[device])
+        return np.triu(np.ones((self.model.count + 1, self.model.count + 1), dtype=np.bool_), 1)
 
     def fits(self, device: str) -> Bools:
-        """Whether each span fits the memory of a device, (n + 1, n + 1)."""
+        """Whether each span has a time and fits the memory of a device, (n + 1, n + 1)."""
         limits = [most_bytes(self.fleet.device(device)), self.most_memory_bytes]
         limit = min((each for each in limits if each is not None), default=None)
+        held = self.is_stage & self.has_time(device)
         if limit is None:
-            return self.is_stage
-        return self.is_stage & (self.nbytes + self.fleet.device(device).runtime_bytes <= limit)
+            return held
+        return held & (self.nbytes + self.fleet.device(device).runtime_bytes <= limit)
 
     @cached_property
     def nbytes(self) -> Ints:

@@ -30,6 +30,7 @@ def structure_errors(plan: Plan, model: Model, fleet: Fleet) -> list[str]:
     ways = ways_of(len(plan.stages), plan.transfers, plan.paths)
     errors = [text for way in ways for text in _node_errors(plan, way, model)]
     errors += [text for way in ways if not errors for text in _message_errors(plan, way, model)]
+    errors += [] if errors else _time_errors(plan, model)
     return list(dict.fromkeys(errors))
 
 
@@ -95,6 +96,14 @@ def _message_errors(plan: Plan, way: Way, model: Model) -> Iterator[str]:
     missing = [name for name in model.graph.outputs if name in model.maker and name not in returned]
     for name in missing:
         yield f"output '{name}' of stage {home[model.maker[name]]} does not return to the caller"
+
+
+def _time_errors(plan: Plan, model: Model) -> Iterator[str]:
+    """Devices with times of spans only that hold something else."""
+    for name, cost in model.profile.spans.items():
+        held = sorted({node for stage in plan.stages if name in stage.devices for node in stage.nodes})
+        if held and (held[-1] + 1 - held[0] != len(held) or cost.seconds(held[0], held[-1] + 1) == inf):
+            yield f"device '{name}' has no time for the nodes {', '.join(map(str, held))} together"
 
 
 def fused_errors(plan: Plan, model: Model) -> list[str]:

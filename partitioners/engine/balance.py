@@ -14,9 +14,14 @@ from multiedge.plan import Stage
 from multiedge.profile import Floats, Ints, Profile
 from multiedge.quantity import at_least
 from partitioners.engine.memory import memory_rows
+from partitioners.engine.times import stage_times
 
 MOST_SPLIT_CELLS = 500_000_000
 """Stages times devices up to which a split takes a few seconds."""
+NO_TIMES = (
+    "more memory would not do, since the profile has no times for the spans that devices would hold; measure more of them"
+)
+"""The remedy where spans of nodes have no times."""
 Load = Callable[[int, Device, Ints], Floats]
 """load(start, device, memory): how much the stages [start, start+1) ... [start, n), of `memory` bytes, burden `device`."""
 
@@ -34,8 +39,15 @@ def no_split(profile: Profile, devices: Sequence[Device], share: str) -> Infeasi
     order = ", ".join(f"'{device.name}'" for device in devices)
     return InfeasibleError(
         f"no plan fits: memory of {order}, in this order, is too small for {profile.graph.name} split by {share};"
-        f" {at_least(smallest_fit(profile, devices), 4)} times the memory on each would do"
+        f" {memory_remedy(smallest_fit(profile, devices))}"
     )
+
+
+def memory_remedy(factor: float, each: str = "each") -> str:
+    """What would help: so many times the memory, or more times where the profile has none for what devices would hold."""
+    if math.isfinite(factor):
+        return f"{at_least(factor, 4)} times the memory on {each} would do"
+    return NO_TIMES
 
 
 def splits_by_memory(profile: Profile, fleet: Fleet) -> Iterator[tuple[Stage, ...]]:
@@ -56,12 +68,13 @@ def _share_of_room(_start: int, device: Device, memory: Ints) -> Floats:
 
 def find_even_split(profile: Profile, devices: Sequence[Device], load: Load) -> tuple[Stage, ...] | None:
     """The contiguous stages, devices in the order given, whose largest load is smallest, none of which ends inside a fused
-    node; None if memory forbids all.
+    node; None if memory forbids all, or devices have no times for them.
 
     best[d][q] = min over p < q of max(best[d-1][p], load(p, d, q)), or best[d-1][q] where device d stays idle: exact,
     O(devices * n^2).
     """
     count = len(profile)
+    tables = [profile.span_matrix_s(device.name) for device in devices]
     best = np.full((len(devices) + 1, count + 1), np.inf)
     begin = np.full((len(devices) + 1, count + 1), -1, dtype=np.int64)
     best[:, 0] = -np.inf
@@ -69,6 +82,9 @@ def find_even_split(profile: Profile, devices: Sequence[Device], load: Load) -> 
         for index, device in enumerate(devices, start=1):
             _leave_idle(best, begin, index, start)
             fits = (memory <= device.available_bytes) & profile.open_boundaries[start + 1 :]
+            table = tables[index - 1]
+            if table is not None:
+                fits &= np.isfinite(table[start, start + 1 :])
             largest = np.maximum(best[index - 1, start], np.where(fits, load(start, device, memory), np.inf))
             better = largest < best[index, start + 1 :]
             best[index, start + 1 :][better] = largest[better]
@@ -97,7 +113,8 @@ def _stages(begin: Ints, devices: Sequence[Device]) -> tuple[Stage, ...]:
 
 
 def smallest_fit(profile: Profile, devices: Sequence[Device]) -> float:
-    """The factor by which every memory must grow, or may shrink, so that the devices in this order just hold the model."""
+    """The factor by which every memory must grow, or may shrink, so that the devices in this order just hold the model; inf
+    if they have no times for what they would hold."""
     limits = {device.name: math.inf if device.memory_bytes is None else max(1, device.memory_bytes) for device in devices}
 
     def used(_start: int, device: Device, memory: Ints) -> Floats:
@@ -105,6 +122,8 @@ def smallest_fit(profile: Profile, devices: Sequence[Device]) -> float:
         return np.asarray(needed / limits[device.name], dtype=np.float64)
 
     stages = find_even_split(profile, [replace(device, memory_bytes=None) for device in devices], used) or ()
+    if not stages:
+        return math.inf
     by_name = {device.name: device for device in devices}
     at = {stage.nodes[0]: (by_name[stage.device], len(stage.nodes) - 1) for stage in stages}
     rows = enumerate(memory_rows(profile))
@@ -113,11 +132,10 @@ def smallest_fit(profile: Profile, devices: Sequence[Device]) -> float:
 
 def seconds_load(profile: Profile, devices: Sequence[Device]) -> Load:
     """The load of a stage that is its time on its device."""
-    totals = {each.name: np.concatenate([[0.0], np.cumsum(profile.additive_seconds_on(each.name))]) for each in devices}
+    times = stage_times(profile, [device.name for device in devices])
 
     def seconds(start: int, device: Device, _memory: Ints) -> Floats:
-        total = totals[device.name]
-        return np.asarray(total[start + 1 :] - total[start] + profile.overhead_s.get(device.name, 0.0))
+        return np.asarray(times[device.name].row(start) + profile.overhead_s.get(device.name, 0.0))
 
     return seconds
 

@@ -132,13 +132,13 @@ class _Search:
     def _farthest(self, seconds: float) -> Ints:
         """For each kind and start an end that no stage of `seconds` passes, never less for a later start, (kinds, n + 1)."""
         by_memory = np.maximum.accumulate(np.maximum(self.limit, self.longest), axis=1)
-        return np.asarray(self.open_before[np.minimum(self._by_time(seconds), by_memory)])
+        by_time = np.maximum.accumulate(self._by_time(seconds), axis=1)
+        return np.asarray(self.open_before[np.minimum(by_time, by_memory)])
 
     def _by_time(self, seconds: float) -> Ints:
         """The farthest end in time for each kind and start, (kinds, n + 1); one before the start if not even nothing fits."""
         chain, most = self.chain, seconds * SLACK
-        pairs = zip(chain.seconds, chain.overhead_s, strict=True)
-        ends = [np.searchsorted(prefix, prefix + most - own, side="right") - 1 for prefix, own in pairs]
+        ends = [times.farthest(most - own) for times, own in zip(chain.times, chain.overhead_s, strict=True)]
         return np.asarray(np.maximum(np.array(ends), 0), dtype=np.int64)
 
     def _costs(self, ends: Ints, prices: Floats) -> tuple[Floats, Ints]:
@@ -246,8 +246,9 @@ def _memory_reach(chain: Chain) -> tuple[Ints, Ints]:
     """Ends that memory allows from each start, (kinds, n + 1) each: up to the first, every stage fits; the second is the
     farthest that does. Both are the start where nothing fits."""
     count, kinds = len(chain), len(chain.groups)
-    room = np.array([chain.fleet.device(group[0]).available_bytes for group in chain.groups])
+    room = np.array([float(chain.fleet.device(group[0]).available_bytes) for group in chain.groups])
     limit = np.full((kinds, count + 1), count, dtype=np.int64)
+    room[[times.table is not None for times in chain.times]] = np.inf  # their tables have only stages that fit
     if (room >= ample_bytes(chain.profile)).all():
         return limit, limit
     longest = limit.copy()

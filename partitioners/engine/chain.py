@@ -21,7 +21,8 @@ from multiedge.plan import Stage
 from multiedge.planning.devices import exchangeable
 from multiedge.profile import Floats, Ints, Profile
 from partitioners.engine.memory import result_bytes
-from partitioners.engine.windows import Windows, memory_windows
+from partitioners.engine.times import StageTimes
+from partitioners.engine.windows import Windows, memory_windows, within_memory
 
 MOST_CELLS = 200_000_000
 """Table entries (states x ways to run a stage x boundaries) up to which a search is tried."""
@@ -48,8 +49,8 @@ class Placed:
 class Chain:
     """Arrays over groups g, ways w and boundaries p = 0 ... n.
 
-    `seconds[g, p]`: time of the first p nodes; `overhead_s[g]`: per stage. `cut`, `results`: bytes that cross p, and
-    bytes of outputs made by the first p nodes. `per_byte_s[v, w]`, `latency_s[v, w]`: the link from way v to way w, as
+    `times[g]`: seconds of stages; `overhead_s[g]`: per stage. `cut`, `results`: bytes that cross p, and bytes of outputs of
+    the first p nodes. `per_byte_s[v, w]`, `latency_s[v, w]`: the link from way v to way w, as
     each replica sees it; inf where there is none. `enter_*[w]` and `leave_*[w]`: the same from and to the place where
     items arise, zero if the fleet names none. `source`: the group that holds that place.
     """
@@ -58,7 +59,7 @@ class Chain:
     fleet: Fleet
     groups: tuple[tuple[str, ...], ...]
     ways: tuple[Way, ...]
-    seconds: Floats
+    times: tuple[StageTimes, ...]
     overhead_s: Floats
     cut: Floats
     results: Floats
@@ -89,18 +90,19 @@ class Chain:
         between = [[_between(fleet, groups, a, b) for b in ways] for a in ways]
         enter = [_to_source(fleet, heads[way.group], way, inward=True) for way in ways]
         leave = [_to_source(fleet, heads[way.group], way, inward=False) for way in ways]
-        per_node = [np.concatenate([[0.0], np.cumsum(profile.additive_seconds_on(head.name))]) for head in heads]
+        times = [StageTimes.of(profile, head.name) for head in heads]
+        rooms = [head.available_bytes for head in heads]
         source = next((index for index, group in enumerate(groups) if fleet.source in group), None)
         return cls(
             profile,
             fleet,
             groups,
             ways,
-            seconds=np.array(per_node),
+            times=tuple(within_memory(profile, rooms, times)),
             overhead_s=np.array([profile.overhead_s.get(head.name, 0.0) for head in heads]),
             cut=profile.cut_bytes.astype(np.float64),
             results=result_bytes(profile).astype(np.float64),
-            windows=tuple(memory_windows(profile, [head.available_bytes for head in heads])) if searched else (),
+            windows=tuple(memory_windows(profile, rooms, times)) if searched else (),
             per_byte_s=np.array([[pair[0] for pair in row] for row in between]),
             latency_s=np.array([[pair[1] for pair in row] for row in between]),
             enter_per_byte_s=np.array([pair[0] for pair in enter]),
@@ -113,6 +115,11 @@ class Chain:
     def __len__(self) -> int:
         """Number of nodes."""
         return len(self.profile)
+
+    @cached_property
+    def seconds(self) -> Floats:
+        """Prefix sums of the least time of each node, (groups, n + 1): of stages where times add up, a bound elsewhere."""
+        return np.array([times.prefix for times in self.times])
 
     @cached_property
     def hand_over_s(self) -> Floats:
@@ -136,7 +143,7 @@ class Chain:
     def compute_s(self, way: int, start: int, stop: int) -> float:
         """Seconds of one item in the stage; on r replicas one item ends every compute_s / r."""
         group = self.ways[way].group
-        return float(self.seconds[group, stop] - self.seconds[group, start] + self.overhead_s[group])
+        return self.times[group].between(start, stop) + float(self.overhead_s[group])
 
     def stages(self, path: Sequence[Placed]) -> tuple[Stage, ...]:
         """The stages of a path, each on the next free devices of its group."""

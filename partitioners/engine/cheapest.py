@@ -2,7 +2,8 @@
 
 A total is a sum over stages and hand-overs (latency, or joules at a given rate), so one pass over the states of
 `partitioners.engine.search` finds its minimum, under any limit on the bottleneck. The price of nodes [p, q) is a difference of
-prefix sums, which turns the inner minimum into a range minimum: O(n log n) for each state and way, not O(n^2).
+prefix sums, which turns the inner minimum into a range minimum: O(n log n) for each state and way, not O(n^2). Where times do
+not add up, a table has what a stage costs beyond that difference, and the inner minimum tries every start.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from partitioners.engine.windows import Windows
 class Prices:
     """What a total sums up, by way w (v before w) and boundary p.
 
-    `nodes[w, p]`: the first p nodes in way w, so that stage [p, q) costs nodes[w, q] - nodes[w, p] + stage[w];
+    `nodes[w, p]`: the first p nodes in way w, so that stage [p, q) costs nodes[w, q] - nodes[w, p] + stage[w], and
+    excess[w][p, q] in addition where that is not None;
     `last_nodes` and `last_stage` (on top of `stage`): the same for the stage that ends the model. `enter[w]`: the
     caller's items to the first stage.
     `hand_over[v, w, q]`: boundary q from v to w, inf where there is no link. `late_source`: extra where the place at which
@@ -34,7 +36,14 @@ class Prices:
     enter: Floats
     hand_over: Floats
     last_stage: Floats
+    excess: tuple[Floats | None, ...]
     late_source: float = 0.0
+
+    def of_nodes(self, way: int, starts: Ints | int, end: int, *, last: bool = False) -> Floats:
+        """The price of the nodes of each stage [start, end) in a way, without that of the stage itself."""
+        nodes, excess = (self.last_nodes if last else self.nodes)[way], self.excess[way]
+        price = nodes[end] - nodes[starts]
+        return np.asarray(price if excess is None else price + excess[starts, end])
 
     def plus(self, other: Prices, rate: float) -> Prices:
         """self + rate * other."""
@@ -45,6 +54,10 @@ class Prices:
             enter=self.enter + rate * other.enter,
             hand_over=self.hand_over + rate * other.hand_over,
             last_stage=self.last_stage + rate * other.last_stage,
+            excess=tuple(
+                None if own is None or added is None else own + rate * added
+                for own, added in zip(self.excess, other.excess, strict=True)
+            ),
             late_source=self.late_source + rate * other.late_source,
         )
 
@@ -86,9 +99,9 @@ class Table:
 
     def stage_prices(self, way: int, state: int, starts: Ints, end: int, following: int | None) -> Floats:
         """The price of each stage [start, end) in `way` with the devices of `state` used before it, hand-over not included."""
-        nodes = (self.prices.last_nodes if following is None else self.prices.nodes)[way]
-        stage = self._stage_price(way, last=following is None) + self._late(way, state)
-        return np.asarray(nodes[end] - nodes[starts] + stage)
+        last = following is None
+        stage = self._stage_price(way, last=last) + self._late(way, state)
+        return np.asarray(self.prices.of_nodes(way, starts, end, last=last) + stage)
 
     def _fill(self) -> tuple[float, tuple[int, int]]:
         """Fills the table; the least price of a plan, with way and state of its last stage."""
@@ -120,6 +133,9 @@ class Table:
         """For each state the least price of ending the model with a stage in `way`."""
         windows, nodes, end = self._windows(way, None), self.prices.last_nodes[way], len(self.chain)
         begins = self.table[way, rows] - nodes
+        excess = self.prices.excess[way]
+        if excess is not None:
+            begins = begins + excess[:, end]
         least = np.full(len(rows), np.inf)
         for start, stop in zip(windows.starts[:, end], windows.stops[:, end], strict=True):
             if stop > start:
@@ -139,9 +155,8 @@ class Table:
             if free.any():
                 shared = self.chain.early_results and self.chain.ways[following].group == self.chain.source
                 if shared not in ends:
-                    ends[shared] = (
-                        _range_minima(begins, self._windows(way, following)) + nodes + self._stage_price(way, last=False) + late
-                    )
+                    least = _least_begins(begins, self._windows(way, following), self.prices.excess[way])
+                    ends[shared] = least + nodes + self._stage_price(way, last=False) + late
                 known = self.table[following, after[free]]
                 self.table[following, after[free]] = np.minimum(known, ends[shared][free] + self.hand_over[way, following])
 
@@ -170,6 +185,17 @@ class Table:
         totals = self.table[way, state, starts] + self.stage_prices(way, state, starts, end, following)
         at = int(totals.argmin())
         return float(totals[at]), int(starts[at])
+
+
+def _least_begins(values: Floats, windows: Windows, excess: Floats | None) -> Floats:
+    """For each row of (rows, n + 1) and each end the least of value + excess over the end's starts; inf where there is none."""
+    if excess is None:
+        return _range_minima(values, windows)
+    least = np.full_like(values, np.inf)
+    added = np.where(windows.mask, excess, np.inf)
+    for start in np.nonzero(windows.mask.any(axis=1) & np.isfinite(values).any(axis=0))[0]:
+        np.minimum(least, values[:, start, None] + added[start], out=least)
+    return least
 
 
 def _range_minima(values: Floats, windows: Windows) -> Floats:

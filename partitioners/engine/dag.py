@@ -19,6 +19,7 @@ from multiedge.fleet import Fleet
 from multiedge.plan import CALLER
 from multiedge.planning.cost import BUFFERED_ITEMS
 from multiedge.profile import Floats, Profile
+from partitioners.engine.times import node_seconds
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,13 @@ class Dag:
 def build_dag(profile: Profile, fleet: Fleet, *, absorb_share: float = 0.0, absorb_all: bool = False) -> Dag:
     """The groups of `profile`. Constants that take time are absorbed too as long as all of them together take no more
     than `absorb_share` of the model's time on every device. `absorb_all` absorbs them whatever time and memory they
-    take: for heuristics, since an optimum may be lost."""
-    seconds = np.stack([profile.additive_seconds_on(name) for name in fleet.names], axis=1)
+    take: for heuristics, since an optimum may be lost. Where times do not add up, nothing else is absorbed: a device may not be
+    able to hold a constant with its reader."""
+    seconds = node_seconds(profile, fleet)
     home = _absorb(profile, seconds, busy=absorb_all, large=absorb_all)
-    if absorb_share and not absorb_all:
+    if profile.spans and not absorb_all:
+        home = list(range(len(profile)))
+    elif absorb_share and not absorb_all:
         wider = _absorb(profile, seconds, busy=True, large=False)
         moved = [node for node, group in enumerate(wider) if group != node]
         share = seconds[moved].sum(axis=0) / np.maximum(seconds.sum(axis=0), 1e-300)

@@ -5,13 +5,15 @@ For stages s = 0 ... k-1 on given devices, y[v, s] = 1 says that group v is in s
     y[v, s] >= y[v, s-1]                  x[v, s] = y[v, s] - y[v, s-1]                        (in exactly one stage)
     y[u, s] >= y[v, s]                    for every edge u -> v                                (the order is kept)
     sum_v seconds[v, s] x[v, s] + overhead_s used_s <= T,   used_s >= x[v, s]
+    sum_i span_s[i] z[i] + overhead_s used_s <= T,          x[v, s] = sum of z[i] over the spans i that hold v, sum_i z[i] <= 1
     c[m, s, t] >= x[source, s] + x[reader, t] - 1           message m goes from stage s to t once
     sum_m nbytes_m c[m, s, t] / bytes_per_s(s, t) <= T      for each link, the caller's included
     runtime_s used_s + parameters + buffers + largest live set of one node <= memory_s
 
-and T is to be small. The last row leaves out what other live tensors a node meets; a placement that breaks a memory
-limit all the same is forbidden by a row of its own, and the program solved again, so what is returned is exact.
-Given that T must be below a cut-off, groups are first fixed by what their ancestors and descendants weigh.
+and T is to be small. The row with spans z is for devices whose times do not add up, in place of that with seconds. The last row
+leaves out what other live tensors a node meets; a placement that breaks a memory limit all the same is forbidden by a row of
+its own, and the program solved again, so what is returned is exact. Given that T must be below a cut-off, groups are first
+fixed by what their ancestors and descendants weigh.
 """
 
 from __future__ import annotations
@@ -35,6 +37,14 @@ if TYPE_CHECKING:
 Term = tuple[int, float]
 
 
+@dataclass(frozen=True)
+class Span:
+    """Groups that are consecutive nodes together, and the time of all of them on a device."""
+
+    groups: tuple[int, ...]
+    seconds: float
+
+
 @dataclass(frozen=True, eq=False)
 class Machine:
     """What the program must know of the fleet, by device index; CALLER is the place of the one who feeds items.
@@ -50,6 +60,8 @@ class Machine:
     parameters: tuple[tuple[int, tuple[int, ...]], ...]
     working_bytes: tuple[int, ...]
     """By group: bytes that its largest node reads and writes."""
+    spans: tuple[tuple[Span, ...] | None, ...]
+    """By device: what it can hold, where times do not add up over groups; None where they do, or a bound is enough."""
 
 
 @dataclass(frozen=True)
@@ -189,16 +201,32 @@ class OrderProgram:
     def _add_load_rows(self) -> None:
         for stage, device in enumerate(self._order):
             overhead = self._machine.overhead_s[device] / self._cutoff_s
-            terms = [
-                (column, sign * float(self._dag.seconds[group, device]) / self._cutoff_s)
-                for group in range(len(self._dag))
-                for column, sign in self._in(group, stage)
-            ]
+            spans = self._machine.spans[device]
+            terms = self._seconds_of_groups(stage) if spans is None else self._seconds_of_spans(stage, spans)
             terms += [(self._used[stage], overhead), (self._bottleneck, -1.0)]
             self._rows.add(terms, high=0.0)
             if overhead or self._limited(stage):
                 for group in range(len(self._dag)):
                     self._rows.add([(self._used[stage], 1.0), *_negated(self._in(group, stage))], low=0.0)
+
+    def _seconds_of_groups(self, stage: int) -> list[Term]:
+        return [
+            (column, sign * float(self._dag.seconds[group, self._order[stage]]) / self._cutoff_s)
+            for group in range(len(self._dag))
+            for column, sign in self._in(group, stage)
+        ]
+
+    def _seconds_of_spans(self, stage: int, spans: Sequence[Span]) -> list[Term]:
+        """The time of the span that the stage is; since x is 0 or 1, all z that are not 0 stand for the same groups."""
+        columns = [self._column() for _ in spans]
+        holding: list[list[Term]] = [[] for _ in range(len(self._dag))]
+        for column, span in zip(columns, spans, strict=True):
+            for group in span.groups:
+                holding[group].append((column, -1.0))
+        for group, terms in enumerate(holding):
+            self._rows.add([*self._in(group, stage), *terms], low=0.0, high=0.0)
+        self._rows.add([(column, 1.0) for column in columns], high=1.0)
+        return [(column, span.seconds / self._cutoff_s) for column, span in zip(columns, spans, strict=True)]
 
     def _limited(self, stage: int) -> bool:
         return self._machine.memory_bytes[self._order[stage]] is not None

@@ -75,4 +75,5 @@ def latency_prices(chain: Chain) -> Prices:
         enter=chain.enter_latency_s + chain.enter_per_byte_s * members * chain.cut[0],
         hand_over=chain.latency_s[:, :, None] + sending,
         last_stage=chain.leave_latency_s,
+        excess=tuple(chain.times[index].excess for index in group),
     )

@@ -24,11 +24,10 @@ import numpy as np
 
 from partitioners.engine.flow_network import OUTSIDE, Flow, Held, Network, largest_flow
 from partitioners.engine.load_bound import load_bound
+from partitioners.engine.times import FORBIDDEN
 
 FEASIBILITY = 1e-6
 """HiGHS's tolerance of integers and rows. A bound is that much higher than the solver's."""
-IMPOSSIBLE = 1e6
-"""Times that do not exist count as so many times the longest one, since the bound needs finite numbers."""
 MOST_INNER = 5
 """Boundaries inside a span, all of whose subsets are tried as entries."""
 
@@ -81,7 +80,7 @@ def rate_limit(network: Network) -> float:
     largest = float(least[np.isfinite(least)].max(initial=0.0))
     if not largest or not np.isfinite(least.min(axis=1)).all():
         return 0.0
-    seconds = load_bound(np.where(np.isfinite(least), least, IMPOSSIBLE * largest))
+    seconds = load_bound(np.where(np.isfinite(least), least, FORBIDDEN * largest))
     return (1 + FEASIBILITY) / seconds if seconds > 0 else 0.0
 
 

@@ -13,9 +13,7 @@ from multiedge.profile import Floats, Profile
 from partitioners.engine.flow_network import OUTSIDE, Flow, Held, Network, largest_flow
 from partitioners.engine.load_bound import load_bound
 from partitioners.engine.memory import memory_rows, result_bytes
-
-IMPOSSIBLE = 1e6
-"""Times that do not exist count as so many times the longest one in bounds, which need finite numbers."""
+from partitioners.engine.times import node_seconds
 
 
 def network_of(profile: Profile, fleet: Fleet, boundaries: Sequence[int]) -> Network:
@@ -84,28 +82,7 @@ def least_seconds(profile: Profile, fleet: Fleet) -> float:
 
     Where times do not add up over nodes, a node counts with the least share that it has in any span.
     """
-    columns = []
-    for name in fleet.names:
-        seconds = profile.seconds_on(name)
-        columns.append(_least_shares(profile, name) if name in profile.spans else seconds)
-    times = np.stack(columns, axis=1)
-    finite = times[np.isfinite(times)]
-    largest = float(finite.max(initial=0.0))
-    return load_bound(np.where(np.isfinite(times), times, IMPOSSIBLE * max(largest, 1.0))) * (1 - 1e-9)
-
-
-def _least_shares(profile: Profile, device: str) -> Floats:
-    count = len(profile)
-    least = np.full(count, np.inf)
-    seconds = profile.seconds_on(device)
-    for start in range(count):
-        for stop in range(start + 1, count + 1):
-            whole = profile.span_s(device, start, stop)
-            if np.isfinite(whole):
-                work = float(seconds[start:stop].sum())
-                shares = whole * (seconds[start:stop] / work if work > 0 else np.full(stop - start, 1 / (stop - start)))
-                least[start:stop] = np.minimum(least[start:stop], shares)
-    return least
+    return load_bound(node_seconds(profile, fleet)) * (1 - 1e-9)
 
 
 def used_part(network: Network, flow: Flow) -> Flow:

@@ -10,12 +10,16 @@ import numpy as np
 
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.planning.devices import exchangeable
-from multiedge.profile import Profile
+from multiedge.profile import Floats, Profile
+from multiedge.spans import MeasuredSpans, SpanCost
 from partitioners.engine.chain import Chain, is_searchable
+from partitioners.engine.times import StageTimes
 
 NOTE = "devices that are nearly alike were taken as {kinds} kinds, since all {count} apart are too many to search"
 
 
+LONGEST_S = 1e30
+"""What a device that cannot hold the whole model counts as where devices are compared."""
 QUICK_CELLS = 2_000_000
 """Table entries up to which a search takes a second or so."""
 
@@ -36,7 +40,7 @@ def chains(profile: Profile, fleet: Fleet, *, replicate: bool = False) -> tuple[
 
 def seconds_alone(profile: Profile) -> Callable[[Device], float]:
     """A score for `sub_fleets`: the time of the whole model on a device."""
-    return lambda device: float(profile.additive_seconds_on(device.name).sum())
+    return lambda device: float(profile.least_seconds_on(device.name).sum())
 
 
 def sub_fleets(profile: Profile, fleet: Fleet, *scores: Callable[[Device], float]) -> list[Fleet]:
@@ -58,7 +62,8 @@ def _merged(profile: Profile, fleet: Fleet, groups: Sequence[Sequence[str]], *, 
     """
 
     def seconds(names: Sequence[str]) -> float:
-        return float(np.mean([max(1e-12, float(profile.additive_seconds_on(name).sum())) for name in names]))
+        totals = [float(profile.least_seconds_on(name).sum()) for name in names]
+        return float(np.mean([min(max(1e-12, total), LONGEST_S) for total in totals]))
 
     alone = [list(group) for group in groups if fleet.source in group]
     sets = sorted(([*group] for group in groups if fleet.source not in group), key=seconds)
@@ -72,11 +77,14 @@ def _merged(profile: Profile, fleet: Fleet, groups: Sequence[Sequence[str]], *, 
 def _levelled(profile: Profile, fleet: Fleet, sets: Sequence[Sequence[str]], *, optimistic: bool) -> tuple[Profile, Fleet]:
     """Profile and fleet with every device as good as the best of its set (`optimistic`), or only as good as the worst."""
     room_of, time_of = (max, min) if optimistic else (min, max)
-    fold: Callable[..., object] = np.minimum.reduce if optimistic else np.maximum.reduce
+    fold: Callable[..., Floats] = np.minimum.reduce if optimistic else np.maximum.reduce
     seconds, overhead, devices = dict(profile.seconds), dict(profile.overhead_s), {}
+    spans: dict[str, SpanCost] = {}
     for names in sets:
         members = [fleet.device(name) for name in names]
-        time = fold([profile.additive_seconds_on(name) for name in names])
+        time = fold([profile.seconds_on(name) for name in names])
+        if profile.spans.keys() & set(names):
+            spans |= dict.fromkeys(names, _folded([StageTimes.of(profile, name) for name in names], fold))
         room = room_of(member.available_bytes for member in members)
         for member in members:
             seconds[member.name] = np.asarray(time, dtype=np.float64)
@@ -88,7 +96,15 @@ def _levelled(profile: Profile, fleet: Fleet, sets: Sequence[Sequence[str]], *, 
         if pairs:
             links |= dict.fromkeys(pairs, _link((fleet.link(*pair) for pair in pairs), time_of))
     level = replace(fleet, devices=tuple(devices[name] for name in fleet.names), links=links)
-    return replace(profile, seconds=seconds, overhead_s=overhead), level
+    return replace(profile, seconds=seconds, overhead_s=overhead, spans=spans), level
+
+
+def _folded(members: Sequence[StageTimes], fold: Callable[..., Floats]) -> SpanCost:
+    """The least or the longest time of each stage on several devices."""
+    nodes = len(members[0].prefix) - 1
+    rows = [[np.concatenate([np.full(start + 1, np.inf), each.row(start)]) for start in range(nodes)] for each in members]
+    folded = np.vstack([fold(np.array(rows)), np.full((1, nodes + 1), np.inf)])
+    return MeasuredSpans(tuple(range(nodes + 1)), np.maximum(folded, np.finfo(np.float64).tiny))
 
 
 def _link(links: Iterable[Link], time_of: Callable[..., float]) -> Link:

@@ -7,6 +7,7 @@ import numpy as np
 from multiedge.fleet import Fleet
 from multiedge.profile import Floats, Profile
 from partitioners.engine.load_bound import load_bound
+from partitioners.engine.times import node_seconds
 
 
 def latency_bound(profile: Profile, fleet: Fleet) -> float:
@@ -22,7 +23,7 @@ def latency_bound(profile: Profile, fleet: Fleet) -> float:
     """
     graph, names = profile.graph, fleet.names
     overhead = np.array([profile.overhead_s.get(name, 0.0) for name in names])
-    seconds = np.stack([profile.additive_seconds_on(name) for name in names], axis=1)
+    seconds = node_seconds(profile, fleet)
     ways = _Ways(fleet)
     done = np.zeros((len(profile), len(names)))
     for node in range(len(profile)):

@@ -11,7 +11,7 @@ from multiedge.fleet import Fleet
 from multiedge.planning.devices import exchangeable
 from multiedge.profile import Profile
 from multiedge.quantity import at_least, mib_at_least
-from partitioners.engine.balance import smallest_fit
+from partitioners.engine.balance import NO_TIMES, memory_remedy, smallest_fit
 from partitioners.engine.chain import Chain
 from partitioners.engine.memory import memory_rows
 from partitioners.engine.search import States, reachable
@@ -51,7 +51,7 @@ def _advice(profile: Profile, fleet: Fleet) -> str:
             return "how much more memory would do is not known: the devices are of too many kinds to search"
         if missing is not None:
             best, extra = group[0], missing
-    return f"{mib_at_least(extra, 3)} MiB more on '{best}' would do"
+    return f"{mib_at_least(extra, 3)} MiB more on '{best}' would do" if best else NO_TIMES
 
 
 def none_found(
@@ -60,7 +60,7 @@ def none_found(
     """The error for a large fleet on which no plan was found that keeps the `limits`; `proven` if memory forbids all plans,
     `latency_s` that of the fastest plan that was found, None if none was."""
     what = f"no contiguous plan of {profile.graph.name}"
-    remedy = f"{at_least(smallest_fit(profile, fleet.devices), 4)} times the memory on each device would do"
+    remedy = memory_remedy(smallest_fit(profile, fleet.devices), "each device")
     if proven:
         return InfeasibleError(f"{what} fits the memory of {fleet.name}; {remedy}")
     asked = " ".join(filter(None, (fleet.name, limits)))
@@ -80,29 +80,29 @@ def largest_node(profile: Profile) -> tuple[int, int]:
 def least_extra_bytes(profile: Profile, fleet: Fleet, name: str, below: int | None = None) -> int | None:
     """Bytes, in whole KiB, that device `name` lacks so that a plan fits, all else unchanged; 0 if one fits.
 
-    None if it is not less than `below`.
+    None if it is not less than `below`, or no memory is enough, since the device has no times for the nodes.
     """
     device = fleet.device(name)
     limit = device.memory_bytes
-    if limit is None:
-        return 0
     roomy = tuple(replace(other, memory_bytes=None) if other is device else other for other in fleet.devices)
     chain = Chain.of(profile, replace(fleet, devices=roomy))
     group = next(index for index, members in enumerate(chain.groups) if name in members)
     states = States(chain)
+    if limit is None:
+        return 0 if reachable(chain, states, np.inf) is not None else None
 
     def fits(extra: int) -> bool:
         windows = list(chain.windows)
         larger = replace(device, memory_bytes=limit + extra)
-        windows[group] = memory_windows(profile, [larger.available_bytes])[0]
+        windows[group] = memory_windows(profile, [larger.available_bytes], [chain.times[group]])[0]
         return reachable(replace(chain, windows=tuple(windows)), states, np.inf) is not None
 
     whole = device.memory_for(int(next(memory_rows(profile))[-1]) + device.runtime_bytes)
     low, high = -1, max(0, -(-(whole - limit) // STEP_BYTES))
     if below is not None and high >= below // STEP_BYTES:
         high = below // STEP_BYTES - 1
-        if high < 0 or not fits(high * STEP_BYTES):
-            return None
+    if high < 0 or not fits(high * STEP_BYTES):
+        return None
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle * STEP_BYTES) else (middle, high)

@@ -18,7 +18,7 @@ import numpy as np
 
 from multiedge.profile import Bools, Ints
 from partitioners.engine.chain import Chain, Placed
-from partitioners.engine.windows import Windows
+from partitioners.engine.windows import Windows, starts_within
 
 SLACK = 1.0 + 1e-12
 """Limits are taken this much wider, so that a value computed as a sum and as a difference counts as the same."""
@@ -97,16 +97,16 @@ class Limit:
 
     def _windows_of(self, way: int, to_source: bool) -> Windows:
         chain, kind = self.chain, self.chain.ways[way]
-        prefix, most = chain.seconds[kind.group], self.seconds * SLACK
+        most = self.seconds * SLACK
         if not np.isfinite(most):
             return chain.windows[kind.group]
-        needed = prefix + chain.overhead_s[kind.group] - most * kind.replicas
-        earliest = np.searchsorted(prefix, needed, side="left")
+        own = most * kind.replicas - float(chain.overhead_s[kind.group])
+        windows, earliest = starts_within(chain.times[kind.group], chain.windows[kind.group], own)
         if chain.leave_per_byte_s[way] > 0:
             sent = chain.results + chain.cut if to_source else chain.results
             by_link = np.searchsorted(chain.results, sent - most / chain.leave_per_byte_s[way], side="left")
             earliest = np.maximum(earliest, by_link)
-        return chain.windows[kind.group].not_before(earliest)
+        return windows.not_before(earliest)
 
 
 def reachable(chain: Chain, states: States, seconds: float) -> list[Placed] | None:

@@ -137,7 +137,7 @@ class _Search:
             starts = self.by_latency.starts(way, end, following)
             latency = self.question.latency
             sent_s = float(self.by_latency.hand_over[way, following, end]) + suffix.latency_s
-            computed_s = latency.nodes[way, end] - latency.nodes[way, starts] + latency.stage[way]
+            computed_s = latency.of_nodes(way, starts, end) + latency.stage[way]
             seconds = computed_s + np.maximum(sent_s, self._returned_s(way, starts, end))
             prices = seconds
             if self.question.price is not None:

@@ -18,7 +18,7 @@ import numpy as np
 from multiedge.fleet import Fleet
 from multiedge.plan import Path, Plan, Stage, path_transfers
 from multiedge.planning import cost
-from multiedge.profile import Ints, Profile
+from multiedge.profile import Floats, Ints, Profile
 from partitioners.engine.contract import relay_plan
 from partitioners.engine.memory import memory_rows, result_bytes
 
@@ -74,6 +74,16 @@ def widest_walks(profile: Profile, fleet: Fleet, spans: Spans) -> list[Walk]:
     return [Walk(tuple(router.parts(hops)), rate) for hops, rate in walks]
 
 
+def _totals(profile: Profile, name: str, span: tuple[int, int]) -> Floats:
+    """Seconds of the first p nodes, (n + 1,), on a device that holds a span of them."""
+    work = profile.seconds_on(name)
+    held = float(work[slice(*span)].sum())
+    if name in profile.spans:
+        whole = profile.span_s(name, *span)
+        work = work * (whole / held) if held > 0 else np.full(len(work), whole / (span[1] - span[0]))
+    return np.concatenate([[0.0], np.cumsum(work)])
+
+
 class _Router:
     """What is left of one second of each device and link while items take walks. A hop is a device and where items enter it."""
 
@@ -81,7 +91,7 @@ class _Router:
         self._profile, self._fleet, self._spans = profile, fleet, spans
         self._cut = profile.cut_bytes.tolist()
         self._results = result_bytes(profile).tolist()
-        self._totals = {name: np.concatenate([[0.0], np.cumsum(profile.additive_seconds_on(name))]) for name in spans}
+        self._totals = {name: _totals(profile, name, span) for name, span in spans.items()}
         self._left_s: dict[tuple[str, ...], float] = defaultdict(lambda: 1.0)
         self._entries: dict[str, tuple[int, ...]] = dict.fromkeys(spans, ())
         ends = {end for span in spans.values() for end in span}

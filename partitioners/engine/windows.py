@@ -10,6 +10,7 @@ import numpy as np
 
 from multiedge.profile import Bools, Ints, Profile
 from partitioners.engine.memory import ample_bytes, memory_rows
+from partitioners.engine.times import StageTimes
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,12 @@ class Windows:
             return None
         return np.where(allowed, self.starts[0], ends)
 
+    @cached_property
+    def mask(self) -> Bools:
+        """Whether [p, q) is allowed, (n + 1, n + 1)."""
+        start = np.arange(self.starts.shape[1])[:, None]
+        return np.asarray(((start >= self.starts[:, None]) & (start < self.stops[:, None])).any(axis=0))
+
     def ending_at(self, allowed: Bools) -> Windows:
         """The same with no starts for the ends that are not `allowed`, (n + 1,)."""
         return Windows(self.starts, np.where(allowed, self.stops, self.starts))
@@ -63,17 +70,44 @@ class Windows:
         return Windows(starts, np.maximum(self.stops, starts))
 
 
-def memory_windows(profile: Profile, budgets: Sequence[float]) -> list[Windows]:
-    """Windows of stages that take at most budgets[i] bytes, the runtime not counted, and end inside no fused node.
+def memory_windows(profile: Profile, budgets: Sequence[float], times: Sequence[StageTimes] = ()) -> list[Windows]:
+    """Windows of stages that take at most budgets[i] bytes, the runtime not counted, have one of the `times`, where there are
+    tables of them, and end inside no fused node.
 
     A stage starts where another one ends, so that starts inside a fused node need no further care."""
-    count = len(profile)
-    ample = ample_bytes(profile)
+    count, ample = len(profile), ample_bytes(profile)
     tight = [index for index, budget in enumerate(budgets) if budget < ample]
-    fits = {index: np.zeros((count, count + 1), dtype=np.bool_) for index in tight}
-    if tight:
-        for start, memory in enumerate(memory_rows(profile)):
-            for index in tight:
-                fits[index][start, start + 1 :] = memory <= budgets[index]
+    fits = dict(zip(tight, _fits(profile, [budgets[index] for index in tight]), strict=True))
+    for index, each in enumerate(times):
+        if each.table is not None:
+            finite = np.isfinite(each.table[:count])
+            fits[index] = finite & fits[index] if index in fits else finite
     held = [Windows.of(fits[index]) if index in fits else Windows.all_starts(count) for index in range(len(budgets))]
     return [windows.ending_at(profile.open_boundaries) for windows in held]
+
+
+def within_memory(profile: Profile, budgets: Sequence[float], times: Sequence[StageTimes]) -> list[StageTimes]:
+    """The times with no stage in a table that takes more than budgets[i] bytes or ends inside a fused node."""
+    tables = [index for index, each in enumerate(times) if each.table is not None]
+    limited = list(times)
+    for index, fits in zip(tables, _fits(profile, [budgets[index] for index in tables]), strict=True):
+        limited[index] = times[index].held_by(np.vstack([fits, fits[:1]]) & profile.open_boundaries)
+    return limited
+
+
+def _fits(profile: Profile, budgets: Sequence[float]) -> list[Bools]:
+    """Whether each stage takes at most budgets[i] bytes, (n, n + 1) each."""
+    count = len(profile)
+    fits = [np.zeros((count, count + 1), dtype=np.bool_) for _ in budgets]
+    if fits:
+        for start, memory in enumerate(memory_rows(profile)):
+            for each, budget in zip(fits, budgets, strict=True):
+                each[start, start + 1 :] = memory <= budget
+    return fits
+
+
+def starts_within(times: StageTimes, windows: Windows, most_s: float) -> tuple[Windows, Ints]:
+    """Windows of stages of at most `most_s` seconds, and for each end the first start that such a stage may have."""
+    if times.table is not None:
+        return Windows.of(times.table[:-1] <= most_s), np.zeros(len(times.prefix), dtype=np.int64)
+    return windows, np.searchsorted(times.prefix, times.prefix - most_s, side="left")

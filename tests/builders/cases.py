@@ -7,12 +7,15 @@ devices, links that differ by direction, tight memories, nanoseconds and days.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
+
+import numpy as np
 
 from multiedge.fleet import Device, Fleet, Link, Power
 from multiedge.graph import Graph, Node
-from multiedge.profile import Profile
+from multiedge.profile import Floats, Profile
+from multiedge.spans import BatchedSpans, MeasuredSpans, SpanCost
 from tests.builders.graphs import graph_of
 from tests.builders.profiles import profile_of
 
@@ -31,6 +34,8 @@ class Options:
     early_outputs: bool = True
     scales_s: tuple[float, ...] = SCALES_S
     overheads: bool = True
+    spans: bool = False
+    """Whether the times of some devices do not add up."""
 
 
 def random_case(seed: int, options: Options | None = None) -> tuple[Profile, Fleet]:
@@ -50,7 +55,44 @@ def random_case(seed: int, options: Options | None = None) -> tuple[Profile, Fle
         seconds[device.name] = [draw() * scale_s for _ in range(count)] if kind == "own" else [factor * each for each in common]
         overhead_s[device.name] = rng.choice([0.0, 0.0, 1.0]) * scale_s if options.overheads else 0.0
     fused = [name for name in _fusible(graph) if rng.random() < 0.15]
-    return profile_of(graph, seconds, overhead_s=overhead_s, fused=fused), fleet
+    profile = profile_of(graph, seconds, overhead_s=overhead_s, fused=fused)
+    return (replace(profile, spans=_spans(rng, profile, scale_s)) if options.spans else profile), fleet
+
+
+def _spans(rng: random.Random, profile: Profile, scale_s: float) -> dict[str, SpanCost]:
+    """Times of most devices that do not add up: batches that memory limits, and tables with holes, dearer or cheaper than sums.
+
+    Devices with the same times get equal costs or, at times, costs of their own.
+    """
+    alike: dict[tuple[float, ...], SpanCost] = {}
+    spans: dict[str, SpanCost] = {}
+    for name, seconds in profile.seconds.items():
+        cost = rng.choice([_batched, _measured, _measured])(rng, seconds, scale_s)
+        if rng.random() < 0.7:
+            spans[name] = alike.setdefault(tuple(seconds), cost) if rng.random() < 0.8 else cost
+    return spans
+
+
+def _batched(rng: random.Random, seconds: Floats, scale_s: float) -> SpanCost:
+    count = len(seconds)
+    room, most = float(rng.randint(12, 60)), rng.choice([1, 4, 8])
+    state = np.array([rng.choice([0, 1, 3]) for _ in range(count)])
+    return BatchedSpans(seconds * rng.choice([1.0, 3.0]), seconds + 0.1 * scale_s, np.full(count, 8), state, room, most)
+
+
+def _measured(rng: random.Random, seconds: Floats, scale_s: float) -> SpanCost:
+    """Spans of some length at most, between all boundaries or some; longer ones may be quicker than shorter ones."""
+    count = len(seconds)
+    inner = [boundary for boundary in range(1, count) if rng.random() < 0.85]
+    ends = (0, *inner, count)
+    longest, bend = rng.randint(1, count + 1), rng.choice([0.5, 1.0, 1.5])
+    table = np.full((len(ends), len(ends)), np.inf)
+    for i, start in enumerate(ends):
+        for j, stop in enumerate(ends[i + 1 :], i + 1):
+            if stop - start <= longest and rng.random() < 0.95:
+                own = float(seconds[start:stop].sum()) + 0.2 * scale_s
+                table[i, j] = own * (stop - start) ** (bend - 1) * rng.choice([1.0, 1.0, 0.5])
+    return MeasuredSpans(ends, table)
 
 
 def _graph(rng: random.Random, count: int, scale_bytes: int, *, early: bool) -> Graph:

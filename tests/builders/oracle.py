@@ -109,7 +109,7 @@ class Oracle:
 
     def cost(self, stages: Sequence[Stage], messages: Sequence[Message]) -> Cost:
         """What the plan takes: each device and link carries its share of every item, the busiest sets the rate."""
-        seconds = [max(self._compute_s(device, stage) for device in stage.devices) for stage in stages]
+        seconds = [max(self._compute_s(device, stage, stages) for device in stage.devices) for stage in stages]
         busy: dict[str, float] = defaultdict(float)
         for stage, value in zip(stages, seconds, strict=True):
             for device in stage.devices:
@@ -132,9 +132,27 @@ class Oracle:
     def _bytes(self, names: Iterable[str]) -> int:
         return sum(self.nbytes[name] for name in names)
 
-    def _compute_s(self, device: str, stage: Stage) -> float:
-        own = sum(float(self.profile.seconds[device][node]) for node in stage.nodes)
-        return self.profile.overhead_s.get(device, 0.0) + own
+    def _compute_s(self, device: str, stage: Stage, stages: Sequence[Stage]) -> float:
+        overhead_s, times = self.profile.overhead_s.get(device, 0.0), self.profile.seconds[device]
+        own_s = sum(float(times[node]) for node in stage.nodes)
+        if device not in self.profile.spans:
+            return overhead_s + own_s
+        held = self._held(device, stages)
+        held_s = sum(float(times[node]) for node in held)
+        share = own_s / held_s if held_s else len(stage.nodes) / len(held)
+        return overhead_s + share * self.profile.spans[device].seconds(held[0], held[-1] + 1)
+
+    def _held(self, device: str, stages: Sequence[Stage]) -> list[int]:
+        return sorted({node for stage in stages if device in stage.devices for node in stage.nodes})
+
+    def has_times(self, stages: Sequence[Stage]) -> bool:
+        """Whether each device has a time for what it holds; those whose times do not add up have it for consecutive nodes."""
+        held = {name: self._held(name, stages) for name in self.profile.spans}
+        return all(
+            nodes[-1] + 1 - nodes[0] == len(nodes) and self.profile.spans[name].seconds(nodes[0], nodes[-1] + 1) < INFINITE
+            for name, nodes in held.items()
+            if nodes
+        )
 
     def _places(self, stages: Sequence[Stage], stage: int | None) -> tuple[str | None, ...]:
         return (self.fleet.source,) if stage is None else stages[stage].devices
@@ -199,6 +217,7 @@ class Oracle:
         cost = self.cost_of(plan)
         assert self.can_run(plan.stages), plan.stages
         assert self.keeps_fused(plan.stages), plan.stages
+        assert self.has_times(plan.stages), plan.stages
         assert self.fits(cost), cost.memory
         assert isclose(plan.value, cost.value(plan.objective), rel_tol=1e-9)
         assert plan.lower_bound is None or plan.lower_bound <= plan.value
@@ -240,7 +259,7 @@ class Oracle:
                 for inner in combinations(range(1, self.count), wanted - 1):
                     bounds = pairwise((0, *inner, self.count))
                     stages = [Stage(team[0], tuple(range(*span)), team[1:]) for team, span in zip(order, bounds, strict=True)]
-                    if self.keeps_fused(stages):
+                    if self.keeps_fused(stages) and self.has_times(stages):
                         cost = self.cost(stages, self.relay_messages(stages))
                         if self.fits(cost):
                             yield stages, cost
@@ -250,7 +269,7 @@ class Oracle:
         for choice in product(self.fleet.names, repeat=self.count):
             for order in permutations(sorted(set(choice))):
                 stages = [Stage(name, tuple(node for node, own in enumerate(choice) if own == name)) for name in order]
-                if self.can_run(stages) and self.keeps_fused(stages):
+                if self.can_run(stages) and self.keeps_fused(stages) and self.has_times(stages):
                     cost = self.cost(stages, self.direct_messages(stages))
                     if self.fits(cost):
                         yield stages, cost
@@ -282,7 +301,7 @@ class Oracle:
 
     def _nature(self, name: str) -> tuple[object, ...]:
         device: Device = self.fleet.device(name)
-        seconds = self.profile.seconds[name].tolist(), self.profile.overhead_s.get(name, 0.0)
+        seconds = self.profile.seconds[name].tolist(), self.profile.overhead_s.get(name, 0.0), self.profile.spans.get(name)
         return (
             device.memory_bytes,
             device.memory_margin,

@@ -76,8 +76,8 @@ def test_brute_force_plans_with_times_that_do_not_add_up(profile: Profile) -> No
 
 
 def test_a_strategy_that_adds_times_refuses_and_names_those_that_do_not(profile: Profile) -> None:
-    with pytest.raises(ProfileError, match=r"'a' do not add up over nodes.*plan with the strategy 'flow' or 'brute_force'"):
-        plan_model(profile, FLEET, "throughput")
+    with pytest.raises(ProfileError, match=r"those of device 'a' do not add up; plan with 'latency', 'throughput' or 'flow'"):
+        plan_model(profile, FLEET, "mincut")
 
 
 def test_more_nodes_leave_room_for_smaller_batches(batched: BatchedSpans) -> None:

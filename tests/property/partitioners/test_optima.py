@@ -15,7 +15,6 @@ import pytest
 
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet, Link, Power
-from multiedge.plan import Plan
 from multiedge.profile import Profile
 from partitioners.branches import Branches
 from partitioners.brute_force import BruteForce
@@ -33,45 +32,17 @@ from partitioners.throughput import Throughput
 from tests.builders.cases import Options, random_case
 from tests.builders.fleets import fleet_of, with_device
 from tests.builders.graphs import chain_graph, graph_of
+from tests.builders.optima import ENERGY, EXACT, ROUNDING, planned, require_honest, require_optimum
 from tests.builders.oracle import Cost, Oracle, best
 from tests.builders.profiles import profile_of
 
 POWERED = Options(powered=True)
 LATE = Options(early_outputs=False, scales_s=(1.0, 1e-4, 1e5))
-ROUNDING = 1 + 1e-12
-EXACT, ENERGY = 1e-9, 3e-6
-"""Relative tolerances: of sums in another order, and of the search for the least energy."""
 
 
 def blocks(count: int, size: int = 20) -> pytest.MarkDecorator:
     """Seeds 0 ... count - 1, `size` in a test."""
     return pytest.mark.parametrize("seeds", [range(at, min(at + size, count)) for at in range(0, count, size)], ids=str)
-
-
-def planned(strategy: Partitioner, oracle: Oracle) -> Plan | None:
-    """The strategy's plan, sound; None if it says that there is none."""
-    try:
-        plan = strategy.plan(oracle.profile, oracle.fleet)
-    except InfeasibleError:
-        return None
-    oracle.require_sound(plan)
-    return plan
-
-
-def require_optimum(plan: Plan | None, optimum: float | None, seed: int, *, rel: float = EXACT) -> None:
-    """The plan is as good as the best of all and says so; there is none if there is none."""
-    assert (plan is None) == (optimum is None), seed
-    if plan is not None:
-        assert plan.value == pytest.approx(optimum, rel=rel, abs=0), seed
-        assert plan.gap == pytest.approx(0.0, abs=rel), seed
-
-
-def require_honest(plan: Plan | None, optimum: float | None, seed: int, *, rel: float = EXACT) -> None:
-    """The bound is not above the optimum, and the plan is not better than it."""
-    assert (plan is None) == (optimum is None), seed
-    if plan is not None:
-        assert plan.lower_bound <= optimum * (1 + rel), seed
-        assert plan.value >= optimum * (1 - rel), seed
 
 
 # Throughput.

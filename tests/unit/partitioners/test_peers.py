@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
-from multiedge.errors import ConfigError, InfeasibleError, ProfileError
+from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.plan import Plan
 from multiedge.profile import Profile
 from multiedge.run import plan_model
-from multiedge.spans import MeasuredSpans
-from partitioners import PARTITIONERS, pipeedge
+from partitioners import pipeedge
 from partitioners.halda import Halda
 from partitioners.petals import Petals
 from partitioners.pipeedge import PipeEdge
@@ -139,14 +135,6 @@ def test_petals_devices_move_if_the_least_throughput_rises() -> None:
     assert spans(stays) == {"slow": (0, 1), "a": (1, 3), "b": (3, 4)}
     assert spans(moves) == {"a": (0, 2), "b": (2, 4)}
     assert (stays.value, moves.value) == (4.0, 2.0)
-
-
-@pytest.mark.parametrize("name", PEERS)
-def test_times_that_do_not_add_up_are_refused_with_the_strategies_that_take_them(name: str) -> None:
-    profile = chain(2, {"a": 1.0, "b": 1.0})
-    measured = {"b": MeasuredSpans((0, 1, 2), np.triu(np.ones((3, 3)), 1))}
-    with pytest.raises(ProfileError, match="do not add up over nodes"):
-        PARTITIONERS.load(name)().plan(replace(profile, spans=measured), fleet_of("a", "b"))
 
 
 @pytest.mark.parametrize(

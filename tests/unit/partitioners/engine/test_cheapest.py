@@ -25,7 +25,7 @@ def plain(chain: Chain) -> Prices:
     """Seconds of nodes, and nothing else."""
     ways, ends = len(chain.ways), len(chain) + 1
     nothing, seconds = np.zeros(ways), chain.seconds[[way.group for way in chain.ways]]
-    return Prices(seconds, seconds, nothing, nothing, np.zeros((ways, ways, ends)), nothing)
+    return Prices(seconds, seconds, nothing, nothing, np.zeros((ways, ways, ends)), nothing, (None,) * ways)
 
 
 def chain_of(*seconds: list[float]) -> Chain:
@@ -141,7 +141,7 @@ def test_no_path_of_a_random_chain_at_random_prices_is_cheaper(seed: int) -> Non
     nodes, last = (np.cumsum(draw.integers(0, 5, (ways, ends)), axis=1).astype(float) for _ in range(2))
     between = draw.integers(0, 5, (ways, ways, ends)).astype(float)
     stage, enter, last_stage = (draw.integers(0, 5, ways).astype(float) for _ in range(3))
-    prices = Prices(nodes, last, stage, enter, between, last_stage, late_source=float(rng.randint(0, 3)))
+    prices = Prices(nodes, last, stage, enter, between, last_stage, (None,) * ways, late_source=float(rng.randint(0, 3)))
     everything = list(paths(chain))
     limits = [inf, *sorted({chain.bottleneck_s(path) for path in everything})]
     for most_s in rng.sample(limits, min(4, len(limits))):

@@ -25,6 +25,7 @@ def machine(count: int, **values: object) -> Machine:
         "source": None,
         "parameters": (),
         "working_bytes": (),
+        "spans": (None,) * count,
     }
     return Machine(**{**nothing, **values})
 
