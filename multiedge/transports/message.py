@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from multiedge.transports.clock import RunClock
+
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
 _HEAD = struct.Struct("<ddIIII")
@@ -76,6 +78,9 @@ class Endpoint(Protocol):
 
     Received arrays are in shared memory and stay valid until `release`; copy them to keep them longer.
     """
+
+    clock: RunClock
+    """Times in messages are on this clock."""
 
     def reserve(self, address: Address, source: str, specs: Sequence[ArraySpec]) -> tuple[Array, ...] | None:
         """The memory of the message that is sent next for `address`, as writable arrays that hold anything; None if messages

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from multiedge.errors import PipelineError
+from multiedge.transports.clock import RunClock
 from multiedge.transports.message import (
     Address,
     Array,
@@ -95,6 +96,7 @@ class SharedMemoryEndpoint:
     """The mailbox of process `name` in the run's folder."""
 
     def __init__(self, directory: Path, name: str) -> None:
+        self.clock = RunClock()
         self._directory = directory
         inbox = file_of(directory, "inbox", name)
         with contextlib.suppress(FileExistsError):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from hmac import compare_digest
 from queue import Empty, SimpleQueue
 
+from multiedge.transports.clock import RunClock
 from multiedge.transports.message import Address, Array, ArraySpec, Message, decode, encode
 
 _HEAD = struct.Struct("<IIIQQ")
@@ -37,6 +38,7 @@ class StreamEndpoint:
     """
 
     def __init__(self, listener: socket.socket, name: str, greeting: bytes = b"") -> None:
+        self.clock = RunClock()
         self._listener, self._greeting = listener, greeting
         self._arrived: SimpleQueue[Message | None] = SimpleQueue()
         self._oldest_epoch = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from multiedge.fleet import Device
@@ -22,14 +22,14 @@ class Pace:
     had a processor: waiting for one is the host's doing, and multiplying it would multiply the host's noise.
     """
 
-    def __init__(self, speed: float = 1.0) -> None:
-        self.speed = speed
+    def __init__(self, speed: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.speed, self._now = speed, clock
         self._overslept_s = 0.0
         self._start_s = self._start_cpu_s = 0.0
 
     def begin(self) -> float:
         """Now, as compute begins."""
-        self._start_s = time.monotonic()
+        self._start_s = self._now()
         if self.speed < 1.0:
             self._start_cpu_s = time.process_time()
         return self._start_s
@@ -38,13 +38,13 @@ class Pace:
         """Returns once the compute since `begin` has taken its time over the speed."""
         if self.speed >= 1.0:
             return
-        now = time.monotonic()
+        now = self._now()
         # Several threads use more processor time than has passed; then they had processors all the while.
         worked_s = min(now - self._start_s, time.process_time() - self._start_cpu_s)
         until = now + worked_s * (1.0 / self.speed - 1.0) - self._overslept_s
         if until > now:
             time.sleep(until - now)
-        self._overslept_s = max(0.0, time.monotonic() - until)
+        self._overslept_s = max(0.0, self._now() - until)
 
 
 def assign_cores(devices: Sequence[Device], cores: Sequence[int]) -> dict[str, tuple[int, ...]]:

@@ -76,11 +76,18 @@ class SetLink:
 
 
 @dataclass(frozen=True)
+class SetClock:
+    """The caller's clock is CLOCK_MONOTONIC of the worker's machine plus `offset_s`: times of a run are on the caller's."""
+
+    offset_s: float
+
+
+@dataclass(frozen=True)
 class Stop:
     """End without a reply."""
 
 
-Command = Hello | Prepare | Configure | SetSpeed | SetLink | Stop
+Command = Hello | Prepare | Configure | SetSpeed | SetLink | SetClock | Stop
 
 # -- replies ------------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +31,19 @@ class WorkerProcess:
 
     It is started by command line and not by forking: it inherits neither memory nor open files, does not import the
     caller's main module, and its peak memory is its own. `prefix` goes before its command line; what it runs must become
-    the worker, keeping its process. A `quota` is closed with it.
+    the worker, keeping its process. A `quota` is closed with it. `clock` is the one on which `observe` is told what time it is.
     """
 
-    def __init__(self, directory: Path, hello: Hello, prefix: Sequence[str] = (), quota: Quota | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        hello: Hello,
+        prefix: Sequence[str] = (),
+        quota: Quota | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._device, self._quota = hello.device, quota
-        self._started_s = time.monotonic()
+        self._started_s = clock()
         self._board = Board(directory, self._device.name)
         self._board.clear()
         self._errors = file_of(directory, "stderr", self._device.name)

@@ -12,8 +12,6 @@ import signal
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -35,6 +33,7 @@ from multiedge.executors.workers.messages import (
     Prepare,
     Prepared,
     Reply,
+    SetClock,
     SetLink,
     SetSpeed,
     Stop,
@@ -45,6 +44,7 @@ from multiedge.meters.memory import read_memory
 from multiedge.meters.nvml import GpuMemory, gpu_memory_of
 from multiedge.transports import TRANSPORTS, rundir
 from multiedge.transports.links import LinkShaper
+from multiedge.transports.message import Endpoint
 
 BEAT_S = 0.1
 WAIT_S = 1.0
@@ -69,19 +69,19 @@ class Control:
             raise TypeError(f"expected Hello first, got {type(hello).__name__}")
         return hello
 
-    def watch(self, board: Board, wake: Callable[[], None], gpu: GpuMemory | None = None) -> None:
-        """From now on commands are queued as they come, and `wake` is called for each."""
-        threading.Thread(target=self._watch, args=(board, wake, gpu), name="control", daemon=True).start()
+    def watch(self, board: Board, endpoint: Endpoint, gpu: GpuMemory | None = None) -> None:
+        """From now on commands are queued as they come, and the endpoint is woken for each."""
+        threading.Thread(target=self._watch, args=(board, endpoint, gpu), name="control", daemon=True).start()
 
     def reply(self, reply: Reply) -> None:
         self._socket.sendall(encode(reply))
 
-    def _watch(self, board: Board, wake: Callable[[], None], gpu: GpuMemory | None) -> None:
+    def _watch(self, board: Board, endpoint: Endpoint, gpu: GpuMemory | None) -> None:
         while True:
-            board.beat(time.monotonic(), read_memory(), gpu.sample() if gpu else None)
+            board.beat(endpoint.clock(), read_memory(), gpu.sample() if gpu else None)
             if select.select([self._socket], [], [], BEAT_S)[0]:
                 self._read()
-                wake()
+                endpoint.wake()
 
     def _read(self) -> None:
         try:
@@ -106,7 +106,8 @@ class Worker:
         board = Board(directory, self._device.name, hello.memory_limit_bytes)
         endpoint = TRANSPORTS.load(hello.transport)(directory, self._device.name)
         shaper = LinkShaper(self._device.name, hello.links, hello.seed)
-        self._pace = Pace(hello.speed * hello.factor)
+        self._clock = endpoint.clock
+        self._pace = Pace(hello.speed * hello.factor, self._clock)
         self._loop = StageLoop(
             self._device.name,
             endpoint,
@@ -116,9 +117,10 @@ class Worker:
             caller=hello.caller,
             micro_batch=hello.micro_batch,
             record=hello.record,
+            clock=self._clock,
         )
         self._sessions: dict[str, Session] = {}
-        control.watch(board, endpoint.wake, gpu_memory_of(self._device))
+        control.watch(board, endpoint, gpu_memory_of(self._device))
 
     def step(self, timeout_s: float) -> None:
         """Carries out the commands that have come, then runs at most one stage, after waiting for up to `timeout_s`."""
@@ -134,6 +136,8 @@ class Worker:
                 self._pace.speed = self._hello.speed * factor
             case SetLink():
                 self._set_link(command)
+            case SetClock(offset_s):
+                self._clock.offset_s = offset_s
 
     def _load(self, command: Prepare | Configure) -> Reply:
         try:
@@ -163,10 +167,10 @@ class Worker:
         for stage in routes.stages_on(self._device.name):
             path = self._path(directory, routes, stage)
             if path not in self._sessions:
-                begin = time.monotonic()
+                begin = self._clock()
                 with memory_returned():
                     self._sessions[path] = open_stage(backend, Path(directory), routes.parts[stage], self._device)
-                loads.append(Load(stage, begin, time.monotonic(), self._sessions[path].provider.name))
+                loads.append(Load(stage, begin, self._clock(), self._sessions[path].provider.name))
         return tuple(loads)
 
     def _path(self, directory: str, routes: Routes, stage: int) -> str:
@@ -176,7 +180,7 @@ class Worker:
         if command.source == self._device.name:
             self._loop.shaper.change(command.target, command.link)
         else:
-            self._loop.mailbox.restore(command.source, command.link, time.monotonic())
+            self._loop.mailbox.restore(command.source, command.link, self._clock())
 
 
 def main(directory: str, fd: str) -> None:

@@ -15,6 +15,7 @@ from multiedge.executors.workers.messages import (
     Hello,
     Prepare,
     Prepared,
+    SetClock,
     SetLink,
     SetSpeed,
 )
@@ -35,7 +36,7 @@ class FakeControl:
         self.replies = []
         self.reply = self.replies.append
 
-    def watch(self, board, wake, gpu=None):
+    def watch(self, board, endpoint, gpu=None):
         self.board = board
 
 
@@ -98,6 +99,14 @@ def test_a_worker_enters_an_epoch_and_says_what_it_loaded_and_takes(bench):
     assert reply.loads[0].start_s <= reply.loads[0].stop_s
     assert reply.resident_bytes is not None
     assert reply.resident_bytes > 1 << 20
+
+
+def test_its_times_are_on_the_clock_of_the_caller(bench):
+    bench.send(SetClock(1e6))
+    (reply,) = bench.configure()
+    assert reply.loads[0].start_s > 1e6
+    bench.feed(5.0)
+    assert bench.made(bench.d1).sent_s > 1e6
 
 
 def test_items_pass_through_its_stages(bench):
