@@ -221,6 +221,7 @@ class Measurements:
         host: The load of this machine; None if the system does not show it, or the stages run elsewhere.
         totals: One entry per device, where they were added up during the run; empty if `events` are complete.
         left_out_events: How many events are not kept.
+        by_caller: The (source, target) stages of transfers that went by way of the caller; all others went directly.
     """
 
     items: tuple[Item, ...]
@@ -235,6 +236,7 @@ class Measurements:
     host: HostLoad | None = None
     totals: tuple[DeviceTotal, ...] = ()
     left_out_events: int = 0
+    by_caller: tuple[tuple[int, int], ...] = ()
 
     @property
     def wall_s(self) -> float:

@@ -6,8 +6,9 @@ chosen by name.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +30,7 @@ from multiedge.plan import Manifest, Plan, Stage, direct_transfers, relay_transf
 from multiedge.planning import cost
 from multiedge.planning.baseline import best_single
 from multiedge.planning.checks import memory_violations, structural_violations, violations
+from multiedge.planning.routes import routed
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
 from profilers import PROFILERS
@@ -316,12 +318,14 @@ class PlanRun:
         """
         from multiedge.report.results import make_result
 
+        measurements = self.measurements()
         return make_result(
             self._name,
-            self.measurements(),
+            measurements,
             plan=self._manifest.plan,
             configuration=self._configuration,
             graph=graph_of(self._manifest),
+            predicted=expected_plan(self._manifest, self._fleet, measurements.by_caller),
         )
 
 
@@ -349,6 +353,18 @@ def run_plan(
 
     run = PlanRun(plan, fleet, items, **values)
     return collected(run)[0], run.result()
+
+
+def expected_plan(manifest: Manifest, fleet: Fleet, by_caller: Collection[tuple[int, int]]) -> Plan | None:
+    """The plan with the estimate that holds if those transfers, by (source, target), go by way of the caller; without an
+    estimate if the plan's folder has no profile. None for a folder without a plan."""
+    plan = manifest.plan
+    if plan is None or not by_caller:
+        return plan
+    profile = read_profile(manifest)
+    if profile is None:
+        return replace(plan, estimate=replace(plan.estimate, bottleneck_s=math.inf, bottleneck="not known", latency_s=math.inf))
+    return routed(plan, profile, fleet, by_caller)
 
 
 def graph_of(manifest: Manifest) -> Graph | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,17 @@ from typing import Any
 from multiedge.backends.heap import memory_returned
 from multiedge.backends.stages import BackendOptions, device_backend, open_stage, require_backend_options
 from multiedge.errors import MissingDependencyError, PipelineError, StageError
-from multiedge.executors.flow.contract import Array, Tensors
+from multiedge.executors.flow.contract import Array
 from multiedge.executors.flow.expected import expected_seconds
 from multiedge.executors.flow.stage_clock import StageClock
-from multiedge.executors.workers.threads import TICK_S, ThreadsExecutor, ThreadsOptions
+from multiedge.executors.workers.threads import (
+    TICK_S,
+    Again,
+    Held,
+    LostInputsError,
+    ThreadsExecutor,
+    ThreadsOptions,
+)
 from multiedge.fleet import Device, Fleet
 from multiedge.measurements import Fault, Memory
 from multiedge.meters.memory import MemoryReading, read_memory
@@ -57,9 +64,10 @@ class DeviceActor:
         with memory_returned():
             self._sessions = {stage: open_stage(backend, Path(folder), part, device) for stage, part in parts.items()}
 
-    def run(self, stage: int, tensors: Tensors) -> tuple[dict[str, Array], int]:
-        """The stage's outputs, and the process that made them."""
-        return self._sessions[stage].run(tensors), os.getpid()
+    def run(self, stage: int, names: Sequence[str], outputs: Sequence[str], *arrays: Array) -> list[Any]:
+        """The process, then the stage's outputs: objects of their own, so that each goes only where it is needed."""
+        made = self._sessions[stage].run(dict(zip(names, arrays, strict=True)))
+        return [os.getpid(), *(made[name] for name in outputs)]
 
     def pid(self) -> int:
         return os.getpid()
@@ -86,11 +94,13 @@ class RayOptions(ThreadsOptions):
 
 
 class RayExecutor(ThreadsExecutor):
-    """Sends each stage's tensors to the actor of its device. Memory is what the actors read of themselves."""
+    """Sends references to each stage's tensors to the actor of its device, which gets them from the actors that made them.
+    Memory is what the actors read of themselves."""
 
     options_type = RayOptions
     name = "ray"
     transport = "ray"
+    lanes = 2
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: RayOptions) -> None:
         super().__init__(manifest, fleet, options)
@@ -119,7 +129,8 @@ class RayExecutor(ThreadsExecutor):
 
     def connect(self, stage: int, device: str) -> RayStage:
         clock = StageClock(self.options.deadlines, self._expected_s)
-        return RayStage(self._ray, self._actors[device], stage, device, clock, self.options.deadlines.first_s, self._saw_pid)
+        part, restart_s = self.routes.parts[stage], self.options.deadlines.first_s
+        return RayStage(self._ray, self._actors[device], part, device, clock, restart_s, self._saw_pid)
 
     def settings(self) -> dict[str, Any]:
         return {"ray": {"version": self._ray.__version__, "pinned": self._pinned, "own_cluster": self._owns_ray}}
@@ -200,52 +211,60 @@ class RayExecutor(ThreadsExecutor):
 
 
 class RayStage:
-    """One stage of a device's actor."""
+    """One stage of a device's actor. Of its outputs the caller has references, unless it wants the arrays."""
+
+    takes_references = True
 
     def __init__(
         self,
         ray: Any,
         actor: Any,
-        stage: int,
+        part: Part,
         device: str,
         clock: StageClock,
         restart_s: float,
         saw_pid: Callable[[str, int, float], bool],
     ) -> None:
-        self.tries = 0
-        self._ray, self._actor, self._stage, self._device = ray, actor, stage, device
+        self._ray, self._actor, self._part, self._device = ray, actor, part, device
         self._clock, self._restart_s, self._saw_pid = clock, restart_s, saw_pid
         self._closing = threading.Event()
 
-    def run(self, tensors: Tensors) -> dict[str, Array]:
+    def run(self, tensors: Mapping[str, Held], wanted: Collection[str], again: Again) -> dict[str, Held]:
         """The stage's outputs; raises what the stage raised, or StageError if the actor is gone or takes too long."""
-        self.tries = 1
-        begin = time.monotonic()
-        answer = self._actor.run.remote(self._stage, dict(tensors))
-        made, pid = self._wait(answer, begin)
+        begin, outputs = time.monotonic(), self._part.outputs
+        call = self._actor.run.options(num_returns=1 + len(outputs))
+        process, *made = call.remote(self._part.stage, tuple(tensors), outputs, *tensors.values())
+        held = dict(zip(outputs, made, strict=True))
+        here = [name for name in outputs if name in wanted]
+        pid, *arrays = self._wait([process, *(held[name] for name in here)], begin, tensors)
+        held.update(zip(here, arrays, strict=True))
         if self._saw_pid(self._device, pid, begin):
-            self.tries = 2
+            again()
         else:
-            self._clock.saw(self._stage, self._device, time.monotonic() - begin)
-        return made
+            self._clock.saw(self._part.stage, self._device, time.monotonic() - begin)
+        return held
 
     def close(self) -> None:
         self._closing.set()
 
-    def _wait(self, answer: Any, begin_s: float) -> tuple[dict[str, Array], int]:
+    def _wait(self, answers: Sequence[Any], begin_s: float, tensors: Mapping[str, Held]) -> list[Any]:
         errors = self._ray.exceptions
         # An actor that was killed has to load its model again before it answers.
-        until = begin_s + max(self._clock.limit_s(self._stage, self._device), self._restart_s)
+        until = begin_s + max(self._clock.limit_s(self._part.stage, self._device), self._restart_s)
         while not self._closing.is_set() and (left := until - time.monotonic()) > 0:
             try:
-                made, pid = self._ray.get(answer, timeout=min(left, TICK_S))
+                return list(self._ray.get(list(answers), timeout=min(left, TICK_S)))
             except errors.GetTimeoutError:
                 continue
+            except errors.ObjectLostError as error:
+                lost = [name for name, held in tensors.items() if isinstance(held, self._ray.ObjectRef)]
+                if not lost:
+                    raise StageError(f"the outputs are gone: {_last_line(error)}") from error
+                raise LostInputsError(lost, _last_line(error)) from error
             except errors.RayTaskError as error:
                 raise (error.cause if isinstance(error.cause, Exception) else StageError(_last_line(error))) from None
             except errors.RayError as error:
                 raise StageError(f"the actor is gone: {type(error).__name__}: {_last_line(error)}") from error
-            return made, pid
         raise StageError("the pipeline is closed" if self._closing.is_set() else f"no answer for {until - begin_s:.1f} s")
 
 

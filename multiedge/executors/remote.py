@@ -5,33 +5,48 @@
 An endpoint is `host:port` or `host:port/model`; without a model it is `stage_N`, as `multiedge serve` names it. Keys are
 device names or stage numbers (from 0, and these take precedence). Of several endpoints the first that works is used.
 A stage is a pure function, so a request can be sent again whether or not it was answered.
+
+Servers that have the extension of `multiedge.transports.references`, as `multiedge serve` does, keep what they make for the
+next stage, whose server fetches it there. Where one of the two is another server, or cannot reach the first, tensors go by way
+of the caller.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from multiedge.errors import ConfigError, PipelineError, StageError, did_you_mean, require_port
-from multiedge.executors.flow.contract import Array, Tensors, require_fallbacks
+from multiedge.executors.flow.contract import require_fallbacks
 from multiedge.executors.flow.expected import expected_seconds
 from multiedge.executors.flow.stage_clock import StageClock
-from multiedge.executors.workers.threads import ThreadsExecutor, ThreadsOptions
+from multiedge.executors.workers.servers import PROBE_S, SHORTEST_PAUSE_S, Endpoint, Released, Request
+from multiedge.executors.workers.threads import Again, LostInputsError, ThreadsExecutor, ThreadsOptions
 from multiedge.fleet import Fleet
 from multiedge.measurements import RETURN, Fault
 from multiedge.plan import IDENTITY, Manifest, Part
-from multiedge.transports.open_inference import SERVICE, UNLIMITED_MESSAGES, grpc_module, infer_request, messages, unpack
+from multiedge.transports.open_inference import grpc_module, messages
+from multiedge.transports.references import (
+    FetchError,
+    Held,
+    OtherServers,
+    made_outputs,
+)
 
-PROBE_S = 2.0
-"""How long a server may take to answer whether it has a model."""
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 SHARE_OF_WAITING = 4.0
 """A server that did not answer a request within its deadline gets none for so many times as long, if there are others."""
 TRANSIENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED", "RESOURCE_EXHAUSTED", "NOT_FOUND")
 """Status codes of a server that is down, starting or busy. NOT_FOUND is one: the model was there at the start."""
+NOT_FETCHED = "FAILED_PRECONDITION"
+"""The status code of a server that could not fetch an input from another."""
+FETCH_S = 2.0
+"""How long the caller may take to fetch what a server could not."""
+UNREACHABLE_S = 30.0
+"""For how long a server fetches nothing from another that it could not reach."""
 TOO_LARGE = "larger than max"
 """How gRPC words the refusal of a message for its size; its code is that of a busy server."""
 
@@ -55,11 +70,12 @@ class RemoteOptions(ThreadsOptions):
 
 
 class RemoteExecutor(ThreadsExecutor):
-    """Sends each stage's tensors to its server."""
+    """Sends each stage's tensors to its server, or what to fetch from which other server."""
 
     options_type = RemoteOptions
     name = "remote"
     transport = "grpc"
+    lanes = 2
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: RemoteOptions) -> None:
         super().__init__(manifest, fleet, options)
@@ -68,6 +84,10 @@ class RemoteExecutor(ThreadsExecutor):
         self._patience_s = options.deadlines.first_s if options.patience_s is None else options.patience_s
         self._given = checked_endpoints(options.endpoints, manifest, fleet)
         self._expected_s = expected_seconds(manifest)
+        self._released = Released()
+
+    def release(self, references: Iterable[Any]) -> None:
+        self._released.add(references)
 
     def settings(self) -> dict[str, Any]:
         return {"endpoints": {key: list(places) for key, places in self._given.items()}}
@@ -76,9 +96,8 @@ class RemoteExecutor(ThreadsExecutor):
         places = self._places(stage, device)
         clock = StageClock(self.options.deadlines, self._expected_s)
         identity = self.manifest.identity(stage)
-        runner = RemoteStage(
-            stage, device, self.routes.parts[stage], identity, places, clock, self._patience_s, self.note_fault
-        )
+        part = self.routes.parts[stage]
+        runner = RemoteStage(part, device, identity, places, clock, self._patience_s, self.note_fault, self._released)
         try:
             runner.wait_ready(self._connect_s)
         except BaseException:
@@ -115,79 +134,34 @@ def checked_endpoints(
     return places
 
 
-@dataclass
-class Endpoint:
-    """A server and the model on it. After `failures` in a row it gets no request until `free_from_s`.
-
-    A model that `is_identified` has shown an identity; from then on it must be `identity`, that of the run's stage. Servers
-    other than `multiedge serve` have versions of their own, which say nothing of the plan.
-    """
-
-    address: str
-    model: str
-    identity: str
-    channel: Any
-    is_identified: bool = False
-    failures: int = 0
-    free_from_s: float = 0.0
-
-    @classmethod
-    def of(cls, place: str, stage: int, identity: str) -> Endpoint:
-        address, _, model = place.partition("/")
-        # A server that is up again is connected within a second; by default gRPC would wait up to two minutes.
-        backoff = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 50))
-        options = (*UNLIMITED_MESSAGES, *backoff, ("grpc.max_reconnect_backoff_ms", 500), ("grpc.use_local_subchannel_pool", 1))
-        return cls(address, model or f"stage_{stage + 1}", identity, grpc_module().insecure_channel(address, options=options))
-
-    def call(self, method: str, request: Any, timeout_s: float) -> Any:
-        """The answer; raises grpc.RpcError."""
-        kinds = messages()
-        send, receive = kinds[f"{method}Request"].SerializeToString, kinds[f"{method}Response"].FromString
-        return self.channel.unary_unary(f"/{SERVICE}/{method}", send, receive)(request, timeout=timeout_s)
-
-    def mismatch(self, version: str) -> str:
-        """What is wrong with the version of a model, '' if nothing is known to be."""
-        self.is_identified |= version.startswith(IDENTITY)
-        if not self.is_identified or version == self.identity:
-            return ""
-        return (
-            f"{self.address}/{self.model}: expected the stage of this plan, {self.identity}, got {version or 'no identity'};"
-            " serve the folder of this plan there"
-        )
-
-    def pause(self, now_s: float, least_s: float) -> None:
-        """Counts a failure: no request is sent for a while, longer after each failure in a row."""
-        pause_s = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2.0 ** min(self.failures, 10))
-        self.failures += 1
-        self.free_from_s = now_s + max(pause_s, least_s)
-
-    def worked(self) -> None:
-        self.failures, self.free_from_s = 0, 0.0
-
-
 class RemoteStage:
     """One stage behind its endpoints, in order of preference."""
 
     def __init__(
         self,
-        stage: int,
-        device: str,
         part: Part,
+        device: str,
         identity: str,
         places: Sequence[str],
         clock: StageClock,
         patience_s: float,
         note_fault: Callable[[Fault], None],
+        released: Released,
     ) -> None:
         self._grpc = grpc_module()
-        self.stage, self.device, self.part = stage, device, part
-        self.endpoints = [Endpoint.of(place, stage, identity) for place in places]
-        self.tries = 0
-        self._clock, self._patience_s, self._note_fault = clock, patience_s, note_fault
+        self.part, self.device = part, device
+        self.endpoints = [Endpoint.of(place, part.stage, identity) for place in places]
+        self._clock, self._patience_s, self._note_fault, self._released = clock, patience_s, note_fault, released
         self._closing = threading.Event()
+        self._lock = threading.Lock()
         self._fault: tuple[float, str] | None = None
         self._away: str | None = None
-        self._count = 0
+        self._numbers = count(1)
+
+    @property
+    def takes_references(self) -> bool:
+        """Whether the server that is preferred of those that are there keeps outputs."""
+        return next((each.keeps_outputs for each in self.endpoints if not each.failures), False)
 
     def wait_ready(self, timeout_s: float) -> None:
         """Returns once one of the servers has the model; PipelineError if none does in time."""
@@ -207,30 +181,30 @@ class RemoteStage:
             return f"{endpoint.address}/{endpoint.model}: {error.code().name}: {_details(error)}"
         if not ready:
             return f"{endpoint.address}: the server has no model '{endpoint.model}' that is ready"
+        endpoint.ask_extensions()
         try:
             metadata = endpoint.call("ModelMetadata", kinds["ModelMetadataRequest"](name=endpoint.model), PROBE_S)
         except self._grpc.RpcError:
             return ""  # a server that describes no model; its answers are compared
         return endpoint.mismatch(next((each for each in metadata.versions if each.startswith(IDENTITY)), ""))
 
-    def run(self, tensors: Tensors) -> dict[str, Array]:
+    def run(self, tensors: Mapping[str, Held], wanted: Collection[str], again: Again) -> dict[str, Held]:
         """The stage's outputs. StageError if the stage refuses the item, or if no server answers for `patience_s`; after that,
-        immediately, until one of the servers is there again."""
-        self._count += 1
-        self.tries = 0
+        immediately, until one of the servers is there again. LostInputsError if an input is kept nowhere any more."""
         if self._away is not None:
             self._require_return(self._away)
-        request = infer_request("", self._count, tensors, self.part.outputs)
+        request = Request(next(self._numbers), dict(tensors), self.part.outputs, frozenset(wanted), again)
         until = time.monotonic() + self._patience_s
         while time.monotonic() < until and not self._closing.is_set():
             endpoint = self._pick()
             if endpoint is not None and (response := self._try(endpoint, request)) is not None:
-                return self._outputs(response, endpoint)
+                return self._outputs(response, endpoint, request)
         if self._closing.is_set():
             raise StageError("the pipeline is closed")
-        self._away = f": {self._fault[1]}" if self._fault else ""
+        with self._lock:
+            self._away = f": {self._fault[1]}" if self._fault else self._away or ""
         self._end_fault(None, "")
-        raise StageError(f"no answer from {self._places()} for {self._patience_s:g} s{self._away}")
+        raise StageError(f"no answer from {self._places()} for {self._patience_s:g} s{self._away or ''}")
 
     def _require_return(self, reason: str) -> None:
         """Probes the servers whose pause is over; StageError if none is there: no item waits for what is known to be away."""
@@ -262,29 +236,47 @@ class RemoteStage:
         self._closing.wait(max(0.0, min(endpoint.free_from_s for endpoint in self.endpoints) - now))
         return None
 
-    def _try(self, endpoint: Endpoint, request: Any) -> Any | None:
+    def _try(self, endpoint: Endpoint, request: Request) -> Any | None:
         """The server's answer; None if it is down or too slow; StageError if it refuses the item."""
-        request.model_name = endpoint.model
-        self.tries += 1
         begin = time.monotonic()
+        if not all(endpoint.can_fetch(held, begin) for held in request.tensors.values()):
+            self._fetch(request)
+        request.send()
         # If one server hangs, there must be time to try the others, or the same one again.
-        limit_s = min(self._clock.limit_s(self.stage, endpoint.address), self._patience_s / (len(self.endpoints) + 1))
+        limit_s = min(self._clock.limit_s(self.part.stage, endpoint.address), self._patience_s / (len(self.endpoints) + 1))
         try:
-            response = endpoint.call("ModelInfer", request, limit_s)
+            message = request.message(endpoint, self._released.take(endpoint.address))
+            response = endpoint.call("ModelInfer", message, limit_s)
         except ValueError as error:  # what gRPC raises for a channel that was closed meanwhile
             raise StageError("the pipeline is closed") from error
         except self._grpc.RpcError as error:
-            self._failed(endpoint, error, begin)
+            if error.code().name == NOT_FETCHED and request.kept:
+                self._fetch(request)
+                # It was there for the caller, so it is the server that cannot reach it.
+                endpoint.unreachable_until_s |= dict.fromkeys(request.fetched_from, time.monotonic() + UNREACHABLE_S)
+            else:
+                self._failed(endpoint, error, begin)
             return None
         now = time.monotonic()
         if problem := endpoint.mismatch(response.model_version):
             endpoint.pause(now, 0.0)
-            self._fault = (self._fault[0] if self._fault else now, problem)
+            with self._lock:
+                self._fault = (self._fault[0] if self._fault else now, problem)
             return None
-        self._clock.saw(self.stage, endpoint.address, now - begin)
+        self._clock.saw(self.part.stage, endpoint.address, now - begin)
         endpoint.worked()
         self._end_fault(now, f"; answered by {endpoint.address}")
         return response
+
+    def _fetch(self, request: Request) -> None:
+        """Puts arrays in the place of the request's kept tensors; LostInputsError if that fails."""
+        others = OtherServers()
+        try:
+            request.take(others.fetch(request.kept, FETCH_S))
+        except FetchError as error:
+            raise LostInputsError(request.kept, str(error)) from error
+        finally:
+            others.close()
 
     def _failed(self, endpoint: Endpoint, error: Any, begin_s: float) -> None:
         code, now = error.code().name, time.monotonic()
@@ -293,22 +285,24 @@ class RemoteStage:
             raise StageError(what) from error
         hung = code == "DEADLINE_EXCEEDED"
         if hung:
-            self._clock.was_slow(self.stage)
+            self._clock.was_slow(self.part.stage)
         endpoint.pause(now, SHARE_OF_WAITING * (now - begin_s) if hung and len(self.endpoints) > 1 else 0.0)
-        if self._fault is None and not self._closing.is_set():
-            self._fault = (now, what)
+        with self._lock:
+            if self._fault is None and not self._closing.is_set():
+                self._fault = (now, what)
 
     def _end_fault(self, recovered_s: float | None, ending: str) -> None:
         """Records the fault since which no server answered, if any; `recovered_s` is None if none answered in time."""
-        if self._fault is not None:
-            detected_s, detail = self._fault
-            self._fault = None
+        with self._lock:
+            fault, self._fault = self._fault, None
+        if fault is not None:
+            detected_s, detail = fault
             self._note_fault(Fault("server", self.device, detected_s, recovered_s, detail + ending))
 
-    def _outputs(self, response: Any, endpoint: Endpoint) -> dict[str, Array]:
-        if response.id not in ("", str(self._count)):
-            raise StageError(f"{endpoint.address}: answered request {response.id} in place of {self._count}")
-        made = unpack(response.outputs, response.raw_output_contents)
+    def _outputs(self, response: Any, endpoint: Endpoint, request: Request) -> dict[str, Held]:
+        if response.id not in ("", str(request.number)):
+            raise StageError(f"{endpoint.address}: answered request {response.id} in place of {request.number}")
+        made = made_outputs(response, endpoint.address)
         for name in self.part.outputs:
             if name not in made:
                 raise StageError(f"{endpoint.address}/{endpoint.model}: output '{name}' is missing{did_you_mean(name, made)}")

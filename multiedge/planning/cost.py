@@ -12,7 +12,8 @@ Devices compute while links carry other items, so the time per item of a pipelin
     T = max( max over d of sum of compute(s, d) over the stages of d,
              max over links (a, b) of occupancy(a, b) )
 
-and the latency of a link delays an item but does not lower throughput. A stage on r replicas counts 1/r on each, and a
+and the latency of a link delays an item but does not lower throughput. What goes by way of the caller, on executors that do so,
+takes two links, to the caller and from it. A stage on r replicas counts 1/r on each, and a
 transfer between r and s replicas 1/(r s) on each of their links. Where a plan has several paths, each stage and transfer counts
 with the share of the items on the paths that use it. One request alone takes the longest path through stages and
 transfers. The memory of a device is
@@ -286,8 +287,34 @@ def _routes(
                 yield source, target, share
 
 
+def _legs(move: Transfer, by_caller: Collection[tuple[int, int]]) -> tuple[Transfer, ...]:
+    """The messages of a transfer, one after another: two if it goes by way of the caller."""
+    if (move.source, move.target) not in by_caller:
+        return (move,)
+    return replace(move, target=CALLER), replace(move, source=CALLER)
+
+
+def _messages(
+    profile: Profile, transfers: Sequence[Transfer], by_caller: Collection[tuple[int, int]], shares: Shares
+) -> Iterator[tuple[Transfer, float]]:
+    """The messages of an item, and the share of the items that send each. A stage sends no tensor to the caller twice."""
+    returned: dict[int, set[str]] = defaultdict(set)
+    for move in transfers:
+        for leg in _legs(move, by_caller):
+            if by_caller and leg.target == CALLER:
+                names = tuple(name for name in leg.tensors if name not in returned[leg.source])
+                returned[leg.source].update(names)
+                leg = leg if names == leg.tensors else replace(leg, tensors=names, nbytes=profile.graph.bytes_of(names))
+            yield leg, shares.of_transfer(move)
+
+
 def estimate(
-    profile: Profile, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], paths: Sequence[Path] = ()
+    profile: Profile,
+    fleet: Fleet,
+    stages: Sequence[Stage],
+    transfers: Sequence[Transfer],
+    paths: Sequence[Path] = (),
+    by_caller: Collection[tuple[int, int]] = (),
 ) -> Estimate:
     """The expected cost of a placement.
 
@@ -297,6 +324,7 @@ def estimate(
         stages: The placement, without structural violations.
         transfers: Tensors between stages, and from and to the caller.
         paths: The ways of items through the stages; empty if every item passes every stage.
+        by_caller: The (source, target) of transfers that go by way of the caller; all others go directly.
 
     Returns:
         The Estimate.
@@ -314,11 +342,10 @@ def estimate(
     for stage, seconds, used in zip(stages, compute_s, shares.stages, strict=True):
         for device in stage.devices:
             busy_s[device] += seconds * used / len(stage.devices)
-    for move in transfers:
-        used = shares.of_transfer(move) if paths else 1.0
-        for source, target, share in _routes(fleet, stages, move, used):
-            occupied_s[source, target] += share * fleet.link(source, target).occupancy_s(move.known_bytes)
-            sent_bytes[source] += share * move.known_bytes
+    for message, used in _messages(profile, transfers, by_caller, shares):
+        for source, target, share in _routes(fleet, stages, message, used):
+            occupied_s[source, target] += share * fleet.link(source, target).occupancy_s(message.known_bytes)
+            sent_bytes[source] += share * message.known_bytes
     busiest = max(busy_s, key=lambda device: busy_s[device])
     bottleneck_s, bottleneck = busy_s[busiest], f"device '{busiest}'"
     if occupied_s:
@@ -329,10 +356,10 @@ def estimate(
         stages=_stage_estimates(profile, fleet, stages, transfers, compute_s, bottleneck_s, shares),
         bottleneck_s=bottleneck_s,
         bottleneck=bottleneck,
-        latency_s=_slowest_path_s(fleet, stages, transfers, compute_s, paths),
+        latency_s=_slowest_path_s(fleet, stages, transfers, compute_s, paths, by_caller),
         energy_j=_energy_j(fleet, busy_s, sent_bytes, bottleneck_s),
         network_bytes=round(sum(sent_bytes.values())),
-        source=_source_estimate(fleet, stages, transfers, shares),
+        source=_source_estimate(fleet, stages, transfers, shares, by_caller),
         memory=device_memory(fleet, memory_by_device(profile, fleet, stages, transfers, paths)),
     )
 
@@ -360,19 +387,37 @@ def on_path(
 
 
 def _slowest_path_s(
-    fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], compute_s: Sequence[float], paths: Sequence[Path]
+    fleet: Fleet,
+    stages: Sequence[Stage],
+    transfers: Sequence[Transfer],
+    compute_s: Sequence[float],
+    paths: Sequence[Path],
+    by_caller: Collection[tuple[int, int]],
 ) -> float:
     """The time of one item in an idle pipeline, on the path that takes longest."""
     if not paths:
-        return request_latency_s(fleet, stages, transfers, compute_s)
+        return request_latency_s(fleet, stages, transfers, compute_s, by_caller)
     return max(
-        request_latency_s(fleet, *on_path(path, stages, transfers), [compute_s[stage] for stage in path.stages])
+        request_latency_s(
+            fleet,
+            *on_path(path, stages, transfers),
+            [compute_s[stage] for stage in path.stages],
+            {
+                (path.stages.index(source), path.stages.index(target))
+                for source, target in by_caller
+                if {source, target} <= set(path.stages)
+            },
+        )
         for path in paths
     )
 
 
 def request_latency_s(
-    fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], compute_s: Sequence[float]
+    fleet: Fleet,
+    stages: Sequence[Stage],
+    transfers: Sequence[Transfer],
+    compute_s: Sequence[float],
+    by_caller: Collection[tuple[int, int]] = (),
 ) -> float:
     """The time of one item in an idle pipeline: a stage starts when its inputs are there and its device is free.
 
@@ -381,10 +426,16 @@ def request_latency_s(
         stages: The placement.
         transfers: Tensors between stages, and from and to the caller.
         compute_s: Time of each stage.
+        by_caller: The (source, target) of transfers that go by way of the caller.
 
     Returns:
         Seconds.
     """
+
+    def transfer_s(move: Transfer) -> float:
+        legs = _legs(move, by_caller)
+        return sum(link_between(fleet, stages, leg)[2].transfer_s(move.known_bytes) for leg in legs)
+
     ready = [0.0] * len(stages)
     device_free: dict[str, float] = defaultdict(float)
     finish = [0.0] * len(stages)
@@ -393,13 +444,13 @@ def request_latency_s(
         for move in transfers:
             if move.target == index:
                 start = 0.0 if move.source == CALLER else finish[move.source]
-                ready[index] = max(ready[index], start + link_between(fleet, stages, move)[2].transfer_s(move.known_bytes))
+                ready[index] = max(ready[index], start + transfer_s(move))
         device = stages[index].device
         finish[index] = max(ready[index], device_free[device]) + compute_s[index]
         device_free[device] = finish[index]
     for move in transfers:
         if move.target == CALLER and move.source != CALLER:
-            done = max(done, finish[move.source] + link_between(fleet, stages, move)[2].transfer_s(move.known_bytes))
+            done = max(done, finish[move.source] + transfer_s(move))
     return max([done, *finish])
 
 
@@ -410,15 +461,20 @@ def _sending(fleet: Fleet, stages: Sequence[Stage], moves: Sequence[Transfer]) -
 
 
 def _source_estimate(
-    fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer], shares: Shares
+    fleet: Fleet,
+    stages: Sequence[Stage],
+    transfers: Sequence[Transfer],
+    shares: Shares,
+    by_caller: Collection[tuple[int, int]],
 ) -> SourceEstimate | None:
     """The mean over the items of all paths."""
     if fleet.source is None:
         return None
     seconds, nbytes = 0.0, 0.0
     for move in transfers:
-        if move.source == CALLER:
-            each_s, sent = _sending(fleet, stages, [move])
+        leg = _legs(move, by_caller)[-1]
+        if leg.source == CALLER:
+            each_s, sent = _sending(fleet, stages, [leg])
             seconds += shares.of_transfer(move) * each_s
             nbytes += shares.of_transfer(move) * sent
     return SourceEstimate(fleet.source, seconds, round(nbytes))

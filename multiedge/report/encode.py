@@ -43,6 +43,7 @@ def measurements_to_json(
         "energy": _columns(Energy, measurements.energy),
         "host": plain_data(asdict(measurements.host)) if measurements.host else None,
         "totals": _columns(DeviceTotal, measurements.totals),
+        **({"by_caller": plain_data(measurements.by_caller)} if measurements.by_caller else {}),
         "left_out": {
             "items": max(0, len(items) - max_items),
             "events": max(0, len(events) - max_events) + measurements.left_out_events,
@@ -65,7 +66,13 @@ def read_measurements(data: Field) -> Measurements:
         host=data["host"].optional(reader_of(HostLoad, finite=True)),
         totals=data["totals"].optional(lambda columns: _records(DeviceTotal, columns), ()),
         left_out_events=data["left_out"].optional(lambda counts: counts["events"].optional(Field.count, 0), 0),
+        by_caller=data["by_caller"].optional(lambda hops: hops.list_of(_hop), ()),
     )
+
+
+def _hop(data: Field) -> tuple[int, int]:
+    source, target = data.list_of(Field.count)
+    return source, target
 
 
 def free_form(data: Field) -> dict[str, Any]:

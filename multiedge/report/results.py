@@ -91,17 +91,18 @@ def make_result(
     extra: Mapping[str, float | MetricValue | None] | None = None,
     repeats: Mapping[str, Sequence[float]] | None = None,
     graph: Graph | None = None,
+    predicted: Plan | None = None,
 ) -> RunResult:
     """The result of a run on this machine, now.
 
-    `plan` is the one that ran; `extra` are figures from elsewhere, such as accuracy, by name; with `graph`
-    the page shows the model coloured by device.
+    `plan` is the one that ran; `predicted` is the same with another estimate, where its own does not hold for this run; `extra`
+    are figures from elsewhere, such as accuracy, by name; with `graph` the page shows the model coloured by device.
     """
-    figures = compute(measurements, plan=plan) | {key: _figure(key, value) for key, value in (extra or {}).items()}
+    figures = compute(measurements, plan=predicted or plan) | {key: _figure(key, value) for key, value in (extra or {}).items()}
     return RunResult(
         name,
         figures,
-        validity(measurements, plan),
+        validity(measurements, predicted or plan),
         dict(configuration or {}),
         plan,
         measurements,

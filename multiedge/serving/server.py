@@ -1,5 +1,7 @@
 """A small Open Inference server: hosts stages of a plan, so that a pipeline on another machine can use them.
 
+It keeps outputs for the servers of later stages, which fetch them directly: see `multiedge.transports.references`.
+
 Models are named `stage_1`, `stage_2`, ... after their parts. The server listens on loopback unless another address is given.
 It has no authentication: give it an address in a trusted network only.
 """
@@ -16,6 +18,7 @@ from multiedge.backends.contract import Array, Session
 from multiedge.defaults import LOOPBACK
 from multiedge.errors import ChangedError, MultiedgeError, PipelineError, one_line, require_port, require_range
 from multiedge.graph import Tensor
+from multiedge.serving.kept import LONGEST_S, KeptOutputs
 from multiedge.serving.signature import Signature
 from multiedge.serving.slots import Abandoned, Busy, Slots
 from multiedge.transports.open_inference import (
@@ -26,7 +29,17 @@ from multiedge.transports.open_inference import (
     grpc_module,
     messages,
     pack,
-    unpack,
+)
+from multiedge.transports.references import (
+    EXTENSION,
+    KEPT_MODEL,
+    FetchError,
+    OtherServers,
+    given_inputs,
+    pack_fetched,
+    pack_kept,
+    released,
+    to_keep,
 )
 
 STOP_S = 1.0
@@ -35,6 +48,8 @@ MOST_WAITING = 16
 """Requests of one stage that may wait for another; the next one is refused and can be sent again."""
 SPARE_THREADS = 4
 """Threads that no inference takes, so that liveness requests are always answered."""
+SHARE_FOR_FETCHING = 0.5
+"""Of a request's time, the share in which its inputs must come: the caller learns what is missing before its time is over."""
 LARGEST_MESSAGE_BYTES = 2**31 - 1
 """The largest limit that gRPC accepts."""
 
@@ -45,6 +60,8 @@ class Context(Protocol):
     def abort(self, code: Any, details: str) -> NoReturn: ...
 
     def is_active(self) -> bool: ...
+
+    def time_remaining(self) -> float | None: ...
 
 
 class StageServer:
@@ -75,6 +92,7 @@ class StageServer:
         known = signatures or {}
         self._signatures = {name: known.get(name) or Signature.of_session(each) for name, each in sessions.items()}
         self._slots = {name: Slots(threads, MOST_WAITING) for name in sessions}
+        self._kept, self._others = KeptOutputs(max_message_bytes), OtherServers(max_message_bytes)
         most = SPARE_THREADS + len(self._sessions) * (threads + MOST_WAITING)
         pool = ThreadPoolExecutor(most, thread_name_prefix="stage-server")
         limits = (("grpc.max_receive_message_length", max_message_bytes), ("grpc.max_send_message_length", -1))
@@ -105,6 +123,7 @@ class StageServer:
     def close(self) -> None:
         """Ends the server within its grace time, whatever its requests do."""
         self._server.stop(grace=STOP_S).wait(2 * STOP_S)
+        self._others.close()
         if not self.is_computing:
             for session in self._sessions.values():
                 session.close()
@@ -130,6 +149,9 @@ class StageServer:
     def _server_ready(self, request: Any, context: Context) -> Any:
         return messages()["ServerReadyResponse"](ready=True)
 
+    def _server_metadata(self, request: Any, context: Context) -> Any:
+        return messages()["ServerMetadataResponse"](name="multiedge", extensions=[EXTENSION])
+
     def _is_ready(self, name: str) -> bool:
         return name in self._slots and not self._slots[name].is_stuck
 
@@ -151,9 +173,14 @@ class StageServer:
         codes = self._grpc.StatusCode
         if isinstance(error, ChangedError):
             return codes.UNAVAILABLE
+        if isinstance(error, FetchError):
+            return codes.FAILED_PRECONDITION
         return codes.INVALID_ARGUMENT if isinstance(error, MultiedgeError) else codes.INTERNAL
 
     def _model_infer(self, request: Any, context: Context) -> Any:
+        self._kept.release(released(request))
+        if request.model_name == KEPT_MODEL:
+            return self._fetch(request, context)
         session = self._session(request.model_name, context)
         codes = self._grpc.StatusCode
         try:
@@ -164,16 +191,28 @@ class StageServer:
             context.abort(codes.CANCELLED, "the caller has gone")
         except Exception as error:  # whatever the runtime raises is this item's failure, not the server's
             context.abort(self._code_of(error), one_line(error))
-        wanted = [tensor.name for tensor in request.outputs] or list(made)
+        wanted, stay = [tensor.name for tensor in request.outputs] or list(made), to_keep(request)
         version = self._identities.get(request.model_name, "")
         response = messages()["ModelInferResponse"](model_name=request.model_name, model_version=version, id=request.id)
-        pack(response.outputs, response.raw_output_contents, {name: made[name] for name in wanted})
+        pack(response.outputs, response.raw_output_contents, {name: made[name] for name in wanted if name not in stay})
+        pack_kept(response, {name: self._kept.put(made[name]) for name in wanted if name in stay})
+        return response
+
+    def _fetch(self, request: Any, context: Context) -> Any:
+        """The answer to another server, or to the caller, that fetches kept outputs."""
+        response = messages()["ModelInferResponse"](model_name=KEPT_MODEL)
+        try:
+            pack_fetched(response, {output.name: self._kept.get(output.name) for output in request.outputs})
+        except KeyError:
+            context.abort(self._grpc.StatusCode.NOT_FOUND, "an output is not kept here any more")
         return response
 
     def _run(self, session: Session, request: Any, context: Context) -> dict[str, Array]:
         """The stage's outputs. Raises MultiedgeError for a request that does not fit the stage, and what the runtime raises."""
         signature = self._signatures[request.model_name]
-        tensors = unpack(request.inputs, request.raw_input_contents)
+        tensors, kept = given_inputs(request)
+        if kept:
+            tensors |= self._others.fetch(kept, SHARE_FOR_FETCHING * (context.time_remaining() or LONGEST_S))
         signature.require_inputs(tensors)
         signature.require_outputs(tensor.name for tensor in request.outputs)
         with self._slots[request.model_name].taken(context.is_active):

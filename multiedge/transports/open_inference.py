@@ -8,7 +8,7 @@ kinds are read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -56,23 +56,29 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
         "fp64_contents": (7, "double*"),
         "bytes_contents": (8, "bytes*"),
     },
+    "InferParameter": {"bool_param": (1, "bool"), "int64_param": (2, "int64"), "string_param": (3, "string")},
+    # An entry of a map<string, InferParameter>, which is sent as a list of such entries.
+    "Parameter": {"key": (1, "string"), "value": (2, "InferParameter")},
     "InferInputTensor": {
         "name": (1, "string"),
         "datatype": (2, "string"),
         "shape": (3, "int64*"),
+        "parameters": (4, "Parameter*"),
         "contents": (5, "InferTensorContents"),
     },
     "InferOutputTensor": {
         "name": (1, "string"),
         "datatype": (2, "string"),
         "shape": (3, "int64*"),
+        "parameters": (4, "Parameter*"),
         "contents": (5, "InferTensorContents"),
     },
-    "InferRequestedOutputTensor": {"name": (1, "string")},
+    "InferRequestedOutputTensor": {"name": (1, "string"), "parameters": (2, "Parameter*")},
     "ModelInferRequest": {
         "model_name": (1, "string"),
         "model_version": (2, "string"),
         "id": (3, "string"),
+        "parameters": (4, "Parameter*"),
         "inputs": (5, "InferInputTensor*"),
         "outputs": (6, "InferRequestedOutputTensor*"),
         "raw_input_contents": (7, "bytes*"),
@@ -88,6 +94,8 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "ServerLiveResponse": {"live": (1, "bool")},
     "ServerReadyRequest": {},
     "ServerReadyResponse": {"ready": (1, "bool")},
+    "ServerMetadataRequest": {},
+    "ServerMetadataResponse": {"name": (1, "string"), "version": (2, "string"), "extensions": (3, "string*")},
     "ModelReadyRequest": {"name": (1, "string"), "version": (2, "string")},
     "ModelReadyResponse": {"ready": (1, "bool")},
     "TensorMetadata": {"name": (1, "string"), "datatype": (2, "string"), "shape": (3, "int64*")},
@@ -100,7 +108,7 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
         "outputs": (5, "TensorMetadata*"),
     },
 }
-METHODS = ("ServerLive", "ServerReady", "ModelReady", "ModelMetadata", "ModelInfer")
+METHODS = ("ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer")
 
 
 @lru_cache(maxsize=1)
@@ -137,7 +145,7 @@ def grpc_module() -> Any:
     return grpc
 
 
-def infer_request(model: str, item: int, tensors: Mapping[str, Array], outputs: Sequence[str]) -> Any:
+def infer_request(model: str, item: int, tensors: Mapping[str, Array], outputs: Iterable[str]) -> Any:
     """A ModelInferRequest with `tensors` as inputs that requests `outputs`."""
     kinds = messages()
     request = kinds["ModelInferRequest"](model_name=model, id=str(item))

@@ -9,11 +9,22 @@ import pytest
 
 from multiedge import run
 from multiedge.errors import ConfigError, PlanError, ProfileError
+from multiedge.fleet import Device, Fleet, Link
 from multiedge.formats.profile import save_profile
 from multiedge.onnx_io import read_graph
 from multiedge.plan import Stage
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
-from multiedge.run import choose_strategy, graph_of, node_costs, partition, plan_by_hand, plan_cuts, plan_model, run_plan
+from multiedge.run import (
+    choose_strategy,
+    expected_plan,
+    graph_of,
+    node_costs,
+    partition,
+    plan_by_hand,
+    plan_cuts,
+    plan_model,
+    run_plan,
+)
 from tests.builders.onnx_models import layers, saved
 from tests.builders.pipelines import item, synthetic_chain
 from tests.builders.pipelines import synthetic_fleet as stage_fleet
@@ -144,3 +155,22 @@ def test_the_time_of_a_strategy_that_does_not_measure_it_is_measured(monkeypatch
 
     monkeypatch.setattr(run, "build", lambda registry, name, options: Plugin())
     assert plan_model(PROFILE, FLEET, "plugin").solve_s > 0
+
+
+@pytest.mark.parametrize("has_profile", [True, False])
+def test_a_prediction_counts_transfers_that_go_by_way_of_the_caller_if_their_sizes_are_known(tmp_path, has_profile) -> None:
+    graph = read_graph(saved(layers(4, 64, name="wide"), tmp_path / "wide.onnx"))
+    devices = tuple(Device(name, flops_per_s=1e12) for name in ("a", "b", "home"))
+    fleet = Fleet(
+        devices, {("a", "b"): Link(1e9, 0.0), ("a", "home"): Link(1e3, 0.0), ("b", "home"): Link(1e3, 0.0)}, source="home"
+    )
+    profile = run.profile_model(graph, fleet, reference="declared")
+    half, end = len(graph.nodes) // 2, len(graph.nodes)
+    plan = plan_by_hand(profile, fleet, [Stage.span("a", 0, half), Stage.span("b", half, end)])
+    manifest = run.write_parts(graph, plan, tmp_path / "parts", profile=profile if has_profile else None)
+    assert expected_plan(manifest, fleet, ()) is manifest.plan
+    by_caller = expected_plan(manifest, fleet, [(0, 1)])
+    assert by_caller.is_estimated is has_profile
+    if has_profile:
+        assert by_caller.estimate.bottleneck_s == pytest.approx(64 * 4 / 1e3)
+        assert by_caller.estimate.network_bytes == manifest.plan.estimate.network_bytes + 64 * 4

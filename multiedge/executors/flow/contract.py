@@ -25,14 +25,6 @@ Source = Iterable[Tensors | MultiedgeError]
 """Items to run; an error stands for one that could not be read, which fails alone."""
 
 
-class StageRunner(Protocol):
-    """One stage, wherever it lives: named tensors in, named tensors out. A session, an actor or a remote server."""
-
-    def run(self, tensors: Tensors) -> dict[str, Array]: ...
-
-    def close(self) -> None: ...
-
-
 @dataclass(frozen=True)
 class RunOptions:
     """Options that every executor has; its `options_type` adds its own fields to these.
@@ -118,6 +110,8 @@ class Record:
     duplicates_dropped: int = 0
     workers_cpu_s: Mapping[str, float] = field(default_factory=dict)
     """Processor time of each device's worker process on this machine."""
+    by_caller: tuple[tuple[int, int], ...] = ()
+    """The (source, target) stages of transfers that go by way of the caller; all others go directly."""
 
 
 class Executor(Protocol):

@@ -233,6 +233,7 @@ def to_measurements(
         faults=tuple(_shift_fault(fault, start) for fault in record.faults),
         memory=record.memory,
         settings={**record.settings, **settings, "duplicates_dropped": record.duplicates_dropped},
+        by_caller=record.by_caller,
     )
 
 

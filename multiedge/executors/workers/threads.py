@@ -3,6 +3,9 @@
 `remote` and `ray` share it. A stage gets an item when everything that it reads has arrived, so stages work on different
 items at the same time. At most `depth` items are under way and each is queued once per stage, which bounds every queue. An
 item whose stage failed is passed through the stages after it without being run, so that no stage waits for it.
+
+What a stage makes for others stays where it was made, if its runner can leave it there: the caller then passes on a reference
+in place of the array, and the next stage gets the array from there. If that is lost, the stage that made it runs again.
 """
 
 from __future__ import annotations
@@ -11,20 +14,20 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any, Protocol
 
 import numpy as np
 
-from multiedge.errors import MissingDependencyError, MultiedgeError, PipelineError, require_least
+from multiedge.errors import MissingDependencyError, MultiedgeError, PipelineError, StageError, require_least
 from multiedge.executors.flow.contract import (
     Array,
     Closing,
     Record,
     Result,
     RunOptions,
-    StageRunner,
     Tensors,
     failure,
     require_inputs,
@@ -42,11 +45,37 @@ TICK_S = 0.25
 JOIN_S = 1.0
 
 
-class RetryingRunner(StageRunner, Protocol):
-    """A stage that is tried again when its server or actor fails. `close` may come from another thread and ends `run`."""
+Held = Any
+"""An array, or what a runner passes in its place: a reference to one that stays where it was made."""
 
-    tries: int
-    """How often the last item was sent."""
+
+Again = Callable[[], None]
+"""Called each time that an item is sent once more."""
+
+
+class LostInputsError(StageError):
+    """References that lead to nothing any more; `names` are the inputs."""
+
+    def __init__(self, names: Iterable[str], reason: str) -> None:
+        self.names = tuple(names)
+        super().__init__(f"{', '.join(self.names)} cannot be fetched: {reason}")
+
+
+class StageRunner(Protocol):
+    """A stage elsewhere, tried again when its server or actor fails. Safe for use from several threads."""
+
+    @property
+    def takes_references(self) -> bool:
+        """Whether `run` takes references of the executor's other runners, and leaves outputs that are not wanted in place."""
+        ...
+
+    def run(self, tensors: Mapping[str, Held], wanted: Collection[str], again: Again) -> dict[str, Held]:
+        """The stage's outputs; those in `wanted` are arrays. Raises LostInputsError, and what the stage raises."""
+        ...
+
+    def close(self) -> None:
+        """Also ends each `run`."""
+        ...
 
 
 @dataclass
@@ -54,7 +83,7 @@ class Job:
     """An item under way: its tensors by the stage that made them and their name, and how many transfers each stage lacks."""
 
     entry: Pending
-    tensors: dict[tuple[int, str], Array]
+    tensors: dict[tuple[int, str], Held]
     missing: Counter[int]
     events: list[Event] = field(default_factory=list)
     error: str = ""
@@ -71,13 +100,13 @@ class Job:
 
 @dataclass
 class StageThread:
-    """One stage on one device, the items that wait for it, and the thread that runs them."""
+    """One stage on one device, the items that wait for it, and the threads that run them."""
 
     stage: int
     device: str
-    runner: RetryingRunner
+    runner: StageRunner
     jobs: queue.Queue[Job]
-    thread: threading.Thread | None = None
+    threads: list[threading.Thread] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -109,6 +138,8 @@ class ThreadsExecutor(Closing):
     name = "threads"
     on_this_machine = False
     transport = "none"
+    lanes = 1
+    """Items that each stage may have at the same time: with two, one travels while the other is computed."""
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: ThreadsOptions) -> None:
         self.manifest, self.fleet, self.options = manifest, fleet, options
@@ -126,9 +157,10 @@ class ThreadsExecutor(Closing):
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._events: list[Event] = []
+        self._by_caller: tuple[tuple[int, int], ...] = ()
         self._faults: list[Fault] = []
 
-    def connect(self, stage: int, device: str) -> RetryingRunner:
+    def connect(self, stage: int, device: str) -> StageRunner:
         """The runner of a stage, ready to run; MultiedgeError if it cannot be reached."""
         raise NotImplementedError
 
@@ -136,6 +168,9 @@ class ThreadsExecutor(Closing):
         """The same, which states of a device with a GPU that its GPU memory is not measured."""
         has_gpu = self.fleet.device(memory.device).gpu is not None
         return replace(memory, gpu_method=f"not measured by the {self.name} executor") if has_gpu else memory
+
+    def release(self, references: Iterable[Held]) -> None:
+        """Nothing reads these references any more."""
 
     def settings(self) -> dict[str, Any]:
         """What the results hold on this executor beside its options."""
@@ -154,6 +189,12 @@ class ThreadsExecutor(Closing):
         except BaseException:
             self.close()
             raise
+        stages = range(len(self.routes.parts))
+        self._by_caller = tuple(hop for hop in combinations(stages, 2) if not self._is_direct(*hop))
+
+    def _is_direct(self, *stages: int) -> bool:
+        """Whether tensors go from one of these stages to the other without the caller."""
+        return all(thread.runner.takes_references for (stage, _), thread in self._threads.items() if stage in stages)
 
     def _start_thread(self, stage: int, device: str) -> None:
         begin = time.monotonic()
@@ -166,8 +207,10 @@ class ThreadsExecutor(Closing):
         self._events.append(Event("load", -1, stage, device, begin, time.monotonic()))
         worker = StageThread(stage, device, runner, queue.Queue(self.ledger.depth))
         self._threads[stage, device] = worker
-        worker.thread = threading.Thread(target=self._serve, args=(worker,), name=f"stage-{stage}-{device}", daemon=True)
-        worker.thread.start()
+        for _ in range(self.lanes):
+            thread = threading.Thread(target=self._serve, args=(worker,), name=f"stage-{stage}-{device}", daemon=True)
+            worker.threads.append(thread)
+            thread.start()
 
     @property
     def has_room(self) -> bool:
@@ -211,7 +254,11 @@ class ThreadsExecutor(Closing):
         with self._lock:
             faults = tuple(self._faults)
         return Record(
-            events=tuple(self._events), faults=faults, memory=tuple(map(self._without_gpu, self.memory())), settings=settings
+            events=tuple(self._events),
+            faults=faults,
+            memory=tuple(map(self._without_gpu, self.memory())),
+            settings=settings,
+            by_caller=self._by_caller,
         )
 
     def close(self) -> None:
@@ -220,8 +267,8 @@ class ThreadsExecutor(Closing):
             worker.runner.close()
         until = time.monotonic() + JOIN_S
         for worker in self._threads.values():
-            if worker.thread is not None:
-                worker.thread.join(max(0.0, until - time.monotonic()))
+            for thread in worker.threads:
+                thread.join(max(0.0, until - time.monotonic()))
         self._threads.clear()
 
     def note_fault(self, fault: Fault) -> None:
@@ -241,19 +288,61 @@ class ThreadsExecutor(Closing):
 
     def _run(self, worker: StageThread, job: Job, part: Part) -> None:
         """Adds to the job what the stage made, and what it passes on unchanged; or the error."""
-        given = self.routes.gather(worker.stage, job.tensors, job.entry.way)
         begin = time.monotonic()
         try:
-            made, error = worker.runner.run({name: given[name] for name in part.inputs}), ""
+            made, error = self._made(worker, job, self._wanted(worker.stage)), ""
         except Exception as raised:  # whatever the stage raises is the item's failure, not the pipeline's
             made, error = {}, failure(worker.stage, worker.device, raised)
         with self._lock:
-            job.entry.attempts += max(0, worker.runner.tries - 1)
             if error:
                 job.error = job.error or error
                 return
-            job.tensors.update({(worker.stage, name): array for name, array in {**given, **made}.items()})
+            given = self.routes.gather(worker.stage, job.tensors, job.entry.way)
+            job.tensors.update({(worker.stage, name): held for name, held in {**given, **made}.items()})
             job.events.append(Event("compute", job.entry.item, worker.stage, worker.device, begin, time.monotonic()))
+
+    def _wanted(self, stage: int) -> set[str]:
+        """The outputs of a stage that must come here: those of the model, and what a stage reads that takes no references."""
+        readers = (thread for (reader, _), thread in self._threads.items() if reader != stage)
+        read = {
+            name for thread in readers if not thread.runner.takes_references for name in self.routes.parts[thread.stage].inputs
+        }
+        return set(self.routes.parts[stage].outputs) & {*self.manifest.outputs, *read}
+
+    def _made(self, worker: StageThread, job: Job, wanted: Collection[str]) -> dict[str, Held]:
+        """What the stage makes. Of inputs that were lost on their way, the stages that made them run again first; what these
+        make then comes here, so that it cannot be lost again."""
+        names = self.routes.parts[worker.stage].inputs
+
+        def inputs() -> dict[str, Held]:
+            with self._lock:
+                given = self.routes.gather(worker.stage, job.tensors, job.entry.way)
+            return {name: given[name] for name in names}
+
+        def again() -> None:
+            with self._lock:
+                job.entry.attempts += 1
+
+        given = inputs()
+        try:
+            return worker.runner.run(given, wanted, again)
+        except LostInputsError as lost:
+            for name in lost.names:
+                self._make_again(job, name, given[name])
+        again()
+        return worker.runner.run(inputs(), wanted, again)
+
+    def _make_again(self, job: Job, name: str, lost: Held) -> None:
+        """Puts a new array in the place of a reference, wherever the job has it."""
+        with self._lock:
+            places = [place for place, held in job.tensors.items() if held is lost]
+        if not places:  # it was made again for another reader meanwhile
+            return
+        maker = min(stage for stage, _ in places)
+        home = self.routes.home(maker, job.entry.sequence, job.entry.way)
+        made = self._made(self._threads[maker, home], job, {name})[name]
+        with self._lock:
+            job.tensors.update(dict.fromkeys(places, made))
 
     def _pass_on(self, job: Job, stage: int) -> None:
         """Queues the job at every stage that lacked nothing but what `stage` sends."""
@@ -279,6 +368,7 @@ class ThreadsExecutor(Closing):
     def _answer(self, job: Job) -> None:
         if self.options.record_events:
             self._events += job.events
+        self.release(dict.fromkeys(held for held in job.tensors.values() if not isinstance(held, np.ndarray)))
         tensors: dict[str, Array] | None = None
         if not job.error:
             made = self.routes.gather(CALLER, job.tensors, job.entry.way)

@@ -156,3 +156,22 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'multi-edge-bench\[ray\]'"):
         open_pipeline(synthetic_chain(tmp_path, stages=2), synthetic_fleet(2), "ray")
+
+
+def test_tensors_between_stages_do_not_come_to_the_caller(cluster, tmp_path, monkeypatch):
+    manifest = synthetic_chain(tmp_path, stages=2)
+    big = {"t0": np.ones(1 << 18, np.float32)}
+    came = []
+    get = ray.get
+
+    def counted(handles, **options):
+        answer = get(handles, **options)
+        came.extend(each.nbytes for each in (answer if isinstance(answer, list) else []) if isinstance(each, np.ndarray))
+        return answer
+
+    monkeypatch.setattr(ray, "get", counted)
+    with open_pipeline(manifest, synthetic_fleet(2), "ray", warmup_items=0) as pipeline:
+        results, measured = pipeline.map([big] * 5)
+    assert all(np.array_equal(result.require()["t2"], big["t0"] + 2) for result in results)
+    assert came == [1 << 20] * 5  # the results; each item has as many bytes between its two stages
+    assert measured.by_caller == ()

@@ -4,6 +4,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -12,11 +13,15 @@ import pytest
 
 pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not installed")
 
+import grpc
+
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.errors import ConfigError, MissingDependencyError, ModelError, PipelineError
 from multiedge.executors import open_pipeline
 from multiedge.executors.flow.stage_clock import StageDeadlines
+from multiedge.executors.workers.servers import Endpoint
 from multiedge.serving.server import StageServer
+from multiedge.transports.references import FetchError, chained_request
 from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
 from tests.builders.stage_hosts import free_port, serve
 
@@ -252,3 +257,100 @@ def test_a_missing_package_names_the_extra(chain, monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'multi-edge-bench\[remote\]'"):
         open_pipeline(*chain, "remote", endpoints=endpoints("127.0.0.1:1", "127.0.0.1:1"))
+
+
+WIDE = 1 << 18
+"""Values of a tensor that is large beside what a request has around it."""
+
+
+@pytest.fixture
+def caller_bytes(monkeypatch):
+    """Sizes of all messages of the caller, by direction."""
+    sizes = {"sent": 0, "received": 0}
+    call = Endpoint.call
+
+    def counted(endpoint, method, request, timeout_s):
+        response = call(endpoint, method, request, timeout_s)
+        sizes["sent"] += request.ByteSize()
+        sizes["received"] += response.ByteSize()
+        return response
+
+    monkeypatch.setattr(Endpoint, "call", counted)
+    return sizes
+
+
+def wide(value):
+    return {"t0": np.full(WIDE, value, np.float32)}
+
+
+@contextmanager
+def chain_of_servers(tmp_path, stages=3):
+    """A server for each stage of a chain, its manifest and fleet, and the endpoints of its devices."""
+    manifest, fleet = synthetic_chain(tmp_path, stages=stages), synthetic_fleet(stages)
+    servers = [StageServer({f"stage_{n + 1}": Adder(n)}).start() for n in range(stages)]
+    try:
+        yield servers, (manifest, fleet, "remote"), {"endpoints": endpoints(*(server.address for server in servers))}
+    finally:
+        for server in servers:
+            server.close()
+
+
+def test_the_caller_sends_inputs_and_receives_results_and_nothing_between_stages(tmp_path, caller_bytes):
+    with chain_of_servers(tmp_path) as (servers, plan, options):
+        with open_pipeline(*plan, **options, warmup_items=0) as pipeline:
+            results, measured = pipeline.map([wide(10 + n) for n in range(8)])
+            pipeline.map([wide(1)])
+        assert [float(result.require()["t3"][0]) for result in results] == [n + 13.0 for n in range(8)]
+        assert measured.by_caller == ()
+        for direction in ("sent", "received"):
+            assert caller_bytes[direction] == pytest.approx(9 * 4 * WIDE, rel=0.01)
+        assert [server._kept.nbytes for server in servers] == [4 * WIDE, 4 * WIDE, 0]  # those of earlier items were released
+
+
+def test_servers_of_other_makers_get_tensors_by_way_of_the_caller(tmp_path, caller_bytes, monkeypatch):
+    monkeypatch.setattr(StageServer, "_server_metadata", lambda self, request, context: context.abort(12, "unknown method"))
+    with chain_of_servers(tmp_path) as (_, plan, options), open_pipeline(*plan, **options, warmup_items=0) as pipeline:
+        results, measured = pipeline.map([wide(1)] * 4)
+    assert [float(result.require()["t3"][0]) for result in results] == [4.0] * 4
+    assert measured.by_caller == ((0, 1), (0, 2), (1, 2))
+    assert caller_bytes["sent"] == pytest.approx(3 * 4 * 4 * WIDE, rel=0.01)
+
+
+def test_what_a_restarted_server_has_lost_is_made_again(tmp_path):
+    with chain_of_servers(tmp_path) as (servers, plan, options):  # noqa: SIM117
+        with open_pipeline(*plan, **options, warmup_items=0) as pipeline:
+            (before,), _ = pipeline.map([item(1)])
+            forget = servers[0]._kept.get
+            servers[0]._kept.get = lambda key: forget("lost")
+            (after,), measured = pipeline.map([item(2)])
+    assert [float(result.require()["t3"][0]) for result in (before, after)] == [4.0, 5.0]
+    assert after.attempts > 1
+    assert measured.faults == ()
+
+
+def test_a_server_that_cannot_reach_another_gets_its_tensors_from_the_caller(tmp_path):
+    with chain_of_servers(tmp_path) as (servers, plan, options):
+        asked = []
+
+        def unreachable(kept, timeout_s):
+            asked.append(kept)
+            raise FetchError("not from there")
+
+        servers[1]._others.fetch = unreachable
+        with open_pipeline(*plan, **options, warmup_items=0) as pipeline:
+            results, _ = pipeline.map([item(10 + n) for n in range(20)])
+    assert [float(result.require()["t3"][0]) for result in results] == [n + 13.0 for n in range(20)]
+    assert len(asked) <= 2  # one for each item that was under way; later ones are sent arrays
+
+
+def test_a_kept_tensor_is_no_path_and_no_url(tmp_path):
+    with chain_of_servers(tmp_path, stages=1) as (servers, *_):
+        endpoint = Endpoint.of(servers[0].address, 0, "")
+        for text in ("file:///etc/passwd", "host/key", "host:80/../x", "host:80/" + "a b"):
+            request = chained_request(1, {}, ["t1"], ())
+            request.model_name = "stage_1"
+            request.inputs.add(name="t0").parameters.add(key="kept").value.string_param = text
+            with pytest.raises(grpc.RpcError) as caught:
+                endpoint.call("ModelInfer", request, 5.0)
+            assert "expected a kept tensor as host:port/key" in caught.value.details()
+        endpoint.channel.close()

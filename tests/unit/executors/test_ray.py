@@ -9,6 +9,8 @@ import pytest
 from multiedge.errors import ModelError, PipelineError, StageError
 from multiedge.executors.flow.stage_clock import StageClock, StageDeadlines
 from multiedge.executors.ray import RESOURCE, RayExecutor, RayOptions, RayStage
+from multiedge.executors.workers.threads import LostInputsError
+from multiedge.plan import Part
 from tests.builders.flow import chain_manifest, vector
 from tests.builders.pipelines import synthetic_fleet
 
@@ -27,16 +29,29 @@ class GetTimeoutError(RayError):
     pass
 
 
+class ObjectLostError(RayError):
+    pass
+
+
+class FakeObject:
+    """In place of a Ray object."""
+
+
 class FakeRay:
     """`get` gives or raises what `answers` holds, in order."""
 
-    exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError, GetTimeoutError=GetTimeoutError)
+    exceptions = SimpleNamespace(
+        RayError=RayError, RayTaskError=RayTaskError, GetTimeoutError=GetTimeoutError, ObjectLostError=ObjectLostError
+    )
+    ObjectRef = FakeObject
     __version__ = "fake"
 
     def __init__(self, *answers, resources=()):
         self.answers, self.resources, self.shut = list(answers), dict.fromkeys(resources, 1.0), False
+        self.asked = []
 
-    def get(self, handle, timeout):
+    def get(self, handles, timeout):
+        self.asked.append(handles)
         answer = self.answers.pop(0) if self.answers else GetTimeoutError()
         if isinstance(answer, Exception):
             raise answer
@@ -49,14 +64,26 @@ class FakeRay:
         self.shut = True
 
 
-ACTOR = SimpleNamespace(
-    run=SimpleNamespace(remote=lambda stage, tensors: "handle"), pid=SimpleNamespace(remote=lambda: "handle")
-)
+class FakeRun:
+    """The method of an actor: one object for each of its results."""
+
+    def options(self, num_returns):
+        return SimpleNamespace(remote=lambda *arguments: [FakeObject() for _ in range(num_returns)])
+
+
+ACTOR = SimpleNamespace(run=FakeRun(), pid=SimpleNamespace(remote=lambda: "handle"))
+
+
+def fail():
+    raise AssertionError("the item was sent again")
+
+
+PART = Part(0, "stage_0.json", "d0", ("t0",), ("t1",), {})
 
 
 def stage(*answers, restarted=False, first_s=0.05):
     clock = StageClock(StageDeadlines(first_s=first_s), {})
-    return RayStage(FakeRay(*answers), ACTOR, 0, "d0", clock, first_s, lambda device, pid, sent_s: restarted)
+    return RayStage(FakeRay(*answers), ACTOR, PART, "d0", clock, first_s, lambda device, pid, sent_s: restarted)
 
 
 def executor(ray, **options):
@@ -66,41 +93,58 @@ def executor(ray, **options):
 
 
 def test_an_answer_counts_as_one_try():
-    runner = stage(({"t1": vector(2)}, 7))
-    assert float(runner.run({"t0": vector(1)})["t1"][0]) == 2.0
-    assert runner.tries == 1
+    made = stage([7, vector(2)]).run({"t0": vector(1)}, {"t1"}, fail)
+    assert float(made["t1"][0]) == 2.0
+
+
+def test_an_output_that_is_not_wanted_here_stays_where_it_was_made():
+    runner = stage([7])
+    made = runner.run({"t0": FakeObject()}, (), fail)
+    assert isinstance(made["t1"], FakeObject)
+    assert [len(handles) for handles in runner._ray.asked] == [1]
+
+
+def test_references_that_lead_to_nothing_are_named():
+    with pytest.raises(LostInputsError, match="t0 cannot be fetched: its node is gone"):
+        stage(ObjectLostError("its node is gone")).run({"t0": FakeObject()}, (), fail)
+
+
+def test_outputs_that_are_lost_fail_the_item():
+    with pytest.raises(StageError, match="the outputs are gone: its node is gone"):
+        stage(ObjectLostError("its node is gone")).run({"t0": vector(1)}, {"t1"}, fail)
 
 
 def test_an_answer_of_a_restarted_actor_counts_as_two():
-    runner = stage(GetTimeoutError(), ({"t1": vector(2)}, 8), restarted=True)
-    runner.run({"t0": vector(1)})
-    assert runner.tries == 2
+    runner = stage(GetTimeoutError(), [8, vector(2)], restarted=True)
+    tries = []
+    runner.run({"t0": vector(1)}, {"t1"}, lambda: tries.append(1))
+    assert tries == [1]
 
 
 def test_what_the_stage_raises_is_raised_here():
     with pytest.raises(ModelError, match="refused"):
-        stage(RayTaskError(ModelError("refused"))).run({})
+        stage(RayTaskError(ModelError("refused"))).run({}, (), fail)
     with pytest.raises(StageError, match="last line"):
-        stage(RayTaskError(None)).run({})
+        stage(RayTaskError(None)).run({}, (), fail)
 
 
 def test_an_actor_that_is_gone_is_named_in_one_line():
     with pytest.raises(StageError, match="the actor is gone: RayError: killed"):
-        stage(RayError("long\n\nkilled\n")).run({})
+        stage(RayError("long\n\nkilled\n")).run({}, (), fail)
     with pytest.raises(StageError, match="the actor is gone: RayError: RayError"):
-        stage(RayError()).run({})
+        stage(RayError()).run({}, (), fail)
 
 
 def test_an_actor_that_does_not_answer_fails_the_item_in_time():
     with pytest.raises(StageError, match=r"no answer for 0\.1 s"):
-        stage(first_s=0.06).run({})
+        stage(first_s=0.06).run({}, (), fail)
 
 
 def test_closing_ends_the_wait():
     runner = stage(first_s=60.0)
     runner.close()
     with pytest.raises(StageError, match="the pipeline is closed"):
-        runner.run({})
+        runner.run({}, (), fail)
 
 
 def test_a_new_process_is_one_recorded_restart():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from multiedge.errors import ConfigError, MissingDependencyError, ModelError, PipelineError, StageError
-from multiedge.executors.workers.threads import Job, ThreadsExecutor, ThreadsOptions
+from multiedge.executors.workers.threads import Job, LostInputsError, ThreadsExecutor, ThreadsOptions
 from multiedge.measurements import Fault
 from multiedge.plan import CALLER, Transfer
 from tests.builders.flow import chain_manifest, vector
@@ -32,12 +32,15 @@ class FakeRunner:
     tries: int = 1
     ran: list[float] = field(default_factory=list)
     closed: bool = False
+    takes_references: bool = False
 
-    def run(self, tensors):
+    def run(self, tensors, wanted, again):
         value = float(tensors[f"t{self.stage}"][0])
         while not self.gate.wait(0.01):
             if self.closed:
                 raise StageError("the pipeline is closed")
+        for _ in range(self.tries - 1):
+            again()
         self.ran.append(value)
         if value in self.refuses:
             raise ModelError(f"{value:g} is\n refused")
@@ -138,7 +141,9 @@ def test_a_tensor_that_skips_a_stage_arrives_with_the_others():
     skip = replace(chain, parts=parts, transfers=(*chain.transfers, Transfer(CALLER, 1, ("t0",), 16)))
     with FakeExecutor(skip) as executor:
         seen = []
-        executor.runners[1, "d1"].run = lambda tensors: seen.append(sorted(tensors)) or {"t2": tensors["t0"] + tensors["t1"]}
+        executor.runners[1, "d1"].run = lambda tensors, wanted, again: (
+            seen.append(sorted(tensors)) or {"t2": tensors["t0"] + tensors["t1"]}
+        )
         executor.submit(0, {"t0": vector(3)})
         assert values(drain(executor)) == [7.0]
     assert seen == [["t0", "t1"]]
@@ -161,7 +166,7 @@ def test_of_two_failures_of_an_item_the_first_is_kept():
     moves = (Transfer(CALLER, 0, ("t0",), 16), Transfer(CALLER, 1, ("t0",), 16), Transfer(0, CALLER, ("t1",), 16))
     side_by_side = replace(chain, parts=parts, outputs=("t1", "t2"), transfers=(*moves, Transfer(1, CALLER, ("t2",), 16)))
     with FakeExecutor(side_by_side) as executor:
-        executor.runners[1, "d1"].run = lambda tensors: (_ for _ in ()).throw(ModelError("no"))
+        executor.runners[1, "d1"].run = lambda tensors, wanted, again: (_ for _ in ()).throw(ModelError("no"))
         executor.runners[0, "d0"].refuses = frozenset({1.0})
         executor.submit(0, {"t0": vector(1)})
         (result,) = drain(executor)
@@ -173,7 +178,7 @@ def test_answers_belong_to_the_caller():
     with FakeExecutor() as executor:
         frozen = vector(5)
         frozen.flags.writeable = False
-        executor.runners[1, "d1"].run = lambda tensors: {"t2": frozen}
+        executor.runners[1, "d1"].run = lambda tensors, wanted, again: {"t2": frozen}
         executor.submit(0, {"t0": vector(0)})
         (result,) = drain(executor)
     assert result.tensors["t2"].flags.writeable
@@ -297,7 +302,7 @@ class PathsExecutor(ThreadsExecutor):
         part = self.routes.parts[stage]
         runner = FakeRunner(stage, threading.Event())
         nodes = int(part.outputs[0][1:]) - int(part.inputs[0][1:])
-        runner.run = lambda tensors: runner.ran.append(1.0) or {part.outputs[0]: tensors[part.inputs[0]] + nodes}
+        runner.run = lambda tensors, wanted, again: runner.ran.append(1.0) or {part.outputs[0]: tensors[part.inputs[0]] + nodes}
         self.runners = {**getattr(self, "runners", {}), device: runner}
         return runner
 
@@ -316,3 +321,79 @@ def test_items_take_the_paths_of_the_plan_at_their_rates():
             "d2": 12,
             "d3": 12,
         }
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A reference to an array in the `store` of the runner that made it."""
+
+    name: str
+    value: float
+
+
+@dataclass
+class KeepingRunner(FakeRunner):
+    """A FakeRunner that keeps what is not wanted in `store`, which all of them share."""
+
+    takes_references: bool = True
+    store: dict[Kept, np.ndarray] = field(default_factory=dict)
+
+    def run(self, tensors, wanted, again):
+        lost = [name for name, held in tensors.items() if isinstance(held, Kept) and held not in self.store]
+        if lost:
+            raise LostInputsError(lost, "its server is gone")
+        given = {name: self.store[held] if isinstance(held, Kept) else held for name, held in tensors.items()}
+        made = super().run(given, wanted, again)
+        kept = {Kept(name, float(array[0])): array for name, array in made.items() if name not in wanted}
+        self.store.update(kept)
+        return {**made, **{key.name: key for key in kept}}
+
+
+class KeepingExecutor(FakeExecutor):
+    """Stages that keep their outputs, and what was released of these; stages in `foreign` take no references."""
+
+    def __init__(self, *stages, foreign=()):
+        super().__init__(chain_manifest(*stages))
+        self.store, self.released, self.foreign = {}, [], foreign
+
+    def connect(self, stage, device):
+        kind = FakeRunner if stage in self.foreign else KeepingRunner
+        shared = {} if stage in self.foreign else {"store": self.store}
+        self.runners[stage, device] = kind(stage, self.gate, **shared)
+        return self.runners[stage, device]
+
+    def release(self, references):
+        self.released += references
+
+
+def test_what_stages_keep_is_passed_on_by_reference_and_released():
+    with KeepingExecutor("d0", "d1", "d2") as executor:
+        executor.submit(0, {"t0": vector(1)})
+        assert values(drain(executor)) == [4.0]
+        assert executor.record().by_caller == ()
+    assert executor.released == [Kept("t1", 2.0), Kept("t2", 3.0)]
+
+
+def test_a_stage_that_takes_no_references_gets_arrays_by_way_of_the_caller():
+    with KeepingExecutor("d0", "d1", "d2", foreign=(1,)) as executor:
+        executor.submit(0, {"t0": vector(1)})
+        assert values(drain(executor)) == [4.0]
+        assert executor.record().by_caller == ((0, 1), (1, 2))
+    assert executor.released == []
+
+
+def test_inputs_that_are_lost_are_made_again_also_those_of_an_earlier_stage():
+    with KeepingExecutor("d0", "d1", "d2") as executor:
+        last, run = executor.runners[2, "d2"], executor.runners[2, "d2"].run
+
+        def forget_once(tensors, wanted, again):
+            last.run = run
+            executor.store.clear()
+            return run(tensors, wanted, again)
+
+        last.run = forget_once
+        executor.submit(0, {"t0": vector(1)})
+        (result,) = drain(executor)
+    assert values([result]) == [4.0]
+    assert result.attempts == 3  # the last stage once more, and the second one, whose input was lost too
+    assert [executor.runners[stage, f"d{stage}"].ran for stage in range(3)] == [[1.0, 1.0], [2.0, 2.0], [3.0]]
