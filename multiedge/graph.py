@@ -36,6 +36,11 @@ class Tensor:
     nbytes: int | None = None
 
     @property
+    def is_array(self) -> bool:
+        """Whether it is a tensor of numbers or text, as far as is known, and not a sequence, a map or the like."""
+        return self.dtype not in ("sequence", "map", "optional", "sparse tensor")
+
+    @property
     def known_shape(self) -> tuple[int, ...] | None:
         """The shape; None if any dimension is unknown."""
         sizes = tuple(size for size in self.shape or () if isinstance(size, int))
@@ -111,6 +116,7 @@ class Graph:
         model_hash: Hash of the structure and of the sizes and ends of the weights; '' if unknown. Plans have it, too.
         path: The file that it was read from; None if there is none.
         free_batch: Inputs whose first dimension the model leaves open; it is taken as 1.
+        measured_sizes: Tensors whose size depends on the data, or is not known from the file; theirs is that of one run.
     """
 
     name: str
@@ -124,6 +130,7 @@ class Graph:
     model_hash: str = ""
     path: str | None = None
     free_batch: tuple[str, ...] = ()
+    measured_sizes: tuple[str, ...] = ()
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -144,11 +151,15 @@ class Graph:
         return not any(_is_open(self.tensors[name]) for name in self.inputs if name in self.tensors)
 
     def require_inputs(self) -> None:
-        """Checks that the shape of each input is known, as far as it is a tensor of numbers.
+        """Checks that each input is a tensor whose shape is known.
 
         Raises:
+            ModelError: If one is no tensor, such as a sequence or an optional.
             UnknownSizeError: If one is not; it has a shape to give for each of these inputs.
         """
+        for tensor in (self.tensors[name] for name in self.inputs if name in self.tensors):
+            if not tensor.is_array:
+                raise ModelError(f"{self.name}: input '{tensor.name}' is of type {tensor.dtype}; items can hold tensors only")
         asked = [name for name in self.inputs if name in self.tensors and _is_open(self.tensors[name])]
         if asked:
             raise self.size_error(asked)
@@ -157,6 +168,7 @@ class Graph:
         """Checks that the size of each tensor and parameter is known.
 
         Raises:
+            ModelError: If an input is no tensor.
             UnknownSizeError: If one is not.
         """
         self.require_inputs()
@@ -339,8 +351,7 @@ _CHANNELS = (1, 3, 4)
 
 def _is_open(tensor: Tensor) -> bool:
     """Whether a tensor is one of numbers or text and has dimensions that are not known."""
-    is_tensor = tensor.dtype not in ("sequence", "map", "optional", "sparse tensor")
-    return is_tensor and tensor.nbytes is None and tensor.known_shape is None
+    return tensor.is_array and tensor.nbytes is None and tensor.known_shape is None
 
 
 def _examples(tensors: Sequence[Tensor]) -> dict[str, tuple[int, ...]]:

@@ -271,6 +271,7 @@ class Plan:
         baseline: The best single device of the fleet; None if unknown.
         input_shapes: The shape of each input that the plan was made for, by name; empty if unknown.
         free_batch: Inputs whose first dimension the model leaves open; it was taken as 1.
+        measured_sizes: Tensors whose size is that of one run on random inputs.
         options: Options of the strategy that were given.
         known: How the costs of its devices are known.
         reference: What a device of speed 1 was taken for; '' where times were measured, or if unknown.
@@ -295,6 +296,7 @@ class Plan:
     baseline: Baseline | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     free_batch: tuple[str, ...] = ()
+    measured_sizes: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     known: Knowledge = Knowledge.ESTIMATED
     reference: str = ""
@@ -311,7 +313,14 @@ class Plan:
             A new Plan.
         """
         ends = tuple((graph.nodes[stage.nodes[0]].name, graph.nodes[stage.nodes[-1]].name) for stage in self.stages)
-        return replace(self, model=graph.name, stage_ends=ends, input_shapes=graph.input_shapes, free_batch=graph.free_batch)
+        return replace(
+            self,
+            model=graph.name,
+            stage_ends=ends,
+            input_shapes=graph.input_shapes,
+            free_batch=graph.free_batch,
+            measured_sizes=self.measured_sizes or graph.measured_sizes,
+        )
 
     @property
     def is_estimated(self) -> bool:

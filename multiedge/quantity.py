@@ -47,6 +47,9 @@ FLOPS = Quantity("a rate such as '20GFLOPS' or 2e10 (FLOP/s)", {"": 1.0, **_scal
 WATTS = Quantity("a power such as '7.5W' or 7.5 (W)", {"": 1.0, "W": 1.0, "mW": 1e-3, "kW": 1e3})
 JOULES = Quantity("an energy such as '18Wh' or '65kJ'", {"J": 1.0, "kJ": 1e3, "MJ": 1e6, "Wh": 3600.0, "kWh": 3.6e6})
 JOULES_PER_BYTE = Quantity("an energy per byte such as '50nJ'", {"": 1.0, "J": 1.0, "uJ": 1e-6, "nJ": 1e-9, "pJ": 1e-12})
+_LEAST_DECIMAL = 1e-6
+"""Numbers below are written with an exponent."""
+_MACS = ((1e9, "GMACs"), (1e6, "MMACs"), (1e3, "kMACs"))
 FACTOR = Quantity("a number such as 0.5", {"": 1.0})
 SHARE = Quantity("a share such as '5%' or 0.05", {"": 1.0, "%": 0.01})
 
@@ -93,6 +96,49 @@ def human_bytes(nbytes: float, *, round_up: bool = False) -> str:
         nbytes /= 1024
     decimals = 0 if unit == "B" else 1
     return f"{_up(nbytes, decimals) if round_up else nbytes:.{decimals}f} {unit}"
+
+
+def number_text(value: float, digits: int = 4) -> str:
+    """The number to so many significant digits: no exponent, and a comma between thousands. Whole numbers keep all digits.
+
+    >>> number_text(30130.4), number_text(1577.26), number_text(16.6), number_text(0.03581), number_text(2.892e-5)
+    ('30,130', '1,577', '16.6', '0.03581', '0.00002892')
+    """
+    if not math.isfinite(value) or abs(value) < _LEAST_DECIMAL:
+        return f"{value:.{digits}g}"
+    text = f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def seconds_text(seconds: float) -> str:
+    """
+    >>> seconds_text(1.4712), seconds_text(0.0849), seconds_text(0)
+    ('1.47 s', '84.9 ms', '0 ms')
+    """
+    return f"{number_text(seconds, 3)} s" if seconds >= 1 else f"{number_text(seconds * 1e3, 3)} ms"
+
+
+def human_macs(macs: int, *, is_whole: bool = True) -> str:
+    """Multiply-accumulates; `is_whole` is False where some operations could not be counted.
+
+    >>> human_macs(7_208_000_000), human_macs(351_000_000), human_macs(12_288), human_macs(0)
+    ('7.21 GMACs', '351 MMACs', '12.3 kMACs', '0 MACs')
+    >>> human_macs(12_288, is_whole=False), human_macs(0, is_whole=False)
+    ('at least 12.3 kMACs', 'MACs not counted')
+    """
+    if not macs and not is_whole:
+        return "MACs not counted"
+    worth, unit = next(((worth, unit) for worth, unit in _MACS if macs >= worth), (1, "MACs"))
+    return f"{'' if is_whole else 'at least '}{number_text(macs / worth, 3)} {unit}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "part"), counted(3, "part")
+    ('1 part', '3 parts')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def mib_at_least(nbytes: float, decimals: int) -> str:

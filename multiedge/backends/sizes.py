@@ -45,7 +45,7 @@ def measure_sizes(graph: Graph, *, backend: str = REFERENCE_BACKEND, seed: int =
             values.update(session.run(values))
             session.close()
     measured = {name: _measured(graph.tensors[name], values[name]) for name in graph.unsized if name in values}
-    return replace(graph, tensors={**graph.tensors, **measured})
+    return replace(graph, tensors={**graph.tensors, **measured}, measured_sizes=(*graph.measured_sizes, *measured))
 
 
 def _measured(tensor: Tensor, value: Any) -> Tensor:

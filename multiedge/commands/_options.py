@@ -41,10 +41,17 @@ def read_sized(args: argparse.Namespace, profile: str | None = None) -> Graph:
     from multiedge.onnx_io import read_graph
 
     shapes: Mapping[str, Sequence[int]] | None = parse_shapes(args.shape)
-    if profile and not shapes and not read_graph(args.model).is_input_known:
-        shapes = load_profile(profile).graph.input_shapes
+    if profile and not shapes:
+        declared = read_graph(args.model)
+        if declared.free_batch or not declared.is_input_known:
+            shapes = profiled_shapes(load_profile(profile).graph)
     graph = read_graph(args.model, shapes)
     return measure_sizes(graph) if args.measure_shapes else graph
+
+
+def profiled_shapes(profiled: Graph) -> Mapping[str, Sequence[int]]:
+    """Shapes of the profile for the inputs that the model leaves open; a batch that was free for the profile stays free."""
+    return {name: shape for name, shape in profiled.input_shapes.items() if name not in profiled.free_batch}
 
 
 def read_batched(args: argparse.Namespace, batch: int) -> Graph:

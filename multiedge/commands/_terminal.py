@@ -36,7 +36,8 @@ def new_table(title: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    # As wide as its title where there is room: rich would wrap the title to the width of the columns.
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False, min_width=len(title))
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,18 @@ def print_columns(console: Console, title: str, columns: Sequence[Column]) -> No
     """Prints a table of the columns that have content and fit the console, then names those that did not fit."""
     kept = [column for column in columns if any(cell not in ("", "-") for cell in column.cells)]
     left_out: list[str] = []
-    while _width(console, title, kept) > console.width and any(column.leaves for column in kept):
+    while _width(console, kept) > console.width and any(column.leaves for column in kept):
         first = max(kept, key=lambda column: column.leaves)
         kept.remove(first)
         left_out.append(" ".join(first.heading.split()))
     console.print(_table(title, kept))
     if left_out:
         print_line(console, f"not shown in {console.width} columns: {', '.join(reversed(left_out))}")
+
+
+def fits(console: Console, columns: Sequence[Column]) -> bool:
+    """Whether a table of those columns that are never left out fits the console."""
+    return _width(console, [column for column in columns if not column.leaves]) <= console.width
 
 
 def _table(title: str, columns: Sequence[Column]) -> Table:
@@ -74,10 +80,10 @@ def _table(title: str, columns: Sequence[Column]) -> Table:
     return table
 
 
-def _width(console: Console, title: str, columns: Sequence[Column]) -> int:
+def _width(console: Console, columns: Sequence[Column]) -> int:
     from rich.measure import Measurement
 
-    return Measurement.get(console, console.options.update(width=10_000), _table(title, columns)).maximum
+    return Measurement.get(console, console.options.update(width=10_000), _table("", columns)).maximum
 
 
 def shorten(text: str, most: int) -> str:

@@ -15,6 +15,7 @@ from multiedge.check import CheckReport, check
 from multiedge.commands import _options
 from multiedge.commands._terminal import new_console, new_table, print_line, share_bar
 from multiedge.errors import require_least
+from multiedge.quantity import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +59,7 @@ def _data(report: CheckReport) -> dict[str, Any]:
 
 def show(reports: Sequence[CheckReport], passed: bool, tolerance: float, console: Console) -> None:
     """Prints how far each output is from the whole model's, then what follows."""
-    table = new_table(f"{reports[0].parts} parts against {reports[0].model}")
+    table = new_table(f"{counted(reports[0].parts, 'part')} against {reports[0].model}")
     for name in ("output", "options"):
         table.add_column(name)
     for name in ("max abs", "max rel", "bitwise"):

@@ -15,8 +15,8 @@ from multiedge.compare import Row, as_json, comparable, compare, draw_all, ratio
 from multiedge.formats.devices import read_fleet
 from multiedge.graph import Graph
 from multiedge.plan import Plan
-from multiedge.quantity import human_bytes
-from multiedge.report.plan_text import batch_lines
+from multiedge.quantity import human_bytes, number_text
+from multiedge.report.plan_text import batch_lines, measured_lines
 from multiedge.run import node_costs
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
                     "model": graph.name,
                     "fleet": fleet.name,
                     "free_batch": list(graph.free_batch),
+                    "measured_sizes": list(graph.measured_sizes),
                     "rows": as_json(rows),
                 },
                 indent=1,
@@ -86,7 +87,7 @@ def show(graph: Graph, rows: Sequence[Row], console: Console) -> None:
             for (heading, leaves), cells in zip(COLUMNS, zip(*planned, strict=True), strict=True)
         ]
         print_columns(console, f"{graph.name}: strategies side by side", columns)
-    for line in batch_lines(graph.free_batch):
+    for line in (*batch_lines(graph.free_batch), *measured_lines(graph.measured_sizes)):
         print_line(console, line)
     for row in rows:
         if row.plan is None:
@@ -98,11 +99,11 @@ def _cells(row: Row, plan: Plan, throughput: Mapping[str, float], latency: Mappi
     return [
         row.strategy,
         plan.objective,
-        f"{expected.fps_bound:.4g}",
+        number_text(expected.fps_bound),
         f"{throughput[row.strategy]:.2f}x" if row.strategy in throughput else "-",
-        f"{expected.latency_s * 1e3:.4g}",
+        number_text(expected.latency_s * 1e3),
         f"{latency[row.strategy]:.2f}x" if row.strategy in latency else "-",
-        "-" if expected.energy_j is None else f"{expected.energy_j:.4g}",
+        "-" if expected.energy_j is None else number_text(expected.energy_j),
         human_bytes(row.memory_bytes),
         "-" if plan.gap is None else f"{plan.gap:.2%}",
         str(len(plan.stages)),

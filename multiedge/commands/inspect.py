@@ -8,31 +8,42 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from multiedge.commands import _options
-from multiedge.commands._terminal import new_console, new_table, print_line
-from multiedge.errors import require_least, shape_text
+from multiedge.commands._terminal import Column, fits, new_console, print_columns, print_line, shorten
+from multiedge.errors import ModelError, require_least, shape_text
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Cut, Graph, Tensor
 from multiedge.onnx_io.cuts import cheapest_cuts
-from multiedge.quantity import human_bytes
-from multiedge.report.plan_text import batch_lines
+from multiedge.quantity import human_bytes, human_macs
+from multiedge.report.plan_text import batch_lines, measured_lines
 from multiedge.run import profile_model
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+
+LONGEST_NAME = 32
+"""Characters of a node's name that the table shows."""
 
 
 def run(args: argparse.Namespace) -> int:
     require_least("--top", args.top, 1)
     graph = _options.read_sized(args)
     facts = describe(graph)
-    unknown = graph.size_error(graph.unsized) if graph.unsized else None
-    facts |= costs(graph, args.top) if unknown is None else {"needs": str(unknown)}
+    needs = missing(graph)
+    facts |= {"needs": needs} if needs else costs(graph, args.top)
     if args.json:
         print(json.dumps(facts, indent=1))
     else:
         show(graph, facts, new_console())
-    return 0 if unknown is None else 1
+    return 1 if needs else 0
+
+
+def missing(graph: Graph) -> str | None:
+    """What must be given before costs can be stated; None if nothing is missing."""
+    try:
+        graph.require_sizes()
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def describe(graph: Graph) -> dict[str, Any]:
@@ -49,6 +60,7 @@ def describe(graph: Graph) -> dict[str, Any]:
         "inputs": [_tensor(graph.tensors[name]) for name in graph.inputs],
         "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs if name in graph.tensors],
         "free_batch": list(graph.free_batch),
+        "measured_sizes": list(graph.measured_sizes),
         "operators": dict(Counter(node.op_type for node in graph.nodes).most_common()),
     }
 
@@ -87,7 +99,7 @@ def _cut(graph: Graph, cut: Cut) -> dict[str, Any]:
 def show(graph: Graph, facts: dict[str, Any], console: Console) -> None:
     opsets = ", ".join(f"{domain} {version}" for domain, version in facts["opsets"].items())
     size = "size not known" if facts["parameter_bytes"] is None else human_bytes(facts["parameter_bytes"])
-    work = f" {_macs(facts['macs'])}," if "macs" in facts else ""
+    work = f" {human_macs(facts['macs'], is_whole=not facts['uncounted'])}," if "macs" in facts else ""
     line = (
         f"{facts['model']}: {facts['nodes']} nodes, {_parameters(facts['parameters'])} ({size}),"
         f"{work} opset {opsets}, IR {facts['ir_version']}"
@@ -98,42 +110,38 @@ def show(graph: Graph, facts: dict[str, Any], console: Console) -> None:
         print_line(console, f"{kind}: {'; '.join(named)}")
     operators = [f"{count} {name}" for name, count in facts["operators"].items()]
     print_line(console, f"operators: {', '.join(operators)}")
-    for line in batch_lines(facts["free_batch"]):
+    for line in (*batch_lines(facts["free_batch"]), *measured_lines(facts["measured_sizes"])):
         print_line(console, line)
     if "needs" in facts:
         print_line(console, facts["needs"], style="red")
         return
     if facts["uncounted"]:
         print_line(console, f"not counted: {', '.join(facts['uncounted'])}")
-    console.print(_cut_table(graph, facts["cheapest_cuts"]))
+    show_cuts(graph, facts["cheapest_cuts"], console)
 
 
 def _parameters(count: int) -> str:
     """
-    >>> _parameters(1_235_496), _parameters(12_288), _parameters(0)
-    ('1.2 M parameters', '12,288 parameters', '0 parameters')
+    >>> _parameters(1_235_496), _parameters(12_288), _parameters(1)
+    ('1.2 M parameters', '12,288 parameters', '1 parameter')
     """
-    return f"{count / 1e6:.1f} M parameters" if count >= 1e6 else f"{count:,} parameters"
+    return f"{count / 1e6:.1f} M parameters" if count >= 1e6 else f"{count:,} parameter{'' if count == 1 else 's'}"
 
 
-def _macs(count: int) -> str:
-    """
-    >>> _macs(351_000_000), _macs(12_288), _macs(0)
-    ('0.35 GMACs', '0.0123 MMACs', '0 MACs')
-    """
-    if count >= 1e7:
-        return f"{count / 1e9:.2f} GMACs"
-    return f"{count / 1e6:.3g} MMACs" if count else "0 MACs"
-
-
-def _cut_table(graph: Graph, cuts: list[dict[str, Any]]) -> Table:
-    table = new_table("cheapest cuts, in order of the model")
-    table.add_column("after node", justify="right")
-    table.add_column("of", justify="right")
-    table.add_column("name", overflow="fold")
-    table.add_column("crossing", justify="right")
-    table.add_column("tensors (for --at)", overflow="fold")
-    for cut in cuts:
-        row = (str(cut["after"] - 1), str(len(graph.nodes)), cut["after_node"], human_bytes(cut["nbytes"]))
-        table.add_row(*row, ",".join(name for name in cut["tensors"] if name not in graph.inputs))
-    return table
+def show_cuts(graph: Graph, cuts: list[dict[str, Any]], console: Console) -> None:
+    """Prints the table of cuts. Names that do not fit are printed behind it, unbroken: they are there to be copied."""
+    given = [",".join(name for name in cut["tensors"] if name not in graph.inputs) for cut in cuts]
+    after = [str(cut["after"] - 1) for cut in cuts]
+    columns = [
+        Column("after node", after),
+        Column("of", [str(len(graph.nodes))] * len(cuts), leaves=1),
+        Column("name", [shorten(cut["after_node"], LONGEST_NAME) for cut in cuts], leaves=2, is_number=False),
+        Column("crossing", [human_bytes(cut["nbytes"]) for cut in cuts]),
+        Column("tensors (for --at)", given, is_number=False),
+    ]
+    in_table = fits(console, columns)
+    print_columns(console, "cheapest cuts, in order of the model", columns if in_table else columns[:-1])
+    if not in_table:
+        print_line(console, "tensors (for --at), by node:")
+        for node, names in zip(after, given, strict=True):
+            print_line(console, f"{node}  {names}")

@@ -19,7 +19,7 @@ from multiedge.formats.plan import plan_to_json
 from multiedge.graph import Graph
 from multiedge.onnx_io import write_parts
 from multiedge.plan import Plan, Stage, StageEstimate
-from multiedge.quantity import human_bytes
+from multiedge.quantity import counted, human_bytes, number_text
 from multiedge.report.plan_text import gain_line, plan_lines
 from multiedge.run import choose_strategy, node_costs, plan_model, segment_costs
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
                 chosen.graph, chosen.plan, args.output, copy_weights=args.copy_weights, profile=chosen.profile
             )
     if manifest:
-        print(f"{len(manifest.parts)} parts and plan.json written to {manifest.directory}", file=sys.stderr)
+        print(f"{counted(len(manifest.parts), 'part')} and plan.json written to {manifest.directory}", file=sys.stderr)
     if args.json:
         data = plan_to_json(chosen.plan.with_names(chosen.graph))
         print(json.dumps({**data, **({"batches": batches_json(tried)} if tried else {})}, indent=1, allow_nan=False))
@@ -118,8 +118,8 @@ def show_batches(tried: Sequence[Tried], console: Console) -> None:
     rows = [(each, each.planned.plan) for each in tried if each.planned]
     columns = [
         Column("batch", [str(each.batch) for each, _ in rows]),
-        Column("samples/s", [f"{samples_per_s(plan):.4g}" for _, plan in rows]),
-        Column("latency\nms", [f"{each.latency_s * 1e3:.4g}" for each, _ in rows]),
+        Column("samples/s", [number_text(samples_per_s(plan)) for _, plan in rows]),
+        Column("latency\nms", [number_text(each.latency_s * 1e3) for each, _ in rows]),
         Column("memory", [human_bytes(max(plan.estimate.planned_bytes.values())) for _, plan in rows]),
         Column("stages", [str(len(plan.stages)) for _, plan in rows]),
     ]
@@ -144,7 +144,7 @@ def _columns(plan: Plan, graph: Graph) -> list[Column]:
     rows = [_cells(graph, planned_bytes, *row) for row in zip(plan.stages, plan.estimate.stages, strict=True)]
     source = plan.estimate.source
     if source:
-        sending = f"{source.transfer_s * 1e3:.4g}"
+        sending = number_text(source.transfer_s * 1e3)
         rows.insert(0, [f"{source.device}: inputs", "", "", "", sending, human_bytes(source.sent_bytes), "", "", ""])
     devices, nodes, ends, compute, sending_ms, sent, memory, limit, busy = (list(cells) for cells in zip(*rows, strict=True))
     return [
@@ -167,8 +167,8 @@ def _cells(graph: Graph, planned_bytes: Mapping[str, int], stage: Stage, expecte
         " + ".join(stage.devices),
         f"{stage.nodes[0]}..{stage.nodes[-1]}{pieces}",
         shorten(graph.nodes[stage.nodes[-1]].name, LONGEST_NAME),
-        f"{expected.compute_s * 1e3:.4g}",
-        f"{expected.transfer_s * 1e3:.4g}",
+        number_text(expected.compute_s * 1e3),
+        number_text(expected.transfer_s * 1e3),
         "not known" if expected.sent_bytes is None else human_bytes(expected.sent_bytes),
         human_bytes(max(planned_bytes[device] for device in stage.devices)),
         "no limit" if expected.memory_limit_bytes is None else human_bytes(expected.memory_limit_bytes),

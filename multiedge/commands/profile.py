@@ -18,8 +18,8 @@ from multiedge.formats.profile import load_profile, save_profile
 from multiedge.graph import Graph
 from multiedge.options import option_names, require_options
 from multiedge.profile import Profile
-from multiedge.quantity import human_bytes
-from multiedge.report.plan_text import batch_lines
+from multiedge.quantity import human_bytes, number_text
+from multiedge.report.plan_text import batch_lines, measured_lines
 from multiedge.run import profile_model
 from profilers import PROFILERS
 from profilers.engine.merge import merge, profile_of_trace
@@ -83,11 +83,25 @@ def show(profile: Profile, device: str, count: int, console: Console) -> None:
     """Prints the tables, what is uncertain, and the summary in one line."""
     console.print(_table(f"Costliest nodes on {device}", costliest_nodes(profile, device, count), by_node=True))
     console.print(_table(f"Costliest operators on {device}", costliest_operators(profile, device, count), by_node=False))
-    for name in profile.uncounted:
-        print_line(console, f"operations not counted: {name}", style="yellow")
-    for warning in (*warnings(profile), *profile.notes, *batch_lines(profile.graph.free_batch)):
+    sizes = (*batch_lines(profile.graph.free_batch), *measured_lines(profile.graph.measured_sizes))
+    for warning in (*_uncounted(profile), *warnings(profile), *profile.notes, *sizes):
         print_line(console, warning, style="yellow")
     print_line(console, headline(profile, device))
+
+
+def _uncounted(profile: Profile) -> list[str]:
+    """One line about operations that are not in the MACs; nothing where a note says it."""
+    names = ", ".join(profile.uncounted)
+    return [f"operations not counted: {names}"] if names and not any(names in note for note in profile.notes) else []
+
+
+def _figure(value: float, decimals: int) -> str:
+    """With so many decimals; one that is smaller has the decimals that it needs, so that it does not look like zero.
+
+    >>> _figure(1415.5776, 1), _figure(0.002432, 1), _figure(0, 1)
+    ('1,415.6', '0.00243', '0')
+    """
+    return f"{value:,.{decimals}f}" if value * 10**decimals >= 10 else number_text(value, 3)
 
 
 def _table(title: str, rows: Sequence[Row], *, by_node: bool) -> Table:
@@ -100,9 +114,9 @@ def _table(title: str, rows: Sequence[Row], *, by_node: bool) -> Table:
         table.add_row(
             row.name,
             row.op_type if by_node else str(row.nodes),
-            f"{row.seconds * 1e3:.3f}",
+            _figure(row.seconds * 1e3, 3),
             f"{row.share:.1%}",
-            f"{row.macs / 1e6:.1f}",
+            "-" if row.macs is None else _figure(row.macs / 1e6, 1),
             human_bytes(row.parameter_bytes),
             human_bytes(row.output_bytes),
         )

@@ -32,7 +32,7 @@ from multiedge.onnx_io import read_runnable
 from multiedge.onnx_io.items import npz_items, random_items
 from multiedge.options import build_options, option_names, require_options, with_option
 from multiedge.plan import Manifest, Plan
-from multiedge.report.plan_text import batch_lines, gain_line
+from multiedge.report.plan_text import batch_lines, gain_line, measured_lines
 from multiedge.report.repeats import combined
 from multiedge.report.results import to_json
 from multiedge.report.summary import MOST_ERRORS, host_line, summary
@@ -222,7 +222,8 @@ def show(figures: Mapping[str, Any], console: Console, plan: Plan | None = None)
         print_line(console, line)
     for fault in figures["recoveries"]:
         print_line(console, f"{fault['detected_s']:8.3f} s  {fault['kind']}: {fault['detail']}{_ending(fault)}")
-    for line in batch_lines(figures["free_batch"], figures["batch"], figures["fps"]):
+    batch = batch_lines(figures["free_batch"], figures["batch"], figures["fps"])
+    for line in (*batch, *measured_lines(figures["measured_sizes"])):
         print_line(console, line)
     for line in failures(figures):
         print_line(console, line, style="red")

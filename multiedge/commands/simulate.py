@@ -26,8 +26,9 @@ from multiedge.onnx_io import read_graph, read_runnable
 from multiedge.onnx_io.manifest import read_profile
 from multiedge.plan import Plan
 from multiedge.profile import Profile
-from multiedge.report.plan_text import batch_lines, value_text
+from multiedge.report.plan_text import batch_lines, measured_lines, value_text
 from multiedge.report.summary import figures_json
+from multiedge.report.units import human
 from multiedge.run import node_costs, plan_model
 from multiedge.simulation.simulate import Load, simulate
 from multiedge.trace import Trace
@@ -115,6 +116,7 @@ def as_json(plan: Plan, trace: Trace, runs: Mapping[str, Measurements]) -> dict[
         "objective": plan.objective,
         "bottleneck_s": plan.estimate.bottleneck_s,
         "free_batch": list(plan.free_batch),
+        "measured_sizes": list(plan.measured_sizes),
         "trace": trace.name,
         "trace_events": len(trace.events),
         "runs": {name: _run_json(plan, measured) for name, measured in runs.items()},
@@ -147,7 +149,7 @@ def show(plan: Plan, trace: Trace, runs: Mapping[str, Measurements], console: Co
         table.add_row(figure, *(_cell(column[figure]) for column in columns))
     console.print(table)
     print_line(console, f"planned: {plan.objective} {value_text(plan.objective, plan.value)}")
-    for line in batch_lines(plan.free_batch, plan.batch):
+    for line in (*batch_lines(plan.free_batch, plan.batch), *measured_lines(plan.measured_sizes)):
         print_line(console, line)
     for line in trace.story(max(measured.stop_s for measured in runs.values())):
         print_line(console, line)
@@ -159,7 +161,7 @@ def show(plan: Plan, trace: Trace, runs: Mapping[str, Measurements], console: Co
 def _cell(figure: MetricValue) -> str:
     if figure.value is None and figure.samples_needed:
         return f"n<{figure.samples_needed}"
-    return "-" if figure.value is None else f"{figure.value:.5g} {figure.unit if figure.unit != '1' else ''}".strip()
+    return "-" if figure.value is None else human(figure.value, figure.unit)
 
 
 def _incidents(measured: Measurements) -> list[str]:

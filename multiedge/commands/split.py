@@ -12,7 +12,7 @@ from multiedge.onnx_io import read_graph, write_parts
 from multiedge.onnx_io.cuts import boundaries_at, boundaries_for
 from multiedge.onnx_io.manifest import to_json
 from multiedge.plan import Manifest
-from multiedge.quantity import human_bytes
+from multiedge.quantity import counted, human_bytes
 from multiedge.run import plan_cuts
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show(manifest: Manifest, console: Console) -> None:
-    table = new_table(f"{len(manifest.parts)} parts in {manifest.directory}, weights {manifest.weights}")
+    table = new_table(f"{counted(len(manifest.parts), 'part')} in {manifest.directory}, weights {manifest.weights}")
     for name in ("part", "takes", "gives"):
         table.add_column(name, overflow="fold")
     table.add_column("bytes it sends on", justify="right")
@@ -41,5 +41,5 @@ def show(manifest: Manifest, console: Console) -> None:
         sent = [move.nbytes for move in manifest.transfers if move.source == part.stage]
         known = [nbytes for nbytes in sent if nbytes is not None]
         size = human_bytes(sum(known)) if len(known) == len(sent) else "not known"
-        table.add_row(part.file, ", ".join(part.inputs), ", ".join(part.outputs), size)
+        table.add_row(part.file, "\n".join(part.inputs), "\n".join(part.outputs), size)
     console.print(table)

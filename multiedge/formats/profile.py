@@ -82,6 +82,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
             "inputs": list(graph.inputs),
             "outputs": list(graph.outputs),
             "free_batch": list(graph.free_batch),
+            "measured_sizes": list(graph.measured_sizes),
         },
         "devices": {
             name: {
@@ -229,6 +230,7 @@ def _graph(document: Field) -> Graph:
         model_hash=model["hash"].text(),
         path=model["path"].optional(Field.text),
         free_batch=model["free_batch"].optional(_texts, ()),
+        measured_sizes=model["measured_sizes"].optional(_texts, ()),
     )
 
 

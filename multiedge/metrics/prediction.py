@@ -20,6 +20,7 @@ from multiedge.metrics.value import HIGHER, LOWER, Context, Figure, metric
 from multiedge.plan import CALLER, Path, Plan
 from multiedge.planning.cost import Shares
 from multiedge.planning.shared_host import Admission, Host, Work, competing_threads, outcome
+from multiedge.quantity import number_text
 
 LEAST_CPU_S = 0.5
 """Processor time is counted in steps of 10 ms: the pace of a run in which the workers used less is not known."""
@@ -171,7 +172,7 @@ def fps_predicted(measurements: Measurements, context: Context) -> Figure:
     if run is None:
         return Figure(full_fps, method="modelled")
     devices = len({device for stage in plan.stages for device in stage.devices})
-    note = f"{devices} devices share {run.cores:g} processors; {full_fps:.4g} without" if devices > run.cores else ""
+    note = f"{devices} devices share {run.cores:g} processors; {number_text(full_fps)} without" if devices > run.cores else ""
     return _limited(run.fps, note, measurements)
 
 

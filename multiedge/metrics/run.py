@@ -10,6 +10,7 @@ from multiedge.fleet import CALLER_NAME
 from multiedge.measurements import Energy, Item, Measurements
 from multiedge.metrics.percentiles import early_stopping_estimate, percentile, samples_needed
 from multiedge.metrics.value import HIGHER, LOWER, Context, Figure, Metric, metric, weakest
+from multiedge.quantity import seconds_text
 
 CALLER_NAMES = ("", CALLER_NAME)
 """Names of the caller in events; messages from and to it are not traffic between devices."""
@@ -62,7 +63,9 @@ def latency_percentile(p: float) -> Metric:
         if len(values) < needed:
             note = f"n<{needed}: {len(values)} samples do not back a p{p * 100:g}"
             return Figure(None, note, samples_needed=needed)
-        return Figure(percentile(values, p), f"at most {early_stopping_estimate(values, p):.3g} s at 99 % confidence")
+        most_s = early_stopping_estimate(values, p)
+        note = "" if most_s is None else f"at most {seconds_text(most_s)} at 99 % confidence"
+        return Figure(percentile(values, p), note)
 
     return Metric("s", LOWER, f"latency that {'half' if p == 0.5 else f'{p * 100:g} %'} of the items stay below", latency)
 
@@ -86,7 +89,7 @@ def peak_gpu_memory(measurements: Measurements, context: Context) -> Figure:
 @metric("W", LOWER, "largest windowed average power of any device")
 def peak_power(measurements: Measurements, context: Context) -> Figure:
     windows = sorted({entry.window_s for entry in measurements.energy if entry.window_s is not None})
-    note = f"averaged over {', '.join(f'{window:.3g}' for window in windows)} s" if windows else ""
+    note = f"averaged over {', '.join(map(seconds_text, windows))}" if windows else ""
     return _largest({entry.device: entry.peak_w for entry in measurements.energy}, note, _method(measurements.energy))
 
 

@@ -112,7 +112,8 @@ def _evaluate(proto: onnx.ModelProto, nodes: list[Any], types: Mapping[str, Any]
     graph = helper.make_graph(nodes, "sizes", inputs, outputs, weights)
     model = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
     try:
-        values = ReferenceEvaluator(model).run(None, stand_ins)
+        with np.errstate(all="ignore"):  # both branches of a Where are evaluated; the model takes the one that is defined
+            values = ReferenceEvaluator(model).run(None, stand_ins)
     except Exception as error:  # an operator may lack an implementation, or fail in its own way: then the sizes stay unknown
         log.debug("sizes stay unknown: %s", error)
         return {}

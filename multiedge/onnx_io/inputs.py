@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from multiedge.errors import ModelError
-from multiedge.graph import Graph, Tensor
+from multiedge.graph import Graph, Node, Tensor
 
 BATCH, LENGTH = 1, 8
 """What a dimension without a size gets: the first one is taken for a batch, others for a length."""
 
 _PASSES_VALUES = frozenset(
-    {"Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Expand", "Tile", "Slice", "Concat"}
+    {"Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Expand", "Tile", "Slice", "Concat", "Gather", "Split"}
 )
 """Operators whose output holds the values of their first input, so that indices stay indices."""
+_LENGTHS = {"LSTM": 4, "GRU": 4, "RNN": 4, "ReverseSequence": 1}
+"""Which input of an operator holds the length of each sequence of its first input."""
 
 
 def random_inputs(graph: Graph, seed: int = 0) -> dict[str, Any]:
-    """Random inputs of a model: floats from N(0, 1), integers within the sizes of the tables that they index.
+    """Random inputs of a model: floats from N(0, 1), integers within the sizes of the tables that they index, and full lengths
+    of sequences, so that recurrent operators work as long as they may.
 
     A dynamic dimension is 1 if it is the first and 8 otherwise, and the same for the same name; read the graph with `shapes` to
     choose other sizes.
@@ -66,6 +70,9 @@ def _array(graph: Graph, tensor: Tensor, shape: tuple[int, ...], generator: np.r
     if dtype.kind == "b":
         return generator.integers(0, 2, shape).astype(dtype)
     if dtype.kind in "iu":
+        length = _full_length(graph, tensor.name)
+        if length is not None:
+            return np.full(shape, length, dtype)
         return generator.integers(0, _bound(graph, tensor.name), shape).astype(dtype)
     if dtype.kind == "c":
         return (generator.standard_normal(shape) + 1j * generator.standard_normal(shape)).astype(dtype)
@@ -74,22 +81,46 @@ def _array(graph: Graph, tensor: Tensor, shape: tuple[int, ...], generator: np.r
 
 def _bound(graph: Graph, name: str) -> int:
     """Below what the values of an integer input must stay: the smallest table that they index, or 2 (a mask, a flag)."""
-    smallest, pending, seen = None, [name], {name}
+    tables = [
+        _size(graph, node.inputs[0], int(node.attributes.get("axis", 0)))
+        for node, reading in _readers(graph, name)
+        if node.op_type == "Gather" and node.inputs[1] == reading
+    ]
+    return min((rows or 2 for rows in tables), default=2)
+
+
+def _full_length(graph: Graph, name: str) -> int | None:
+    """The most that each value may be if the input holds the lengths of sequences; None if it does not."""
+    for node, reading in _readers(graph, name):
+        place = _LENGTHS.get(node.op_type)
+        if place is not None and len(node.inputs) > place and node.inputs[place] == reading:
+            return _size(graph, node.inputs[0], _time_axis(node))
+    return None
+
+
+def _time_axis(node: Node) -> int:
+    if node.op_type == "ReverseSequence":
+        return int(node.attributes.get("time_axis", 0))
+    return int(node.attributes.get("layout", 0))
+
+
+def _readers(graph: Graph, name: str) -> Iterator[tuple[Node, str]]:
+    """The nodes that read the values of a tensor, also behind others that pass them on, and the name that each reads."""
+    pending, seen = [name], {name}
     while pending:
         reading = pending.pop()
         for index in graph.consumers.get(reading, ()):
             node = graph.nodes[index]
-            if node.op_type == "Gather" and node.inputs[1] == reading:
-                rows = _rows(graph, node.inputs[0], int(node.attributes.get("axis", 0)))
-                smallest = rows if smallest is None else min(smallest, rows)
-            elif node.op_type in _PASSES_VALUES and node.inputs[0] == reading and node.outputs[0] not in seen:
-                seen.add(node.outputs[0])
-                pending.append(node.outputs[0])
-    return smallest or 2
+            yield node, reading
+            if node.op_type in _PASSES_VALUES and node.inputs[0] == reading:
+                passed = [output for output in node.writes if output not in seen]
+                seen.update(passed)
+                pending += passed
 
 
-def _rows(graph: Graph, table: str, axis: int) -> int:
-    tensor = graph.parameters.get(table) or graph.tensors.get(table)
+def _size(graph: Graph, name: str, axis: int) -> int | None:
+    """The size of a tensor along an axis; None if it is not known, or zero."""
+    tensor = graph.parameters.get(name) or graph.tensors.get(name)
     shape = tensor.shape if tensor is not None and tensor.shape is not None else ()
     size = shape[axis] if -len(shape) <= axis < len(shape) else None
-    return size if isinstance(size, int) and size > 0 else 2
+    return size if isinstance(size, int) and size > 0 else None

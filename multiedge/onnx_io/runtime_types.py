@@ -34,7 +34,16 @@ def types_of(proto: Any, folder: Path) -> dict[str, Any]:
     """
     types = infer(proto)
     open_ones = [name for node in proto.graph.node for name in node.output if name and name not in types]
-    return {**_from_runtime(proto, folder, open_ones), **types} if open_ones else types
+    said = _from_runtime(proto, folder, open_ones) if open_ones else {}
+    return {**said, **infer(_with_types(proto, said))} if said else types
+
+
+def _with_types(proto: Any, types: Mapping[str, Any]) -> Any:
+    """A copy of the model that states these types, so that inference goes on behind operators that it does not know."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    copy.graph.value_info.extend(onnx.ValueInfoProto(name=name, type=kind) for name, kind in types.items())
+    return copy
 
 
 def _from_runtime(proto: Any, folder: Path, names: Sequence[str]) -> Mapping[str, Any]:
@@ -58,15 +67,23 @@ def _from_runtime(proto: Any, folder: Path, names: Sequence[str]) -> Mapping[str
     except Exception as error:  # a class per status code, all direct children of Exception; the types then stay unknown
         log.debug("no types from onnxruntime: %s", error)
         return {}
-    said = {value.name: _type(value.type, value.shape) for value in session.get_outputs()}
+    read = {name for node in proto.graph.node for name in node.input} | {value.name for value in proto.graph.output}
+    said = {value.name: _type(value.type, _shape(value.shape, value.name in read)) for value in session.get_outputs()}
     return {name: said[name] for name in names if said.get(name) is not None}
 
 
-def _type(text: str, shape: Sequence[int | str | None]) -> Any | None:
-    """A TypeProto from onnxruntime's text such as 'tensor(float)' or 'seq(tensor(int64))'; None for any other."""
+def _shape(said: Sequence[int | str | None], is_read: bool) -> Sequence[int | str | None] | None:
+    """None where onnxruntime says [], which it does of a scalar and of a tensor of any rank.
+
+    The size of one that nothing reads, such as the mask of an old Dropout, is of no interest, and must not be asked for."""
+    return said if said or not is_read else None
+
+
+def _type(text: str, shape: Sequence[int | str | None] | None) -> Any | None:
+    """A TypeProto from onnxruntime's text such as 'tensor(float)' or 'seq(tensor(int64))'; None for any other text."""
     match = re.fullmatch(r"(seq\()?tensor\((\w+)\)\)?", text)
     if match is None or match[2] not in _ELEMENTS:
         return None
     if match[1]:
         return helper.make_sequence_type_proto(helper.make_tensor_type_proto(_ELEMENTS[match[2]], None))
-    return helper.make_tensor_type_proto(_ELEMENTS[match[2]], list(shape))
+    return helper.make_tensor_type_proto(_ELEMENTS[match[2]], shape if shape is None else list(shape))

@@ -42,7 +42,8 @@ def read_runnable(directory: str | os.PathLike[str]) -> Manifest:
         whole = whole_graph(manifest)
     except ModelError:
         whole = None
-    require(part_violations(manifest, whole), f"{manifest.directory}: these parts")
+    parts = _part_graphs(manifest)
+    require([*_wrong_parts(manifest, whole, parts), *_unsendable(manifest, parts)], f"{manifest.directory}: these parts")
     return manifest
 
 
@@ -52,8 +53,16 @@ def part_violations(manifest: Manifest, whole: Graph | None) -> list[str]:
     Nodes that make constants may be in several parts; of the parts that an item passes, every other node of `whole` is in
     exactly one. Without `whole`, only the parts and their transfers are compared.
     """
+    return _wrong_parts(manifest, whole, _part_graphs(manifest))
+
+
+def _part_graphs(manifest: Manifest) -> list[Graph]:
+    """The graph of each part, in order; a file is read once."""
     files = {part.file: declared_graph(Path(manifest.directory) / part.file) for part in manifest.parts}
-    parts = [files[part.file] for part in manifest.parts]
+    return [files[part.file] for part in manifest.parts]
+
+
+def _wrong_parts(manifest: Manifest, whole: Graph | None, parts: Sequence[Graph]) -> list[str]:
     held = [[node.name for node in part.nodes if not set(node.writes) <= part.parameters.keys()] for part in parts]
     wrong = [text for stages, _ in manifest.taken for text in _wrong_nodes(whole, [held[n] for n in stages])] if whole else []
     wrong += _wrong_numbers(manifest)
@@ -95,6 +104,17 @@ def _wrong_transfers(manifest: Manifest, parts: Sequence[Graph], stages: Sequenc
         if move.source >= move.target != CALLER:
             wrong.append(f"order broken: part {move.source} sends {', '.join(move.tensors)} back to part {move.target}")
     return wrong
+
+
+def _unsendable(manifest: Manifest, parts: Sequence[Graph]) -> list[str]:
+    """What parts would send that is no tensor, which a comparison on this machine can pass on and a pipeline cannot."""
+    sent = [(move.source, name) for move in manifest.transfers if 0 <= move.source < len(parts) for name in move.tensors]
+    values = [(manifest.parts[source].file, parts[source].tensors.get(name)) for source, name in sent]
+    return [
+        f"{file} sends '{value.name}', which is of type {value.dtype}: only tensors can be sent"
+        for file, value in dict.fromkeys(values)
+        if value is not None and not value.is_array
+    ]
 
 
 def _wrong_nodes(whole: Graph, held: Sequence[Sequence[str]]) -> list[str]:

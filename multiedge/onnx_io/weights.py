@@ -67,7 +67,7 @@ def external_references(path: Path) -> list[tuple[str, Reference]]:
 
 def resolve_inside(folder: Path, location: str, place: str) -> Path:
     """`location` as an absolute path within `folder`; ModelError if it leads out of it."""
-    root = _real(folder)
+    root = _real(folder.absolute())
     candidate = Path(location)
     if not location or candidate.is_absolute() or ".." in candidate.parts or "\0" in location:
         raise ModelError(f"{place}: external data must lie in the model's folder, got '{location}'")

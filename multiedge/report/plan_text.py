@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from multiedge.plan import DeviceMemory, Path, Plan
-from multiedge.quantity import Knowledge, human_bytes, least
+from multiedge.quantity import Knowledge, human_bytes, least, number_text
 
 MOST_PATHS = 12
 """Paths that are printed."""
@@ -17,20 +17,22 @@ def plan_lines(plan: Plan) -> list[str]:
     expected = plan.estimate
     energy = "energy not known (a device declares no power)"
     if expected.energy_j is not None:
-        energy = f"{expected.energy_j:.4g} J per item"
+        energy = f"{number_text(expected.energy_j)} J per item"
     bound = "estimated" if plan.known is Knowledge.ESTIMATED else "at most"
     solved = f"; solved in {plan.solve_s:.2f} s" if plan.solve_s else ""
     lines = [
         f"{plan.objective}: {value_text(plan.objective, plan.value)}; {_proof(plan)}{solved}",
-        f"{bound} {expected.fps_bound:.4g} items/s, limited by {expected.bottleneck};"
-        f" one item takes {expected.latency_s * 1e3:.4g} ms; {human_bytes(expected.network_bytes)} sent per item; {energy}",
+        f"{bound} {number_text(expected.fps_bound)} items/s, limited by {expected.bottleneck};"
+        f" one item takes {number_text(expected.latency_s * 1e3)} ms;"
+        f" {human_bytes(expected.network_bytes)} sent per item; {energy}",
     ]
     if plan.reference and plan.known is Knowledge.ESTIMATED:
         lines.append(f"estimated with speed 1 as {plan.reference}")
     lines += [f"path: {text}" for text in path_texts(plan)]
     lines += margin_lines(expected.memory)
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
-    return lines + [f"note: {note}" for note in plan.notes] + batch_lines(plan.free_batch, plan.batch, expected.fps_bound)
+    lines += [f"note: {note}" for note in plan.notes]
+    return lines + batch_lines(plan.free_batch, plan.batch, expected.fps_bound) + measured_lines(plan.measured_sizes)
 
 
 def path_texts(plan: Plan) -> list[str]:
@@ -38,7 +40,7 @@ def path_texts(plan: Plan) -> list[str]:
     rate = sum(path.items_per_s for path in plan.paths)
     ordered = sorted(plan.paths, key=lambda path: -path.items_per_s)
     lines = [
-        f"{path.items_per_s / rate:.0%} of all items ({path.items_per_s:.4g} items/s): {_stages_of(plan, path)}"
+        f"{path.items_per_s / rate:.0%} of all items ({number_text(path.items_per_s)} items/s): {_stages_of(plan, path)}"
         for path in ordered[:MOST_PATHS]
     ]
     rest = len(ordered) - len(lines)
@@ -67,10 +69,18 @@ def batch_lines(free_batch: Sequence[str], batch: int = 1, fps: float | None = N
     """One line about the inputs whose batch is open in the model, or about the batch of the plan, with the samples per second
     of `fps` items per second; nothing if there is neither."""
     if batch > 1:
-        samples = "" if fps is None else f"; {fps * batch:.4g} samples/s"
+        samples = "" if fps is None else f"; {number_text(fps * batch)} samples/s"
         return [f"batch: {batch} samples in each item, for which all figures are{samples}"]
     names = ", ".join(free_batch)
     return [f"batch: open in the model, taken as 1 (input {names}); --shape gives another"] if free_batch else []
+
+
+def measured_lines(names: Sequence[str]) -> list[str]:
+    """One line about sizes that were measured; nothing if there are none."""
+    if not names:
+        return []
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return [f"sizes: of '{names[0]}'{more} from one run on random inputs; other inputs may give other sizes"]
 
 
 COSTS = {
@@ -114,7 +124,7 @@ def figure_text(objective: str, value: float) -> str:
 
 
 def _rate(per_s: float) -> str:
-    return f"{per_s:.0f} items/s" if per_s >= 100 else f"{per_s:.3g} items/s"
+    return f"{number_text(per_s, 3)} items/s"
 
 
 def _proof(plan: Plan) -> str:
@@ -126,5 +136,5 @@ def _proof(plan: Plan) -> str:
 def value_text(objective: str, value: float) -> str:
     """A value of the objective with its unit."""
     if objective == "energy":
-        return f"{value:.4g} J per item"
-    return f"{value * 1e3:.4g} ms" + (" per item" if objective == "throughput" else "")
+        return f"{number_text(value)} J per item"
+    return f"{number_text(value * 1e3)} ms" + (" per item" if objective == "throughput" else "")

@@ -30,6 +30,7 @@ def summary(result: RunResult) -> dict[str, Any]:
         "errors": [{"item": item.item, "error": item.error} for item in measurements.items if item.error][:MOST_ERRORS],
         "error_counts": dict(Counter(item.error for item in measurements.items if item.error).most_common()),
         "free_batch": list(result.plan.free_batch) if result.plan else [],
+        "measured_sizes": list(result.plan.measured_sizes) if result.plan else [],
         "batch": result.plan.batch if result.plan else 1,
         "wall_s": measurements.wall_s,
         "warmup_items": measurements.warmup_items,

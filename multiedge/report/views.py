@@ -16,7 +16,7 @@ from multiedge.plan import CALLER, Plan
 from multiedge.report import curves, gantt
 from multiedge.report.blocks import Block, blocks
 from multiedge.report.graph_svg import draw_graph
-from multiedge.report.plan_text import batch_lines, gain_line, path_texts
+from multiedge.report.plan_text import batch_lines, gain_line, measured_lines, path_texts
 from multiedge.report.results import RunResult
 from multiedge.report.summary import host_line
 from multiedge.report.svg import NARROW, by_width
@@ -118,7 +118,7 @@ class RunView:
     def batch(self) -> str:
         """What the plan took the batch for, if it is open in the model."""
         plan = self.result.plan
-        return " ".join(batch_lines(plan.free_batch, plan.batch)) if plan else ""
+        return ". ".join((*batch_lines(plan.free_batch, plan.batch), *measured_lines(plan.measured_sizes))) if plan else ""
 
 
 def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:

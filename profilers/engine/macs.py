@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from multiedge.graph import Graph, Node, Tensor
-from multiedge.profile import Floats, Ints
+from multiedge.profile import Bools, Floats, Ints
 from profilers.engine.rules import Call, Count, Shape, UnknownShapeError, rule_of
 
 VIEWS = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Constant", "Shape", "Size"))
@@ -23,33 +23,37 @@ CONVOLUTIONS = frozenset(("MatMul", "Gemm", "Conv"))
 class Work:
     """Arrays of one entry per node: multiply-accumulates, all operations, and bytes read and written once each.
 
-    `uncounted` names, for people, each operator and tensor of which the operations are not known; its bytes are counted."""
+    `is_counted` is False for a node whose operations are not known; its bytes are counted. `uncounted` names, for people, each
+    such operator and tensor."""
 
     macs: Ints
     flops: Floats
     moved_bytes: Floats
+    is_counted: Bools
     uncounted: tuple[str, ...]
 
 
 def count_work(graph: Graph) -> Work:
     """The work of every node. What cannot be counted is listed, never silently zero."""
-    counts, operators, tensors = [], Counter[str](), dict[str, None]()
+    counts: list[Count | None] = []
+    operators, tensors = Counter[str](), dict[str, None]()
     for node in graph.nodes:
         rule = rule_of(node.op_type, node.domain)
         try:
-            counts.append(rule(_call(graph, node)) if rule else Count())
+            counts.append(rule(_call(graph, node)) if rule else None)
         except UnknownShapeError as error:
-            counts.append(Count())
+            counts.append(None)
             tensors[error.name] = None
-        except (KeyError, IndexError, ValueError) as error:
-            counts.append(Count())
-            operators[f"{_title(node)} (unusual form: {error})"] += 1
+        except (KeyError, IndexError, ValueError):
+            counts.append(None)
+            operators[f"{_title(node)} of an unusual form"] += 1
         if rule is None:
             operators[_title(node)] += 1
     return Work(
-        macs=np.array([count.macs for count in counts], dtype=np.int64),
-        flops=np.array([count.flops for count in counts], dtype=np.float64),
+        macs=np.array([count.macs if count else 0 for count in counts], dtype=np.int64),
+        flops=np.array([count.flops if count else 0 for count in counts], dtype=np.float64),
         moved_bytes=np.array([_moved_bytes(graph, node) for node in graph.nodes], dtype=np.float64),
+        is_counted=np.array([count is not None for count in counts], dtype=np.bool_),
         uncounted=(
             *(f"operator {name} ({number} node{'s' if number > 1 else ''})" for name, number in operators.items()),
             *(f"tensor '{name}' (no static shape)" for name in tensors),

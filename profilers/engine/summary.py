@@ -8,21 +8,24 @@ from typing import Any
 import numpy as np
 
 from multiedge.fleet import REFERENCE_BACKEND
-from multiedge.profile import Profile
-from multiedge.quantity import human_bytes
+from multiedge.profile import Floats, Profile
+from multiedge.quantity import human_bytes, human_macs, number_text
 from profilers.engine.host import Host
+from profilers.engine.macs import Work, count_work
 
 
 @dataclass(frozen=True)
 class Row:
-    """A node or an operator type: its time on the device that the table is about, and that time's share of the whole."""
+    """A node or an operator type: its time on the device that the table is about, and that time's share of the whole.
+
+    `macs` is None if the operations of any of the nodes are not known."""
 
     name: str
     op_type: str
     nodes: int
     seconds: float
     share: float
-    macs: int
+    macs: int | None
     parameter_bytes: int
     output_bytes: int
 
@@ -31,7 +34,8 @@ def costliest_nodes(profile: Profile, device: str, count: int = 10) -> list[Row]
     """The nodes that take longest on `device`, longest first."""
     seconds = profile.seconds_on(device)
     order = np.argsort(-seconds, kind="stable")[:count]
-    return [_row(profile, seconds, [index], profile.graph.nodes[index].name) for index in order.tolist()]
+    work = count_work(profile.graph)
+    return [_row(profile, work, seconds, [index], profile.graph.nodes[index].name) for index in order.tolist()]
 
 
 def costliest_operators(profile: Profile, device: str, count: int = 10) -> list[Row]:
@@ -40,7 +44,8 @@ def costliest_operators(profile: Profile, device: str, count: int = 10) -> list[
     members: dict[str, list[int]] = {}
     for index, node in enumerate(profile.graph.nodes):
         members.setdefault(node.op_type, []).append(index)
-    rows = [_row(profile, seconds, indices, op_type) for op_type, indices in members.items()]
+    work = count_work(profile.graph)
+    rows = [_row(profile, work, seconds, indices, op_type) for op_type, indices in members.items()]
     return sorted(rows, key=lambda row: -row.seconds)[:count]
 
 
@@ -50,9 +55,9 @@ def headline(profile: Profile, device: str) -> str:
     stored = profile.graph.parameter_bytes
     stored = whole.parameter_bytes if stored is None else stored
     return (
-        f"{profile.graph.name}: {len(profile)} nodes, {whole.macs / 1e9:.3g} GMACs,"
+        f"{profile.graph.name}: {len(profile)} nodes, {human_macs(whole.macs, is_whole=not profile.uncounted)},"
         f" {human_bytes(stored)} of parameters, at most {human_bytes(whole.peak_live_bytes)} of activations,"
-        f" {whole.seconds[device] * 1e3:.4g} ms on {device} ({profile.sources.get(device, 'source not stated')})"
+        f" {number_text(whole.seconds[device] * 1e3)} ms on {device} ({profile.sources.get(device, 'source not stated')})"
     )
 
 
@@ -79,6 +84,7 @@ def summary(profile: Profile, device: str, count: int = 10) -> dict[str, Any]:
         "model": profile.graph.name,
         "model_hash": profile.graph.model_hash,
         "free_batch": list(profile.graph.free_batch),
+        "measured_sizes": list(profile.graph.measured_sizes),
         "nodes": len(profile),
         "macs": whole.macs,
         "flops": whole.flops,
@@ -95,9 +101,9 @@ def summary(profile: Profile, device: str, count: int = 10) -> dict[str, Any]:
     }
 
 
-def _row(profile: Profile, seconds: Any, indices: list[int], name: str) -> Row:
+def _row(profile: Profile, work: Work, seconds: Floats, indices: list[int], name: str) -> Row:
     total = float(seconds.sum())
-    parameters = profile.graph.parameters
+    macs, parameters = profile.macs[indices], profile.graph.parameters
     read = {tensor for index in indices for tensor in profile.graph.nodes[index].reads if tensor in parameters}
     return Row(
         name=name,
@@ -105,7 +111,7 @@ def _row(profile: Profile, seconds: Any, indices: list[int], name: str) -> Row:
         nodes=len(indices),
         seconds=float(seconds[indices].sum()),
         share=float(seconds[indices].sum()) / total if total > 0 else 0.0,
-        macs=int(profile.macs[indices].sum()),
+        macs=int(macs.sum()) if (work.is_counted[indices] | (macs > 0)).all() else None,
         parameter_bytes=sum(map(profile.graph.size_of, read)),
         output_bytes=int(profile.output_bytes[indices].sum()),
     )

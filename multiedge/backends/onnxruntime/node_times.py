@@ -91,6 +91,7 @@ class OnnxRuntimeNodeTimer:
 def with_seen_shapes(graph: Graph, kernels: Sequence[KernelTimes | None]) -> Graph:
     """The graph with the shapes that were seen in a run, for tensors of which shape inference left them open."""
     tensors = dict(graph.tensors)
+    seen = []
     for node, kernel in zip(graph.nodes, kernels, strict=True):
         if kernel is None or len(kernel.outputs) != len(node.writes):
             continue
@@ -98,7 +99,8 @@ def with_seen_shapes(graph: Graph, kernels: Sequence[KernelTimes | None]) -> Gra
             tensor = tensors.get(name)
             if tensor is not None and tensor.nbytes is None and tensor.dtype in _WIDTH:
                 tensors[name] = replace(tensor, shape=shape, nbytes=math.prod(shape) * _WIDTH[tensor.dtype])
-    return replace(graph, tensors=tensors)
+                seen.append(name)
+    return replace(graph, tensors=tensors, measured_sizes=(*graph.measured_sizes, *seen))
 
 
 def _read_optimised(path: Path) -> list[OptimisedNode]:

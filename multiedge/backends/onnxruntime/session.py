@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +27,8 @@ OPTIMISATION = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-QUIET = 3
-"""Log severity: errors only. They also arrive as exceptions, which name the stage."""
+QUIET = 4
+"""Log severity: fatal errors only. Others arrive as exceptions, which name the stage."""
 
 NUMBERS: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -36,6 +37,8 @@ NUMBERS: dict[str, np.dtype[Any]] = {
     **{f"tensor({name})": np.dtype(name) for name in ("uint8", "uint16", "uint32", "uint64")},
 }
 """numpy's type for onnxruntime's name of a type; other types are not written to memory that is given."""
+_IN_SOURCE = r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed:\s*)?(?:/\S+:\d+ .*?\) (?=[A-Z]))?"
+"""A status code, the path that the error names anyway, a line of source and its function."""
 MOST_BINDINGS = 64
 """How many sets of places are remembered."""
 
@@ -223,7 +226,12 @@ def _load(path: Path, options: ort.SessionOptions, providers: ProviderList) -> o
         # Without another provider to fall back to, onnxruntime would only print its error and try the same again.
         return ort.InferenceSession(str(path), options, providers=providers, enable_fallback=int(len(providers) > 1))
     except Exception as error:  # onnxruntime raises a class per status code, all direct children of Exception
-        raise ModelError(f"{path}: onnxruntime cannot load this file: {one_line(error)}") from error
+        raise ModelError(f"{path}: onnxruntime cannot load this file: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """onnxruntime's text on one line, without the places in its source that it begins with."""
+    return re.sub(_IN_SOURCE, "", one_line(error))
 
 
 def _check(session: OnnxRuntimeSession) -> DirectSession:

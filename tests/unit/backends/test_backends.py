@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from multiedge.backends import BACKENDS
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
+from multiedge.backends.onnxruntime.session import Recording, open_session
 from multiedge.backends.synthetic import SyntheticBackend
 from multiedge.errors import ConfigError, ModelError
 from multiedge.fleet import Device
@@ -99,6 +100,22 @@ def test_bad_files_and_settings_are_refused(tmp_path: Path, model: Path) -> None
         OnnxRuntimeBackend().open(tmp_path / "bad.onnx")
     with pytest.raises(ConfigError, match=r"optimisation: unknown level 'al'.*all"):
         OnnxRuntimeBackend(optimisation="al")
+
+
+@pytest.mark.parametrize("recording", [False, True])
+def test_a_model_that_the_runtime_refuses_is_one_line(
+    tmp_path: Path, model: Path, capfd: pytest.CaptureFixture[str], recording: bool
+) -> None:
+    proto = onnx.load(model)
+    proto.ir_version = 99
+    onnx.save(proto, tmp_path / "new.onnx")
+    with pytest.raises(ModelError) as caught:
+        open_session(
+            OnnxRuntimeBackend(), tmp_path / "new.onnx", recording=Recording(tmp_path / "profile") if recording else None
+        )
+    text = str(caught.value).removeprefix(f"{tmp_path / 'new.onnx'}: onnxruntime cannot load this file: ")
+    assert text.startswith("Unsupported model IR version: 99")
+    assert capfd.readouterr().err == ""
 
 
 def test_a_synthetic_stage_does_as_described(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_an_open_batch_counts_as_one_and_is_reported(tmp_path: Path, capsys: pyt
 def test_the_table_names_cuts_and_operators(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(model)]) == 0
     shown = capsys.readouterr().out
-    assert "small: 6 nodes, 12,288 parameters (48.0 KiB), 0.0123 MMACs, opset ai.onnx 17, IR 8" in shown
+    assert "small: 6 nodes, 12,288 parameters (48.0 KiB), 12.3 kMACs, opset ai.onnx 17, IR 8" in shown
     assert "operators: 3 MatMul, 3 Tanh" in shown
     assert "inputs: x float32 [1, 64]" in shown
     assert "layer_m1" in shown
@@ -85,6 +85,42 @@ def test_operators_that_nobody_can_count_are_listed(tmp_path: Path, capsys: pyte
     model = saved(parsed(text, opsets='"" : 17, "nowhere" : 1'), tmp_path / "model.onnx")
     assert main(["inspect", str(model)]) == 0
     assert "not counted: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "macs"),
+    [
+        pytest.param("a = Neg(x)  y = nowhere.Strange(a)", "MACs not counted", id="none-is-known"),
+        pytest.param("a = MatMul(x, w)  y = nowhere.Strange(a)", "at least 16 MACs", id="some-are-known"),
+    ],
+)
+def test_operations_that_are_not_counted_are_not_zero(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, macs: str
+) -> None:
+    body = f"g (float[1,4] x) => (float[1,4] y) {{ {text} }}"
+    model = saved(parsed(body, opsets='"" : 17, "nowhere" : 1', w=np.eye(4, dtype=np.float32)), tmp_path / "model.onnx")
+    assert main(["inspect", str(model)]) == 0
+    assert f" {macs}, opset" in capsys.readouterr().out
+
+
+def test_long_names_of_tensors_are_not_broken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "/encoder/layers.0/attention/" + 3 * "output/dense/" + "MatMul_output_0"
+    model = parsed("g (float[4] x) => (float[4] y) { a = Exp(x)  y = Neg(a) }")
+    model.graph.node[0].output[0] = model.graph.node[1].input[0] = name
+    assert main(["inspect", str(saved(model, tmp_path / "model.onnx"))]) == 0
+    assert f"0  {name}" in capsys.readouterr().out.splitlines()
+
+
+def test_an_input_that_is_no_tensor_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "g (seq(float[M,4]) s) => (float[N,4] y) { a = ConcatFromSequence<axis = 0>(s)  y = Exp(a) }"
+    path = saved(parsed(text), tmp_path / "model.onnx")
+    assert main(["inspect", str(path)]) == 1
+    assert "g: input 's' is of type sequence; items can hold tensors only" in capsys.readouterr().out
+    assert main(["profile", str(path), "--measure-shapes"]) == 1
+    assert "g: input 's' is of type sequence; items can hold tensors only" in capsys.readouterr().err
 
 
 def test_a_model_of_one_node_has_no_cuts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,6 +107,37 @@ def test_sizes_that_depend_on_the_data_are_measured_where_the_user_allows_it(
     assert run(path, command, "--measure-shapes") == 0
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_sizes_of_one_run_are_reported_in_one_line(command: str, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved(OPEN_MODELS["detector"].make(), path)
+    assert run(path, command, "--measure-shapes") == 0
+    assert json.loads(capsys.readouterr().out)["measured_sizes"]
+    name, _, *words = COMMANDS[command]
+    assert main([name, str(path), "--measure-shapes", *words]) == 0
+    assert len(re.findall(r"^sizes: of '.*' and \d+ more from one run on random inputs", capsys.readouterr().out, re.M)) == 1
+
+
+def test_a_profile_and_a_plan_keep_which_sizes_are_of_one_run(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved(OPEN_MODELS["detector"].make(), path)
+    assert main(["profile", str(path), "--devices", "devices.yaml", "--measure-shapes", "-o", "profile.json"]) == 0
+    assert main(["plan", str(path), "--devices", "devices.yaml", "--profile", "profile.json", "-o", "parts"]) == 0
+    capsys.readouterr()
+    assert main(["simulate", "parts", "--devices", "devices.yaml"]) == 0
+    assert "from one run on random inputs" in capsys.readouterr().out
+
+
+def test_a_profile_gives_the_shape_of_an_open_batch(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = OPEN_MODELS["batch"]
+    saved(model.make(), path)
+    shapes = {name: (4, *shape[1:]) for name, shape in model.whole.items()}
+    assert run(path, "profile", *options_of(shapes), "--devices", "devices.yaml", "-o", "profile.json") == 0
+    capsys.readouterr()
+    assert run(path, "plan", "--profile", "profile.json") == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert planned["input_shapes"] == {name: list(shape) for name, shape in shapes.items()}
+    assert planned["free_batch"] == []
+
+
 @pytest.mark.parametrize("model", models(measured=False))
 def test_every_size_is_known_with_the_shapes(model: OpenModel, path: Path) -> None:
     saved(model.make(), path)

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from multiedge.cli import build_parser, main
 from multiedge.commands import profile as command
 from multiedge.errors import ConfigError
 from multiedge.formats.profile import load_profile, save_profile
+from tests.builders.onnx_models import parsed, saved
 from tests.builders.pipelines import small_model
 
 DEVICES = "devices:\n  - {name: phone, speed: 0.5}\n  - {name: tablet, speed: 1}\n"
@@ -94,3 +96,14 @@ def test_what_is_wrong_is_one_line(place: Path, words: list[str], line: str, cap
     error = capsys.readouterr().err
     assert line in error
     assert error.count("\n") == 1
+
+
+def test_operations_that_are_not_counted_are_no_zero_in_the_tables(tmp_path: Path, capsys) -> None:
+    text = "g (float[1,4] x) => (float[1,4] y) { a = MatMul(x, w)  y = nowhere.Strange(a) }"
+    model = parsed(text, opsets='"" : 17, "nowhere" : 1', w=np.eye(4, dtype=np.float32))
+    assert main(["profile", str(saved(model, tmp_path / "model.onnx"))]) == 0
+    shown = capsys.readouterr().out
+    cells = [line.split() for line in shown.splitlines()]
+    macs = {words[0]: words[4] for words in cells if words and words[0] in ("MatMul", "Strange")}
+    assert macs == {"MatMul": "0.000016", "Strange": "-"}
+    assert shown.count("nowhere.Strange (1 node)") == 1

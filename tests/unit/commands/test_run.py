@@ -247,6 +247,7 @@ def test_what_happened_is_shown_below_the_table() -> None:
         "items": 30,
         "error_counts": {"stage 0 failed": 3},
         "free_batch": [],
+        "measured_sizes": [],
         "batch": 8,
         "fps": 2.0,
     }

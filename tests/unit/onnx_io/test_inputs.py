@@ -127,6 +127,9 @@ def gather(table: str = "table", index: str = "ids", **attributes: Any) -> Node:
         pytest.param(lookup(Node("m", "Mul", ("ids", "ids"), ("i",)), gather(index="i")), 2, id="not-through-arithmetic"),
         pytest.param(lookup(gather("ids", "index")), 2, id="the-input-is-the-table"),
         pytest.param(
+            lookup(Node("column", "Gather", ("ids", "first"), ("i",)), gather(index="i")), 50, id="one-column-of-several"
+        ),
+        pytest.param(
             lookup(gather(), Node("g2", "Gather", ("small", "ids"), ("more",))),
             2,
             id="one-table-of-unknown-size-beside-a-known-one",
@@ -148,3 +151,21 @@ def test_the_smallest_of_several_tables_bounds_the_indices() -> None:
         parameters={"large": (50, 2), "small": (5, 2)},
     )
     assert random_inputs(graph)["ids"].max() == 4
+
+
+def sequences(*nodes: Node) -> Graph:
+    tensors = {"x": Tensor("x", "float32", (30, 2, 8)), "lengths": Tensor("lengths", "int32", (2,))}
+    return graph_of(*nodes, inputs=("x", "lengths"), tensors=tensors)
+
+
+@pytest.mark.parametrize(
+    ("node", "length"),
+    [
+        pytest.param(Node("n", "LSTM", ("x", "w", "r", "", "lengths"), ("y",)), 30, id="time-comes-first"),
+        pytest.param(Node("n", "GRU", ("x", "w", "r", "", "lengths"), ("y",), attributes={"layout": 1}), 2, id="batch-first"),
+        pytest.param(Node("n", "ReverseSequence", ("x", "lengths"), ("y",), attributes={"time_axis": 0}), 30, id="reversed"),
+    ],
+)
+def test_sequences_are_as_long_as_they_may_be(node: Node, length: int) -> None:
+    """Lengths at random would be 0 or 1, and the operator would be timed on next to no work."""
+    assert random_inputs(sequences(node))["lengths"].tolist() == [length, length]

@@ -28,6 +28,21 @@ def test_sizes_that_share_a_name_keep_it(tmp_path: Path) -> None:
     assert tensor_of("b", types["b"]).shape == ("n", 8)
 
 
+def test_a_tensor_of_any_rank_is_not_a_scalar_of_4_bytes(tmp_path: Path) -> None:
+    text = (
+        "g (float[2,8] x, float[2,8] y) => (float[M] z) { a = com.microsoft.QuickGelu(x)  s = Cast<to = 7>(a)  i = NonZero(s)"
+    )
+    text += "  j = Squeeze(i)  b = Reshape(x, j)  c = com.microsoft.QuickGelu(b)  z = Neg(c) }"
+    types = types_of(parsed(text, opsets=CUSTOM), tmp_path)
+    assert tensor_of("c", types["c"]).nbytes is None
+
+
+def test_inference_goes_on_behind_an_operator_that_only_the_runtime_knows(tmp_path: Path) -> None:
+    text = "g (float[2,8] x) => (float[M] y) { a = com.microsoft.QuickGelu(x)  s = Shape(a)  p = ReduceProd(s)"
+    text += "  y = Reshape(a, p) }"
+    assert tensor_of("y", types_of(parsed(text, opsets=CUSTOM), tmp_path)["y"]).known_shape == (16,)
+
+
 def test_without_the_runtime_the_types_stay_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     types = types_of(parsed(BEHIND, opsets=CUSTOM), tmp_path)
@@ -54,13 +69,16 @@ def test_no_session_is_made_where_onnx_knows_everything(tmp_path: Path, monkeypa
     [
         pytest.param("tensor(float)", [2, "n", None], "float32", (2, "n", None), id="tensor"),
         pytest.param("tensor(double)", [], "float64", (), id="scalar"),
+        pytest.param("tensor(double)", None, "float64", None, id="any-shape"),
         pytest.param("tensor(uint16)", [1], "uint16", (1,), id="unsigned"),
         pytest.param("tensor(bfloat16)", [1], "bfloat16", (1,), id="bfloat16"),
         pytest.param("tensor(string)", [1], "object", (1,), id="strings"),
         pytest.param("seq(tensor(int64))", [], "sequence", None, id="sequence"),
     ],
 )
-def test_the_runtimes_text_as_a_type(text: str, shape: list[int | str | None], dtype: str, sizes: tuple[object, ...]) -> None:
+def test_the_runtimes_text_as_a_type(
+    text: str, shape: list[int | str | None] | None, dtype: str, sizes: tuple[object, ...]
+) -> None:
     tensor = tensor_of("t", runtime_types._type(text, shape))
     assert (tensor.dtype, tensor.shape) == (dtype, sizes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from multiedge.errors import ModelError, PlanError
@@ -167,3 +168,10 @@ def test_a_plan_folder_that_cannot_run_is_refused(manifest: Manifest, change, ex
 def test_parts_without_their_model_can_run(manifest: Manifest) -> None:
     Path(manifest.model).unlink()
     assert read_runnable(manifest.directory) == manifest
+
+
+def test_only_tensors_can_be_sent(tmp_path: Path) -> None:
+    text = "g (float[6,4] x) => (seq(float[M,4]) s) { a = Exp(x)  s = SplitToSequence(a, two) }"
+    manifest = split_at(saved(parsed(text, two=np.array(2)), tmp_path / "model.onnx"), [1], tmp_path / "parts")
+    with pytest.raises(PlanError, match=r"sub_model_2\.onnx sends 's', which is of type sequence: only tensors can be sent$"):
+        read_runnable(manifest.directory)

@@ -98,6 +98,13 @@ def test_a_model_in_a_linked_folder_keeps_its_weights(folder: Path, tmp_path: Pa
     assert resolve_inside(tmp_path / "alias", "w.bin", "here") == (folder / "w.bin").resolve()
 
 
+def test_a_relative_folder_is_that_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name / "parts").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / name)
+        assert resolve_inside(Path("parts"), "weights.bin", "model") == tmp_path.resolve() / name / "parts" / "weights.bin"
+
+
 def test_data_is_put_inside_a_tensor(folder: Path) -> None:
     tensor = external("w.bin", offset=3, length=4)
     inline(tensor, reference(tensor, folder))

@@ -13,7 +13,7 @@ from profilers.engine.macs import Work
 from profilers.engine.roofline import REFERENCE, Capability, capability_of, has_speed, require_speeds, scaled, with_threads
 
 BASE = Capability(100.0, 10.0, 0.5, 2e9, "test machine")
-WORK = Work(np.array([0, 0, 0]), np.array([1000.0, 10.0, 0.0]), np.array([10.0, 50.0, 0.0]), ())
+WORK = Work(np.array([0, 0, 0]), np.array([1000.0, 10.0, 0.0]), np.array([10.0, 50.0, 0.0]), np.array([True, True, True]), ())
 """A node that computes (10 s against 1 s), one that moves data (0.1 s against 5 s), one that does neither."""
 
 

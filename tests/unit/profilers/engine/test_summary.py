@@ -63,9 +63,9 @@ def test_a_model_that_takes_no_time_has_no_shares() -> None:
 
 def test_one_line_for_the_whole_model() -> None:
     assert headline(PROFILE, "d") == (
-        "mlp: 4 nodes, 2.5e-08 GMACs, 6.0 KiB of parameters, at most 2.0 KiB of activations, 1e+04 ms on d (measured)"
+        "mlp: 4 nodes, 25 MACs, 6.0 KiB of parameters, at most 2.0 KiB of activations, 10,000 ms on d (measured)"
     )
-    assert headline(PROFILE, "e").endswith("4000 ms on e (source not stated)")
+    assert headline(PROFILE, "e").endswith("4,000 ms on e (source not stated)")
 
 
 def test_the_same_as_json() -> None:

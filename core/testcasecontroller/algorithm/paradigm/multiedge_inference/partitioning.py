@@ -39,7 +39,7 @@ def partition(
     and so do partition points in devices.yaml where no strategy is named.
     """
     from multiedge.errors import ConfigError, UnknownSizeError
-    from multiedge.report.plan_text import batch_lines
+    from multiedge.report.plan_text import batch_lines, measured_lines
     from multiedge.run import partition as write_parts_for
 
     settings = (hyperparameters, _attributes(job), yaml)
@@ -61,7 +61,8 @@ def partition(
         shapes = {name: list(shape) for name, shape in error.examples.items()}
         raise ConfigError(f"{error}; in a job: input_shapes: {shapes}") from error
     if manifest.plan is not None:
-        for line in batch_lines(manifest.plan.free_batch, manifest.plan.batch):
+        plan = manifest.plan
+        for line in (*batch_lines(plan.free_batch, plan.batch), *measured_lines(plan.measured_sizes)):
             LOGGER.info(line)
     written = {str(name): name for name in _device_names(points)}
     return folder, {file: written.get(device, device) for file, device in manifest.map_info.items()}
