@@ -53,7 +53,7 @@ class HubClient:
         require_tls(host, identity, "--hub")
         self.address = join_address(host, port)
         self._place = f"hub {self.address}"
-        self._http = HubConnection(host, port, self._place, identity, timeout_s)
+        self._http = HubConnection(host, port, self._place, identity.client_context() if identity else None, timeout_s)
 
     def __enter__(self) -> HubClient:
         return self

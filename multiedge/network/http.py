@@ -10,7 +10,7 @@ from typing import Any
 
 from multiedge.errors import MultiedgeError, NetworkError, one_line
 from multiedge.formats.documents import parse_json
-from multiedge.network.identity import HUB, Identity, require_peer
+from multiedge.network.identity import HUB, require_peer
 
 CHUNK_BYTES = 256 << 10
 MAX_ANSWER_BYTES = 64 << 20
@@ -18,13 +18,24 @@ _STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError,
 
 
 class HubConnection:
-    """Sends requests, one after another, over a connection that is made when it is needed. `place` begins every error."""
+    """Sends requests, one after another, over a connection that is made when it is needed.
 
-    def __init__(self, host: str, port: int, place: str, identity: Identity | None, timeout_s: float) -> None:
+    Args:
+        host: Name or address.
+        port: Port.
+        place: How every error begins.
+        context: What TLS to use; None is none.
+        timeout_s: How long to wait at each step.
+        peer: The name that the certificate of the other side must have; '' is any name.
+    """
+
+    def __init__(
+        self, host: str, port: int, place: str, context: ssl.SSLContext | None, timeout_s: float, peer: str = HUB
+    ) -> None:
         self._place = place
         self._connection = (
-            _TlsConnection(host, port, place, identity, timeout_s)
-            if identity
+            _TlsConnection(host, port, place, context, timeout_s, peer)
+            if context
             else http.client.HTTPConnection(host, port, timeout=timeout_s, blocksize=CHUNK_BYTES)
         )
 
@@ -107,6 +118,8 @@ class HubConnection:
             return NetworkError(f"{self._place}: {_tls_reason(error)}")
         if isinstance(error, TimeoutError):
             return NetworkError(f"{self._place}: gave no answer in {self._connection.timeout:g} s")
+        if isinstance(error, http.client.RemoteDisconnected):
+            return NetworkError(f"{self._place}: ended the connection; if it uses TLS, give --identity FOLDER")
         reason = one_line(error) or type(error).__name__
         return NetworkError(f"{self._place}: cannot be reached: {reason}; start one with: multiedge hub run")
 
@@ -114,13 +127,14 @@ class HubConnection:
 class _TlsConnection(http.client.HTTPSConnection):
     """HTTP over TLS with the hub, and with nobody else whom the CA knows."""
 
-    def __init__(self, host: str, port: int, place: str, identity: Identity, timeout_s: float) -> None:
-        super().__init__(host, port, timeout=timeout_s, context=identity.client_context(), blocksize=CHUNK_BYTES)
-        self._place = place
+    def __init__(self, host: str, port: int, place: str, context: ssl.SSLContext, timeout_s: float, peer: str) -> None:
+        super().__init__(host, port, timeout=timeout_s, context=context, blocksize=CHUNK_BYTES)
+        self._place, self._peer = place, peer
 
     def connect(self) -> None:
         super().connect()
-        require_peer(self.sock, HUB, self._place)
+        if self._peer:
+            require_peer(self.sock, self._peer, self._place)
 
 
 class Counted:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
+import time
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 
@@ -54,10 +56,12 @@ class Identity:
 
     def server_context(self) -> ssl.SSLContext:
         """TLS 1.3 for who listens: a peer without a certificate of this CA is refused in the handshake."""
+        self._require_valid()
         return self._server
 
     def client_context(self) -> ssl.SSLContext:
         """TLS 1.3 for who connects: the peer must have a certificate of this CA. Compare its name with `require_peer`."""
+        self._require_valid()
         return self._client
 
     def joining_context(self) -> ssl.SSLContext:
@@ -66,6 +70,31 @@ class Identity:
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
+    @cached_property
+    def expires_s(self) -> float:
+        """Until when the certificate is valid, UNIX time."""
+        try:
+            text = (self.folder / CERTIFICATE_FILE).read_text(encoding="ascii")
+            return _not_after(ssl.PEM_cert_to_DER_cert(text))
+        except (OSError, ValueError, IndexError) as error:
+            raise self._no_identity(error) from None
+
+    def _require_valid(self) -> None:
+        """ConfigError for an expired certificate: a peer would end the connection without a word."""
+        if time.time() >= self.expires_s:
+            date = datetime.fromtimestamp(self.expires_s, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+            raise ConfigError(
+                f"{self.folder}: the certificate expired at {date}; remove the folder, and join again with a token of:"
+                " multiedge hub token"
+            )
+
+    def _no_identity(self, error: Exception) -> ConfigError:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        return ConfigError(
+            f"{self.folder}: expected {CA_FILE}, {CERTIFICATE_FILE} and {KEY_FILE} of an identity ({reason});"
+            " join again with a token of: multiedge hub token"
+        )
+
     def _context(self, protocol: ssl._SSLMethod) -> ssl.SSLContext:
         context = ssl.SSLContext(protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -73,11 +102,34 @@ class Identity:
             context.load_verify_locations(self.folder / CA_FILE)
             context.load_cert_chain(self.folder / CERTIFICATE_FILE, self.folder / KEY_FILE)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigError(
-                f"{self.folder}: expected {CA_FILE}, {CERTIFICATE_FILE} and {KEY_FILE} of an identity"
-                f" ({type(error).__name__}: {error.strerror or error}); join again with a token of: multiedge hub token"
-            ) from None
+            raise self._no_identity(error) from None
         return context
+
+
+def _not_after(der: bytes) -> float:
+    """The end of the validity of a certificate in DER, UNIX time: RFC 5280, section 4.1."""
+    certificate = _contents(der)[0]
+    fields = _contents(_contents(certificate[1])[0][1])
+    if fields[0][0] == 0xA0:  # the version, which certificates of version 1 leave out
+        fields = fields[1:]
+    tag, value = _contents(fields[3][1])[1]
+    text = value.decode("ascii")
+    # A year of two digits is from 1950 to 2049, as strptime does not read it.
+    year = text if tag == 0x18 else ("19" if text[:2] >= "50" else "20") + text
+    return datetime.strptime(year, "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
+
+
+def _contents(der: bytes) -> list[tuple[int, bytes]]:
+    """Tag and value of each element in a sequence of DER."""
+    elements, at = [], 0
+    while at < len(der):
+        tag, length, at = der[at], der[at + 1], at + 2
+        if length & 0x80:
+            count = length & 0x7F
+            length, at = int.from_bytes(der[at : at + count], "big"), at + count
+        elements.append((tag, der[at : at + length]))
+        at += length
+    return elements
 
 
 def find_identity(folder: PathLike | None = None) -> Identity | None:
@@ -141,6 +193,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_unspecified(host: str) -> bool:
+    """Whether the host stands for all addresses of a machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def require_tls(host: str, identity: Identity | None, place: str) -> None:

@@ -1,0 +1,215 @@
+"""The requests of a hub over HTTP; every answer is JSON, except files of the pool and certificates.
+
+A refusal is `{"error": "one line"}` with its status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from multiedge.errors import MultiedgeError, NetworkError, one_line
+from multiedge.network.encoding import decode, encode
+from multiedge.network.identity import name_in
+from multiedge.network.records import Deployment, ModelRecord, NodeState, PlanRecord, ResultRecord
+from multiedge.serving.hub.access import ANYBODY_ON_LOOPBACK, HEARTBEAT, is_own_state, refusal_of
+from multiedge.serving.hub.aio import web
+from multiedge.serving.hub.hub import Hub
+from multiedge.serving.hub.joining import PATH as JOIN
+from multiedge.serving.hub.joining import JoinRequest
+from multiedge.serving.hub.listener import Listener
+from multiedge.serving.hub.log import LOGGER, LimitedLog
+
+T = TypeVar("T")
+Handler = Callable[[Any], Awaitable[Any]]
+
+MAX_RECORD_BYTES = 32 << 20
+"""The largest record, such as a plan."""
+STALL_S = 30.0
+"""How long an upload may pause."""
+WRITE_BYTES = 1 << 20
+
+
+class HubApp:
+    """The handlers of a hub. `listener` is set before the first request."""
+
+    def __init__(self, hub: Hub, log: LimitedLog) -> None:
+        self._hub, self._log = hub, log
+        self._uploading: set[str] = set()
+        self.listener: Listener | None = None
+
+    def application(self) -> web.Application:
+        app = web.Application(client_max_size=MAX_RECORD_BYTES, middlewares=[self._guard()])
+        route = app.router.add_route
+        route("GET", JOIN, self._certificate)
+        route("POST", JOIN, self._join)
+        route("GET", "/v1/hub", self._state)
+        route("POST", HEARTBEAT, self._heartbeat)
+        route("GET", "/v1/nodes", self._listing(lambda: self._hub.nodes()))
+        route("HEAD", "/v1/blobs/{digest}", self._blob_state)
+        route("GET", "/v1/blobs/{digest}", self._blob)
+        route("PUT", "/v1/blobs/{digest}", self._upload)
+        route("GET", "/v1/plans/{digest}", self._plan)
+        route("PUT", "/v1/plans/{digest}", self._put_plan)
+        route("GET", "/v1/deployments", self._listing(lambda: self._hub.deployments()))
+        route("GET", "/v1/deployments/{name}", self._deployment)
+        route("PUT", "/v1/deployments/{name}", self._deploy)
+        route("DELETE", "/v1/deployments/{name}", self._undeploy)
+        route("GET", "/v1/models", self._listing(lambda: self._hub.store.models()))
+        route("POST", "/v1/models", self._put_model)
+        route("GET", "/v1/results", self._listing(lambda: self._hub.store.results()))
+        route("POST", "/v1/results", self._put_result)
+        return app
+
+    # -- before and after each request
+
+    def _guard(self) -> Any:
+        @web.middleware
+        async def guard(request: Any, handler: Handler) -> Any:
+            who, peer = self._who(request), request.remote or "unknown"
+            reason = refusal_of(who, request.method, request.path)
+            if reason:
+                self._log.warn("not permitted", f"{peer}: {request.method} {request.path}: refused: {reason}")
+                return _error(403 if who else 401, reason, close=not who)
+            if who and self.listener:
+                self.listener.permit(request.transport)
+            try:
+                return await handler(request)
+            except web.HTTPException as error:
+                return _error(error.status, f"{request.method} {request.path}: {lower(error.reason)}")
+            except MultiedgeError as error:
+                status = (error.status if isinstance(error, NetworkError) else None) or 400
+                if status not in (404, 409):
+                    self._log.warn("refused", f"{peer}: {request.method} {request.path}: refused: {error}")
+                return _error(status, str(error))
+            except (ConnectionError, asyncio.TimeoutError) as error:
+                self._log.warn("interrupted", f"{peer}: {request.method} {request.path}: interrupted: {one_line(error)}")
+                return _error(400, "the request was interrupted", close=True)
+            except Exception:
+                LOGGER.exception("%s: %s %s: failed", peer, request.method, request.path)
+                return _error(500, "the hub failed; its log says why")
+
+        return guard
+
+    def _who(self, request: Any) -> str:
+        if self._hub.authority is None:
+            return ANYBODY_ON_LOOPBACK
+        return name_in(request.transport.get_extra_info("peercert")) if request.transport else ""
+
+    # -- who joins, nodes
+
+    async def _certificate(self, request: Any) -> Any:
+        if self._hub.authority is None:
+            return _error(404, "join: this hub runs without TLS, so there is nothing to join")
+        return web.Response(body=self._hub.authority.certificate_pem, content_type="application/x-pem-file")
+
+    async def _join(self, request: Any) -> Any:
+        return _answer(self._hub.admit(await _record(JoinRequest, request), request.remote or "unknown"))
+
+    async def _state(self, request: Any) -> Any:
+        return _answer(self._hub.state(self.listener.connections if self.listener else 0))
+
+    async def _heartbeat(self, request: Any) -> Any:
+        state, who = await _record(NodeState, request), self._who(request)
+        if not is_own_state(who, state.name):
+            raise NetworkError(f"heartbeat: '{who}' is not node '{state.name}'", status=403)
+        return _answer(self._hub.hear(state, request.remote or ""))
+
+    # -- pool
+
+    async def _blob_state(self, request: Any) -> Any:
+        state = self._hub.pool.state(request.match_info["digest"])
+        if state.complete:
+            return web.Response(headers={"Content-Length": str(state.stored_bytes)})
+        return web.Response(status=404, headers={"Upload-Offset": str(state.stored_bytes)})
+
+    async def _blob(self, request: Any) -> Any:
+        digest = request.match_info["digest"]
+        if not self._hub.pool.state(digest).complete:
+            raise NetworkError(f"pool: has no file {digest[:12]}", status=404)
+        return web.FileResponse(self._hub.pool.path(digest), chunk_size=WRITE_BYTES)
+
+    async def _upload(self, request: Any) -> Any:
+        digest = request.match_info["digest"]
+        offset, size = _count(request, "offset"), _count(request, "size")
+        if digest in self._uploading:
+            raise NetworkError("upload: another one of this file is going on; try again", status=409)
+        if self._hub.pool.state(digest).complete:
+            return web.Response(status=204)
+        path = self._hub.pool.open_upload(digest, offset, size)
+        self._uploading.add(digest)
+        try:
+            with path.open("ab") as file:
+                left = size - offset
+                while piece := await asyncio.wait_for(request.content.read(WRITE_BYTES), STALL_S):
+                    left -= len(piece)
+                    if left < 0:
+                        raise NetworkError(f"upload: expected {size - offset} bytes, got more", status=400)
+                    await asyncio.to_thread(file.write, piece)
+            if left == 0:
+                await asyncio.to_thread(self._hub.pool.finish, digest)
+        finally:
+            self._uploading.discard(digest)
+        return web.Response(status=204) if left == 0 else _error(400, f"upload: {left} bytes are missing; resume it")
+
+    # -- plans, deployments, models, results
+
+    async def _plan(self, request: Any) -> Any:
+        return _answer(self._hub.plan(request.match_info["digest"]))
+
+    async def _put_plan(self, request: Any) -> Any:
+        self._hub.put_plan(request.match_info["digest"], await _record(PlanRecord, request))
+        return web.Response(status=204)
+
+    async def _deployment(self, request: Any) -> Any:
+        return _answer(self._hub.deployment(request.match_info["name"]))
+
+    async def _deploy(self, request: Any) -> Any:
+        deployment = await _record(Deployment, request)
+        if deployment.name != request.match_info["name"]:
+            raise NetworkError(f"deployment '{request.match_info['name']}': its record has another name", status=400)
+        return _answer(self._hub.deploy(deployment))
+
+    async def _undeploy(self, request: Any) -> Any:
+        self._hub.undeploy(request.match_info["name"])
+        return web.Response(status=204)
+
+    async def _put_model(self, request: Any) -> Any:
+        return _answer(self._hub.put_model(await _record(ModelRecord, request)))
+
+    async def _put_result(self, request: Any) -> Any:
+        return _answer(self._hub.put_result(await _record(ResultRecord, request)))
+
+    def _listing(self, records: Callable[[], Any]) -> Handler:
+        async def handler(request: Any) -> Any:
+            return _answer(records())
+
+        return handler
+
+
+async def _record(kind: type[T], request: Any) -> T:
+    body = await asyncio.wait_for(request.read(), STALL_S)
+    return decode(kind, body, f"{request.method} {request.path}")
+
+
+def _answer(record: Any) -> Any:
+    return web.Response(body=encode(record), content_type="application/json")
+
+
+def _error(status: int, line: str, *, close: bool = False) -> Any:
+    response = web.json_response({"error": line}, status=status)
+    if close:
+        response.force_close()
+    return response
+
+
+def _count(request: Any, name: str) -> int:
+    text = request.query.get(name, "")
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise NetworkError(f"upload: {name}: expected a whole number, got {text[:20]!r}", status=400)
+    return int(text)
+
+
+def lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,187 @@
+"""What a hub knows and decides, without a network: nodes, plans, deployments, models and results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from multiedge import __version__
+from multiedge.errors import ConfigError, NetworkError
+from multiedge.network.encoding import require_name, require_sha256
+from multiedge.network.identity import is_unspecified, join_address, parse_address
+from multiedge.network.records import Deployment, HeartbeatReply, HubState, ModelRecord, NodeState, PlanRecord, ResultRecord
+from multiedge.serving.hub.authority import REMEDY, Authority, Token, check_token, require_holder
+from multiedge.serving.hub.deployer import Wanted, assignments_of, progress_of
+from multiedge.serving.hub.joining import JoinReply, JoinRequest
+from multiedge.serving.hub.log import LOGGER
+from multiedge.serving.hub.pool import Pool
+from multiedge.serving.hub.registry import Registry
+from multiedge.serving.hub.store import Store
+
+NOT_FOUND, REFUSED, CONFLICT = 404, 403, 409
+
+
+class Hub:
+    """A hub in its data folder.
+
+    Args:
+        folder: The data folder.
+        most_file_bytes: The largest file that the pool takes.
+        pulls: Whether it asks nodes for their states; otherwise nodes report.
+        authority: Who signs certificates; None without TLS.
+        clock: Seconds of a clock that does not go back.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        most_file_bytes: int,
+        *,
+        pulls: bool = False,
+        authority: Authority | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store, self.pool, self.authority = Store(folder), Pool(folder / "pool", most_file_bytes), authority
+        self._pulls, self._clock, self._began_s = pulls, clock, clock()
+        self._registry = Registry()
+        self._known = {state.name: state for state in self.store.nodes()}
+        self._wanted = {each.name: self._with_stages(each) for each in self.store.deployments()}
+        self._process = psutil.Process()
+
+    def close(self) -> None:
+        self.store.close()
+
+    def state(self, connections: int) -> HubState:
+        used = self._process.cpu_times()
+        return HubState(
+            version=__version__,
+            uptime_s=self._clock() - self._began_s,
+            cpu_s=used.user + used.system,
+            resident_bytes=self._process.memory_info().rss,
+            nodes=len(self.nodes()),
+            deployments=len(self._wanted),
+            pool_bytes=self.pool.nbytes,
+            connections=connections,
+        )
+
+    # -- nodes
+
+    def admit(self, request: JoinRequest, peer: str) -> JoinReply:
+        """The certificate for who has a token. ConfigError or NetworkError of one line for who has none that is good."""
+        if self.authority is None:
+            raise NetworkError("join: this hub runs without TLS, so there is nothing to join", status=REFUSED)
+        token, holder = Token.parse(request.token), require_holder(request.holder)
+        reason = check_token(self.store.token(token.number), token, holder, time.time(), is_known=self.store.is_known(holder))
+        if reason:
+            raise NetworkError(reason, status=REFUSED)
+        certificate = self.authority.sign(request.request.encode(), holder)
+        if not self.store.use_token(token.number, holder):
+            raise NetworkError(f"token: was used at the same time; {REMEDY}", status=REFUSED)
+        LOGGER.info("%s: '%s' joined", peer, holder)
+        return JoinReply(certificate.decode())
+
+    def hear(self, state: NodeState, host: str) -> HeartbeatReply:
+        """Takes the state of a node, which came from `host`; what the node is to hold."""
+        require_name("node: name", state.name)
+        state = replace(state, address=_reachable(state.address, host))
+        self._drop_lost()
+        if state.name not in self._registry.heard_of:
+            LOGGER.info("node '%s' at %s is here", state.name, state.address)
+        known = self._known.get(state.name)
+        if known is None or known.address != state.address:
+            self._known[state.name] = state
+            self.store.put_node(state)
+        self._registry = self._registry.heard(state, self._clock())
+        peers = {each.name: each.address for each in self.nodes() if each.name != state.name}
+        return HeartbeatReply(assignments_of(self._wanted.values(), state.name), self._pulls, peers)
+
+    def nodes(self) -> tuple[NodeState, ...]:
+        """The nodes that are alive, by name."""
+        self._drop_lost()
+        return self._registry.alive(self._clock())
+
+    def known_nodes(self) -> Iterable[NodeState]:
+        """All nodes that have ever been there, with their last address."""
+        return tuple(self._known.values())
+
+    def _drop_lost(self) -> None:
+        self._registry, lost = self._registry.without_lost(self._clock())
+        for name in lost:
+            LOGGER.warning("node '%s' is lost: it missed its heartbeats", name)
+
+    # -- plans and deployments
+
+    def put_plan(self, digest: str, record: PlanRecord) -> None:
+        """Keeps a plan whose files are all in the pool; NetworkError if one is not, or if the digest is of another plan."""
+        if record.digest != require_sha256("plan", digest):
+            raise NetworkError(f"plan {digest[:12]}: its content has another digest, {record.digest[:12]}", status=400)
+        for file in {file.sha256: file for part in record.parts for file in part.files}.values():
+            self._require_file(f"plan {digest[:12]}: file '{file.name}'", file.sha256)
+        self.store.put_plan(digest, record)
+
+    def plan(self, digest: str) -> PlanRecord:
+        record = self.store.plan(require_sha256("plan", digest))
+        if record is None:
+            raise NetworkError(f"plan {digest[:12]}: is not in the pool", status=NOT_FOUND)
+        return record
+
+    def deploy(self, deployment: Deployment) -> Deployment:
+        """Keeps a deployment of a plan in the pool, in place of an earlier one of its name."""
+        require_name("deployment", deployment.name)
+        self.plan(deployment.plan)
+        kept = self.store.put_deployment(Deployment(deployment.name, deployment.plan, deployment.model, deployment.expected))
+        self._wanted[kept.name] = self._with_stages(kept)
+        LOGGER.info("deployment '%s': plan %s", kept.name, kept.plan[:12])
+        return self.deployment(kept.name)
+
+    def undeploy(self, name: str) -> None:
+        if not self.store.remove_deployment(name):
+            raise self._no_deployment(name)
+        del self._wanted[name]
+        LOGGER.info("deployment '%s' is removed", name)
+
+    def deployment(self, name: str) -> Deployment:
+        if name not in self._wanted:
+            raise self._no_deployment(name)
+        return progress_of(self._wanted[name], {state.name: state for state in self.nodes()})
+
+    def deployments(self) -> tuple[Deployment, ...]:
+        alive = {state.name: state for state in self.nodes()}
+        return tuple(progress_of(self._wanted[name], alive) for name in sorted(self._wanted))
+
+    def _with_stages(self, deployment: Deployment) -> Wanted:
+        return Wanted.of(deployment, self.plan(deployment.plan))
+
+    def _no_deployment(self, name: str) -> NetworkError:
+        names = ", ".join(sorted(self._wanted)) or "none"
+        return NetworkError(f"deployment '{name}' does not exist; there are: {names}", status=NOT_FOUND)
+
+    # -- models and results
+
+    def put_model(self, model: ModelRecord) -> ModelRecord:
+        require_name("model", model.name)
+        for name, digest in model.files.items():
+            self._require_file(f"model '{model.name}': file '{name}'", digest)
+        return self.store.put_model(model)
+
+    def put_result(self, result: ResultRecord) -> ResultRecord:
+        require_name("result", result.name)
+        self._require_file(f"result '{result.name}'", result.sha256)
+        return self.store.put_result(result)
+
+    def _require_file(self, what: str, digest: str) -> None:
+        if not self.pool.state(digest).complete:
+            raise NetworkError(f"{what} is not in the pool; upload it first", status=CONFLICT)
+
+
+def _reachable(address: str, host: str) -> str:
+    """The address of a node; the host from which it came where it listens on all of its addresses."""
+    try:
+        stated, port = parse_address(address, "node: address")
+    except ConfigError as error:
+        raise NetworkError(str(error), status=400) from None
+    return join_address(host, port) if is_unspecified(stated) else address

@@ -1,0 +1,126 @@
+"""A hub that listens: its parts put together, in the event loop of a thread or of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from multiedge.defaults import DEFAULT_HUB_PORT, LOOPBACK
+from multiedge.network.identity import CA_FILE, join_address, require_tls
+from multiedge.serving.hub.aio import web
+from multiedge.serving.hub.app import HubApp
+from multiedge.serving.hub.authority import Authority
+from multiedge.serving.hub.hub import Hub
+from multiedge.serving.hub.listener import Limits, Listener
+from multiedge.serving.hub.log import LOGGER, LimitedLog
+
+KEEP_ALIVE_S = 30.0
+"""How long a connection may be idle between two requests."""
+LOG_FLUSH_S = 1.0
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    """How a hub runs.
+
+    Attributes:
+        folder: The data folder; with a CA in it the hub uses TLS.
+        host: Address to listen on.
+        port: Port; 0 is a free one.
+        most_file_bytes: The largest file that its pool takes.
+        pulls: Whether it asks nodes for their states; otherwise nodes report.
+        limits: Of connections.
+    """
+
+    folder: Path
+    host: str = LOOPBACK
+    port: int = DEFAULT_HUB_PORT
+    most_file_bytes: int = 64 << 30
+    pulls: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+class HubServer:
+    """A hub. `serve` runs it until it is cancelled; as a context manager it runs in a thread of its own.
+
+    Raises:
+        ConfigError: If it would listen beyond loopback without TLS, or the folder or the address cannot be used.
+    """
+
+    def __init__(self, options: HubOptions) -> None:
+        self._options = options
+        has_ca = (options.folder / CA_FILE).exists()
+        self._authority = Authority(options.folder) if has_ca else None
+        self._identity = self._authority.hub_identity if self._authority else None
+        require_tls(options.host, self._identity, "hub")
+        self.address = ""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failure: BaseException | None = None
+        self._stop: asyncio.Event | None = None
+
+    @property
+    def uses_tls(self) -> bool:
+        return self._identity is not None
+
+    async def serve(self, ready: threading.Event) -> None:
+        """Serves until `stop`, and sets `ready` once it listens."""
+        options = self._options
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        hub = Hub(options.folder, options.most_file_bytes, pulls=options.pulls, authority=self._authority)
+        log = LimitedLog(time.monotonic)
+        app = HubApp(hub, log)
+        runner = web.AppRunner(app.application(), access_log=None, logger=log.logger(), keepalive_timeout=KEEP_ALIVE_S)
+        try:
+            await runner.setup()
+            assert runner.server is not None
+            context = self._identity.joining_context() if self._identity else None
+            app.listener = Listener(runner.server, context, log, options.limits)
+            try:
+                port = app.listener.open(options.host, options.port)
+                self.address = join_address(options.host, port)
+                LOGGER.info("listens on %s %s", self.address, "with TLS" if context else "without TLS, for this machine alone")
+                ready.set()
+                await self._until_stopped(hub, log)
+            finally:
+                await app.listener.close()
+        finally:
+            await runner.cleanup()
+            hub.close()
+
+    async def _until_stopped(self, hub: Hub, log: LimitedLog) -> None:
+        assert self._stop is not None
+        while not self._stop.is_set():
+            log.flush()
+            hub.nodes()  # logs who is lost
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), LOG_FLUSH_S)
+
+    def stop(self) -> None:
+        """Ends `serve`; from any thread or signal handler."""
+        if self._loop and self._stop:
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    def __enter__(self) -> HubServer:
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="hub", daemon=True)
+        self._thread.start()
+        ready.wait()
+        if self._failure:
+            raise self._failure
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._thread.join()
+
+    def _run(self, ready: threading.Event) -> None:
+        try:
+            asyncio.run(self.serve(ready))
+        except BaseException as error:
+            self._failure = error
+        finally:
+            ready.set()
