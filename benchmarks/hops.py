@@ -5,7 +5,8 @@
 Server and actors are processes of their own on loopback. A hop of these two goes to the caller and from there to the
 next stage, so it is a call there and back; one of `processes` goes straight from stage to stage. Two rows tell how much of that
 is not the library's: a bare ring of shared memory between two processes, without any message, and the time to copy the bytes
-alone, to memory that is in no cache. `processes`, ring and copy are measured in turns.
+alone, to memory that is in no cache. `processes`, ring and copy are measured in turns. The processor time of all processes
+together tells how short a hop can be on a machine with as many cores.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -47,11 +49,14 @@ AIMS_US = {16: 25, 600_000: 40}
 """At most, in a full pipeline."""
 PROCESSES, RING, COPY = "processes", "bare ring", "copy alone"
 OTHERS = ("remote", "ray")
-OWN_OPTIONS: dict[str, Any] = {"emulation": Emulation.none()}
+DEPTH = 20
+"""Items under way. A stage that computes nothing is done before the next process runs, so two for each stage do not fill the
+pipeline."""
+OWN_OPTIONS: dict[str, Any] = {"emulation": Emulation.none(), "depth": DEPTH}
 STOP = b"s"
 REPEATS = 3
 ROUNDS = 7
-RING_SLOTS = 2 * NULL_STAGES + 1
+RING_SLOTS = DEPTH
 """As many as items are under way in the pipeline."""
 STARTS_WITHIN_S = 60.0
 CACHE_BYTES = 64_000_000
@@ -164,6 +169,18 @@ def drain_s(running: Executor, feed: Mapping[str, Any], items: int) -> float:
     return time.monotonic() - begin
 
 
+def cpu_per_item_s(running: Executor, nbytes: int, items: int) -> float:
+    """Processor time of an item in a full pipeline, of this process and all that it has started."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+
+    def spent_s() -> float:
+        return float(sum(times.user + times.system for times in (process.cpu_times() for process in processes)))
+
+    before_s = spent_s()
+    drain_s(running, {"t0": np.zeros(nbytes, dtype=np.uint8)}, items)
+    return (spent_s() - before_s) / items
+
+
 def _return_slots(name: str, arrivals: Connection, freed: Connection) -> None:
     """What the receiving process of a bare ring runs: a byte back for every byte that arrives, each of which is a slot."""
     memory = SharedMemory(name)
@@ -237,8 +254,9 @@ def in_turns(nbytes: int, items: int) -> list[Row]:
             hops.append(_round(pipeline, nbytes, items, NULL_STAGES + 1))
             ring_rounds.append(([ring.drain_s(items, slots=1) / items], ring.drain_s(items) / items))
             copies += copies_s(nbytes, places)
+        cpu_s = cpu_per_item_s(pipeline.executor, nbytes, ROUNDS * items) / (NULL_STAGES + 1)
     return [
-        Row({"executor": PROCESSES, "nbytes": nbytes}, _figures(hops)),
+        Row({"executor": PROCESSES, "nbytes": nbytes}, {**_figures(hops), "cpu_s": Figure(cpu_s)}),
         Row({"executor": RING, "nbytes": nbytes}, _figures(ring_rounds)),
         Row({"executor": COPY, "nbytes": nbytes}, {"alone_s": Figure.of(copies)}),
     ]
@@ -263,9 +281,21 @@ def section(record: Record) -> str:
     )
     return (
         f'A hop between processes costs in a full pipeline, in microseconds: {costs}. "alone" is one item at a time,'
-        " and the bare ring has no messages and two processes in place of five.\n\n"
+        f" and the bare ring has no messages and two processes in place of five.{_least(record, sizes)}\n\n"
         f"{markdown(heads, [_line(record, name, sizes) for name in names])}"
     )
+
+
+def _least(record: Record, sizes: Sequence[int]) -> str:
+    """What a hop takes at least with the processors of the record's machine, in a sentence; '' where that was not measured."""
+    cpu_s = [record.row(executor=PROCESSES, nbytes=size).median("cpu_s") for size in sizes]
+    known = [seconds for seconds in cpu_s if seconds is not None]
+    if len(known) < len(sizes):
+        return ""
+    spent = " and ".join(f"{seconds * 1e6:,.0f}" for seconds in known)
+    cores = min(int(record.origin.machine["cores"]), NULL_STAGES + 1)
+    least = " and ".join(f"{seconds * 1e6 / cores:,.0f}" for seconds in known)
+    return f" The five processes spend {spent} of processor time on it, so {cores} cores allow {least} at best."
 
 
 def _line(record: Record, executor: str, sizes: Sequence[int]) -> list[str]:
@@ -284,6 +314,7 @@ BENCHMARK = Benchmark(
     {
         "alone_s": Measure("s", "per hop, one item at a time; of the ring, until its slot returns; of the copy, its time"),
         "full_s": Measure("s", "per hop and item, in a full pipeline"),
+        "cpu_s": Measure("s", "processor time per hop and item in a full pipeline, of all processes together"),
     },
     section,
 )
@@ -294,7 +325,7 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=200)
     add_option(parser)
     args = parser.parse_args()
-    return BENCHMARK.finish({"items": args.items}, lambda: measure(args.items), args.json)
+    return BENCHMARK.finish({"items": args.items, "depth": DEPTH}, lambda: measure(args.items), args.json)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from multiedge.plan import Manifest
 from multiedge.transports.rundir import MOST_WAITING
 
 MOST_DEPTH = 64
+WAKE_S = 0.0005
+"""How long it takes, at times, until a process runs for which a message has come, where others share its processor."""
 
 
 def expected_seconds(manifest: Manifest) -> dict[int, float]:
@@ -25,8 +27,11 @@ def most_depth(routes: Routes) -> int:
 
 def default_depth(manifest: Manifest, routes: Routes) -> int:
     """Items under way that keep every stage busy: two for each replica of each stage, one more, and as many in addition as
-    the plan's latency over its bottleneck requires where links take long."""
+    the plan's latency over its bottleneck requires where links take long, or where stages take less time than it takes until
+    they run."""
     busy = sum(1 + len(part.replicas) for part in routes.parts)
     estimate = manifest.plan.estimate if manifest.plan else None
-    on_the_way = int(estimate.latency_s / estimate.bottleneck_s) + 2 if estimate and estimate.bottleneck_s > 0 else 0
+    if estimate is None or estimate.bottleneck_s <= 0:
+        return min(MOST_DEPTH, 2 * busy + 1)
+    on_the_way = int((estimate.latency_s + WAKE_S) / estimate.bottleneck_s) + 2
     return min(MOST_DEPTH, max(2 * busy + 1, on_the_way + busy))

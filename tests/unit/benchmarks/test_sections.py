@@ -81,6 +81,18 @@ def test_profiling_gives_the_range_of_median_errors():
     assert "median error of 1.3% to 6.4%, by model." in profiling.section(record_of(profiling, rows))
 
 
+def test_hops_say_what_the_processors_allow_where_their_time_was_measured():
+    rows = [
+        Row({"executor": "processes", "nbytes": size}, {"full_s": Figure(5e-5), "cpu_s": Figure(spent_s)})
+        for size, spent_s in zip(hops.SIZES, (3e-5, 9.6e-5), strict=True)
+    ]
+    taken = record_of(hops, rows)
+    assert taken.origin.machine["cores"] == 2
+    assert "spend 30 and 96 of processor time on it, so 2 cores allow 15 and 48 at best." in hops.section(taken)
+    unknown = [Row(row.case, {"full_s": row.figures["full_s"]}) for row in rows]
+    assert "processor time" not in hops.section(record_of(hops, unknown))
+
+
 def test_hops_have_a_line_for_each_executor_and_a_column_for_each_size():
     rows = [
         Row({"executor": name, "nbytes": size}, {"alone_s": Figure(2e-4), "full_s": Figure(5e-5)})
