@@ -97,10 +97,10 @@ class Fetch:
         at = interval.start
         with closing(_as_generator(self._pool.read(need.sha256, interval.start, len(interval)))) as pieces:
             for piece in pieces:
-                self._require_wanted()
                 draft.write(at, piece)
                 at += len(piece)
                 self._progress(len(piece))
+                self._require_wanted()
 
     def _wait(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds

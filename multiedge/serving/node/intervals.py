@@ -27,7 +27,7 @@ def joined(intervals: Iterable[Interval]) -> Intervals:
     (Interval(start=0, stop=3), Interval(start=4, stop=6))
     """
     result: list[Interval] = []
-    for each in sorted(each for each in intervals if len(each) > 0):
+    for each in sorted(each for each in intervals if each.start < each.stop):
         if result and each.start <= result[-1].stop:
             result[-1] = Interval(result[-1].start, max(result[-1].stop, each.stop))
         else:
