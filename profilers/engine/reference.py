@@ -49,9 +49,9 @@ def _named_by_environment() -> str:
     return name
 
 
-def calibrated() -> Capability:
-    """One thread of this machine: as it was calibrated before, otherwise calibrated now, kept, and reported in one line."""
-    path = kept_at()
+def calibrated(threads: int = 1) -> Capability:
+    """This machine: as it was calibrated before, otherwise calibrated now, kept, and reported in one line."""
+    path = kept_at(threads)
     kept = _read(path)
     if kept is not None:
         return kept
@@ -59,7 +59,7 @@ def calibrated() -> Capability:
     try:
         from profilers.engine.calibration import calibrate
 
-        calibration = calibrate()
+        calibration = calibrate(threads)
     except (ImportError, OSError, MultiedgeError) as error:
         raise ConfigError(
             f"this machine cannot be calibrated: {error}; give reference 'declared' ({VARIABLE}=declared), or a profile"
@@ -72,18 +72,18 @@ def calibrated() -> Capability:
 
 
 def keep(calibration: Calibration) -> bool:
-    """Keeps a calibration of one thread as the reference of later profiles; False if the folder cannot be written."""
+    """Keeps a calibration; that of one thread is the reference of later profiles. False if the folder cannot be written."""
     figures = {"machine": machine_name(), "threads": calibration.threads, **asdict(calibration.capability)}
     try:
-        write_text(kept_at(), json.dumps(figures, indent=1) + "\n")
+        write_text(kept_at(calibration.threads), json.dumps(figures, indent=1) + "\n")
     except MultiedgeError:
         return False
     return True
 
 
-def kept_at() -> Path:
-    """The file of this machine's calibration: its name differs where the processor or the runtime's version does."""
-    what = [machine_name(), REFERENCE_BACKEND, load_backend(REFERENCE_BACKEND).version, 1]
+def kept_at(threads: int = 1) -> Path:
+    """The file of this machine's calibration with so many threads: its name differs where the processor or the runtime's version does."""
+    what = [machine_name(), REFERENCE_BACKEND, load_backend(REFERENCE_BACKEND).version, threads]
     return cache_folder("calibration") / f"{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]}.json"
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from multiedge.errors import ConfigError, MultiedgeError, describe, lower_first, one_line
-from multiedge.network.identity import Identity, peer_name, require_tls
+from multiedge.network.identity import CLIENT, HUB, NODE, Identity, join_address, peer_name, require_tls
 from multiedge.serving.node.refusals import Refusals
 
 WAITING = 64
@@ -28,8 +28,6 @@ BACKLOG = 256
 CHECK_S = 0.5
 PIECE_BYTES = 1 << 16
 
-CLIENT, HUB, NODE = "client", "hub", "node"
-"""The kinds of peers: how the name in a certificate begins."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Accepted:
 class Door:
     """What carries out connections of one type, in a thread each; what it raises is logged in one line.
 
-    `peers` are the kinds of certificates that may open it.
+    `peers` are those who may open it: the beginnings of the names in their certificates.
     """
 
     carry_out: Callable[[Accepted], None]
@@ -92,10 +90,9 @@ class NodeServer:
         self._thread = threading.Thread(target=self._accept, name="node-accept", daemon=True)
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Host and port on which it listens."""
-        host, port = self._listener.getsockname()[:2]
-        return host, port
+    def address(self) -> str:
+        """'HOST:PORT' on which it listens."""
+        return join_address(*self._listener.getsockname()[:2])
 
     def start(self) -> None:
         self._thread.start()
@@ -187,7 +184,7 @@ class NodeServer:
         if kind not in self._doors:
             raise ConfigError(f"expected a first line of type {', '.join(self._doors)}, got {describe(kind)}")
         door = self._doors[kind]
-        if accepted.peer and accepted.peer.partition(":")[0] not in door.peers:
+        if accepted.peer and not accepted.peer.startswith(door.peers):
             raise ConfigError(f"{kind} is for {' and '.join(door.peers)}, not for '{accepted.peer}'")
         return door
 
