@@ -82,7 +82,8 @@ def keep(calibration: Calibration) -> bool:
 
 
 def kept_at(threads: int = 1) -> Path:
-    """The file of this machine's calibration with so many threads: its name differs where the processor or the runtime's version does."""
+    """The file of this machine's calibration with so many threads: its name differs where the processor or the runtime's
+    version does."""
     what = [machine_name(), REFERENCE_BACKEND, load_backend(REFERENCE_BACKEND).version, threads]
     return cache_folder("calibration") / f"{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]}.json"
 

@@ -44,7 +44,9 @@ class Limits:
 
     def applied(self, hello: Hello) -> Hello:
         """What a worker is told, within these limits."""
-        memory_bytes = self.memory_bytes if hello.memory_limit_bytes is None else min(self.memory_bytes, hello.memory_limit_bytes)
+        memory_bytes = (
+            self.memory_bytes if hello.memory_limit_bytes is None else min(self.memory_bytes, hello.memory_limit_bytes)
+        )
         speed = min(hello.speed, self.cpu_share)
         return replace(hello, device=self.device(hello.device), speed=speed, memory_limit_bytes=memory_bytes)
 

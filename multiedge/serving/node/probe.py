@@ -18,7 +18,7 @@ from multiedge.errors import NetworkError, one_line
 from multiedge.formats.fields import Kind
 from multiedge.formats.records import LineDecoder, encode_line
 from multiedge.network.connection import connect
-from multiedge.network.identity import NODE, Identity, parse_address, require_peer
+from multiedge.network.identity import NODE, Identity, parse_address, require_peer, require_tls
 from multiedge.network.records import LinkState
 
 PROBE_BYTES = 4 << 20
@@ -70,6 +70,7 @@ def measure_link(peer: str, address: str, identity: Identity | None, most_bytes:
     """
     place = f"node '{peer}'"
     host, port = parse_address(address, place)
+    require_tls(host, identity, place)
     connected = connect(host, port, identity.client_context() if identity else None)
     try:
         with contextlib.closing(connected):
@@ -106,15 +107,15 @@ def rate_of(samples: Sequence[tuple[float, int]]) -> float | None:
     """Bytes per second from times and the bytes that had arrived by then; None for too few.
 
     What comes first is left out: a sender begins slowly, and a link that was idle lets some bytes pass faster. The rate is the
-    median over pairs of samples half of the rest apart, so that a pause of either process counts little.
+    median over pairs of samples a quarter of the rest apart, so that a pause of either process counts little.
     """
     rest = samples[len(samples) // 4 :]
-    half = len(rest) // 2
+    apart = max(1, len(rest) // 4)
     if len(samples) < LEAST_SAMPLES:
         return None
     rates = [
         (end - begin) / (stop_s - start_s)
-        for (start_s, begin), (stop_s, end) in zip(rest, rest[half:], strict=False)
+        for (start_s, begin), (stop_s, end) in zip(rest, rest[apart:], strict=False)
         if stop_s > start_s
     ]
     return statistics.median(rates) if rates else None

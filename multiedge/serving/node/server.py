@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import selectors
 import socket
 import ssl
@@ -27,7 +28,6 @@ MOST_LINE_BYTES = 256 << 10
 BACKLOG = 256
 CHECK_S = 0.5
 PIECE_BYTES = 1 << 16
-
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,12 @@ class Door:
     peers: tuple[str, ...] = (CLIENT, HUB, NODE)
 
 
+@dataclass(frozen=True)
+class _Open:
+    connection: socket.socket
+    kind: str
+
+
 class NodeServer:
     """Accepts connections on one port and gives each to the door that its first line names by its 'type'.
 
@@ -79,20 +85,25 @@ class NodeServer:
         self._doors, self._refusals = dict(doors), Refusals()
         self._context = identity.server_context() if identity else None
         self._waiting: dict[int, socket.socket] = {}
-        self._open: dict[int, socket.socket] = {}
+        self._open: dict[int, _Open] = {}
         self._lock, self._closed = threading.Lock(), threading.Event()
         try:
             self._listener = socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
         except OSError as error:
-            reason = lower_first(error.strerror or str(error))
-            raise ConfigError(f"{host}:{port}: cannot listen here: {reason}; choose another address or port") from error
+            reason = lower_first(os.strerror(error.errno) if error.errno else str(error))
+            raise ConfigError(
+                f"{join_address(host, port)}: cannot listen here: {reason}; choose another address or port"
+            ) from error
         self._listener.setblocking(False)
+        self.address = join_address(*self._listener.getsockname()[:2])
+        """'HOST:PORT' on which it listens."""
+        self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._accept, name="node-accept", daemon=True)
 
-    @property
-    def address(self) -> str:
-        """'HOST:PORT' on which it listens."""
-        return join_address(*self._listener.getsockname()[:2])
+    def open_connections(self, kind: str) -> int:
+        """How many connections are open whose first line is of this type."""
+        with self._lock:
+            return sum(each.kind == kind for each in self._open.values())
 
     def start(self) -> None:
         self._thread.start()
@@ -101,20 +112,24 @@ class NodeServer:
         """Ends every connection and stops listening."""
         self._closed.set()
         with self._lock:
-            connections = [*self._waiting.values(), *self._open.values()]
+            connections = [*self._waiting.values(), *(each.connection for each in self._open.values())]
         for connection in connections:
             _shut_down(connection)
+        with contextlib.suppress(OSError):  # closed before
+            self._wake.send(b"x")
         if self._thread.ident is not None:
-            self._thread.join(timeout=2 * CHECK_S)
-        self._listener.close()
+            self._thread.join()
+        for each in (self._listener, self._wake, self._woken):
+            each.close()
 
     # -- accepting ------------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
             while not self._closed.is_set():
-                if selector.select(CHECK_S):
+                if any(key.fileobj is self._listener for key, _ in selector.select(CHECK_S)):
                     self._accept_one()
                 self._refusals.flush(time.monotonic())
 
@@ -168,7 +183,7 @@ class NodeServer:
             return None
         with self._lock:
             self._waiting.pop(id(connection), None)
-            self._open[id(connection)] = connection
+            self._open[id(connection)] = _Open(connection, _type_of(first))
         connection.settimeout(None)
         return Accepted(connection, peer, host, first, rest)
 
@@ -182,7 +197,7 @@ class NodeServer:
     def _door(self, accepted: Accepted) -> Door:
         kind = _type_of(accepted.first)
         if kind not in self._doors:
-            raise ConfigError(f"expected a first line of type {', '.join(self._doors)}, got {describe(kind)}")
+            raise ConfigError(f"expected a first line in JSON of type {', '.join(self._doors)}, got {describe(kind)}")
         door = self._doors[kind]
         if accepted.peer and not accepted.peer.startswith(door.peers):
             raise ConfigError(f"{kind} is for {' and '.join(door.peers)}, not for '{accepted.peer}'")
@@ -234,15 +249,13 @@ def _left(until_s: float) -> float:
 
 
 def _type_of(line: bytes) -> str:
-    """The 'type' of a line in JSON; ConfigError if it has none."""
+    """The 'type' of a line in JSON; '' if it has none."""
     try:
         data = json.loads(line)
     except (ValueError, RecursionError):
-        raise ConfigError(f"expected a first line in JSON, got {line[:40]!r}") from None
+        return ""
     kind = data.get("type") if isinstance(data, dict) else None
-    if not isinstance(kind, str):
-        raise ConfigError("expected a first line with a type")
-    return kind
+    return kind if isinstance(kind, str) else ""
 
 
 def _reason(error: Exception) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 
 import psutil
 
@@ -40,7 +39,7 @@ class Description:
     address: str
     limits: Limits
     started_s: float
-    backends: tuple[str, ...] = field(default_factory=lambda: installed_backends())
+    backends: tuple[str, ...]
 
     def state(
         self, machine: Machine, speed: Speed | None, stages: Sequence[HeldStage] = (), links: Sequence[LinkState] = ()
@@ -76,7 +75,6 @@ def battery() -> float | None:
     return sensor.percent / 100 if sensor else None
 
 
-@lru_cache(maxsize=1)
 def installed_backends() -> tuple[str, ...]:
     """Names of the backends whose runtime is installed."""
     return tuple(name for name in BACKENDS.names() if _is_installed(name))

@@ -12,7 +12,7 @@ from multiedge.errors import ConfigError
 from multiedge.fleet import Device, Fleet
 from profilers.engine import calibration, reference
 from profilers.engine.calibration import Calibration
-from profilers.engine.reference import VARIABLE, kept_at, reference_of
+from profilers.engine.reference import VARIABLE, calibrated, kept_at, reference_of
 from profilers.engine.roofline import REFERENCE, Capability
 from profilers.static import StaticProfiler
 from tests.builders.graphs import chain_graph
@@ -25,9 +25,9 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """Grows with each calibration, whose figures are made up; caches are in an empty folder."""
     made: list[int] = []
 
-    def calibrate() -> Calibration:
+    def calibrate(threads: int = 1) -> Calibration:
         made.append(len(made))
-        return Calibration(1, ABLE, 1e-5)
+        return Calibration(threads, ABLE, 1e-5)
 
     monkeypatch.setattr(calibration, "calibrate", calibrate)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_written_costs_the_time_only(
 def test_a_machine_that_cannot_be_calibrated_is_an_error_with_the_remedy(
     calls: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> Calibration:
+    def fail(threads: int) -> Calibration:
         raise ImportError("No module named 'onnxruntime'")
 
     monkeypatch.setattr(calibration, "calibrate", fail)
@@ -110,3 +110,9 @@ def test_speeds_multiply_the_calibrated_reference_and_the_profile_says_so(calls:
     assert profile.seconds["half"].tolist() == pytest.approx((2 * profile.seconds["stated"]).tolist())
     assert profile.reference == "this machine, 1 thread: 155.2 GFLOP/s, 12 GB/s, 0.5 us per node"
     assert "speed 1 is taken as 155.2 GFLOP/s" in profile.notes[0]
+
+
+def test_each_number_of_threads_is_calibrated_by_itself(calls: list[int]) -> None:
+    assert [calibrated(2), calibrated(2), calibrated()] == [ABLE] * 3
+    assert len(calls) == 2
+    assert kept_at(2) != kept_at()
