@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from multiedge.errors import PlanError
 from multiedge.graph import Graph
+from multiedge.pipeline_cost import PipelineCost
 from multiedge.proof import Scope
 from multiedge.quantity import Knowledge
 
@@ -211,6 +212,9 @@ class Estimate:
         network_bytes: Bytes between devices per item.
         source: Cost of sending the inputs; None if the fleet declares no source.
         memory: What each device in use takes; empty if unknown.
+        pipeline: What the executor itself takes; None if that is not known. The figures above are without it.
+        expected_s: Time per item with it, of the busiest device or link or of the caller; None if it is not known.
+        expected_latency_s: Time of one item alone in an idle pipeline with it; None if it is not known.
     """
 
     stages: tuple[StageEstimate, ...]
@@ -221,6 +225,9 @@ class Estimate:
     network_bytes: int
     source: SourceEstimate | None = None
     memory: tuple[DeviceMemory, ...] = ()
+    pipeline: PipelineCost | None = None
+    expected_s: float | None = None
+    expected_latency_s: float | None = None
 
     @property
     def planned_bytes(self) -> dict[str, int]:
@@ -232,6 +239,11 @@ class Estimate:
         """Items per second that no run of this plan can exceed."""
         return 1.0 / self.bottleneck_s if self.bottleneck_s > 0 else float("inf")
 
+    @property
+    def fps_expected(self) -> float | None:
+        """Items per second with what the executor itself takes, on devices of their own; None if that is not known."""
+        return 1.0 / self.expected_s if self.expected_s else None
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -241,11 +253,13 @@ class Baseline:
         device: Name of the device; '' if the model does not fit on any device alone.
         value: Value of the objective there; None if the model does not fit on any device alone.
         known: How the costs of the device are known.
+        expected_s: Time per item with what the executor itself takes; None if that is not known.
     """
 
     device: str = ""
     value: float | None = None
     known: Knowledge = Knowledge.ESTIMATED
+    expected_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -341,9 +355,20 @@ class Plan:
 
     @property
     def gain(self) -> float | None:
-        """How many times better the plan is than the best single device; None if that is not known or does not exist."""
-        single = self.baseline.value if self.baseline else None
-        return single / self.value if single is not None and math.isfinite(single) and 0 < self.value < math.inf else None
+        """How many times better the plan is than the best single device, in expected values; None if that is not known or does
+        not exist."""
+        single, value = self.expected_values
+        return single / value if single is not None and math.isfinite(single) and 0 < value < math.inf else None
+
+    @property
+    def expected_values(self) -> tuple[float | None, float]:
+        """The objective of the best single device, None if it is not known, and of the plan. Of throughput, with what the
+        executor itself takes, if that is known of both."""
+        baseline, expected_s = self.baseline, self.estimate.expected_s
+        has_expected = baseline is None or baseline.value is None or baseline.expected_s is not None
+        if self.objective == "throughput" and expected_s is not None and has_expected:
+            return (baseline.expected_s if baseline else None), expected_s
+        return (baseline.value if baseline else None), self.value
 
 
 def relay_transfers(graph: Graph, stages: Sequence[Stage], nbytes: Sequence[int]) -> tuple[Transfer, ...]:

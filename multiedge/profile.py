@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from multiedge.errors import ProfileError
 from multiedge.graph import Graph, Node
+from multiedge.pipeline_cost import PipelineCost
 from multiedge.quantity import Knowledge, least
 from multiedge.spans import SpanCost, least_shares
 
@@ -135,6 +136,7 @@ class Profile:
         notes: Remarks for those who plan with it.
         spans: What consecutive nodes cost together, by device name, where their times do not add up. Of such a device,
             `seconds` only says how the time of a span is divided among its nodes.
+        pipeline: What the executor itself takes on this machine; None if that was not measured.
 
     Raises:
         UnknownSizeError: If the size of a tensor or parameter of the graph is not known.
@@ -155,6 +157,7 @@ class Profile:
     known: Mapping[str, Knowledge] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     spans: Mapping[str, SpanCost] = field(default_factory=dict)
+    pipeline: PipelineCost | None = None
 
     def __post_init__(self) -> None:
         self.graph.require_sizes()

@@ -64,7 +64,7 @@ def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, 
     require_backends(fleet)
     graph.require_inputs()
     profile: Profile = build(PROFILERS, profiler, options).profile(graph, fleet)
-    return replace(profile, memory_use=profile.memory_use.at_least(memory_use_of(fleet)))
+    return _completed(profile, fleet, options.get("reference"))
 
 
 def node_costs(graph: Graph, fleet: Fleet, path: PathLike | None = None, reference: str | None = None) -> Profile:
@@ -73,7 +73,19 @@ def node_costs(graph: Graph, fleet: Fleet, path: PathLike | None = None, referen
         return profile_model(graph, fleet, **({"reference": reference} if reference else {}))
     profile = load_profile(path)
     require_fits(profile, graph, fleet)
-    return replace(profile, memory_use=profile.memory_use.at_least(memory_use_of(fleet)))
+    return _completed(profile, fleet, reference)
+
+
+def _completed(profile: Profile, fleet: Fleet, reference: str | None) -> Profile:
+    """The profile with how workers hold memory, and what the executor itself takes on this machine."""
+    from profilers.engine.reference import is_declared
+
+    memory_use = profile.memory_use.at_least(memory_use_of(fleet))
+    if profile.pipeline is None and not is_declared(reference):
+        from multiedge.calibration import kept_pipeline_cost  # starts processes: not for those who take declared figures
+
+        profile = replace(profile, pipeline=kept_pipeline_cost())
+    return replace(profile, memory_use=memory_use)
 
 
 def segment_costs(

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 
+from multiedge.calibration import renewed_pipeline_cost
 from multiedge.commands._terminal import share_bar
 from multiedge.errors import ConfigError
 from multiedge.executors import open_pipeline
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
         runtime = runtime_bytes(args.threads, args.backend)
     if (args.threads, args.backend) == (1, REFERENCE_BACKEND):
         keep(calibration)
+        renewed_pipeline_cost()
     if args.json:
         figures = {**asdict(calibration), "runtime_bytes": runtime, "hop": asdict(hop)}
         print(json.dumps({"name": args.name, **figures}, indent=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from multiedge.graph import Graph
 from multiedge.onnx_io import write_parts
 from multiedge.plan import Plan, Stage, StageEstimate
 from multiedge.quantity import counted, human_bytes, number_text
-from multiedge.report.plan_text import gain_line, plan_lines
+from multiedge.report.plan_text import SharedRate, gain_line, plan_lines
 from multiedge.run import choose_strategy, node_costs, plan_model, segment_costs
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({**data, **({"batches": batches_json(tried)} if tried else {})}, indent=1, allow_nan=False))
     else:
         console = new_console()
-        show(chosen.plan, chosen.graph, console)
+        show(chosen.plan, chosen.graph, console, shared_rate(chosen.plan, fleet))
         for line in _options.warnings_of(chosen.profile):
             print_line(console, line, style="yellow")
         if len(tried) > 1:
@@ -129,13 +130,25 @@ def show_batches(tried: Sequence[Tried], console: Console) -> None:
             print_line(console, f"batch {each.batch}: no plan: {each.failure}")
 
 
-def show(plan: Plan, graph: Graph, console: Console) -> None:
+def shared_rate(plan: Plan, fleet: Fleet) -> SharedRate | None:
+    """The rate with the devices emulated on this machine; None where what the executor itself takes is not known."""
+    if plan.estimate.pipeline is None or not 0 < plan.estimate.bottleneck_s < math.inf:
+        return None
+    from multiedge.meters.cpu import own_processors
+    from multiedge.metrics.prediction import SharedRun
+
+    cores = len(own_processors())
+    devices = {name for stage in plan.stages for name in stage.devices}
+    return SharedRate(SharedRun.planned(plan, fleet, cores).fps, len(devices), cores)
+
+
+def show(plan: Plan, graph: Graph, console: Console, shared: SharedRate | None = None) -> None:
     """Prints what the plan gains, its stages, its objective and proof, and why devices were left out."""
     gain = gain_line(plan)
     if gain:
         print_line(console, gain)
     print_columns(console, f"{graph.name} by '{plan.strategy}'", _columns(plan, graph))
-    for line in plan_lines(plan):
+    for line in plan_lines(plan, shared):
         print_line(console, line)
 
 

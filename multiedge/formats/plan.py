@@ -14,6 +14,7 @@ from typing import Any
 
 from multiedge.errors import PlanError, describe
 from multiedge.formats.fields import Field, Kind
+from multiedge.formats.pipeline_cost import pipeline_cost_to_json, read_pipeline_cost
 from multiedge.formats.profile import plain_data
 from multiedge.plan import CALLER, Baseline, DeviceMemory, Estimate, Path, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 from multiedge.proof import Plans, Scope, scope_in_words
@@ -47,6 +48,10 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "bottleneck": expected.bottleneck,
         "fps_bound": _number(expected.fps_bound),
         "latency_s": expected.latency_s,
+        "fps_expected": _number(expected.fps_expected),
+        "expected_s": _number(expected.expected_s),
+        "expected_latency_s": _number(expected.expected_latency_s),
+        "pipeline": pipeline_cost_to_json(expected.pipeline),
         "energy_j": _number(expected.energy_j),
         "network_bytes": expected.network_bytes,
         "source": _source(expected.source) if expected.source else None,
@@ -86,7 +91,12 @@ def _source(source: SourceEstimate) -> dict[str, Any]:
 
 
 def _baseline(baseline: Baseline) -> dict[str, Any]:
-    return {"device": baseline.device or None, "value": _number(baseline.value), "known": baseline.known.value}
+    return {
+        "device": baseline.device or None,
+        "value": _number(baseline.value),
+        "known": baseline.known.value,
+        "expected_s": _number(baseline.expected_s),
+    }
 
 
 def _stage(stage: Stage, expected: StageEstimate, ends: tuple[str | None, str | None]) -> dict[str, Any]:
@@ -181,7 +191,12 @@ def _read_path(path: Field, stages: int) -> Path:
 
 
 def _read_baseline(data: Field) -> Baseline:
-    return Baseline(_name(data["device"]), data["value"].optional(Field.number), _known(data["known"]))
+    return Baseline(
+        _name(data["device"]),
+        data["value"].optional(Field.number),
+        _known(data["known"]),
+        data["expected_s"].optional(Field.number),
+    )
 
 
 def _known(field: Field) -> Knowledge:
@@ -235,6 +250,9 @@ def _read_estimate(data: Field) -> Estimate:
         network_bytes=data["network_bytes"].count(),
         source=data["source"].optional(_read_source),
         memory=data["memory"].list_of(_read_memory) if data["memory"].given else _memory_of_stages(data["stages"].items()),
+        pipeline=data["pipeline"].optional(read_pipeline_cost),
+        expected_s=data["expected_s"].optional(Field.number),
+        expected_latency_s=data["expected_latency_s"].optional(Field.number),
     )
 
 

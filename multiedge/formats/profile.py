@@ -19,6 +19,7 @@ from multiedge.files import write_text
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
+from multiedge.formats.pipeline_cost import pipeline_cost_to_json, read_pipeline_cost
 from multiedge.formats.spans import read_span_cost, span_cost_to_json
 from multiedge.graph import Dim, Graph, Node, Tensor
 from multiedge.profile import Floats, MemoryUse, Profile
@@ -101,6 +102,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
         "uncounted": list(profile.uncounted),
         "memory_use": asdict(profile.memory_use),
         "notes": list(profile.notes),
+        "pipeline": pipeline_cost_to_json(profile.pipeline),
         "settings": plain_data(profile.settings),
     }
 
@@ -186,6 +188,7 @@ def _profile(document: Field) -> Profile:
         memory_use=document["memory_use"].optional(_memory_use, MemoryUse()),
         known={name: device["known"].optional(_knowledge, Knowledge.ESTIMATED) for name, device in devices.items()},
         notes=document["notes"].optional(_texts, ()),
+        pipeline=document["pipeline"].optional(read_pipeline_cost),
         spans={name: read_span_cost(device["spans"], len(nodes)) for name, device in devices.items() if device["spans"].given},
     )
 

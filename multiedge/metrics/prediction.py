@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from multiedge.fleet import CALLER_NAME
+from multiedge.fleet import CALLER_NAME, Device, Fleet
 from multiedge.measurements import HostLoad, Measurements
 from multiedge.metrics.run import fps
 from multiedge.metrics.value import HIGHER, LOWER, Context, Figure, metric
 from multiedge.plan import CALLER, Path, Plan
-from multiedge.planning.cost import Shares
+from multiedge.planning.cost import Shares, caller_seconds, own_seconds
 from multiedge.planning.shared_host import Admission, Host, Work, competing_threads, outcome
 from multiedge.quantity import number_text
 
@@ -26,6 +26,8 @@ LEAST_CPU_S = 0.5
 """Processor time is counted in steps of 10 ms: the pace of a run in which the workers used less is not known."""
 GROUPS = {"SingleStream": 1, "MultiStream": 8}
 """Items that are due together in the scenarios in which the next ones wait for their answers."""
+MANY_ITEMS = 1000
+"""Of a run that is not known yet: filling and emptying the pipeline does not count."""
 ROUNDING = 1.001
 """A link is the bottleneck only if it takes longer than the busiest device by more than this factor."""
 
@@ -43,6 +45,12 @@ class Emulated:
         """From what the settings of a run state of one device; results of earlier versions have no `declared_speed`."""
         speed = float(settings["speed"])
         return cls(float(settings.get("declared_speed") or speed), speed, int(settings["threads"]))
+
+    @classmethod
+    def by(cls, device: Device) -> Emulated:
+        """As a device will be emulated."""
+        speed = device.speed or 1.0
+        return cls(speed, min(1.0, speed), device.threads)
 
 
 @dataclass(frozen=True)
@@ -65,12 +73,15 @@ class Pace:
 
 @dataclass(frozen=True)
 class SharedRun:
-    """A run whose devices share this machine: the work of each stage, the paths of items, the items, and the processors."""
+    """A run whose devices share this machine: the work of each stage, the paths of items, the items, the processors, what the
+    caller takes per item, and the executor's wall time over its processor time."""
 
     works: tuple[Work, ...]
     paths: tuple[Path, ...]
     admission: Admission
     cores: float
+    caller_s: float = 0.0
+    switching: float = 1.0
 
     @classmethod
     def of(cls, measurements: Measurements, plan: Plan) -> SharedRun | None:
@@ -81,28 +92,55 @@ class SharedRun:
         if not devices or not cores or not plan.estimate.stages:
             return None
         works = planned_work(plan, devices)
-        return cls(works, _with_all(plan.paths, works[len(plan.stages) :]), _admission(measurements), float(cores))
+        shared = cls(works, _with_all(plan.paths, works[len(plan.stages) :]), _admission(measurements), float(cores))
+        return shared.with_own(plan)
+
+    @classmethod
+    def planned(cls, plan: Plan, fleet: Fleet, cores: int) -> SharedRun:
+        """A plan as it would run with all devices emulated on one machine of so many processors, with many items."""
+        used = {name for stage in plan.stages for name in stage.devices}
+        works = planned_work(plan, {name: Emulated.by(fleet.device(name)) for name in used})
+        paths = _with_all(plan.paths, works[len(plan.stages) :])
+        return cls(works, paths, Admission(MANY_ITEMS, 2 * len(plan.stages) + 2), float(cores)).with_own(plan)
+
+    def with_own(self, plan: Plan) -> SharedRun:
+        """The same with what the executor itself takes, where the plan states that."""
+        own = plan.estimate.pipeline
+        if own is None:
+            return self
+        shares, devices = Shares.of(len(plan.stages), plan.paths), {name for stage in plan.stages for name in stage.devices}
+        # Where each process has a processor, none is lost to switching between them.
+        switching = own.switching if len(devices) + 1 > self.cores else 1.0
+        seconds = own_seconds(own, plan.stages, plan.transfers, shares)
+        stages = [work.with_more(more_s, switching) for work, more_s in zip(self.works, seconds, strict=False)]
+        works = (*stages, *self.works[len(stages) :])
+        caller_s = caller_seconds(own, plan.transfers, shares)
+        return replace(self, works=works, caller_s=caller_s, switching=switching)
 
     @property
     def fps(self) -> float:
         """Items per second without other work."""
-        return outcome(self.works, self.admission, Host(self.cores), self.paths).fps
+        return self._outcome(self.works, self.caller_s, 0.0)
+
+    def _outcome(self, works: tuple[Work, ...], caller_s: float, other_cores: float) -> float:
+        if caller_s > 0:
+            works = _with_caller(works, caller_s * self.switching)
+        paths = _with_all(self.paths, works[len(self.works) :])
+        other_threads = competing_threads(works, self.admission, self.cores, other_cores, paths) if other_cores > 0 else 0.0
+        return outcome(works, self.admission, Host(self.cores, other_threads), paths).fps
 
     def pace(self, host: HostLoad) -> Pace | None:
         """The pace of the run; None if the workers used too little processor time to tell."""
         used_s = sum(host.workers_s.values())
         shares = Shares.of(len(self.works), self.paths).stages
-        planned_s = self.admission.items * sum(share * work.computing_s for share, work in zip(shares, self.works, strict=True))
+        planned_s = self.admission.items * sum(share * work.processor_s for share, work in zip(shares, self.works, strict=True))
         if used_s < LEAST_CPU_S or planned_s <= 0 or host.wall_s <= 0:
             return None
         return Pace(planned_s / used_s, host.caller_s / self.admission.items, host.other_s / host.wall_s)
 
     def fps_at(self, pace: Pace) -> float:
         """Items per second if items take the processor time that they took, and other work competes as it did."""
-        works = _with_caller(tuple(work.at_pace(pace.factor) for work in self.works), pace.caller_s)
-        paths = _with_all(self.paths, works[len(self.works) :])
-        other_threads = competing_threads(works, self.admission, self.cores, pace.other_cores, paths)
-        return outcome(works, self.admission, Host(self.cores, other_threads), paths).fps
+        return self._outcome(tuple(work.at_pace(pace.factor) for work in self.works), pace.caller_s, pace.other_cores)
 
 
 def planned_work(plan: Plan, devices: Mapping[str, Emulated]) -> tuple[Work, ...]:
@@ -168,7 +206,7 @@ def fps_predicted(measurements: Measurements, context: Context) -> Figure:
     plan = context.plan
     if plan is None or not 0 < plan.estimate.bottleneck_s < math.inf:
         return Figure(None, "no plan with an estimate")
-    full_fps, run = 1.0 / plan.estimate.bottleneck_s, SharedRun.of(measurements, plan)
+    full_fps, run = plan.estimate.fps_expected or plan.estimate.fps_bound, SharedRun.of(measurements, plan)
     if run is None:
         return Figure(full_fps, method="modelled")
     devices = len({device for stage in plan.stages for device in stage.devices})

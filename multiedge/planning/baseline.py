@@ -21,10 +21,11 @@ def best_single(profile: Profile, fleet: Fleet, objective: str) -> Baseline:
         The device with the smallest value of the objective among those whose memory holds the model.
     """
     known = [device for device in fleet.names if device in profile.seconds]
-    values = {device: objective_value(objective, estimate(profile, fleet, *_alone(profile, device))) for device in known}
+    expected = {device: estimate(profile, fleet, *_alone(profile, device)) for device in known}
+    values = {device: objective_value(objective, expected[device]) for device in known}
     for device in sorted(values, key=lambda device: values[device]):
         if not memory_violations(profile, fleet, *_alone(profile, device)):
-            return Baseline(device, values[device], profile.knowledge_of((device,)))
+            return Baseline(device, values[device], profile.knowledge_of((device,)), expected[device].expected_s)
     return Baseline()
 
 

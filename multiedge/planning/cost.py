@@ -26,6 +26,9 @@ transfers. The memory of a device is
 where the profile's MemoryUse states the factors, packing is the most copies of a parameter that exist while the runtime packs
 it, and folded are the parameters that have a second version until loading is done.
 
+The executor itself takes time, too: for messages, wake-ups and the caller. Where `Profile.pipeline` states it, the expected
+time per item is T with it on each device, or the caller's time if that is longer. Plans are compared by T, a lower bound.
+
 The energy per item at full speed is, over the devices d in use,
 sum of idle_w_d * T + (busy_w_d - idle_w_d) * busy_d + joules_per_byte_d * bytes sent by d.
 """
@@ -39,6 +42,7 @@ from functools import cache
 
 from multiedge.errors import ProfileError
 from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
+from multiedge.pipeline_cost import PipelineCost
 from multiedge.plan import CALLER, DeviceMemory, Estimate, Path, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 from multiedge.profile import MemoryUse, Profile
 from multiedge.proof import Scope
@@ -352,7 +356,7 @@ def estimate(
         pair = max(occupied_s, key=lambda ends: occupied_s[ends])
         if occupied_s[pair] > bottleneck_s:
             bottleneck_s, bottleneck = occupied_s[pair], f"link '{pair[0]}' -> '{pair[1]}'"
-    return Estimate(
+    found = Estimate(
         stages=_stage_estimates(profile, fleet, stages, transfers, compute_s, bottleneck_s, shares),
         bottleneck_s=bottleneck_s,
         bottleneck=bottleneck,
@@ -362,6 +366,60 @@ def estimate(
         source=_source_estimate(fleet, stages, transfers, shares, by_caller),
         memory=device_memory(fleet, memory_by_device(profile, fleet, stages, transfers, paths)),
     )
+    own = profile.pipeline
+    if own is None:
+        return found
+    own_s = own_seconds(own, stages, transfers, shares)
+    delayed_s = [seconds + own.hop_s + more_s - own.worker_s for seconds, more_s in zip(compute_s, own_s, strict=True)]
+    return replace(
+        found,
+        pipeline=own,
+        expected_s=max(bottleneck_s, caller_seconds(own, transfers, shares), _busiest_s(busy_s, stages, own_s, shares)),
+        expected_latency_s=_slowest_path_s(fleet, stages, transfers, delayed_s, paths, by_caller) + own.hop_s,
+    )
+
+
+def _busiest_s(busy_s: Mapping[str, float], stages: Sequence[Stage], own_s: Sequence[float], shares: Shares) -> float:
+    """The busiest device's time per item, with what the executor itself takes in each stage."""
+    busy = dict(busy_s)
+    for stage, seconds, used in zip(stages, own_s, shares.stages, strict=True):
+        for device in stage.devices:
+            busy[device] += seconds * used / len(stage.devices)
+    return max(busy.values())
+
+
+def own_seconds(own: PipelineCost, stages: Sequence[Stage], transfers: Sequence[Transfer], shares: Shares) -> list[float]:
+    """What the executor itself takes for one item in each stage, on the processor of its device.
+
+    Args:
+        own: Costs of the executor.
+        stages: The placement.
+        transfers: Its transfers.
+        shares: The shares of items that use each stage and transfer.
+
+    Returns:
+        Seconds per item that passes the stage.
+    """
+    seconds = []
+    for index in range(len(stages)):
+        entering, leaving = moves_of_one_item(index, transfers, several_paths=bool(shares.hops))
+        seconds.append(own.of_worker(sum(move.known_bytes for move in (*entering, *leaving))))
+    return seconds
+
+
+def caller_seconds(own: PipelineCost, transfers: Sequence[Transfer], shares: Shares) -> float:
+    """What the executor itself takes for one item in the process of the caller.
+
+    Args:
+        own: Costs of the executor.
+        transfers: Transfers of the plan.
+        shares: The shares of items that use each stage and transfer.
+
+    Returns:
+        Seconds per item, the mean over the paths.
+    """
+    used = [move for move in transfers if CALLER in (move.source, move.target)]
+    return own.of_caller(sum(shares.of_transfer(move) * move.known_bytes for move in used))
 
 
 def on_path(

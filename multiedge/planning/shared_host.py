@@ -39,6 +39,7 @@ class Work:
         waiting_s: Time without a processor, afterwards.
         threads: Processors that it uses while it computes.
         after: Stages, by their place in the sequence, that end before it begins.
+        lost_s: The part of `computing_s` in which a processor does nothing for the stage, as between processes.
     """
 
     devices: tuple[str, ...]
@@ -46,6 +47,17 @@ class Work:
     waiting_s: float = 0.0
     threads: int = 1
     after: tuple[int, ...] = ()
+    lost_s: float = 0.0
+
+    @property
+    def processor_s(self) -> float:
+        """The processor time that the system counts."""
+        return self.computing_s - self.lost_s
+
+    def with_more(self, seconds: float, switching: float) -> Work:
+        """The same and `seconds` more of processor time, for which a processor is taken `switching` times as long."""
+        lost_s = seconds * (switching - 1.0)
+        return replace(self, computing_s=self.computing_s + seconds + lost_s, lost_s=self.lost_s + lost_s)
 
     def at_pace(self, pace: float) -> Work:
         """The same work on a machine that computes `pace` times as fast; a slow device waits in proportion."""

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from multiedge.plan import DeviceMemory, Path, Plan
 from multiedge.quantity import Knowledge, human_bytes, least, number_text
 
+NOTABLE = 0.01
+"""A difference of two rates or times that is printed."""
 MOST_PATHS = 12
 """Paths that are printed."""
 
 
-def plan_lines(plan: Plan) -> list[str]:
-    """Objective, bound and gap, then the other estimates, the paths of items, then each device that is left out and why."""
+def plan_lines(plan: Plan, shared: SharedRate | None = None) -> list[str]:
+    """Objective, bound and gap, then the other estimates, the paths of items, then each device that is left out and why.
+
+    `shared` is the rate with all devices on this machine, None if that is not known.
+    """
     expected = plan.estimate
     energy = "energy not known (a device declares no power)"
     if expected.energy_j is not None:
         energy = f"{number_text(expected.energy_j)} J per item"
-    bound = "estimated" if plan.known is Knowledge.ESTIMATED else "at most"
     solved = f"; solved in {plan.solve_s:.2f} s" if plan.solve_s else ""
     lines = [
         f"{plan.objective}: {value_text(plan.objective, plan.value)}; {_proof(plan)}{solved}",
-        f"{bound} {number_text(expected.fps_bound)} items/s, limited by {expected.bottleneck};"
-        f" one item takes {number_text(expected.latency_s * 1e3)} ms;"
+        f"{rate_text(plan, shared)}; one item takes {latency_text(plan)};"
         f" {human_bytes(expected.network_bytes)} sent per item; {energy}",
     ]
     if plan.reference and plan.known is Knowledge.ESTIMATED:
@@ -33,6 +37,41 @@ def plan_lines(plan: Plan) -> list[str]:
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
     lines += [f"note: {note}" for note in plan.notes]
     return lines + batch_lines(plan.free_batch, plan.batch, expected.fps_bound) + measured_lines(plan.measured_sizes)
+
+
+@dataclass(frozen=True)
+class SharedRate:
+    """Items per second with all devices of a plan emulated on one machine of so many processors."""
+
+    fps: float
+    devices: int
+    cores: int
+
+
+def rate_text(plan: Plan, shared: SharedRate | None = None) -> str:
+    """The expected rates where the executor itself or shared processors lower them by more than one percent, then the bound and
+    what limits it. `shared` is the rate with all devices on this machine, None if that is not known."""
+    expected = plan.estimate
+    bound = "estimated" if plan.known is Knowledge.ESTIMATED else "at most"
+    own_fps = expected.fps_expected or expected.fps_bound
+    rates = []
+    if shared and shared.fps < (1.0 - NOTABLE) * own_fps:
+        devices = f"{shared.devices} devices" if shared.devices > 1 else "1 device"
+        rates.append(
+            f"{number_text(shared.fps)} items/s with {devices} and the caller on this machine's {shared.cores} processors"
+        )
+    if own_fps < (1.0 - NOTABLE) * expected.fps_bound:
+        rates.append(f"{number_text(own_fps)} items/s on machines of their own")
+    limit = f"{bound} {number_text(expected.fps_bound)} items/s, limited by {expected.bottleneck}"
+    return f"expected {', '.join(rates)}; {limit}" if rates else limit
+
+
+def latency_text(plan: Plan) -> str:
+    """The time of one item alone, with what the executor itself takes if that is known and more than one percent."""
+    seconds, expected_s = plan.estimate.latency_s, plan.estimate.expected_latency_s
+    if expected_s is None or expected_s <= (1.0 + NOTABLE) * seconds:
+        return f"{number_text(seconds * 1e3)} ms"
+    return f"{number_text(expected_s * 1e3)} ms, {number_text(seconds * 1e3)} ms of them in stages and links"
 
 
 def path_texts(plan: Plan) -> list[str]:
@@ -96,14 +135,15 @@ def gain_line(plan: Plan) -> str | None:
     baseline = plan.baseline
     if baseline is None or not math.isfinite(plan.value):
         return None
+    single, value = plan.expected_values
     if baseline.value is None:
-        return f"no single device has the memory for the model; {figure_text(plan.objective, plan.value)}, {COSTS[plan.known]}"
+        return f"no single device has the memory for the model; {figure_text(plan.objective, value)}, {COSTS[plan.known]}"
     if plan.gain is None:
         return None
     costs = COSTS[least((plan.known, baseline.known))]
-    both = _versus(plan.objective, plan.value, baseline.value)
+    both = _versus(plan.objective, value, baseline.value if single is None else single)
     if {device for stage in plan.stages for device in stage.devices} == {baseline.device}:
-        return f"the best single device ({baseline.device}) alone, {figure_text(plan.objective, plan.value)}, {costs}"
+        return f"the best single device ({baseline.device}) alone, {figure_text(plan.objective, value)}, {costs}"
     return f"{plan.gain:.2f} x the best single device ({baseline.device}), {both}, {costs}"
 
 

@@ -225,12 +225,14 @@ def _take_result(complete: Step, flight: Flight) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """A plan that items follow from some moment on: a route for each path, and how many items have taken each."""
+    """A plan that items follow from some moment on: a route for each path, how many items have taken each, and what the caller
+    takes for each item."""
 
     plan: Plan
     routes: tuple[Route, ...]
     taken: list[int]
     devices: frozenset[str]
+    caller_s: float = 0.0
 
     @classmethod
     def of(cls, plan: Plan, profile: Profile, resources: Resources) -> Epoch:
@@ -240,14 +242,20 @@ class Epoch:
         ways = [
             (path.stages, [move for move in plan.transfers if (move.source, move.target) in path.steps]) for path in plan.paths
         ] or [(every, list(plan.transfers))]
-        work_s = [{device: cost.compute_s(profile, stage, device, held) for device in stage.devices} for stage in plan.stages]
+        own, shares = profile.pipeline, cost.Shares.of(len(plan.stages), plan.paths)
+        own_s = cost.own_seconds(own, plan.stages, plan.transfers, shares) if own else [0.0] * len(plan.stages)
+        work_s = [
+            {device: cost.compute_s(profile, stage, device, held) + more_s for device in stage.devices}
+            for stage, more_s in zip(plan.stages, own_s, strict=True)
+        ]
+        caller_s = cost.caller_seconds(own, plan.transfers, shares) if own else 0.0
         routes = []
         for stages, transfers in ways:
             computes = {stage: [Compute(stage, *each, resources) for each in work_s[stage].items()] for stage in stages}
             routes.append(Route.of(computes, transfers, resources))
         used = {stage for stages, _ in ways for stage in stages}
         devices = frozenset(device for stage in used for device in plan.stages[stage].devices)
-        return cls(plan, tuple(routes), [0] * len(routes), devices)
+        return cls(plan, tuple(routes), [0] * len(routes), devices, caller_s)
 
     def next_route(self) -> Route:
         """The route of the next item."""

@@ -28,6 +28,7 @@ class Pipeline:
         self.room = load.room(plan)
         self._resources = Resources(self.loop, self.servers, self.record, self._complete)
         self._due_s, self._next_item = load.due_s(), -load.warmup
+        self._caller_free_s = 0.0
         self.epoch = self.prepared(plan)
         self.devices = set(self.epoch.devices)
 
@@ -65,7 +66,12 @@ class Pipeline:
 
     def _issue(self, flight: Flight) -> None:
         flight.issued_s = self.loop.now_s
-        self._begin(flight)
+        caller_s = self.epoch.caller_s
+        if not caller_s:
+            self._begin(flight)
+            return
+        self._caller_free_s = max(self._caller_free_s, self.loop.now_s) + caller_s
+        self.loop.at(self._caller_free_s, self._begin, flight)
 
     def _begin(self, flight: Flight) -> None:
         """Starts an attempt with the plan that now holds."""

@@ -39,7 +39,12 @@ def reference_of(name: Reference | None = None) -> Capability:
 
     Raises ConfigError for another name in the environment, or if this machine is to be calibrated and cannot be.
     """
-    return REFERENCE if (name or _named_by_environment()) == "declared" else calibrated()
+    return REFERENCE if is_declared(name) else calibrated()
+
+
+def is_declared(name: str | None = None) -> bool:
+    """Whether the reference of that name, without a name the one in the environment, has nothing of this machine."""
+    return (name or _named_by_environment()) == "declared"
 
 
 def _named_by_environment() -> str:

@@ -7,7 +7,9 @@ import onnx
 import pytest
 
 from multiedge import cli
+from multiedge.calibration import keep_pipeline_cost
 from multiedge.errors import ConfigError
+from multiedge.pipeline_cost import PipelineCost
 from profilers.engine.calibration import Calibration, chain_model
 from profilers.engine.reference import VARIABLE, keep
 from profilers.engine.roofline import REFERENCE
@@ -163,6 +165,7 @@ def test_a_plan_relative_to_a_calibration_that_is_kept_imports_no_runtime(tmp_pa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv(VARIABLE, "calibrated")
     assert keep(Calibration(1, REFERENCE, 1e-5))
+    keep_pipeline_cost(PipelineCost(1e-4, 1e-10, 5e-5, 1e-10, 1e-4, 1.5))
     assert imported(["plan", str(model), "--devices", str(devices), "--json"], of=HEAVY) == [[]]
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from multiedge.errors import PlanError
 from multiedge.formats.fields import Field
 from multiedge.formats.plan import plan_from_json, plan_or_none, plan_to_json
-from multiedge.plan import Path
+from multiedge.pipeline_cost import PipelineCost
+from multiedge.plan import Baseline, Path
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
 from partitioners.throughput import Throughput
 from tests.builders.refusals import refusal, with_one_value_changed
@@ -30,6 +31,16 @@ def plan(graph):
 
 def test_a_plan_comes_back_from_json_as_it_was(plan):
     assert plan_from_json(json.loads(json.dumps(plan_to_json(plan), allow_nan=False))) == plan
+
+
+def test_the_executors_own_cost_comes_back(plan):
+    own = PipelineCost(1e-4, 1e-10, 5e-5, 1e-10, 1e-4, 1.5)
+    known = replace(plan.estimate, pipeline=own, expected_s=0.5, expected_latency_s=0.25)
+    baseline = Baseline("a", 1.0, expected_s=1.5)
+    expected = replace(plan, estimate=known, baseline=baseline)
+    data = plan_to_json(expected)
+    assert data["fps_expected"] == 2.0
+    assert plan_from_json(json.loads(json.dumps(data))) == expected
 
 
 def test_a_plan_with_several_paths_comes_back_from_json_as_it_was(plan):

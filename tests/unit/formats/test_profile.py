@@ -15,6 +15,7 @@ from multiedge.errors import ProfileError
 from multiedge.fleet import Device, Fleet
 from multiedge.formats.profile import diff, load_profile, profile_from_json, profile_to_json, require_fits, save_profile
 from multiedge.graph import Graph, Node, Tensor
+from multiedge.pipeline_cost import PipelineCost
 from multiedge.profile import MemoryUse, Profile
 from profilers.static import StaticProfiler
 from tests.builders.graphs import chain_graph
@@ -187,6 +188,14 @@ def test_profiles_of_different_models_are_not_compared(profile: Profile, graph: 
     other = StaticProfiler().profile(replace(graph, nodes=graph.nodes[:1]), FLEET)
     with pytest.raises(ProfileError, match="have different nodes"):
         diff(profile, other)
+
+
+def test_the_executors_own_cost_is_kept_and_older_files_have_none() -> None:
+    own = PipelineCost(1e-4, 1e-10, 5e-5, 1e-10, 1e-4, 1.5)
+    data = profile_to_json(profile_of(chain_graph(2), {"a": 1.0}, pipeline=own))
+    assert profile_from_json(data).pipeline == own
+    del data["pipeline"]
+    assert profile_from_json(data).pipeline is None
 
 
 def test_how_workers_hold_memory_is_kept_and_older_files_have_the_least() -> None:

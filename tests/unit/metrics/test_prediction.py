@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from multiedge.fleet import Device, Fleet
 from multiedge.measurements import Fault, HostLoad, Item, Measurements, Memory
 from multiedge.metrics import MetricValue, compute
+from multiedge.metrics.prediction import SharedRun
+from multiedge.pipeline_cost import PipelineCost
 from multiedge.plan import CALLER, Estimate, Plan, Stage, StageEstimate, Transfer
 
 NAMES = ["fps_predicted", "fps_predicted_at_pace", "prediction_error", "prediction_error_at_pace"]
@@ -54,6 +57,40 @@ def test_devices_with_processors_of_their_own_run_as_planned() -> None:
     assert found["fps_predicted"].value == pytest.approx(1000 / 100.1)
     assert found["fps_predicted"].note == ""
     assert found["prediction_error"].value == pytest.approx(0.0, abs=1e-9)
+
+
+OWN = PipelineCost(caller_s=0.03, caller_byte_s=0.0, worker_s=0.02, worker_byte_s=0.0, hop_s=0.02, switching=1.5)
+TINY = {"pipeline": OWN, "expected_s": 0.03}
+
+
+def test_tiny_stages_take_what_the_executor_takes() -> None:
+    """On four processors the caller limits; without the executor's cost, 1,000 items/s were predicted."""
+    found = values(ran(1000, 31.0, **settings(1.0, 1.0, processors=4)), plan(0.001, 0.001, **TINY))
+    assert found["fps_predicted"].value == pytest.approx(1 / 0.03, rel=0.02)
+
+
+def test_more_processes_than_processors_lose_time_to_switching() -> None:
+    """Per item two workers and the caller take 21 + 21 + 30 ms and half as much again for 70 ms of them, on two processors."""
+    found = values(ran(1000, 53.5, **settings(1.0, 1.0)), plan(0.001, 0.001, **TINY))
+    assert found["fps_predicted"].value == pytest.approx(2 / (0.002 + 1.5 * 0.07), rel=0.03)
+
+
+def test_the_pace_counts_processor_time_without_what_is_lost() -> None:
+    """The workers used what was planned, so the second prediction is the first one."""
+    load = host(53.5, 21.0, 21.0, caller_s=30.0)
+    found = values(ran(1000, 53.5, load, **settings(1.0, 1.0)), plan(0.001, 0.001, **TINY))
+    assert found["fps_predicted_at_pace"].value == pytest.approx(found["fps_predicted"].value, rel=0.01)
+
+
+def test_elsewhere_the_expected_rate_is_predicted() -> None:
+    assert values(ran(10, 1.0), plan(0.001, 0.001, **TINY))["fps_predicted"].value == pytest.approx(1 / 0.03)
+
+
+def test_a_plan_is_predicted_as_it_would_run_on_one_machine() -> None:
+    fleet = Fleet((Device("a", speed=1.0), Device("b", speed=0.5)))
+    alone = SharedRun.planned(plan(0.1, 0.2), fleet, 4)
+    assert alone.fps == pytest.approx(5.0, rel=0.01)
+    assert SharedRun.planned(plan(0.1, 0.1), fleet, 1).fps == pytest.approx(1 / 0.15, rel=0.01)
 
 
 def test_three_devices_on_two_processors_are_predicted_to_share_them() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from multiedge.fleet import Device, Fleet, Link, Power
 from multiedge.graph import Node
+from multiedge.pipeline_cost import PipelineCost
 from multiedge.plan import CALLER, DeviceMemory, Estimate, Stage, Transfer, direct_transfers, relay_transfers
 from multiedge.planning import cost
 from multiedge.planning.checks import violations
@@ -295,6 +296,27 @@ def test_a_plan_keeps_its_proof_and_the_model_it_is_for() -> None:
 def test_memory_is_the_larger_peak_of_loading_and_running(profile, fleet, use: MemoryUse, expected: int) -> None:
     stages, moves = relay(profile, Stage.span("fast", 0, 3))
     assert cost.memory_by_device(replace(profile, memory_use=use), fleet, stages, moves) == {"fast": expected}
+
+
+OWN = PipelineCost(caller_s=1.0, caller_byte_s=0.1, worker_s=2.0, worker_byte_s=0.01, hop_s=3.0)
+
+
+def test_the_executors_own_cost_is_expected_and_lowers_no_bound(profile: Profile, fleet: Fleet) -> None:
+    """Of 'slow' c returns 5 bytes and b and a enter: 6.5 s, and 2 s and 155 bytes of messages."""
+    placed = relay(profile, Stage.span("fast", 0, 2), Stage.span("slow", 2, 3))
+    quick = replace(fleet, links={})
+    without, expected = (cost.estimate(each, quick, *placed) for each in (profile, replace(profile, pipeline=OWN)))
+    assert (without.expected_s, without.fps_expected, without.expected_latency_s) == (None, None, None)
+    assert replace(expected, pipeline=None, expected_s=None, expected_latency_s=None) == without
+    assert expected.bottleneck_s == 6.5
+    assert expected.expected_s == pytest.approx(6.5 + 2.0 + 1.55)
+    assert expected.expected_latency_s == pytest.approx(without.latency_s + 3 * 3.0 + 0.01 * (160 + 155))
+
+
+def test_the_caller_may_be_what_limits_the_expected_rate(profile: Profile, fleet: Fleet) -> None:
+    slow_caller = replace(profile, pipeline=replace(OWN, caller_s=50.0))
+    expected = cost.estimate(slow_caller, replace(fleet, links={}), *relay(profile, Stage.span("fast", 0, 3)))
+    assert expected.expected_s == pytest.approx(50.0 + 0.1 * 15)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from multiedge.formats.plan import plan_from_json, plan_to_json
 from multiedge.plan import Baseline, DeviceMemory, Stage
 from multiedge.planning.baseline import best_single
 from multiedge.quantity import Knowledge
-from multiedge.report.plan_text import gain_line, plan_lines, value_text
+from multiedge.report.plan_text import SharedRate, gain_line, plan_lines, value_text
 from tests.builders.fleets import fleet_of
 from tests.builders.graphs import chain_graph
 from tests.builders.plans import paths_plan, relay_plan, spans
@@ -35,6 +35,24 @@ def test_objective_and_proof_come_first() -> None:
 
 def test_without_a_bound_nothing_is_proven() -> None:
     assert "; no bound proven; " in plan_lines(replace(PLAN, lower_bound=None))[0]
+
+
+def test_the_expected_rate_comes_before_the_bound() -> None:
+    known = replace(PLAN, known=Knowledge.MEASURED)
+    tiny = replace(known.estimate, expected_s=1e-4, bottleneck_s=2e-5, bottleneck="device 'a'", expected_latency_s=0.25)
+    lines = plan_lines(replace(known, estimate=tiny), SharedRate(3333.3, 3, 2))
+    assert lines[1].startswith(
+        "expected 3,333 items/s with 3 devices and the caller on this machine's 2 processors, 10,000 items/s on machines of"
+        " their own; at most 50,000 items/s, limited by device 'a'; one item takes 250 ms, "
+    )
+    assert plan_lines(known, SharedRate(20.9, 3, 2))[1].startswith("at most 20.83 items/s, limited by")
+
+
+def test_the_gain_is_that_of_expected_rates() -> None:
+    baseline = Baseline("a", 0.002, Knowledge.MEASURED, expected_s=0.003)
+    tiny = replace(PLAN.estimate, expected_s=0.0025)
+    line = gain_line(replace(PLAN, value=0.0005, baseline=baseline, estimate=tiny, known=Knowledge.MEASURED))
+    assert line == "1.20 x the best single device (a), 400 against 333 items/s, from measured costs"
 
 
 def test_energy_that_is_not_known_is_not_zero() -> None:

@@ -12,6 +12,7 @@ from multiedge.fleet import Device, Fleet, Link, Power
 from multiedge.measurements import Measurements
 from multiedge.metrics import compute
 from multiedge.metrics.validity import moved_stages
+from multiedge.pipeline_cost import PipelineCost
 from multiedge.plan import Stage
 from multiedge.replanning.replan import replan
 from multiedge.simulation import record
@@ -33,6 +34,15 @@ PLAN = relay_plan(PROFILE, FLEET, Stage.span("a", 0, 2), Stage.span("b", 2, 4))
 
 def rate(found: Measurements) -> float:
     return len(found.items) / (found.stop_s - found.start_s)
+
+
+def test_the_executors_own_cost_slows_stages_and_the_caller() -> None:
+    own = PipelineCost(caller_s=1.0, caller_byte_s=0.0, worker_s=2.0, worker_byte_s=0.0, hop_s=0.0)
+    profile = profile_of(chain_graph(2), {"a": 1.0, "b": 1.0}, pipeline=own)
+    plan = relay_plan(profile, fleet_of("a", "b"), Stage.span("a", 0, 1), Stage.span("b", 1, 2))
+    assert rate(simulate(plan, profile, fleet_of("a", "b"), load=Load(items=300))) == pytest.approx(1 / 3.0, rel=0.01)
+    busy = replace(profile, pipeline=replace(own, caller_s=5.0))
+    assert rate(simulate(plan, busy, fleet_of("a", "b"), load=Load(items=300))) == pytest.approx(1 / 5.0, rel=0.01)
 
 
 def test_one_item_alone_takes_the_latency_of_the_estimate() -> None:

@@ -1,0 +1,165 @@
+"""What the executor `processes` itself takes on this machine: a pipeline of null stages, measured once and kept.
+
+Where the reference is 'declared' (`MULTIEDGE_REFERENCE`), nothing of this machine enters a plan, and nothing is measured.
+Figures that are kept are read without the executors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from multiedge.errors import MultiedgeError
+from multiedge.files import cache_folder, temporary_folder, write_text
+from multiedge.fleet import Device, Fleet
+from multiedge.formats.documents import read_json
+from multiedge.formats.pipeline_cost import pipeline_cost_to_json, read_pipeline_cost
+from multiedge.measurements import Measurements
+from multiedge.pipeline_cost import PipelineCost
+from multiedge.plan import CALLER, Manifest, Part, Transfer
+from multiedge.planning.shared_host import Admission, Host, Work, outcome
+from profilers.engine.machine import machine_name
+
+if TYPE_CHECKING:
+    from multiedge.executors import Pipeline
+
+RECIPE = 1
+"""Raise this when the executor or the measurement changes, so that older figures are no longer used."""
+STAGES = 3
+SMALL_BYTES, LARGE_BYTES = 16, 256 << 10
+ROUNDS, SMALL_ITEMS, LARGE_ITEMS, SINGLE_ITEMS, WARMUP_ITEMS = 3, 1000, 150, 100, 100
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Drain:
+    """A full pipeline of null stages: seconds per item, wall time and processor time of the caller and of one worker."""
+
+    item_s: float
+    caller_s: float
+    worker_s: float
+    depth: int
+    cores: int
+
+    @classmethod
+    def of(cls, measurements: Measurements) -> Drain | None:
+        """None where processor time is not known, or items failed."""
+        host, items = measurements.host, len(measurements.items)
+        if host is None or not items or measurements.faults:
+            return None
+        worker_s = sum(host.workers_s.values()) / items / STAGES
+        depth = int(measurements.settings.get("depth") or items)
+        return cls(host.wall_s / items, host.caller_s / items, worker_s, depth, host.cores)
+
+
+def kept_pipeline_cost() -> PipelineCost | None:
+    """What the executor takes on this machine: as it was measured before, otherwise measured now."""
+    try:
+        return read_pipeline_cost(read_json(kept_at()))
+    except MultiedgeError:
+        return renewed_pipeline_cost()  # absent or damaged
+
+
+def renewed_pipeline_cost() -> PipelineCost | None:
+    """What the executor takes on this machine: measured now, kept, reported in one line. None where it cannot be measured."""
+    start = perf_counter()
+    try:
+        cost = measure_pipeline_cost()
+        if cost is None:
+            return None
+    except (OSError, MultiedgeError) as error:
+        log.debug("the executor's own cost is not known: %s", error)
+        return None
+    path = kept_at()
+    place = f"kept in {path}" if keep_pipeline_cost(cost) else f"not kept: {path.parent} cannot be written"
+    log.warning(
+        "measured the pipeline's own cost in %.1f s: %.0f us per item, %.0f us per stage and item (%s)",
+        perf_counter() - start,
+        cost.caller_s * 1e6,
+        cost.worker_s * 1e6,
+        place,
+    )
+    return cost
+
+
+def keep_pipeline_cost(cost: PipelineCost) -> bool:
+    """Keeps the cost for later plans; False if the folder cannot be written."""
+    try:
+        write_text(kept_at(), json.dumps(pipeline_cost_to_json(cost), indent=1) + "\n")
+    except MultiedgeError:
+        return False
+    return True
+
+
+def kept_at() -> Path:
+    """The file of this machine's figures."""
+    what = hashlib.sha256(json.dumps([machine_name(), "processes", RECIPE]).encode()).hexdigest()[:16]
+    return cache_folder("calibration") / f"pipeline-{what}.json"
+
+
+def measure_pipeline_cost() -> PipelineCost | None:
+    """The cost from null stages with small and with large messages, and with one item at a time; None where processor time is
+    not known."""
+    from multiedge.executors.flow.scenarios import scenario
+
+    with temporary_folder("pipeline-") as folder, _null_pipeline(folder, SMALL_BYTES) as pipeline:
+        small = _drains(pipeline, SMALL_BYTES, SMALL_ITEMS)
+        _, alone = pipeline.map([_item(SMALL_BYTES)] * SINGLE_ITEMS, scenario("singlestream"))
+    with temporary_folder("pipeline-") as folder, _null_pipeline(folder, LARGE_BYTES) as pipeline:
+        large = _drains(pipeline, LARGE_BYTES, LARGE_ITEMS)
+    if not small or not large:
+        return None
+    latency_s = statistics.median(item.done_s - item.issued_s for item in alone.items)
+    return cost_of(small, large, latency_s / (STAGES + 1))
+
+
+def cost_of(small: Sequence[Drain], large: Sequence[Drain], hop_s: float) -> PipelineCost:
+    """The cost that explains what full pipelines with small and with large messages took. Processor times are means over the
+    rounds, since the system counts them in steps of 10 ms; of wall times the shortest round counts."""
+    more_bytes = 2 * (LARGE_BYTES - SMALL_BYTES)
+    caller_s, worker_s = (statistics.fmean(getattr(each, name) for each in small) for name in ("caller_s", "worker_s"))
+    caller_byte_s = max(0.0, statistics.fmean(each.caller_s for each in large) - caller_s) / more_bytes
+    worker_byte_s = max(0.0, statistics.fmean(each.worker_s for each in large) - worker_s) / more_bytes
+    fastest = min(small, key=lambda each: each.item_s)
+    stages = [Work((f"d{number}",), worker_s, after=(number - 1,) if number else ()) for number in range(STAGES)]
+    works = (*stages, Work(("caller",), caller_s, after=(STAGES - 1,)))
+    shared = outcome(works, Admission(SMALL_ITEMS, fastest.depth), Host(fastest.cores)).fps
+    return PipelineCost(caller_s, caller_byte_s, worker_s, worker_byte_s, hop_s, max(1.0, shared * fastest.item_s))
+
+
+def _drains(pipeline: Pipeline, nbytes: int, items: int) -> list[Drain]:
+    from multiedge.executors.flow.scenarios import scenario
+
+    rounds = [pipeline.map([_item(nbytes)] * items, scenario("offline"))[1] for _ in range(ROUNDS)]
+    return [drain for drain in map(Drain.of, rounds) if drain]
+
+
+def _item(nbytes: int) -> dict[str, Any]:
+    import numpy as np
+
+    return {"t0": np.zeros(nbytes, np.uint8)}
+
+
+def _null_pipeline(folder: str | Path, nbytes: int) -> Pipeline:
+    """Stages that compute nothing, in processes; each sends an array of `nbytes` that is its own."""
+    from multiedge.executors import open_pipeline
+    from multiedge.executors.workers.options import Emulation
+
+    parts, moves = [], [Transfer(CALLER, 0, ("t0",), nbytes)]
+    for number in range(STAGES):
+        made, last = f"t{number + 1}", number + 1 == STAGES
+        description = {"inputs": [f"t{number}"], "outputs": {made: {"shape": [nbytes], "dtype": "uint8"}}}
+        write_text(Path(folder) / f"null_{number}.json", json.dumps(description))
+        parts.append(Part(number, f"null_{number}.json", f"d{number}", (f"t{number}",), (made,), {}))
+        moves.append(Transfer(number, CALLER if last else number + 1, (made,), nbytes))
+    manifest = Manifest("null", "", ("t0",), (f"t{STAGES}",), tuple(parts), tuple(moves), "none", str(folder))
+    fleet = Fleet(tuple(Device(f"d{number}", backend="synthetic") for number in range(STAGES)))
+    return open_pipeline(manifest, fleet, emulation=Emulation.none(), warmup_items=WARMUP_ITEMS)

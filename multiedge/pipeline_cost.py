@@ -1,0 +1,48 @@
+"""What the executor itself takes for an item, in addition to the stages: messages, wake-ups, the ledger, the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PipelineCost:
+    """Costs of the executor `processes` on one machine. Times are processor times unless said otherwise.
+
+    Attributes:
+        caller_s: Of the caller per item.
+        caller_byte_s: Of the caller per byte that an item has as input or output.
+        worker_s: Of a worker per stage and item.
+        worker_byte_s: Of a worker per byte that enters or leaves its stage.
+        hop_s: Wall time of one message while nothing else is under way.
+        switching: Wall time over what processor sharing explains, where there are more processes than processors; 1 at least.
+    """
+
+    caller_s: float
+    caller_byte_s: float
+    worker_s: float
+    worker_byte_s: float
+    hop_s: float
+    switching: float = 1.0
+
+    def of_caller(self, nbytes: float) -> float:
+        """The caller's time for one item.
+
+        Args:
+            nbytes: Bytes of its inputs and outputs.
+
+        Returns:
+            Seconds.
+        """
+        return self.caller_s + self.caller_byte_s * nbytes
+
+    def of_worker(self, nbytes: float) -> float:
+        """A worker's time for one item in one stage, without the stage's own.
+
+        Args:
+            nbytes: Bytes that enter and leave the stage.
+
+        Returns:
+            Seconds.
+        """
+        return self.worker_s + self.worker_byte_s * nbytes
