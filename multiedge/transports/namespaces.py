@@ -138,8 +138,7 @@ class Network:
 
     def command(self, device: str) -> tuple[str, ...]:
         """The beginning of a command line that runs in the device's namespace."""
-        end = next(end for end in self._ends[1:] if end.name == device)
-        return ("ip", "netns", "exec", str(end.namespace))
+        return ("ip", "netns", "exec", str(self._end(device).namespace))
 
     def change(self, source: str, target: str, link: Link) -> None:
         """Sets the link from one device to another, and the caller's if it runs on one of them.
@@ -153,6 +152,29 @@ class Network:
                 if not is_down(link):
                     _batch("tc", a.namespace, [shaping_command(a.interface(b), link)])
                 self._switch(*sorted((a, b), key=lambda end: end.number))
+
+    def drop(self, source: str, target: str) -> None:
+        """From now on what one end sends to another is lost, without notice at either, until `deliver`. The other direction
+        works."""
+        a, b = self._end(source), self._end(target)
+        _batch("tc", a.namespace, [f"qdisc replace dev {a.interface(b)} root blackhole"])
+
+    def deliver(self, source: str, target: str) -> None:
+        """Ends `drop`."""
+        a, b = self._end(source), self._end(target)
+        _batch("tc", a.namespace, [shaping_command(a.interface(b), self._links[a, b])])
+
+    def sent_bytes(self) -> dict[tuple[str, str], int]:
+        """What each end has sent to each other one until now: all bytes of all packets, by names of both."""
+        sent: dict[tuple[str, str], int] = {}
+        for a in self._ends:
+            inside = ["-netns", a.namespace] if a.namespace else []
+            by_name = {entry["ifname"]: entry["stats64"]["tx"]["bytes"] for entry in _query("-s", "link", before=inside)}
+            sent |= {(a.name, b.name): int(by_name[a.interface(b)]) for b in self._ends if b is not a}
+        return sent
+
+    def _end(self, name: str) -> End:
+        return next(end for end in self._ends if end.name == name)
 
     def close(self) -> None:
         """Removes the network; its processes must have ended. May be called twice."""
@@ -206,8 +228,8 @@ def subnets_in_use() -> list[Subnet]:
     return [subnet for subnet in subnets if subnet.prefixlen >= RANGE.prefixlen]
 
 
-def _query(*words: str) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = json.loads(_run(["ip", "-json", "-4", *words]) or "[]")
+def _query(*words: str, before: Sequence[str] = ()) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads(_run(["ip", *before, "-json", "-4", *words]) or "[]")
     return [entry for entry in entries if entry]
 
 

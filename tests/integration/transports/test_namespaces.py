@@ -70,6 +70,34 @@ def leaves_nothing() -> Iterator[None]:
     assert len(own_files()) <= before, own_files()
 
 
+def arrives(network: Network, source: str, target: str) -> bool:
+    """Whether a datagram from one device reaches another."""
+    receive = "import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM); s.bind((sys.argv[1], 9)); print('up', flush=True)"
+    receive += "; s.settimeout(0.3); s.recv(9)"
+    send = "import socket, sys; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x' * 900, (sys.argv[1], 9))"
+    host = network.hosts[target]
+    listener = [*network.command(target), sys.executable, "-c", receive, host]
+    with ended(listener, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout.readline() == "up\n"
+        subprocess.run([*network.command(source), sys.executable, "-c", send, host], check=True)
+        return process.wait(timeout=10) == 0
+
+
+def test_what_is_dropped_one_way_still_arrives_the_other_way_and_bytes_are_counted() -> None:
+    network = Network(Fleet((Device("a"), Device("b")), {("a", "b"): Link(1e6)}), "caller")
+    try:
+        assert (arrives(network, "a", "b"), arrives(network, "b", "a")) == (True, True)
+        network.drop("a", "b")
+        assert (arrives(network, "a", "b"), arrives(network, "b", "a")) == (False, True)
+        network.deliver("a", "b")
+        assert arrives(network, "a", "b")
+        sent = network.sent_bytes()
+        assert sent["a", "b"] >= 2 * 900
+        assert sent["caller", "a"] < 900
+    finally:
+        network.close()
+
+
 @pytest.mark.parametrize(("rate", "nbytes", "count"), [(0.5e6, 40_000, 30), (2e6, 80_000, 50), (20e6, 400_000, 100)])
 def test_the_kernel_holds_a_link_to_its_rate(
     tmp_path: Path, rate: float, nbytes: int, count: int, capsys: pytest.CaptureFixture[str]
