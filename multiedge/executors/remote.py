@@ -61,12 +61,14 @@ class RemoteOptions(ThreadsOptions):
         patience_s: For how long an item is sent again; None: `deadlines.first_s`. After that, items fail immediately until a
             probe, at most once a second, finds one of the servers back.
         fallbacks: By stage number, devices whose endpoints are tried after the stage's own.
+        direct: Whether servers of this project fetch from each other; otherwise all tensors go by way of the caller.
     """
 
     endpoints: Mapping[str | int, str | Sequence[str]] = field(default_factory=dict)
     connect_s: float = 10.0
     patience_s: float | None = None
     fallbacks: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    direct: bool = True
 
 
 class RemoteExecutor(ThreadsExecutor):
@@ -84,10 +86,11 @@ class RemoteExecutor(ThreadsExecutor):
         self._patience_s = options.deadlines.first_s if options.patience_s is None else options.patience_s
         self._given = checked_endpoints(options.endpoints, manifest, fleet)
         self._expected_s = expected_seconds(manifest)
-        self._released = Released()
+        self._released = Released() if options.direct else None
 
     def release(self, references: Iterable[Any]) -> None:
-        self._released.add(references)
+        if self._released:
+            self._released.add(references)
 
     def settings(self) -> dict[str, Any]:
         return {"endpoints": {key: list(places) for key, places in self._given.items()}}
@@ -135,7 +138,7 @@ def checked_endpoints(
 
 
 class RemoteStage:
-    """One stage behind its endpoints, in order of preference."""
+    """One stage behind its endpoints, in order of preference. Without `released`, all its tensors go by way of the caller."""
 
     def __init__(
         self,
@@ -146,7 +149,7 @@ class RemoteStage:
         clock: StageClock,
         patience_s: float,
         note_fault: Callable[[Fault], None],
-        released: Released,
+        released: Released | None,
     ) -> None:
         self._grpc = grpc_module()
         self.part, self.device = part, device
@@ -181,7 +184,8 @@ class RemoteStage:
             return f"{endpoint.address}/{endpoint.model}: {error.code().name}: {_details(error)}"
         if not ready:
             return f"{endpoint.address}: the server has no model '{endpoint.model}' that is ready"
-        endpoint.ask_extensions()
+        if self._released is not None:
+            endpoint.ask_extensions()
         try:
             metadata = endpoint.call("ModelMetadata", kinds["ModelMetadataRequest"](name=endpoint.model), PROBE_S)
         except self._grpc.RpcError:
@@ -245,7 +249,7 @@ class RemoteStage:
         # If one server hangs, there must be time to try the others, or the same one again.
         limit_s = min(self._clock.limit_s(self.part.stage, endpoint.address), self._patience_s / (len(self.endpoints) + 1))
         try:
-            message = request.message(endpoint, self._released.take(endpoint.address))
+            message = request.message(endpoint, self._released.take(endpoint.address) if self._released else ())
             response = endpoint.call("ModelInfer", message, limit_s)
         except ValueError as error:  # what gRPC raises for a channel that was closed meanwhile
             raise StageError("the pipeline is closed") from error

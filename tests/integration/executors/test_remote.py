@@ -307,9 +307,15 @@ def test_the_caller_sends_inputs_and_receives_results_and_nothing_between_stages
         assert [server._kept.nbytes for server in servers] == [4 * WIDE, 4 * WIDE, 0]  # those of earlier items were released
 
 
-def test_servers_of_other_makers_get_tensors_by_way_of_the_caller(tmp_path, caller_bytes, monkeypatch):
-    monkeypatch.setattr(StageServer, "_server_metadata", lambda self, request, context: context.abort(12, "unknown method"))
-    with chain_of_servers(tmp_path) as (_, plan, options), open_pipeline(*plan, **options, warmup_items=0) as pipeline:
+@pytest.mark.parametrize("direct", [True, False])
+def test_servers_of_other_makers_get_tensors_by_way_of_the_caller(tmp_path, caller_bytes, monkeypatch, direct):
+    if direct:
+        unknown = grpc.StatusCode.UNIMPLEMENTED
+        monkeypatch.setattr(StageServer, "_server_metadata", lambda self, request, context: context.abort(unknown, "?"))
+    with (
+        chain_of_servers(tmp_path) as (_, plan, options),
+        open_pipeline(*plan, **options, direct=direct, warmup_items=0) as pipeline,
+    ):
         results, measured = pipeline.map([wide(1)] * 4)
     assert [float(result.require()["t3"][0]) for result in results] == [4.0] * 4
     assert measured.by_caller == ((0, 1), (0, 2), (1, 2))
