@@ -3,8 +3,10 @@
     python benchmarks/load.py [--items 700] [--json FILE]
 
 Three stages of known cost run on emulated devices: two that compute, on devices of a fifth and of an eighth of this machine's
-speed, and one that waits. Links have a bandwidth and a latency. At each share of the pipeline's rate, the run and the
-simulation have the same arrivals (scenario 'server', one seed), so that percentiles do not differ by chance.
+speed, and one that waits. Links have a bandwidth and a latency. How long each stage takes is measured first, one item at a
+time, as a profile measures a model: what a stage does beside its work is slowed down with it. At each share of the pipeline's
+rate, the run and the simulation have the same arrivals (scenario 'server', one seed), so that percentiles do not differ by
+chance.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ STAGES: Sequence[tuple[Device, dict[str, float], float]] = (
     (Device("waits", backend="synthetic"), {"seconds": 0.032}, 0.032),
 )
 """Device, what its stage does, and how long that takes on the device."""
+MEASURED_ITEMS = 60
+"""Items, one at a time, from which the times of the stages are measured before the runs."""
 LOADS_PERCENT = (50, 80)
 """Shares of the most items per second."""
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -128,13 +132,15 @@ def measure(items: int) -> list[Row]:
     feed = {"t0": np.zeros(NBYTES, dtype=np.uint8)}
     rows: list[Row] = []
     with opened(plan, devices) as pipeline:
+        _, alone = pipeline.map([feed] * MEASURED_ITEMS, scenario("singlestream"))
+        before = at_pace(profile, alone)
         for load_percent in LOADS_PERCENT:
             rate = plan.estimate.fps_bound * load_percent / 100
             results, measured = pipeline.map([feed] * items, scenario("server", rate_per_s=rate))
             for result in results:
                 result.require()
             load = Load(items, interval_s=1 / rate, seed=SEED)
-            runs = [simulate(plan, costs, devices, load=load) for costs in (profile, at_pace(profile, measured))]
+            runs = [simulate(plan, costs, devices, load=load) for costs in (before, at_pace(profile, measured))]
             rows += rows_of(load_percent, measured, *runs)
     return rows
 
@@ -160,7 +166,7 @@ def section(record: Record) -> str:
 
 MEASURES = {
     "latency_s": Measure("s", "the percentile of the run's latencies"),
-    "simulated_s": Measure("s", "the same, simulated with the declared times of the stages"),
+    "simulated_s": Measure("s", "the same, simulated with each stage's mean time of single items before the run"),
     "error": Measure("1", "simulated_s / latency_s - 1"),
     "at_pace_s": Measure("s", "simulated with each stage's mean time in the run"),
     "error_at_pace": Measure("1", "at_pace_s / latency_s - 1"),
