@@ -7,8 +7,8 @@ peak of resident memory (VmHWM, reset before) cover one call on the real model, 
 Contenders take turns, round by round; figures are medians. Files are written to the model's disk. Without MODEL,
 ViT-B/16 with random weights is exported once and kept.
 
-The command's row is its wall time from start to exit. `cp` copies the model file once: self-contained parts together have
-to write as many bytes.
+Rows of commands are their wall time from start to exit: also of those that write nothing, which show what starting takes. `cp`
+copies the model file once: self-contained parts together have to write as many bytes.
 """
 
 from __future__ import annotations
@@ -180,10 +180,25 @@ def _copied(model: Path, points: list[list[str]], folder: Path) -> None:
     _ours(model, points, folder, copy_weights=True)
 
 
-def _command(model: Path, points: list[list[str]], folder: Path) -> None:
+def _command(*words: str | Path) -> None:
+    subprocess.run([sys.executable, "-m", "multiedge.cli", *words], check=True, capture_output=True, cwd=REPOSITORY)
+
+
+def _split(model: Path, points: list[list[str]], folder: Path) -> None:
     at = [option for tensors in points[1:-1] for option in ("--at", ",".join(tensors))]
-    command = [sys.executable, "-m", "multiedge.cli", "split", str(model), *at, "-o", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY)
+    _command("split", model, *at, "-o", folder)
+
+
+def _plan(model: Path, points: list[list[str]], folder: Path) -> None:
+    _command("plan", model, "--devices", "devices.yaml", "--reference", "declared")
+
+
+def _inspect(model: Path, points: list[list[str]], folder: Path) -> None:
+    _command("inspect", model)
+
+
+def _help(model: Path, points: list[list[str]], folder: Path) -> None:
+    _command("--help")
 
 
 def _extract_model(model: Path, points: list[list[str]], folder: Path) -> None:
@@ -210,7 +225,10 @@ def _cp(model: Path, points: list[list[str]], folder: Path) -> None:
 CONTENDERS: dict[str, tuple[Callable[[Path, list[list[str]], Path], None], bool]] = {
     LINKED: (_linked, True),
     "multiedge, self-contained": (_copied, True),
-    "multiedge split (command, linked)": (_command, False),
+    "multiedge split (command, linked)": (_split, False),
+    "multiedge plan (command)": (_plan, False),
+    "multiedge inspect (command)": (_inspect, False),
+    "multiedge --help (command)": (_help, False),
     PEER: (_extract_model, True),
     "onnx_ir.convenience.extract": (_onnx_ir, True),
     "cp": (_cp, False),

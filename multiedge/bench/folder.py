@@ -21,6 +21,7 @@ from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
 from multiedge.report.environment import machine
 from multiedge.report.graph_svg import standalone
+from multiedge.report.plan_text import batch_lines
 from multiedge.report.units import human
 
 SCHEMA = "multiedge-bench"
@@ -34,6 +35,12 @@ def suite_of(rows: Sequence[Row]) -> str:
     """The version of the suite that all models and fleets of the rows are of; '' if there is none."""
     versions = {row.suite for row in rows}
     return versions.pop() if len(versions) == 1 else ""
+
+
+def batches_of(rows: Sequence[Row]) -> list[str]:
+    """A line for each model that leaves its batch open: its figures are those of one sample."""
+    free = {row.model: row.free_batch for row in rows if row.free_batch}
+    return [f"{model}: {line}" for model, names in free.items() for line in batch_lines(names, gives_shapes=False)]
 
 
 def results_data(rows: Sequence[Row]) -> dict[str, Any]:
@@ -125,6 +132,7 @@ def page(rows: Sequence[Row]) -> str:
         instances=_by_instance(rows),
         refusals=[row for row in rows if row.status != PLANNED],
         rows=rows,
+        batches=batches_of(rows),
         versions=sorted({row.versions for row in rows}),
         machine=machine(),
     )

@@ -187,6 +187,7 @@ def _row(
         reason=reason,
         figures=figures,
         single=case.single,
+        free_batch=case.profile.graph.free_batch,
     )
 
 

@@ -47,6 +47,7 @@ class Row:
 
     `suite` is the version of the suite that has both, otherwise ''. `seed` is None for a strategy that draws nothing at random.
     `single` is the cost of the best single device by measure; None where none holds the model. `planning_s` is wall time.
+    `free_batch` names the inputs whose batch the model leaves open: all figures are those of a batch of 1.
     """
 
     suite: str
@@ -63,6 +64,7 @@ class Row:
     reason: str = ""
     figures: Figures | None = None
     single: Mapping[str, float | None] = field(default_factory=dict)
+    free_batch: tuple[str, ...] = ()
 
     @property
     def instance(self) -> tuple[str, str]:
@@ -100,6 +102,7 @@ def read_row(data: Field) -> Row:
         reason=data["reason"].text(),
         figures=data["figures"].optional(_figures),
         single=data["single"].mapping_of(lambda value: value.optional(Field.number)),
+        free_batch=data["free_batch"].optional(lambda names: names.list_of(Field.text), ()),
     )
 
 

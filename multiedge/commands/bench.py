@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multiedge.bench.folder import kept_rows, require_same_names, results_data, save_rows, suite_of, write_all
+from multiedge.bench.folder import batches_of, kept_rows, require_same_names, results_data, save_rows, suite_of, write_all
 from multiedge.bench.grid import GridCell, grid, make_cases, parse_choices, parse_seeds, run_grid
 from multiedge.bench.rows import PLANNED, Row
 from multiedge.bench.suite import read_suite, suite_versions
@@ -77,6 +77,8 @@ def show(rows: Sequence[Row], console: Console) -> None:
     print_columns(console, f"{title}; instances: {instances}, rows: {len(rows)}", _columns(standings))
     print_line(console, "to best: geometric mean of cost / best known cost [95 % interval]; gain: over the best single device")
     print_line(console, f"means are over {counted(standings)}")
+    for line in batches_of(rows):
+        print_line(console, line)
     without = [row for row in rows if row.status != PLANNED]
     for row in without[:MOST_REASONS]:
         seed = "" if row.seed is None else f", seed {row.seed}"

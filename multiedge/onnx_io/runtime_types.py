@@ -40,10 +40,15 @@ def types_of(proto: Any, folder: Path) -> dict[str, Any]:
 
 def _with_types(proto: Any, types: Mapping[str, Any]) -> Any:
     """A copy of the model that states these types, so that inference goes on behind operators that it does not know."""
-    copy = onnx.ModelProto()
+    copy, read = onnx.ModelProto(), _read(proto)
     copy.CopyFrom(proto)
-    copy.graph.value_info.extend(onnx.ValueInfoProto(name=name, type=kind) for name, kind in types.items())
+    copy.graph.value_info.extend(onnx.ValueInfoProto(name=name, type=types[name]) for name in types if name in read)
     return copy
+
+
+def _read(proto: Any) -> set[str]:
+    """The tensors that a node or the caller reads."""
+    return {name for node in proto.graph.node for name in node.input} | {value.name for value in proto.graph.output}
 
 
 def _from_runtime(proto: Any, folder: Path, names: Sequence[str]) -> Mapping[str, Any]:
@@ -67,7 +72,7 @@ def _from_runtime(proto: Any, folder: Path, names: Sequence[str]) -> Mapping[str
     except Exception as error:  # a class per status code, all direct children of Exception; the types then stay unknown
         log.debug("no types from onnxruntime: %s", error)
         return {}
-    read = {name for node in proto.graph.node for name in node.input} | {value.name for value in proto.graph.output}
+    read = _read(proto)
     said = {value.name: _type(value.type, _shape(value.shape, value.name in read)) for value in session.get_outputs()}
     return {name: said[name] for name in names if said.get(name) is not None}
 

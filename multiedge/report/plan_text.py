@@ -104,14 +104,15 @@ def _stages_of(plan: Plan, path: Path) -> str:
     return ", ".join(f"{device} {first}..{last}" for device, first, last in spans)
 
 
-def batch_lines(free_batch: Sequence[str], batch: int = 1, fps: float | None = None) -> list[str]:
+def batch_lines(free_batch: Sequence[str], batch: int = 1, fps: float | None = None, *, gives_shapes: bool = True) -> list[str]:
     """One line about the inputs whose batch is open in the model, or about the batch of the plan, with the samples per second
-    of `fps` items per second; nothing if there is neither."""
+    of `fps` items per second; nothing if there is neither. `gives_shapes` is whether the command has --shape."""
     if batch > 1:
         samples = "" if fps is None else f"; {number_text(fps * batch)} samples/s"
         return [f"batch: {batch} samples in each item, for which all figures are{samples}"]
     names = ", ".join(free_batch)
-    return [f"batch: open in the model, taken as 1 (input {names}); --shape gives another"] if free_batch else []
+    remedy = "; --shape gives another" if gives_shapes else ""
+    return [f"batch: open in the model, taken as 1 (input {names}){remedy}"] if free_batch else []
 
 
 def measured_lines(names: Sequence[str]) -> list[str]:

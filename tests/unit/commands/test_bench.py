@@ -13,6 +13,7 @@ from multiedge.bench.rows import Row
 from multiedge.cli import build_parser, main
 from multiedge.commands import bench as command
 from multiedge.errors import ConfigError
+from tests.builders.onnx_models import layers, saved
 from tests.builders.packages import install
 
 SMALL = ("--models", "squeezenet", "--fleets", "train,field", "--strategies", "single,throughput,random", "--seeds", "0-1")
@@ -83,6 +84,17 @@ def test_own_files_are_named_as_no_part_of_a_suite(tmp_path: Path, capsys: pytes
     fleet.write_text("name: own\ndevices: [{name: a, speed: 1}]", encoding="utf-8")
     assert bench("--models", "squeezenet", "--fleets", str(fleet), "--strategies", "single") == 0
     assert "not a public suite; instances: 1, rows: 1" in capsys.readouterr().out
+
+
+def test_an_open_batch_counts_as_one_and_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = saved(layers(2, 4, rows="n"), tmp_path / "open.onnx")
+    words = ("--models", str(path), "--fleets", "train", "--strategies", "single")
+    assert bench(*words, "-o", str(tmp_path / "out")) == 0
+    line = "layers: batch: open in the model, taken as 1 (input x)\n"
+    assert line in capsys.readouterr().out
+    assert line.strip() in (tmp_path / "out" / "report.html").read_text()
+    assert bench(*words, "-o", str(tmp_path / "out")) == 0, "rows that were kept say so as well"
+    assert line in capsys.readouterr().out
 
 
 def test_a_fleet_that_changed_under_its_name_is_not_one_instance_with_the_old_one(tmp_path: Path) -> None:
