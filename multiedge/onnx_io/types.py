@@ -55,12 +55,23 @@ def _infer_once(proto: onnx.ModelProto) -> dict[str, Any]:
     graph = inferred.graph
     types = {value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input)}
     types = {name: kind for name, kind in types.items() if kind.WhichOneof("value")}
-    # Before opset 10, inference leaves out the mask of a Dropout, which has the type and shape of its input.
+    return {**_masks(graph, types), **types}
+
+
+def _masks(graph: onnx.GraphProto, types: Mapping[str, Any]) -> dict[str, Any]:
+    """Types of the masks of Dropout, which inference leaves out before opset 10: those of its input.
+
+    A mask that nothing reads is never made. It is taken as one value, as onnxruntime does: digests of public suites have it so.
+    """
     masks = [node for node in graph.node if node.op_type == "Dropout" and not node.domain and len(node.output) > 1]
-    for node in masks:
-        if node.output[1] and node.input[0] in types:
-            types.setdefault(node.output[1], types[node.input[0]])
-    return types
+    if not masks:
+        return {}
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    kinds = {node.output[1]: types[node.input[0]] for node in masks if node.output[1] and node.input[0] in types}
+    return {
+        name: kind if name in read else helper.make_tensor_type_proto(kind.tensor_type.elem_type, [])
+        for name, kind in kinds.items()
+    }
 
 
 def with_shapes(

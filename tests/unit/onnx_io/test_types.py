@@ -28,8 +28,13 @@ def test_models_of_the_first_ir_version_have_every_shape(path: Path) -> None:
 
 
 def test_the_mask_of_a_dropout_has_the_type_and_shape_of_its_input_where_onnx_gives_it_none() -> None:
-    model = parsed("g (float[2,3] x) => (float[2,3] y) { a, mask = Dropout(x)  y = Neg(a) }", opsets='"" : 9')
+    model = parsed("g (float[2,3] x) => (float[2,3] y) { a, mask = Dropout(x)  y = Mul(a, mask) }", opsets='"" : 9')
     assert infer(model)["mask"] == infer(model)["x"]
+
+
+def test_a_mask_that_nothing_reads_is_one_value_as_in_the_digests_of_public_suites() -> None:
+    model = parsed("g (float[2,3] x) => (float[2,3] y) { a, mask = Dropout(x)  y = Neg(a) }", opsets='"" : 9')
+    assert tensor_of("mask", infer(model)["mask"]) == Tensor("mask", "float32", (), 4)
 
 
 def shape_of(kind: Any) -> list[int | str]:
