@@ -59,6 +59,16 @@ def test_comparisons_by_the_words(calls: list[dict[str, Any]], words: list[str],
     assert [call["options"] for call in calls] == options
 
 
+def test_a_difference_that_only_the_optimiser_makes_is_told_from_a_wrong_part(
+    calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = "the runtime's optimiser computes some of them differently"
+    check()
+    assert note in capsys.readouterr().out
+    check("--optimisation", "all")
+    assert note not in capsys.readouterr().out
+
+
 def test_seed_shapes_and_backend_are_passed_on(calls: list[dict[str, Any]]) -> None:
     check("--seed", "7", "--shape", "x=1,3", "--backend", "synthetic", "--optimisation", "all")
     assert calls == [
