@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, pairwise
 from time import perf_counter
 
 import numpy as np
 
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet, Power
-from multiedge.plan import Estimate, Plan
+from multiedge.plan import Estimate, Plan, Stage
 from multiedge.planning.devices import exchangeable
 from multiedge.profile import Floats, Profile
 from multiedge.proof import CONTIGUOUS, Scope
@@ -29,8 +30,12 @@ from partitioners.engine.cheapest import Prices, cheapest
 from partitioners.engine.contract import most_bottleneck_s, most_latency_s, relay_plan, unused
 from partitioners.engine.fastest import expected, latency_prices
 from partitioners.engine.kinds import seconds_alone, sub_fleets
+from partitioners.engine.large_fleets import is_fast_enough
+from partitioners.engine.priced import PricedSearch, is_priceable
+from partitioners.engine.priced import Stages as PricedStages
+from partitioners.engine.remedy import none_found
 from partitioners.engine.search import SLACK, States
-from partitioners.engine.suffixes import Question, best_within
+from partitioners.engine.suffixes import Best, Question, best_within
 from partitioners.engine.times import node_seconds
 from partitioners.latency import too_strict
 from partitioners.throughput import smallest_bottleneck
@@ -39,13 +44,18 @@ NARROWEST = 1e-6
 """A part of the range of bottlenecks that is relatively narrower than this is not divided further, and a bound that is
 nearer to the plan's energy than this is printed as equal to it."""
 
+PARTS, WIDENING = 16, 1.25
+"""On large fleets: the number of parts of the range of bottlenecks, each so many times as high as the one before."""
+RATES = (1.0, 4.0, 16.0)
+"""Prices of the limit on latency, in energies of the plan that does not keep it, that are tried on large fleets."""
+
 
 class Energy:
     """Fewest joules per item at full speed, with at least `min_fps` items per second and at most `max_latency_s`.
 
-    Devices that declare no power are left out. Fleets with too many kinds of devices are planned on the devices that take the
-    least energy, and on the fastest; the bound is weaker there. `tolerance` is the relative gap at which the search ends,
-    `time_limit_s` the time; the gap reached is in the plan.
+    Devices that declare no power are left out. Fleets with too many kinds of devices are planned by
+    `partitioners.engine.priced`, and on the devices that take the least energy and on the fastest; a gap is left there.
+    `tolerance` is the relative gap at which the search ends, `time_limit_s` the time; the gap reached is in the plan.
     """
 
     def __init__(
@@ -67,19 +77,14 @@ class Energy:
             raise ConfigError(
                 f"{fleet.name}: strategy 'energy' needs watts, and no device declares any; add power: {{idle, busy}}"
             )
-        is_exact = is_searchable(exchangeable(profile, fleet), len(profile))
-        parts = [fleet] if is_exact else sub_fleets(profile, fleet, _joules_alone(profile), seconds_alone(profile))
-        searches, bounds = [], []
-        for number, part in enumerate(parts):
-            searches.append(_Search(Chain.of(profile, part), self.most_s, self.max_latency_s))
-            share_s = (start + self.time_limit_s - perf_counter()) / (len(parts) - number)
-            bounds.append(searches[-1].run(self.tolerance, perf_counter() + share_s))
-        search = min(searches, key=lambda search: search.joules)
-        if search.best is None:
-            raise self._refusal(search.chain)
-        lower_bound = bounds[0] if is_exact else _least_joules(profile, fleet)
-        stages = search.chain.stages(search.best)
-        plan = relay_plan("energy", "energy", profile, fleet, stages)
+        if is_searchable(exchangeable(profile, fleet), len(profile)):
+            search = _Search(Chain.of(profile, fleet), self.most_s, self.max_latency_s)
+            lower_bound = search.run(self.tolerance, start + self.time_limit_s)
+            if search.best is None:
+                raise self._refusal(search.chain)
+            plan = relay_plan("energy", "energy", profile, fleet, search.chain.stages(search.best))
+        else:
+            plan, lower_bound = self._on_large_fleet(profile, fleet, start + self.time_limit_s)
         silent = {name: "it declares no power" for name in fleet.names if fleet.device(name).power is None}
         others = dict.fromkeys(fleet.names, f"no plan found that uses it takes less than {plan.value:.4g} J per item")
         return replace(
@@ -87,8 +92,63 @@ class Energy:
             lower_bound=plan.value if lower_bound >= plan.value * (1 - NARROWEST) else lower_bound,
             scope=self._scope(),
             solve_s=perf_counter() - start,
-            left_out=unused(fleet, stages, others | silent),
+            left_out=unused(fleet, plan.stages, others | silent),
         )
+
+    def _on_large_fleet(self, profile: Profile, fleet: Fleet, deadline_s: float) -> tuple[Plan, float]:
+        """The best of several plans, and a bound."""
+        candidates, bound = self._by_prices(profile, fleet, (perf_counter() + deadline_s) / 2)
+        parts = sub_fleets(profile, fleet, _joules_alone(profile), seconds_alone(profile))
+        for number, part in enumerate(parts):
+            search = _Search(Chain.of(profile, part), self.most_s, self.max_latency_s)
+            with suppress(InfeasibleError):
+                search.run(self.tolerance, perf_counter() + (deadline_s - perf_counter()) / (len(parts) - number))
+            candidates += [search.chain.stages(search.best)] if search.best else []
+        plans = [relay_plan("energy", "energy", profile, fleet, stages) for stages in candidates]
+        kept = [plan for plan in plans if self._is_kept(plan.estimate)]
+        if not kept:
+            latency_s = min((plan.estimate.latency_s for plan in plans), default=None)
+            proven = bool(np.isinf(bound) and np.isinf(self.most_s)) and all(device.power for device in fleet.devices)
+            raise none_found(profile, fleet, self._scope().limits, proven=proven, latency_s=latency_s)
+        return min(kept, key=lambda plan: plan.value), max(bound, _least_joules(profile, fleet))
+
+    def _is_kept(self, estimate: Estimate) -> bool:
+        is_fast = estimate.bottleneck_s <= self.most_s * SLACK and estimate.latency_s <= self.max_latency_s * SLACK
+        return is_fast and estimate.energy_j is not None
+
+    def _by_prices(self, profile: Profile, fleet: Fleet, deadline_s: float) -> tuple[list[tuple[Stage, ...]], float]:
+        """Plans that prices of devices lead to, in parts of the range of bottlenecks, and the least bound of these parts."""
+        from partitioners.engine.load_bound import speed_weights, weighted_bound  # imports scipy
+
+        chain = Chain.of(profile, fleet, searched=False)
+        if not is_priceable(chain):
+            return [], 0.0
+        seconds = node_seconds(profile, fleet)
+        low = weighted_bound(seconds, speed_weights(seconds.sum(axis=0))) * (1 - NARROWEST)
+        ends = [*(low * WIDENING**number for number in range(PARTS)), np.inf]
+        stages, paths, bounds = PricedStages(chain), list[tuple[Placed, ...]](), [np.inf]
+        for begin, end in pairwise(ends):
+            if begin <= self.most_s and perf_counter() > deadline_s:
+                bounds.append(0.0)
+            elif begin <= self.most_s:
+                best = self._in_part(stages, energy_prices(chain, begin), min(end, self.most_s), deadline_s)
+                paths += [best.path] if best.path else []
+                bounds.append(best.bound)
+        return [chain.stages(path) for path in paths], min(bounds)
+
+    def _in_part(self, stages: PricedStages, prices: Prices, most_s: float, deadline_s: float) -> Best:
+        """A plan of a low price with a bottleneck of at most `most_s`, and a bound for all of them; the plan keeps the limit on
+        latency if one is found at some price of a second."""
+        best = PricedSearch(stages, prices, most_s).run(deadline_s)
+        if not best.path or is_fast_enough(stages.chain, best.path, self.max_latency_s):
+            return best
+        latency = latency_prices(stages.chain)
+        per_s = total_price(stages.chain, prices, best.path) / self.max_latency_s
+        for rate in RATES:
+            path = PricedSearch(stages, prices.plus(latency, rate * per_s), most_s).run(deadline_s).path
+            if is_fast_enough(stages.chain, path, self.max_latency_s):
+                return Best(best.bound, path)
+        return best
 
     def _scope(self) -> Scope:
         fps = 1 / self.most_s if np.isfinite(self.most_s) else None

@@ -27,6 +27,7 @@ from partitioners.engine.chain import Chain, Placed, is_searchable
 from partitioners.engine.contract import most_latency_s, relay_plan, unused
 from partitioners.engine.fastest import expected, fast_enough, too_slow
 from partitioners.engine.kinds import seconds_alone, sub_fleets
+from partitioners.engine.priced import is_priceable
 from partitioners.engine.remedy import infeasible, none_found
 from partitioners.engine.search import SLACK, Found, States, reachable
 from partitioners.engine.suffixes import Best
@@ -80,6 +81,9 @@ class Throughput:
         chain = Chain.of(profile, fleet, searched=False)
         beam = search(chain, start + self.time_limit_s / 2)
         candidates = [chain.stages(beam.path)] if beam.path else []
+        if np.isfinite(self.max_latency_s) and beam.path and is_priceable(chain):
+            beam, quickest = self._within_latency(chain, beam, start + self.time_limit_s * 0.75)
+            candidates += [chain.stages(path) for path in (beam.path, quickest) if path]
         if not beam.path or np.isfinite(self.max_latency_s) or beam.lower_bound_s < beam.seconds * NEARLY_PROVEN:
             candidates += self._on_parts(profile, fleet, start + self.time_limit_s)
         plans = [relay_plan("throughput", "throughput", profile, fleet, stages) for stages in candidates]
@@ -98,6 +102,18 @@ class Throughput:
             solve_s=perf_counter() - start,
             left_out=unused(fleet, plan.stages, "the plan found does without it"),
         )
+
+    def _within_latency(self, chain: Chain, beam: Found, deadline_s: float) -> tuple[Found, list[Placed]]:
+        """What is better than the beam's path and bound under the limit on latency, and the quickest path."""
+        from partitioners.engine import large_fleets
+
+        quickest = list(large_fleets.least_latency(chain, np.inf, deadline_s).path)
+        paths = [path for path in (beam.path, quickest) if large_fleets.is_fast_enough(chain, path, self.max_latency_s)]
+        if not paths:
+            return beam, quickest
+        first = min(paths, key=chain.bottleneck_s)
+        known = Found(first, chain.bottleneck_s(first), beam.lower_bound_s)
+        return large_fleets.smallest_within(chain, self.max_latency_s, known, deadline_s), quickest
 
     def _on_parts(self, profile: Profile, fleet: Fleet, deadline_s: float) -> list[tuple[Stage, ...]]:
         """Plans on the fastest and on the largest devices alone, and on all in the order of memory, as far as there are."""

@@ -50,6 +50,13 @@ class StageTimes:
             return np.asarray(self.prefix[start + 1 :] - self.prefix[start])
         return np.asarray(self.table[start, start + 1 :])
 
+    def matrix(self) -> Floats:
+        """Seconds of all stages, (n + 1, n + 1); inf where there is none."""
+        if self.table is not None:
+            return self.table
+        seconds = self.prefix[None, :] - self.prefix[:, None]
+        return np.where(np.triu(np.ones(seconds.shape, dtype=np.bool_), 1), seconds, np.inf)
+
     def quickest(self) -> float:
         """Seconds of the quickest stage; inf if the device can hold none."""
         return float((np.diff(self.prefix) if self.table is None else self.table).min(initial=np.inf))

@@ -77,7 +77,7 @@ def memory_windows(profile: Profile, budgets: Sequence[float], times: Sequence[S
     A stage starts where another one ends, so that starts inside a fused node need no further care."""
     count, ample = len(profile), ample_bytes(profile)
     tight = [index for index, budget in enumerate(budgets) if budget < ample]
-    fits = dict(zip(tight, _fits(profile, [budgets[index] for index in tight]), strict=True))
+    fits = dict(zip(tight, fits_memory(profile, [budgets[index] for index in tight]), strict=True))
     for index, each in enumerate(times):
         if each.table is not None:
             finite = np.isfinite(each.table[:count])
@@ -90,12 +90,12 @@ def within_memory(profile: Profile, budgets: Sequence[float], times: Sequence[St
     """The times with no stage in a table that takes more than budgets[i] bytes or ends inside a fused node."""
     tables = [index for index, each in enumerate(times) if each.table is not None]
     limited = list(times)
-    for index, fits in zip(tables, _fits(profile, [budgets[index] for index in tables]), strict=True):
+    for index, fits in zip(tables, fits_memory(profile, [budgets[index] for index in tables]), strict=True):
         limited[index] = times[index].held_by(np.vstack([fits, fits[:1]]) & profile.open_boundaries)
     return limited
 
 
-def _fits(profile: Profile, budgets: Sequence[float]) -> list[Bools]:
+def fits_memory(profile: Profile, budgets: Sequence[float]) -> list[Bools]:
     """Whether each stage takes at most budgets[i] bytes, (n, n + 1) each."""
     count = len(profile)
     fits = [np.zeros((count, count + 1), dtype=np.bool_) for _ in budgets]

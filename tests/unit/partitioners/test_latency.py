@@ -10,6 +10,7 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.profile import Profile
 from partitioners.engine import chain as chain_module
+from partitioners.engine import priced
 from partitioners.engine.chain import Chain
 from partitioners.engine.fastest import latency_prices
 from partitioners.latency import Latency
@@ -98,6 +99,7 @@ def test_outputs_that_are_made_early_leave_an_honest_gap() -> None:
 
 def test_too_many_kinds_are_levelled_and_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain_module, "MOST_CELLS", 3 * 3 * 2 * 3)
+    monkeypatch.setattr(priced, "MOST_ENTRIES", 0)
     profile = chain_profile({"a": [1, 2], "b": [2, 1], "c": [8, 8], "d": [8, 9]})
     plan = Latency().plan(profile, fleet_of(*"abcd"))
     assert plan.notes == ("devices that are nearly alike were taken as 2 kinds, since all 4 apart are too many to search",)
