@@ -43,12 +43,18 @@ is a share or a ratio.
 
 
 def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    action = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    return dict(action.choices)
+    actions = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return {name: inner for action in actions for name, inner in action.choices.items()}
 
 
 def section(title: str, parser: argparse.ArgumentParser) -> str:
     return f"\n## {title}\n\n```text\n{parser.format_help().strip()}\n```\n"
+
+
+def sections(title: str, parser: argparse.ArgumentParser) -> list[str]:
+    """That of the command, then those of its actions."""
+    inner = [section(f"{title} {name}", action) for name, action in subparsers(parser).items()]
+    return [section(title, parser), *inner]
 
 
 def commands() -> str:
@@ -57,7 +63,8 @@ def commands() -> str:
     os.environ["NO_COLOR"] = "1"
     parser = build_parser(None)
     parts = [section("multiedge", parser)]
-    parts += [section(f"multiedge {name}", subparsers(parser)[name]) for name in COMMANDS]
+    for name in COMMANDS:
+        parts += sections(f"multiedge {name}", subparsers(parser)[name])
     parts.append(section("ianvs", build_ianvs_parser()))
     return HEAD + "".join(parts)
 

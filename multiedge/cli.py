@@ -34,6 +34,9 @@ COMMANDS = {
     "simulate": "a plan on a changing fleet, without running it",
     "run": "run a plan as a pipeline and measure it",
     "serve": "host stages of a plan for pipelines elsewhere",
+    "hub": "registry, pool and deployments of a fleet",
+    "deploy": "plan a model for the nodes of a hub, and bring it there",
+    "fleet": "nodes, links and deployments of a hub",
     "report": "results as a page, a table or a trace",
     "attach": "put the paradigm into a checkout of KubeEdge Ianvs",
 }

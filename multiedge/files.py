@@ -98,6 +98,11 @@ def cache_folder(kind: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiedge" / kind
 
 
+def data_folder(kind: str) -> Path:
+    """Where data of that kind is kept for good, in the user's folder for data; it may not exist yet."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "multiedge" / kind
+
+
 @contextmanager
 def temporary_folder(purpose: str, root: PathLike | None = None) -> Iterator[Path]:
     """A new folder below `root`, by default among the system's temporary files, that is removed when the block ends."""

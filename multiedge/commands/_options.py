@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiedge.errors import ConfigError
@@ -11,6 +12,7 @@ from multiedge.fleet import REFERENCE_BACKEND
 
 if TYPE_CHECKING:
     from multiedge.graph import Graph
+    from multiedge.network.client import HubClient
     from multiedge.profile import Profile
 
 SHAPE = "INPUT=1,3,224,224"
@@ -111,6 +113,37 @@ def add_backend(parser: Place, of: str) -> None:
 
 def add_seed(parser: Place, of: str) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help=f"seed of {of} (default: 0)")
+
+
+def add_hub(parser: Place) -> None:
+    """The options --hub and --identity of what talks to a hub; `hub_client` reads them."""
+    parser.add_argument("--hub", metavar="HOST:PORT", required=True, help="the hub, as `multiedge hub run` prints it")
+    add_identity(parser)
+
+
+def add_identity(parser: Place) -> None:
+    about = "folder with ca.pem, cert.pem and key.pem (default: $MULTIEDGE_IDENTITY; none is possible on this machine alone)"
+    parser.add_argument("--identity", metavar="DIR", help=about)
+
+
+def hub_client(args: argparse.Namespace) -> HubClient:
+    """A connection to the hub of `--hub`."""
+    from multiedge.network.client import HubClient
+    from multiedge.network.identity import find_identity
+
+    return HubClient(args.hub, find_identity(args.identity))
+
+
+def add_hub_data(parser: Place) -> None:
+    """The option --data of the hub; `hub_data` reads it."""
+    parser.add_argument("--data", metavar="DIR", help="data folder (default: ~/.local/share/multiedge/hub)")
+
+
+def hub_data(args: argparse.Namespace) -> Path:
+    """The data folder of the hub."""
+    from multiedge.files import data_folder
+
+    return Path(args.data) if args.data else data_folder("hub")
 
 
 def add_json(parser: Place, what: str) -> None:

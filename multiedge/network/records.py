@@ -115,12 +115,10 @@ class GetState:
 class HeartbeatReply:
     """The hub's answer to a NodeState (state by push): all that the node is to hold; what is not in it may be removed.
 
-    With `pull` the hub asks for the state itself, and the node need not report while it is asked. `peers` are the addresses of
-    the other nodes that are alive, by name.
+    `peers` are the addresses of the other nodes that are alive, by name.
     """
 
     assignments: tuple[Assignment, ...] = ()
-    pull: bool = False
     peers: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from multiedge.network.client import HubClient
 from multiedge.network.identity import Identity
+from multiedge.network.records import ByteRange, HeldStage, NodeState, PlanRecord
 from multiedge.serving.hub.authority import Authority
 from multiedge.serving.hub.joining import join
 from multiedge.serving.hub.listener import Limits
@@ -65,3 +68,48 @@ def running_hub(
         finally:
             for client in running.clients:
                 client.close()
+
+
+class FakeNode:
+    """A node without workers: it reports, fetches what it is assigned, and says that it is loaded.
+
+    Args:
+        client: Its connection to the hub.
+        state: What it says of itself.
+        failure: With this reason it fails to load.
+    """
+
+    def __init__(self, client: HubClient, state: NodeState, failure: str = "") -> None:
+        self._client, self._state, self._failure = client, state, failure
+        self._kept: dict[str, bytes] = {}
+        self.fetched_bytes = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> FakeNode:
+        self._client.heartbeat(self._state)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.05):
+            reply = self._client.heartbeat(self._state)
+            held = []
+            for each in reply.assignments:
+                self._fetch(self._client.plan(each.plan), each.stages)
+                phase = "failed" if self._failure else "ready"
+                held += [HeldStage(each.deployment, stage, each.plan, phase, reason=self._failure) for stage in each.stages]
+            self._state = replace(self._state, stages=tuple(held))
+
+    def _fetch(self, plan: PlanRecord, stages: tuple[int, ...]) -> None:
+        for file in (file for stage in stages for file in plan.parts[stage].files):
+            for span in file.ranges or (ByteRange(0, file.size, file.sha256),):
+                if span.sha256 not in self._kept:
+                    data = b"".join(self._client.read(file.sha256, span.offset, span.length))
+                    assert hashlib.sha256(data).hexdigest() == span.sha256
+                    self._kept[span.sha256] = data
+                    self.fetched_bytes += len(data)

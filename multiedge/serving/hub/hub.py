@@ -13,7 +13,16 @@ from multiedge import __version__
 from multiedge.errors import ConfigError, NetworkError
 from multiedge.network.encoding import require_name, require_sha256
 from multiedge.network.identity import is_unspecified, join_address, parse_address
-from multiedge.network.records import Deployment, HeartbeatReply, HubState, ModelRecord, NodeState, PlanRecord, ResultRecord
+from multiedge.network.records import (
+    Assignment,
+    Deployment,
+    HeartbeatReply,
+    HubState,
+    ModelRecord,
+    NodeState,
+    PlanRecord,
+    ResultRecord,
+)
 from multiedge.serving.hub.authority import REMEDY, Authority, Token, check_token, require_holder
 from multiedge.serving.hub.deployer import Wanted, assignments_of, progress_of
 from multiedge.serving.hub.joining import JoinReply, JoinRequest
@@ -31,7 +40,6 @@ class Hub:
     Args:
         folder: The data folder.
         most_file_bytes: The largest file that the pool takes.
-        pulls: Whether it asks nodes for their states; otherwise nodes report.
         authority: Who signs certificates; None without TLS.
         clock: Seconds of a clock that does not go back.
     """
@@ -41,26 +49,29 @@ class Hub:
         folder: Path,
         most_file_bytes: int,
         *,
-        pulls: bool = False,
         authority: Authority | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store, self.pool, self.authority = Store(folder), Pool(folder / "pool", most_file_bytes), authority
-        self._pulls, self._clock, self._began_s = pulls, clock, clock()
+        self._clock, self._began_s = clock, clock()
         self._registry = Registry()
         self._known = {state.name: state for state in self.store.nodes()}
         self._wanted = {each.name: self._with_stages(each) for each in self.store.deployments()}
         self._process = psutil.Process()
+        self._cpu_before_s = self._cpu_s()
 
     def close(self) -> None:
         self.store.close()
 
-    def state(self, connections: int) -> HubState:
+    def _cpu_s(self) -> float:
         used = self._process.cpu_times()
+        return float(used.user + used.system)
+
+    def state(self, connections: int) -> HubState:
         return HubState(
             version=__version__,
             uptime_s=self._clock() - self._began_s,
-            cpu_s=used.user + used.system,
+            cpu_s=self._cpu_s() - self._cpu_before_s,
             resident_bytes=self._process.memory_info().rss,
             nodes=len(self.nodes()),
             deployments=len(self._wanted),
@@ -97,7 +108,11 @@ class Hub:
             self.store.put_node(state)
         self._registry = self._registry.heard(state, self._clock())
         peers = {each.name: each.address for each in self.nodes() if each.name != state.name}
-        return HeartbeatReply(assignments_of(self._wanted.values(), state.name), self._pulls, peers)
+        return HeartbeatReply(self.assignments(state.name), peers)
+
+    def assignments(self, node: str) -> tuple[Assignment, ...]:
+        """All that the node is to hold."""
+        return assignments_of(self._wanted.values(), node)
 
     def nodes(self) -> tuple[NodeState, ...]:
         """The nodes that are alive, by name."""

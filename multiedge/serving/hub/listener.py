@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -68,7 +69,10 @@ class Listener:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
             self._socket = socket.create_server((host, port), family=family, backlog=512)
         except OSError as error:
-            place, reason = join_address(host, port), lower_first(error.strerror or str(error))
+            place, reason = (
+                join_address(host, port),
+                lower_first(os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)),
+            )
             raise ConfigError(f"hub: cannot listen on {place}: {reason}; choose another with --listen") from None
         self._socket.setblocking(False)
         self._accepting = asyncio.get_running_loop().create_task(self._accept(self._socket))

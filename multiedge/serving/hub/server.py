@@ -17,6 +17,7 @@ from multiedge.serving.hub.authority import Authority
 from multiedge.serving.hub.hub import Hub
 from multiedge.serving.hub.listener import Limits, Listener
 from multiedge.serving.hub.log import LOGGER, LimitedLog
+from multiedge.serving.hub.puller import Puller
 
 KEEP_ALIVE_S = 30.0
 """How long a connection may be idle between two requests."""
@@ -32,7 +33,7 @@ class HubOptions:
         host: Address to listen on.
         port: Port; 0 is a free one.
         most_file_bytes: The largest file that its pool takes.
-        pulls: Whether it asks nodes for their states; otherwise nodes report.
+        pulls: Whether it asks nodes for their states, too, so that they need not report.
         limits: Of connections.
     """
 
@@ -70,7 +71,7 @@ class HubServer:
         """Serves until `stop`, and sets `ready` once it listens."""
         options = self._options
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        hub = Hub(options.folder, options.most_file_bytes, pulls=options.pulls, authority=self._authority)
+        hub = Hub(options.folder, options.most_file_bytes, authority=self._authority)
         log = LimitedLog(time.monotonic)
         app = HubApp(hub, log)
         runner = web.AppRunner(app.application(), access_log=None, logger=log.logger(), keepalive_timeout=KEEP_ALIVE_S)
@@ -84,7 +85,11 @@ class HubServer:
                 self.address = join_address(options.host, port)
                 LOGGER.info("listens on %s %s", self.address, "with TLS" if context else "without TLS, for this machine alone")
                 ready.set()
+                puller = asyncio.create_task(Puller(hub, self._identity, log).run()) if options.pulls else None
                 await self._until_stopped(hub, log)
+                if puller:
+                    puller.cancel()
+                    await asyncio.wait([puller])
             finally:
                 await app.listener.close()
         finally:

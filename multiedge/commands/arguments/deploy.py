@@ -1,0 +1,30 @@
+"""What `multiedge deploy` takes."""
+
+from __future__ import annotations
+
+import argparse
+
+from multiedge.commands import _options
+from multiedge.defaults import DEFAULT_STRATEGY
+from partitioners import OBJECTIVES, PARTITIONERS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="ONNX file to plan, or the folder of a plan for these nodes")
+    _options.add_hub(parser)
+    parser.add_argument("--name", metavar="NAME", help="name of the deployment (default: that of MODEL)")
+    _options.add_devices(parser, default="what the nodes measured; values in the file take their place")
+    costs = parser.add_mutually_exclusive_group()
+    _options.add_profile(costs)
+    _options.add_reference(costs)
+    parser.add_argument(
+        "--strategy", metavar="NAME", help=f"one of {', '.join(PARTITIONERS.names())} (default: the objective's own)"
+    )
+    parser.add_argument("--objective", choices=OBJECTIVES, help=f"what to make best (default: {DEFAULT_STRATEGY})")
+    _options.add_max_latency(parser)
+    _options.add_option(parser, "strategy")
+    _options.add_sizes(parser)
+    parser.add_argument("--timeout", type=float, metavar="S", default=600.0, help="how long to wait (default: %(default)g)")
+    parser.add_argument("--remove", metavar="NAME", help="end the deployment of this name, and deploy nothing")
+    _options.add_json(parser, "the deployment and its plan")
+    _options.add_output(parser, "DIR", "keep the parts and plan.json there, for `multiedge run DIR --executor fleet`")

@@ -1,0 +1,131 @@
+"""`multiedge fleet`: the nodes, links and deployments of a hub."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from multiedge.commands import _options
+from multiedge.commands._terminal import Column, new_console, print_columns, print_line
+from multiedge.errors import ConfigError
+from multiedge.network.records import Deployment, HubState, NodeState
+from multiedge.quantity import human_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MOST_LINKS = 20
+"""Links that are listed."""
+
+
+def run(args: argparse.Namespace) -> int:
+    _options.require_with(args, "name", "join")
+    if args.join:
+        _join(args)
+    with _options.hub_client(args) as client:
+        hub, nodes, deployments = client.state(), client.nodes(), client.deployments()
+    if args.json:
+        data = {
+            "hub": asdict(hub),
+            "nodes": [asdict(node) for node in nodes],
+            "deployments": [asdict(deployment) for deployment in deployments],
+        }
+        print(json.dumps(data, indent=1, allow_nan=False))
+    else:
+        show(hub, nodes, deployments, new_console())
+    return 0
+
+
+def _join(args: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from multiedge.network.identity import CLIENT
+    from multiedge.serving.hub.joining import join
+
+    if not args.identity or not args.name:
+        raise ConfigError("--join: expected --identity DIR, where the identity is written, and --name NAME, that of the token")
+    if (Path(args.identity) / "cert.pem").exists():
+        raise ConfigError(f"--join: {args.identity} holds an identity already; leave --join out, or choose another folder")
+    join(args.hub, args.join, f"{CLIENT}{args.name}", Path(args.identity))
+
+
+def show(hub: HubState, nodes: Sequence[NodeState], deployments: Sequence[Deployment], console: Console) -> None:
+    """Prints the hub in one line, then a table each of the nodes, of their links and of the deployments."""
+    memory = "" if hub.resident_bytes is None else f", {human_bytes(hub.resident_bytes)}"
+    busy = f"{hub.cpu_s / hub.uptime_s:.1%} of a core{memory}" if hub.uptime_s > 0 else "just started"
+    print_line(console, f"hub {hub.version}: {len(nodes)} nodes, pool {human_bytes(hub.pool_bytes)}, {busy}")
+    if nodes:
+        print_columns(console, "nodes", _node_columns(nodes))
+    else:
+        print_line(console, "no node is alive; start one with: multiedge node --hub HOST:PORT --join TOKEN")
+    _show_links(nodes, console)
+    if deployments:
+        print_columns(console, "deployments", _deployment_columns(deployments))
+    for each in deployments:
+        if each.reason:
+            print_line(console, f"{each.name}: {each.reason}")
+
+
+def _node_columns(nodes: Sequence[NodeState]) -> list[Column]:
+    return [
+        Column("node", [node.name for node in nodes], is_number=False),
+        Column("address", [node.address for node in nodes], leaves=3, is_number=False),
+        Column("free", [_bytes(node.free_bytes) for node in nodes]),
+        Column("of", [_bytes(node.memory_bytes) for node in nodes], leaves=1),
+        Column("threads", [str(node.threads) for node in nodes], leaves=2),
+        Column("GFLOP/s", [_number(node.flops_per_s, 1e9) for node in nodes]),
+        Column("load", [_share(node.load) for node in nodes], leaves=4),
+        Column("battery", ["-" if node.battery is None else _share(node.battery) for node in nodes], leaves=4),
+        Column("holds", [_held(node) for node in nodes], is_number=False),
+    ]
+
+
+def _held(node: NodeState) -> str:
+    """Deployments with their stages, counted from 1: 'vit 1, 3; net 2'."""
+    stages: dict[str, list[str]] = {}
+    for held in node.stages:
+        stages.setdefault(held.deployment, []).append(str(held.stage + 1))
+    return "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in stages.items()) or "nothing"
+
+
+def _show_links(nodes: Sequence[NodeState], console: Console) -> None:
+    names = {node.name for node in nodes}
+    links = [(node.name, link) for node in nodes for link in node.links if link.peer in names]
+    if not links:
+        return
+    columns = [
+        Column("from", [name for name, _ in links[:MOST_LINKS]], is_number=False),
+        Column("to", [link.peer for _, link in links[:MOST_LINKS]], is_number=False),
+        Column("Mbit/s", [_number(link.bytes_per_s, 1e6 / 8) for _, link in links[:MOST_LINKS]]),
+        Column("round trip\nms", [_number(link.rtt_s, 1e-3) for _, link in links[:MOST_LINKS]]),
+    ]
+    print_columns(console, "links as measured", columns)
+    if len(links) > MOST_LINKS:
+        print_line(console, f"and {len(links) - MOST_LINKS} more links; --json has all")
+
+
+def _deployment_columns(deployments: Sequence[Deployment]) -> list[Column]:
+    return [
+        Column("deployment", [each.name for each in deployments], is_number=False),
+        Column("phase", [each.phase for each in deployments], is_number=False),
+        Column("stages", [str(len({place.held.stage for place in each.places})) for each in deployments]),
+        Column("nodes", [str(len({place.node for place in each.places})) for each in deployments]),
+        Column("expected\nitems/s", [_number(each.expected.items_per_s, 1.0) for each in deployments]),
+        Column("latency\nms", [_number(each.expected.latency_s, 1e-3) for each in deployments]),
+        Column("plan", [each.plan[:12] for each in deployments], leaves=1, is_number=False),
+    ]
+
+
+def _bytes(nbytes: int | None) -> str:
+    return "not known" if nbytes is None else human_bytes(nbytes)
+
+
+def _number(value: float | None, unit: float) -> str:
+    return "not known" if value is None else f"{value / unit:.4g}"
+
+
+def _share(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.0%}"

@@ -1,0 +1,91 @@
+"""`multiedge hub`: the registry, pool and deployments of a fleet."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from multiedge.commands._options import hub_data
+from multiedge.defaults import DEFAULT_HUB_PORT
+from multiedge.errors import ConfigError, describe
+from multiedge.network.encoding import require_name
+from multiedge.network.identity import CLIENT, ENVIRONMENT, NODE, parse_address
+from multiedge.quantity import BYTES, parse
+from multiedge.serving.hub.authority import CLIENT_FOLDER, Authority
+from multiedge.serving.hub.server import HubOptions, HubServer
+from multiedge.serving.hub.store import Store
+
+MOST_HOURS = 24 * 366
+
+
+def run(args: argparse.Namespace) -> int:
+    folder = hub_data(args)
+    if args.action == "init":
+        return _init(folder)
+    return _token(args, folder) if args.action == "token" else _run(args, folder)
+
+
+def _init(folder: Path) -> int:
+    authority = Authority.create(folder)
+    print(f"CA {authority.fingerprint}")
+    print(f"hub: multiedge hub run --data {folder} --listen ADDRESS:{DEFAULT_HUB_PORT}")
+    print(f"nodes: multiedge hub token --data {folder}")
+    print(f"this client: export {ENVIRONMENT}={folder / CLIENT_FOLDER}")
+    return 0
+
+
+def _token(args: argparse.Namespace, folder: Path) -> int:
+    """Prints the token alone on stdout, so that scripts can use it."""
+    if not 0 < args.hours <= MOST_HOURS:
+        raise ConfigError(f"--hours: expected more than 0 and at most {MOST_HOURS}, got {args.hours:g}")
+    if args.client and not args.name:
+        raise ConfigError("--client: expected a name for the client; add --name NAME")
+    kind = CLIENT if args.client else NODE
+    holder = kind + (require_name("--name", args.name) if args.name else "")
+    token, record = Authority(folder).new_token(holder, time.time(), args.hours * 3600)
+    store = Store(folder)
+    store.add_token(record)
+    store.close()
+    print(token)
+    use = "fleet --hub HOST:PORT --join" if args.client else "node --hub HOST:PORT --join"
+    print(f"good for {args.hours:g} h, one time: multiedge {use} TOKEN", file=sys.stderr)
+    return 0
+
+
+def _run(args: argparse.Namespace, folder: Path) -> int:
+    host, port = parse_address(args.listen, "--listen", DEFAULT_HUB_PORT)
+    server = HubServer(HubOptions(folder, host, port, _file_bytes(args.max_file), args.pull))
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("multiedge.hub").setLevel(logging.INFO)
+    asyncio.run(_serve(server))
+    return 0
+
+
+async def _serve(server: HubServer) -> None:
+    """Serves until SIGINT or SIGTERM; prints the address once it listens."""
+    loop, ready = asyncio.get_running_loop(), threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.stop)
+    serving = asyncio.create_task(server.serve(ready))
+    while not (ready.is_set() or serving.done()):
+        await asyncio.sleep(0.01)
+    if ready.is_set():
+        print(f"hub {server.address} {'TLS' if server.uses_tls else 'without TLS'}", flush=True)
+        print("stop with Ctrl-C", file=sys.stderr, flush=True)
+    await serving
+
+
+def _file_bytes(text: str) -> int:
+    try:
+        nbytes = int(parse(text, BYTES))
+    except ValueError as error:
+        raise ConfigError(f"--max-file: {error}") from None
+    if nbytes <= 0:
+        raise ConfigError(f"--max-file: expected a size above 0, got {describe(text)}")
+    return nbytes

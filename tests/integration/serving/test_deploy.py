@@ -1,0 +1,151 @@
+"""`multiedge deploy` and `multiedge fleet` against a hub over loopback, and nodes that load nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("aiohttp")
+pytest.importorskip("cryptography")
+
+from multiedge.cli import main
+from multiedge.network.identity import ENVIRONMENT
+from multiedge.network.records import LinkState, NodeState
+from multiedge.onnx_io import read_runnable
+from tests.builders.hubs import FakeNode, TestHub, running_hub
+from tests.builders.onnx_models import layers, saved
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(layers(8, 128), tmp_path_factory.mktemp("models") / "chain.onnx")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestHub]:
+    with running_hub(tmp_path / "hub") as hub:
+        monkeypatch.setenv(ENVIRONMENT, str(hub.folder / "client"))
+        yield hub
+
+
+@contextmanager
+def _nodes(hub: TestHub, **failures: str) -> Iterator[list[FakeNode]]:
+    """Nodes 'a' and 'b', each of which holds a part of the model."""
+    with ExitStack() as stack:
+        nodes = []
+        for name, peer in (("a", "b"), ("b", "a")):
+            limit = 90 * MIB
+            state = NodeState(
+                name, f"127.0.0.1:{len(nodes) + 1}", limit, limit, flops_per_s=1e7, links=(LinkState(peer, 1e9, 1e-4),)
+            )
+            nodes.append(stack.enter_context(FakeNode(hub.node(name), state, failures.get(name, ""))))
+        yield nodes
+
+
+def _deploy(hub: TestHub, *words: str | Path) -> int:
+    return main(["deploy", "--hub", hub.address, "--reference", "declared", *map(str, words)])
+
+
+def test_a_model_is_planned_sent_and_loaded_by_one_command(hub, model, tmp_path, capsys):
+    with _nodes(hub) as nodes:
+        assert _deploy(hub, model, "-o", tmp_path / "parts", "--json") == 0
+        shown = json.loads(capsys.readouterr().out)
+        assert shown["deployment"]["phase"] == "ready"
+        assert shown["deployment"]["expected"]["items_per_s"] == pytest.approx(shown["plan"]["fps_bound"])
+        assert {place["node"] for place in shown["deployment"]["places"]} == {"a", "b"}
+        assert shown["sent_bytes"] > model.stat().st_size
+        weights = 8 * 128 * 128 * 4
+        assert weights < sum(node.fetched_bytes for node in nodes) < weights + 20_000
+    assert len(read_runnable(tmp_path / "parts").parts) == 2
+
+
+def test_the_same_model_again_sends_no_weights(hub, model, tmp_path, capsys):
+    with _nodes(hub) as nodes:
+        assert _deploy(hub, model, "--json") == 0
+        before = [node.fetched_bytes for node in nodes]
+        capsys.readouterr()
+        assert _deploy(hub, model, "--name", "second", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["sent_bytes"] == 0
+        assert [node.fetched_bytes for node in nodes] == before
+    assert not list(model.parent.glob("multiedge-*"))
+    assert [record.version for record in hub.client().models()] == [1]
+
+
+def test_it_says_what_to_expect(hub, model, tmp_path, capsys):
+    with _nodes(hub):
+        assert _deploy(hub, model, "-o", tmp_path / "parts") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "chain is ready: 2 stages on a, b"
+    assert lines[2].startswith("expected: at most ")
+    assert [line.split(":")[0] for line in lines[3:5]] == ["memory of a", "memory of b"]
+    assert lines[-1].startswith(f"run it: multiedge run {tmp_path / 'parts'} --executor fleet --hub {hub.address}")
+
+
+def test_a_declared_device_takes_the_place_of_what_was_measured(hub, model, tmp_path, capsys):
+    devices = tmp_path / "devices.yaml"
+    devices.write_text("devices: [{name: a, flops: 1GFLOPS}, {name: elsewhere, flops: 9GFLOPS}]\n")
+    with _nodes(hub):
+        assert _deploy(hub, model, "--devices", devices, "--json") == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert [stage["device"] for stage in plan["stages"]] == ["a"]
+
+
+def test_a_node_that_cannot_load_is_named(hub, model, capsys, monkeypatch):
+    monkeypatch.setattr("multiedge.commands.deploy.FAILED_S", 0.1)
+    with _nodes(hub, b="no space left"):
+        assert _deploy(hub, model) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("multiedge deploy: error: deployment 'chain' failed: node 'b', stage ")
+    assert "no space left; nodes go on trying, see: multiedge fleet" in error
+
+
+def test_a_plan_for_other_devices_is_refused(hub, model, tmp_path, capsys):
+    with _nodes(hub):
+        assert _deploy(hub, model, "-o", tmp_path / "parts") == 0
+    capsys.readouterr()
+    with running_hub(tmp_path / "other", tls=False) as other:
+        other.client_of(None).heartbeat(NodeState("c", "127.0.0.1:1"))
+        assert main(["deploy", str(tmp_path / "parts"), "--hub", other.address, "--identity", str(hub.folder / "client")]) == 1
+        assert "TLS: answered without TLS" in capsys.readouterr().err
+
+
+def test_a_deployment_is_removed(hub, model, capsys):
+    with _nodes(hub):
+        assert _deploy(hub, model) == 0
+        assert main(["deploy", "--hub", hub.address, "--remove", "chain"]) == 0
+        assert main(["deploy", "--hub", hub.address, "--remove", "chain"]) == 1
+    assert "deployment 'chain' does not exist; there are: none" in capsys.readouterr().err
+
+
+def test_without_nodes_the_remedy_is_named(hub, model, capsys):
+    assert _deploy(hub, model) == 1
+    assert "expected at least one node, got none; start one with: multiedge node" in capsys.readouterr().err
+
+
+def test_the_fleet_shows_nodes_links_and_deployments(hub, model, capsys):
+    with _nodes(hub):
+        assert _deploy(hub, model) == 0
+        capsys.readouterr()
+        assert main(["fleet", "--hub", hub.address]) == 0
+        shown = capsys.readouterr().out
+        assert main(["fleet", "--hub", hub.address, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [node["name"] for node in data["nodes"]] == ["a", "b"]
+    assert [(each["name"], each["phase"]) for each in data["deployments"]] == [("chain", "ready")]
+    assert "2 nodes" in shown.splitlines()[0]
+    for word in ("chain 1", "8000", "0.1", "ready", "not shown in 80 columns"):
+        assert word in shown
+
+
+def test_a_client_joins_with_a_token_for_its_name(hub, tmp_path, capsys):
+    words = ["fleet", "--hub", hub.address, "--identity", str(tmp_path / "me"), "--name", "me", "--join"]
+    assert main([*words, hub.token("client:me")]) == 0
+    assert (tmp_path / "me" / "key.pem").exists()
+    assert main([*words, hub.token("client:me")]) == 1
+    assert "holds an identity already" in capsys.readouterr().err
