@@ -11,7 +11,7 @@ import json
 import logging
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from profilers.engine.machine import machine_name
 if TYPE_CHECKING:
     from multiedge.executors import Pipeline
 
-RECIPE = 1
+RECIPE = 2
 """Raise this when the executor or the measurement changes, so that older figures are no longer used."""
 STAGES = 3
 SMALL_BYTES, LARGE_BYTES = 16, 256 << 10
@@ -81,10 +81,13 @@ def renewed_pipeline_cost() -> PipelineCost | None:
     path = kept_at()
     place = f"kept in {path}" if keep_pipeline_cost(cost) else f"not kept: {path.parent} cannot be written"
     log.warning(
-        "measured the pipeline's own cost in %.1f s: %.0f us per item, %.0f us per stage and item (%s)",
+        "measured the pipeline's own cost in %.1f s: %.0f us per item, %.0f us per stage and item; computing takes"
+        " %.2f x beside other work and %.2f x in turns with it (%s)",
         perf_counter() - start,
         cost.caller_s * 1e6,
         cost.worker_s * 1e6,
+        cost.beside,
+        cost.in_turns,
         place,
     )
     return cost
@@ -109,6 +112,7 @@ def measure_pipeline_cost() -> PipelineCost | None:
     """The cost from null stages with small and with large messages, and with one item at a time; None where processor time is
     not known."""
     from multiedge.executors.flow.scenarios import scenario
+    from profilers.engine.contention import measure_contention
 
     with temporary_folder("pipeline-") as folder, _null_pipeline(folder, SMALL_BYTES) as pipeline:
         small = _drains(pipeline, SMALL_BYTES, SMALL_ITEMS)
@@ -118,7 +122,8 @@ def measure_pipeline_cost() -> PipelineCost | None:
     if not small or not large:
         return None
     latency_s = statistics.median(item.done_s - item.issued_s for item in alone.items)
-    return cost_of(small, large, latency_s / (STAGES + 1))
+    cost, contention = cost_of(small, large, latency_s / (STAGES + 1)), measure_contention()
+    return replace(cost, beside=contention.beside, in_turns=contention.in_turns) if contention else cost
 
 
 def cost_of(small: Sequence[Drain], large: Sequence[Drain], hop_s: float) -> PipelineCost:

@@ -16,6 +16,8 @@ class PipelineCost:
         worker_byte_s: Of a worker per byte that enters or leaves its stage.
         hop_s: Wall time of one message while nothing else is under way.
         switching: Wall time over what processor sharing explains, where there are more processes than processors; 1 at least.
+        beside: Processor time of a stage while another one computes on another processor, over that which it takes alone.
+        in_turns: The same while another one takes turns with it on its processor.
     """
 
     caller_s: float
@@ -24,6 +26,8 @@ class PipelineCost:
     worker_byte_s: float
     hop_s: float
     switching: float = 1.0
+    beside: float = 1.0
+    in_turns: float = 1.0
 
     def of_caller(self, nbytes: float) -> float:
         """The caller's time for one item.

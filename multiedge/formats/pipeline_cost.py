@@ -22,4 +22,10 @@ def read_pipeline_cost(data: Field) -> PipelineCost:
         worker_byte_s=data["worker_byte_s"].number(least=0),
         hop_s=data["hop_s"].number(least=0),
         switching=data["switching"].number(least=1),
+        beside=data["beside"].optional(_at_least_one, 1.0),
+        in_turns=data["in_turns"].optional(_at_least_one, 1.0),
     )
+
+
+def _at_least_one(data: Field) -> float:
+    return data.number(least=1)

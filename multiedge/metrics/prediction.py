@@ -74,7 +74,8 @@ class Pace:
 @dataclass(frozen=True)
 class SharedRun:
     """A run whose devices share this machine: the work of each stage, the paths of items, the items, the processors, what the
-    caller takes per item, and the executor's wall time over its processor time."""
+    caller takes per item, the executor's wall time over its processor time, and how much longer stages compute beside each
+    other and in turns."""
 
     works: tuple[Work, ...]
     paths: tuple[Path, ...]
@@ -82,6 +83,8 @@ class SharedRun:
     cores: float
     caller_s: float = 0.0
     switching: float = 1.0
+    beside: float = 1.0
+    in_turns: float = 1.0
 
     @classmethod
     def of(cls, measurements: Measurements, plan: Plan) -> SharedRun | None:
@@ -115,19 +118,19 @@ class SharedRun:
         stages = [work.with_more(more_s, switching) for work, more_s in zip(self.works, seconds, strict=False)]
         works = (*stages, *self.works[len(stages) :])
         caller_s = caller_seconds(own, plan.transfers, shares)
-        return replace(self, works=works, caller_s=caller_s, switching=switching)
+        return replace(self, works=works, caller_s=caller_s, switching=switching, beside=own.beside, in_turns=own.in_turns)
 
     @property
     def fps(self) -> float:
         """Items per second without other work."""
-        return self._outcome(self.works, self.caller_s, 0.0)
+        return self._outcome(self.works, self.caller_s, Host(self.cores, 0.0, self.beside, self.in_turns))
 
-    def _outcome(self, works: tuple[Work, ...], caller_s: float, other_cores: float) -> float:
+    def _outcome(self, works: tuple[Work, ...], caller_s: float, host: Host, other_cores: float = 0.0) -> float:
         if caller_s > 0:
             works = _with_caller(works, caller_s * self.switching)
         paths = _with_all(self.paths, works[len(self.works) :])
         other_threads = competing_threads(works, self.admission, self.cores, other_cores, paths) if other_cores > 0 else 0.0
-        return outcome(works, self.admission, Host(self.cores, other_threads), paths).fps
+        return outcome(works, self.admission, replace(host, other_threads=other_threads), paths).fps
 
     def pace(self, host: HostLoad) -> Pace | None:
         """The pace of the run; None if the workers used too little processor time to tell."""
@@ -140,7 +143,9 @@ class SharedRun:
 
     def fps_at(self, pace: Pace) -> float:
         """Items per second if items take the processor time that they took, and other work competes as it did."""
-        return self._outcome(tuple(work.at_pace(pace.factor) for work in self.works), pace.caller_s, pace.other_cores)
+        # The processor time that was used includes what stages take more beside each other and in turns.
+        works = tuple(work.at_pace(pace.factor) for work in self.works)
+        return self._outcome(works, pace.caller_s, Host(self.cores), pace.other_cores)
 
 
 def planned_work(plan: Plan, devices: Mapping[str, Emulated]) -> tuple[Work, ...]:

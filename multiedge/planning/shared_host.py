@@ -3,7 +3,10 @@
 A fluid model in simulated time. A stage needs `threads` processors while it computes, then waits without one, as a slow device
 is emulated. If n threads compute at the same time, and m threads of other work, each proceeds on c processors at the rate
 
-    min(1, c / (n + m))
+    min(1, c / (n + m)) / slowdown
+
+where the slowdown is that of work which computes beside other work, if more than one thread computes, times that of work which
+takes turns with other work, if more than c threads do. It is 1 where neither was measured.
 
 Slow devices that compute at the same time thus delay each other in every cycle. The time slices of a real scheduler shift them
 against each other if they compute for no longer than a slice, a few milliseconds; then the model is too low, by 10 % at times.
@@ -76,15 +79,25 @@ class Admission:
 @dataclass(frozen=True)
 class Host:
     """`cores` processors, for which `other_threads` of other work compete without a pause; a fraction of a thread counts as
-    such."""
+    such. `beside` and `in_turns` are the factors by which work that computes beside other work, or in turns with it, takes more
+    processor time; a fraction of a thread too many, or beside, has that share of the effect."""
 
     cores: float
     other_threads: float = 0.0
+    beside: float = 1.0
+    in_turns: float = 1.0
 
-    def rate(self, threads: int) -> float:
+    def share(self, threads: int) -> float:
         """The share of a processor that each of the pipeline's `threads` has."""
         wanted = threads + self.other_threads
         return min(1.0, self.cores / wanted) if wanted > 0 else 1.0
+
+    def rate(self, threads: int) -> float:
+        """What each of the pipeline's `threads` gets done per second, in seconds of work alone."""
+        wanted = threads + self.other_threads
+        others, surplus = min(1.0, max(0.0, min(wanted, self.cores) - 1.0)), min(1.0, max(0.0, wanted - self.cores))
+        slowdown = (1.0 + (self.beside - 1.0) * others) * (1.0 + (self.in_turns - 1.0) * surplus)
+        return self.share(threads) / slowdown
 
 
 @dataclass(frozen=True)
@@ -222,7 +235,7 @@ class _Simulation:
             rate = self.host.rate(threads)
             seconds = min(job.seconds_left(rate) for job in self.jobs.values())
             now_s += seconds
-            self.other_s += seconds * self.host.other_threads * rate
+            self.other_s += seconds * self.host.other_threads * self.host.share(threads)
             for job in self.jobs.values():
                 job.proceed(seconds, rate)
             for place in [place for place, job in self.jobs.items() if job.has_ended]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from multiedge.fleet import Device, Fleet
 from multiedge.measurements import HostLoad, Item, Measurements
 from multiedge.pipeline_cost import PipelineCost
 from multiedge.run import profile_model
+from profilers.engine import contention
 from profilers.engine.reference import VARIABLE
 from tests.builders.graphs import chain_graph
 
@@ -83,6 +86,27 @@ def test_declared_figures_have_nothing_of_this_machine(cache: Path, monkeypatch:
     assert profile_model(graph, fleet, reference="declared").pipeline is None
 
 
+def test_the_cost_states_how_stages_slow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_null_pipeline", lambda folder, nbytes: nullcontext(_Fake()))
+    monkeypatch.setattr(contention, "measure_contention", lambda: contention.Contention(1.1, 1.2))
+    cost = calibration.measure_pipeline_cost()
+    assert cost is not None
+    assert (cost.beside, cost.in_turns) == (1.1, 1.2)
+    assert cost.hop_s == pytest.approx(0.125)
+    monkeypatch.setattr(contention, "measure_contention", lambda: None)
+    unknown = calibration.measure_pipeline_cost()
+    assert unknown == replace(cost, beside=1.0, in_turns=1.0)
+
+
+class _Fake:
+    """A pipeline in which every item takes half a second."""
+
+    def map(self, items: list[object], scenario: object) -> tuple[list[object], Measurements]:
+        load = HostLoad(2, 0.5, 0.4, 0.0, 0.1, {"d0": 0.1, "d1": 0.1, "d2": 0.1})
+        answered = tuple(Item(number, 0.0, 0.0, 0.5) for number in range(len(items)))
+        return [], Measurements(answered, (), 0.0, 0.5, settings={"depth": 8}, host=load)
+
+
 @pytest.mark.slow
 def test_this_machine_takes_microseconds_for_an_item() -> None:
     cost = calibration.measure_pipeline_cost()
@@ -91,3 +115,5 @@ def test_this_machine_takes_microseconds_for_an_item() -> None:
     assert 1e-6 < cost.caller_s < 5e-3
     assert 1e-6 < cost.hop_s < 5e-2
     assert cost.switching >= 1.0
+    assert 1.0 <= cost.beside < 5.0
+    assert 1.0 <= cost.in_turns < 5.0

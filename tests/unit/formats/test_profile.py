@@ -191,7 +191,7 @@ def test_profiles_of_different_models_are_not_compared(profile: Profile, graph: 
 
 
 def test_the_executors_own_cost_is_kept_and_older_files_have_none() -> None:
-    own = PipelineCost(1e-4, 1e-10, 5e-5, 1e-10, 1e-4, 1.5)
+    own = PipelineCost(1e-4, 1e-10, 5e-5, 1e-10, 1e-4, 1.5, 1.1, 1.2)
     data = profile_to_json(profile_of(chain_graph(2), {"a": 1.0}, pipeline=own))
     assert profile_from_json(data).pipeline == own
     del data["pipeline"]

@@ -82,6 +82,16 @@ def test_the_pace_counts_processor_time_without_what_is_lost() -> None:
     assert found["fps_predicted_at_pace"].value == pytest.approx(found["fps_predicted"].value, rel=0.01)
 
 
+def test_stages_that_take_turns_take_longer_and_the_pace_has_that_already() -> None:
+    """Three stages of 0.1 s on two processors, where work in turns takes a fifth more processor time."""
+    own = PipelineCost(0.0, 0.0, 0.0, 0.0, 0.0, in_turns=1.2)
+    planned = plan(0.1, 0.1, 0.1, pipeline=own, expected_s=0.1)
+    load = host(180.0, 120.0, 120.0, 120.0)
+    found = values(ran(1000, 180.0, load, **settings(1.0, 1.0, 1.0)), planned)
+    assert found["fps_predicted"].value == pytest.approx(20 / 3 / 1.2, rel=0.01)
+    assert found["fps_predicted_at_pace"].value == pytest.approx(20 / 3 / 1.2, rel=0.01)
+
+
 def test_elsewhere_the_expected_rate_is_predicted() -> None:
     assert values(ran(10, 1.0), plan(0.001, 0.001, **TINY))["fps_predicted"].value == pytest.approx(1 / 0.03)
 

@@ -107,3 +107,24 @@ def test_the_threads_of_other_work_follow_from_its_processor_time(threads: float
 
 def test_a_pace_stretches_the_wait_of_a_slow_device_too() -> None:
     assert Work(("a",), 1.0, 3.0).at_pace(0.5) == Work(("a",), 2.0, 6.0)
+
+
+@pytest.mark.parametrize(
+    ("threads", "other", "expected"),
+    [
+        pytest.param(1, 0.0, 1.0, id="alone"),
+        pytest.param(2, 0.0, 1 / 1.5, id="beside another thread"),
+        pytest.param(1, 0.5, 1 / 1.25, id="beside half a thread"),
+        pytest.param(3, 0.0, 2 / 3 / 1.5 / 1.2, id="in turns and beside"),
+        pytest.param(2, 0.5, 2 / 2.5 / 1.5 / 1.1, id="half a thread too many"),
+    ],
+)
+def test_threads_beside_each_other_and_in_turns_get_less_done(threads: int, other: float, expected: float) -> None:
+    assert Host(2, other, beside=1.5, in_turns=1.2).rate(threads) == pytest.approx(expected)
+
+
+def test_other_work_has_its_share_of_the_processors_however_much_it_gets_done() -> None:
+    works = (Work(("a",), 1.0),)
+    slowed, plain = (outcome(works, Admission(10, 1), Host(1, 1.0, in_turns=factor)) for factor in (1.5, 1.0))
+    assert slowed.other_cores == plain.other_cores == pytest.approx(0.5)
+    assert slowed.fps == pytest.approx(plain.fps / 1.5)
