@@ -15,7 +15,7 @@ import numpy as np
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan
-from multiedge.planning.cost import device_memory
+from multiedge.planning.memory import device_memory
 from multiedge.profile import Profile
 from partitioners.energy import Energy
 from partitioners.engine.remedy import least_memory_bytes

@@ -14,7 +14,7 @@ from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
 from multiedge.plan import CALLER, Plan, Stage, Transfer, direct_transfers
-from multiedge.planning import cost
+from multiedge.planning import cost, memory
 from multiedge.planning.checks import violations
 from multiedge.planning.devices import exchangeable
 from multiedge.profile import Floats, Profile
@@ -174,7 +174,7 @@ class _Search:
         found = []
         for stage in self.stages_of(placement):
             entering, leaving = _least_transfers(self.profile, stage)
-            needed = cost.stage_memory_bytes(self.profile, stage, entering, leaving)
+            needed = memory.stage_memory_bytes(self.profile, stage, entering, leaving)
             device = self.fleet.device(stage.device)
             if needed > device.available_bytes:
                 held = set(stage.nodes)

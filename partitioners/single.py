@@ -9,7 +9,7 @@ from time import perf_counter
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, relay_transfers
-from multiedge.planning.cost import stage_memory_bytes
+from multiedge.planning.memory import stage_memory_bytes
 from multiedge.profile import Profile
 from multiedge.proof import Plans, Scope
 from multiedge.quantity import mib_at_least

@@ -13,7 +13,8 @@ from multiedge.errors import ProfileError, did_you_mean
 from multiedge.fleet import Fleet
 from multiedge.graph import Graph
 from multiedge.plan import Path, Stage, Transfer
-from multiedge.planning.cost import held_nodes, memory_by_device
+from multiedge.planning.cost import held_nodes
+from multiedge.planning.memory import memory_by_device
 from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
 

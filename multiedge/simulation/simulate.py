@@ -29,7 +29,7 @@ from multiedge.errors import ConfigError
 from multiedge.fleet import Fleet
 from multiedge.measurements import DeviceTotal, Energy, Item, Measurements, Memory
 from multiedge.plan import Plan, require
-from multiedge.planning import cost
+from multiedge.planning import memory
 from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from multiedge.simulation.changes import Changes, Replanned, Replanner
@@ -114,8 +114,8 @@ def _lost(pipeline: Pipeline, obstacle: str) -> list[Item]:
 
 
 def _planned_memory(plan: Plan, profile: Profile, fleet: Fleet) -> tuple[Memory, ...]:
-    needed = cost.memory_by_device(profile, fleet, plan.stages, plan.transfers, plan.paths)
+    needed = memory.memory_by_device(profile, fleet, plan.stages, plan.transfers, plan.paths)
     return tuple(
         Memory(each.device, None, planned_bytes=each.planned_bytes, limit_bytes=each.limit_bytes, method="planned")
-        for each in cost.device_memory(fleet, needed)
+        for each in memory.device_memory(fleet, needed)
     )

@@ -17,7 +17,7 @@ import numpy as np
 from multiedge.errors import ProfileError
 from multiedge.fleet import Fleet
 from multiedge.plan import CALLER
-from multiedge.planning.cost import BUFFERED_ITEMS
+from multiedge.planning.memory import BUFFERED_ITEMS
 from multiedge.profile import Floats, Profile
 from partitioners.engine.times import node_seconds
 

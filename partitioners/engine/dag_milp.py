@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from multiedge.plan import CALLER
-from multiedge.planning.cost import BUFFERED_ITEMS
+from multiedge.planning.memory import BUFFERED_ITEMS
 from multiedge.profile import Floats
 from partitioners.engine.dag import Dag
 from partitioners.engine.dag_search import Order, Placement

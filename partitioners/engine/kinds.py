@@ -24,17 +24,17 @@ QUICK_CELLS = 2_000_000
 """Table entries up to which a search takes a second or so."""
 
 
-def chains(profile: Profile, fleet: Fleet, *, replicate: bool = False) -> tuple[Chain, Chain]:
+def chains(profile: Profile, fleet: Fleet) -> tuple[Chain, Chain]:
     """An optimistic and a pessimistic chain: no plan on `fleet` is better than the best of the first, and each plan of the
     second is at least as good on `fleet`. Usually the fleet can be searched without merging: both are one exact chain then."""
     groups = exchangeable(profile, fleet)
-    if is_searchable(groups, len(profile), replicate=replicate):
-        exact = Chain.of(profile, fleet, replicate=replicate)
+    if is_searchable(groups, len(profile)):
+        exact = Chain.of(profile, fleet)
         return exact, exact
-    sets = _merged(profile, fleet, groups, replicate=replicate)
+    sets = _merged(profile, fleet, groups)
     return (
-        Chain.of(*_levelled(profile, fleet, sets, optimistic=True), replicate=replicate),
-        Chain.of(*_levelled(profile, fleet, sets, optimistic=False), replicate=replicate),
+        Chain.of(*_levelled(profile, fleet, sets, optimistic=True)),
+        Chain.of(*_levelled(profile, fleet, sets, optimistic=False)),
     )
 
 
@@ -55,7 +55,7 @@ def sub_fleets(profile: Profile, fleet: Fleet, *scores: Callable[[Device], float
     return found
 
 
-def _merged(profile: Profile, fleet: Fleet, groups: Sequence[Sequence[str]], *, replicate: bool) -> list[list[str]]:
+def _merged(profile: Profile, fleet: Fleet, groups: Sequence[Sequence[str]]) -> list[list[str]]:
     """The devices in as many sets as can be searched: neighbours in total time are joined, the nearest first.
 
     The place where items arise stays on its own.
@@ -67,7 +67,7 @@ def _merged(profile: Profile, fleet: Fleet, groups: Sequence[Sequence[str]], *, 
 
     alone = [list(group) for group in groups if fleet.source in group]
     sets = sorted(([*group] for group in groups if fleet.source not in group), key=seconds)
-    while len(sets) > 1 and not is_searchable([*alone, *sets], len(profile), replicate=replicate, most_cells=QUICK_CELLS):
+    while len(sets) > 1 and not is_searchable([*alone, *sets], len(profile), most_cells=QUICK_CELLS):
         ratios = [seconds(b) / seconds(a) for a, b in pairwise(sets)]
         nearest = int(np.argmin(ratios))
         sets[nearest : nearest + 2] = [sets[nearest] + sets[nearest + 1]]

@@ -1,4 +1,4 @@
-"""Memory of contiguous stages, as `cost.stage_memory_bytes` counts it, for all stages together."""
+"""Memory of contiguous stages, as `multiedge.planning.memory` counts it, for all stages together."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from scipy.optimize import linprog
 
 from multiedge.fleet import Fleet
 from multiedge.plan import CALLER, Stage, Transfer
-from multiedge.planning import cost
+from multiedge.planning import cost, memory
 from multiedge.profile import Profile
 
 
@@ -68,7 +68,7 @@ def choices_of(profile: Profile, fleet: Fleet, name: str) -> list[Choice | None]
 
 def _choice(profile: Profile, fleet: Fleet, name: str, ends: tuple[int, ...]) -> Choice | None:
     parts = [Stage.span(name, a, b) for a, b in pairwise(ends)]
-    needed = sum(cost.stage_memory_bytes(profile, part, *_ends(profile, part)) for part in parts)
+    needed = sum(memory.stage_memory_bytes(profile, part, *_ends(profile, part)) for part in parts)
     held = {name: (ends[0], ends[-1])} if name in profile.spans else None
     times = [cost.stage_compute_s(profile, part, held) for part in parts]
     if needed > fleet.device(name).available_bytes or not np.isfinite(times).all():

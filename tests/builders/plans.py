@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate, pairwise
 
 from multiedge.fleet import Fleet
-from multiedge.plan import Path, Plan, Stage, direct_transfers, path_transfers, relay_transfers
+from multiedge.plan import Path, Plan, Stage, Transfer, direct_transfers, path_transfers, relay_transfers
 from multiedge.planning import cost
 from multiedge.profile import Profile
 
@@ -33,3 +33,8 @@ def paths_plan(profile: Profile, fleet: Fleet, *paths: tuple[float, list[Stage]]
     numbered = [Path(tuple(stages.index(stage) for stage in each), rate) for rate, each in paths]
     moves = path_transfers(profile.graph, stages, numbered, profile.cut_bytes.tolist())
     return cost.make_plan("manual", "throughput", profile, fleet, stages, moves, paths=numbered)
+
+
+def relay(profile: Profile, *stages: Stage) -> tuple[tuple[Stage, ...], tuple[Transfer, ...]]:
+    """The stages, and transfers in which each hands on all that is still needed."""
+    return stages, relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())

@@ -9,7 +9,7 @@ import pytest
 
 from multiedge.fleet import Fleet
 from multiedge.plan import Stage, Transfer, direct_transfers, relay_transfers
-from multiedge.planning import cost
+from multiedge.planning import cost, memory
 from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from tests.builders.cases import random_case
@@ -25,7 +25,7 @@ def require_equal(
     assert (found.energy_j is None) == (expected.energy_j is None), seed
     assert expected.energy_j is None or found.energy_j == pytest.approx(expected.energy_j, rel=1e-9, abs=0), seed
     assert found.network_bytes == pytest.approx(expected.network_bytes, rel=1e-12, abs=0.5), seed
-    assert cost.memory_by_device(profile, fleet, stages, transfers) == expected.memory, seed
+    assert memory.memory_by_device(profile, fleet, stages, transfers) == expected.memory, seed
 
 
 @pytest.mark.parametrize("first", range(0, 120, 40))

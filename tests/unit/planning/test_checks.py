@@ -12,6 +12,7 @@ from multiedge.fleet import Fleet
 from multiedge.plan import Plan, Stage, direct_transfers, relay_transfers
 from multiedge.planning import checks, cost
 from multiedge.planning.checks import memory_violations, structural_violations, violations
+from multiedge.planning.memory import memory_by_device
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
 from tests.builders.fleets import fleet_of
@@ -61,7 +62,7 @@ def test_a_plan_fits_if_its_memory_plus_the_margin_does() -> None:
         fleet = fleet_of("a", "b", memory_bytes=memory_bytes, memory_margin=0.25, name="desk")
         return memory_violations(PROFILE, fleet, SOUND, direct_transfers(PROFILE.graph, SOUND))
 
-    needed = cost.memory_by_device(PROFILE, FLEET, SOUND, direct_transfers(PROFILE.graph, SOUND))
+    needed = memory_by_device(PROFILE, FLEET, SOUND, direct_transfers(PROFILE.graph, SOUND))
     assert needed == {"a": 2040, "b": 2040}
     assert wrong(2550) == []
     more = "2.0 KiB, with its margin 2.5 KiB, and has 2.5 KiB; 1 B more would do"
@@ -130,4 +131,4 @@ def test_stages_by_hand_are_checked_before_they_are_estimated() -> None:
 def test_relay_and_direct_transfers_of_a_chain_need_the_same_memory() -> None:
     relay = relay_transfers(PROFILE.graph, SOUND, PROFILE.cut_bytes.tolist())
     direct = direct_transfers(PROFILE.graph, SOUND)
-    assert cost.memory_by_device(PROFILE, FLEET, SOUND, relay) == cost.memory_by_device(PROFILE, FLEET, SOUND, direct)
+    assert memory_by_device(PROFILE, FLEET, SOUND, relay) == memory_by_device(PROFILE, FLEET, SOUND, direct)

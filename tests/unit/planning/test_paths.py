@@ -9,7 +9,7 @@ import pytest
 
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.plan import CALLER, Path, Plan, Stage, next_path
-from multiedge.planning import cost
+from multiedge.planning import cost, memory
 from multiedge.planning.checks import structural_violations, violations
 from multiedge.profile import Profile
 from multiedge.simulation.simulate import Load, simulate
@@ -60,9 +60,9 @@ def test_a_plan_with_one_path_costs_what_it_costs_without_paths() -> None:
 
 
 def test_buffers_count_once_for_messages_of_which_an_item_takes_one(plan: Plan) -> None:
-    needed = cost.memory_by_device(PROFILE, FLEET, plan.stages, plan.transfers, plan.paths)
+    needed = memory.memory_by_device(PROFILE, FLEET, plan.stages, plan.transfers, plan.paths)
     alone = relay_plan(PROFILE, FLEET, Stage.span("a", 0, 2), Stage.span("c", 2, 4))
-    assert needed["a"] == cost.memory_by_device(PROFILE, FLEET, alone.stages, alone.transfers)["a"]
+    assert needed["a"] == memory.memory_by_device(PROFILE, FLEET, alone.stages, alone.transfers)["a"]
 
 
 @pytest.mark.parametrize(

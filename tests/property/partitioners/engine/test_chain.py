@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multiedge.plan import relay_transfers
-from multiedge.planning import cost
+from multiedge.planning import cost, memory
 from partitioners.energy import energy_prices, total_price
 from partitioners.engine.chain import Chain, Placed
 from partitioners.engine.cheapest import cheapest
@@ -52,7 +52,7 @@ def test_bottleneck_and_memory_of_a_path_are_the_cost_models(case):
     stages, transfers, expected = estimate_of(chain, path)
     assert chain.bottleneck_s(path) == pytest.approx(expected.bottleneck_s, rel=1e-9)
     rows, whole = list(memory_rows(chain.profile)), chain.profile.open_boundaries
-    needed = cost.memory_by_device(chain.profile, chain.fleet, stages, transfers)
+    needed = memory.memory_by_device(chain.profile, chain.fleet, stages, transfers)
     for stage, placed in zip(stages, path, strict=True):
         assert needed[stage.device] == rows[placed.start][placed.stop - placed.start - 1]
         windows = chain.windows[chain.ways[placed.way].group]

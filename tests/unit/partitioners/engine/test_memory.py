@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from multiedge.plan import Stage, relay_transfers
-from multiedge.planning.cost import stage_memory_bytes
+from multiedge.planning.memory import stage_memory_bytes
 from multiedge.profile import MemoryUse
 from partitioners.engine.memory import memory_rows, result_bytes
 from tests.builders.cases import Options, random_case
