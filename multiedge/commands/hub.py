@@ -36,7 +36,7 @@ def _init(folder: Path) -> int:
     print(f"CA {authority.fingerprint}")
     print(f"hub: multiedge hub run --data {folder} --listen ADDRESS:{DEFAULT_HUB_PORT}")
     print(f"nodes: multiedge hub token --data {folder}")
-    print(f"this client: export {ENVIRONMENT}={folder / CLIENT_FOLDER}")
+    print(f"this client: export {ENVIRONMENT}={folder.resolve() / CLIENT_FOLDER}")
     return 0
 
 

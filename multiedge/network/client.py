@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -30,8 +31,9 @@ from multiedge.network.records import (
 T = TypeVar("T")
 
 _READ_BYTES = 1 << 20
-UPLOAD_ATTEMPTS = 5
-"""How often an upload is resumed without progress."""
+UPLOAD_ATTEMPTS, UPLOAD_WAIT_S = 5, 0.1
+"""How often an upload is resumed without progress, and how long to wait before; it doubles each time."""
+CONFLICT = 409
 
 
 class HubClient:
@@ -108,14 +110,14 @@ class HubClient:
         Returns:
             Bytes that were sent.
         """
-        digest = sha256 or sha256_of(path)
-        size, sent, attempts = path.stat().st_size, 0, 0
+        digest, size = sha256 or sha256_of(path), path.stat().st_size
+        sent, failures, stored = 0, 0, 0
         while True:
-            state = self.blob(digest)
-            if state.complete:
-                return sent
-            before = sent
             try:
+                state = self.blob(digest)
+                if state.complete:
+                    return sent
+                failures, stored = (0 if state.stored_bytes > stored else failures), state.stored_bytes
                 with path.open("rb") as file:
                     file.seek(state.stored_bytes)
                     body = Counted(file, progress)
@@ -124,9 +126,11 @@ class HubClient:
                     finally:
                         sent += body.count
             except NetworkError as error:
-                attempts = 0 if sent > before else attempts + 1
-                if error.status not in (None, 409) or attempts >= UPLOAD_ATTEMPTS:
+                # The hub begins anew, or somebody else sends the same file.
+                failures += 1
+                if error.status not in (None, CONFLICT) or failures > UPLOAD_ATTEMPTS:
                     raise
+                time.sleep(UPLOAD_WAIT_S * 2**failures)
 
     def put_bytes(self, data: bytes) -> str:
         """Uploads the bytes, unless the pool has them; returns their digest."""
