@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from multiedge import __version__
 from multiedge.errors import MultiedgeError
@@ -47,6 +47,16 @@ OBJECTS_BEFORE_COLLECTION = 50_000
 """Objects that the command makes before the garbage collector looks for cycles: imports make most of them, and all are kept."""
 
 
+class _CommandParser(argparse.ArgumentParser):
+    """The parser of a subcommand: words that it does not know end with its own usage, not with that of all commands."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unknown here: {' '.join(unknown)}")
+        return known, unknown
+
+
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The argument parser; only `command`'s own options are filled in, so that help starts fast. None fills in all."""
     parser = argparse.ArgumentParser(
@@ -54,7 +64,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         description="Split any ONNX model over heterogeneous devices, run it as a pipeline, measure it honestly.",
     )
     parser.add_argument("-v", "--version", action="version", version=f"multiedge {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_CommandParser)
     for name, help_line in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=help_line, description=f"{help_line[0].upper()}{help_line[1:]}.")
         if command in (name, None):

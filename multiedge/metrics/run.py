@@ -189,7 +189,7 @@ def _largest(each: Mapping[str, float | None], note: str, method: str = "measure
 
 
 def _missing(devices: Sequence[str]) -> str:
-    return f"not measured on {', '.join(devices)}"
+    return f"no figure for {', '.join(devices)}"
 
 
 def _method(energy: Sequence[Energy]) -> str:

@@ -188,11 +188,12 @@ def _tile(result: RunResult, name: str) -> Tile | None:
     if figure is None or (figure.value is None and name not in known_metrics()):
         return None
     text, _, unit = human(figure.value, figure.unit).partition(" ")
-    label = {"fps": "throughput", "latency_mean_s": "mean latency", "peak_memory_bytes": "peak memory"}.get(name, name)
+    known = {"fps": "throughput", "latency_mean_s": "mean latency", "peak_memory_bytes": "peak memory"}
+    label = known.get(name, name).removesuffix("_j").replace("_", " ")
     if figure.value is None:
         return Tile(label, "–", "", f"not measured: {figure.note}" if figure.note else "not measured")
     note = figure.note if figure.method == "measured" else f"{figure.method}; {figure.note}".rstrip("; ")
-    return Tile(label.removesuffix("_j").replace("_", " "), text, unit, note)
+    return Tile(label, text, unit, note)
 
 
 def _stage_cards(plan: Plan, colours: Mapping[str, int], graph: Graph | None) -> list[StageCard]:

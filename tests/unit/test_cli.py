@@ -192,6 +192,14 @@ def test_wrong_usage_exits_2(command, argv, capsys):
     assert "usage: multiedge" in capsys.readouterr().err
 
 
+def test_an_unknown_option_is_shown_with_the_usage_of_its_command(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["split", "m", "--parts", "2", "-o", "d", "--nonsense"])
+    shown = capsys.readouterr().err
+    assert "usage: multiedge split" in shown
+    assert "multiedge split: error: unknown here: --nonsense" in shown
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_of_the_table_exists(name):
     from importlib import import_module

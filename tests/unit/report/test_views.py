@@ -82,6 +82,11 @@ def test_a_figure_in_large(figure: MetricValue, tile: tuple[str, str, str, str])
     assert (made.label, made.number, made.unit, made.note) == tile
 
 
+def test_the_name_of_a_figure_in_large_has_no_unit_even_if_it_was_not_measured() -> None:
+    (made,) = shown(figures(energy_per_item_j=seconds(None))).tiles
+    assert made.label == "energy per item"
+
+
 def test_a_figure_from_elsewhere_that_was_not_measured_has_no_tile() -> None:
     assert shown(figures(accuracy_top1=seconds(None))).tiles == []
 
