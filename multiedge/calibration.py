@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,30 +25,34 @@ from multiedge.formats.pipeline_cost import pipeline_cost_to_json, read_pipeline
 from multiedge.measurements import Measurements
 from multiedge.pipeline_cost import PipelineCost
 from multiedge.plan import CALLER, Manifest, Part, Transfer
-from multiedge.planning.shared_host import Admission, Host, Work, outcome
+from multiedge.planning.shared_host import Admission, Host, Work, competing_threads, outcome
 from profilers.engine.machine import machine_name
 
 if TYPE_CHECKING:
     from multiedge.executors import Pipeline
 
-RECIPE = 2
+RECIPE = 3
 """Raise this when the executor or the measurement changes, so that older figures are no longer used."""
 STAGES = 3
 SMALL_BYTES, LARGE_BYTES = 16, 256 << 10
 ROUNDS, SMALL_ITEMS, LARGE_ITEMS, SINGLE_ITEMS, WARMUP_ITEMS = 3, 1000, 150, 100, 100
+MOST_OTHER_CORES = 0.2
+"""With more other work, figures of the machine are not those of an idle one."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Drain:
-    """A full pipeline of null stages: seconds per item, wall time and processor time of the caller and of one worker."""
+    """A full pipeline of null stages: seconds per item, wall time and processor time of the caller and of one worker; and the
+    processors that other work had meanwhile."""
 
     item_s: float
     caller_s: float
     worker_s: float
     depth: int
     cores: int
+    other_cores: float = 0.0
 
     @classmethod
     def of(cls, measurements: Measurements) -> Drain | None:
@@ -57,7 +62,8 @@ class Drain:
             return None
         worker_s = sum(host.workers_s.values()) / items / STAGES
         depth = int(measurements.settings.get("depth") or items)
-        return cls(host.wall_s / items, host.caller_s / items, worker_s, depth, host.cores)
+        other_cores = host.other_s / host.wall_s
+        return cls(host.wall_s / items, host.caller_s / items, worker_s, depth, host.cores, other_cores)
 
 
 def kept_pipeline_cost() -> PipelineCost | None:
@@ -121,6 +127,9 @@ def measure_pipeline_cost() -> PipelineCost | None:
         large = _drains(pipeline, LARGE_BYTES, LARGE_ITEMS)
     if not small or not large:
         return None
+    other_cores = min(each.other_cores for each in small)
+    if other_cores > MOST_OTHER_CORES:
+        log.warning("other work took %.1f processors meanwhile; run multiedge calibrate when this machine is idle", other_cores)
     latency_s = statistics.median(item.done_s - item.issued_s for item in alone.items)
     cost, contention = cost_of(small, large, latency_s / (STAGES + 1)), measure_contention()
     return replace(cost, beside=contention.beside, in_turns=contention.in_turns) if contention else cost
@@ -128,16 +137,28 @@ def measure_pipeline_cost() -> PipelineCost | None:
 
 def cost_of(small: Sequence[Drain], large: Sequence[Drain], hop_s: float) -> PipelineCost:
     """The cost that explains what full pipelines with small and with large messages took. Processor times are means over the
-    rounds, since the system counts them in steps of 10 ms; of wall times the shortest round counts."""
+    rounds, since the system counts them in steps of 10 ms; what is lost to switching is that of the round with the least other
+    work."""
     more_bytes = 2 * (LARGE_BYTES - SMALL_BYTES)
     caller_s, worker_s = (statistics.fmean(getattr(each, name) for each in small) for name in ("caller_s", "worker_s"))
     caller_byte_s = max(0.0, statistics.fmean(each.caller_s for each in large) - caller_s) / more_bytes
     worker_byte_s = max(0.0, statistics.fmean(each.worker_s for each in large) - worker_s) / more_bytes
-    fastest = min(small, key=lambda each: each.item_s)
     stages = [Work((f"d{number}",), worker_s, after=(number - 1,) if number else ()) for number in range(STAGES)]
     works = (*stages, Work(("caller",), caller_s, after=(STAGES - 1,)))
-    shared = outcome(works, Admission(SMALL_ITEMS, fastest.depth), Host(fastest.cores)).fps
-    return PipelineCost(caller_s, caller_byte_s, worker_s, worker_byte_s, hop_s, max(1.0, shared * fastest.item_s))
+    switching = _switching(works, min(small, key=lambda each: each.other_cores))
+    return PipelineCost(caller_s, caller_byte_s, worker_s, worker_byte_s, hop_s, switching)
+
+
+def _switching(works: tuple[Work, ...], drain: Drain) -> float:
+    """Wall time over that in which processes only share the processors.
+
+    Other work competes for processors, or takes what the pipeline leaves. How much of each is not known: the geometric mean
+    of both cases counts, which are one where there is no other work.
+    """
+    admission = Admission(SMALL_ITEMS, drain.depth)
+    other_threads = competing_threads(works, admission, drain.cores, drain.other_cores)
+    ratios = [drain.item_s * outcome(works, admission, Host(drain.cores, each)).fps for each in (0.0, other_threads)]
+    return math.sqrt(math.prod(max(1.0, ratio) for ratio in ratios))
 
 
 def _drains(pipeline: Pipeline, nbytes: int, items: int) -> list[Drain]:

@@ -44,15 +44,25 @@ def test_what_sharing_two_processors_does_not_explain_is_lost_to_switching() -> 
     """Three workers and the caller compute for 400 us per item: 200 us on two processors."""
     shared = cost_of([drain(200e-6, 100e-6, 100e-6)], [drain(1.0, 1.0, 1.0)], 0.0)
     assert shared.switching == pytest.approx(1.0, abs=0.02)
-    slower = cost_of([drain(900e-6, 100e-6, 100e-6), drain(300e-6, 100e-6, 100e-6)], [drain(1.0, 1.0, 1.0)], 0.0)
+    slower = cost_of([drain(300e-6, 100e-6, 100e-6)], [drain(1.0, 1.0, 1.0)], 0.0)
     assert slower.switching == pytest.approx(1.5, rel=0.02)
     assert cost_of([drain(100e-6, 100e-6, 100e-6)], [drain(1.0, 1.0, 1.0)], 0.0).switching == 1.0
+
+
+def test_other_work_during_the_measurement_is_taken_for_switching_in_part() -> None:
+    """One of the two processors is taken: the pipeline has half of what it has alone, or had no use for the rest."""
+    busy = Drain(400e-6, 100e-6, 100e-6, depth=8, cores=2, other_cores=1.0)
+    assert cost_of([busy], [busy], 0.0).switching == pytest.approx(2**0.5, abs=0.05)
+    quiet = replace(busy, item_s=240e-6, other_cores=0.0)
+    assert cost_of([busy, quiet], [busy], 0.0).switching == pytest.approx(1.2, abs=0.02)
 
 
 def test_a_drain_is_per_item_and_per_stage() -> None:
     host = HostLoad(2, 0.5, 1.0, 0.0, 0.1, {"d0": 0.05, "d1": 0.06, "d2": 0.04})
     items = tuple(Item(number, 0.0, 0.0, 0.5) for number in range(100))
-    assert Drain.of(Measurements(items, (), 0.0, 0.5, settings={"depth": 8}, host=host)) == Drain(0.005, 0.001, 0.0005, 8, 2)
+    assert Drain.of(Measurements(items, (), 0.0, 0.5, settings={"depth": 8}, host=host)) == Drain(
+        0.005, 0.001, 0.0005, 8, 2, 1.5
+    )
     assert Drain.of(Measurements(items, (), 0.0, 0.5)) is None
 
 
@@ -86,7 +96,7 @@ def test_declared_figures_have_nothing_of_this_machine(cache: Path, monkeypatch:
     assert profile_model(graph, fleet, reference="declared").pipeline is None
 
 
-def test_the_cost_states_how_stages_slow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cost_states_how_stages_slow_each_other(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(calibration, "_null_pipeline", lambda folder, nbytes: nullcontext(_Fake()))
     monkeypatch.setattr(contention, "measure_contention", lambda: contention.Contention(1.1, 1.2))
     cost = calibration.measure_pipeline_cost()
@@ -96,13 +106,14 @@ def test_the_cost_states_how_stages_slow_each_other(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(contention, "measure_contention", lambda: None)
     unknown = calibration.measure_pipeline_cost()
     assert unknown == replace(cost, beside=1.0, in_turns=1.0)
+    assert "other work took 0.4 processors meanwhile" in caplog.text
 
 
 class _Fake:
     """A pipeline in which every item takes half a second."""
 
     def map(self, items: list[object], scenario: object) -> tuple[list[object], Measurements]:
-        load = HostLoad(2, 0.5, 0.4, 0.0, 0.1, {"d0": 0.1, "d1": 0.1, "d2": 0.1})
+        load = HostLoad(2, 0.5, 0.6, 0.0, 0.1, {"d0": 0.1, "d1": 0.1, "d2": 0.1})
         answered = tuple(Item(number, 0.0, 0.0, 0.5) for number in range(len(items)))
         return [], Measurements(answered, (), 0.0, 0.5, settings={"depth": 8}, host=load)
 
