@@ -111,6 +111,17 @@ def test_exact(seeds: Iterable[int]) -> None:
         require_optimum(planned(Exact(gap=0.0, orders=3), oracle), best(costs, "throughput"), seed, rel=1e-6)
 
 
+@pytest.mark.slow
+def test_up_to_seven_nodes_on_four_devices() -> None:
+    for seed in range(20):
+        options = Options(nodes=(6, 7), devices=(3, 4), powered=True, spans=True, early_outputs=False)
+        oracle = Oracle(*random_case(seed, options))
+        costs = oracle.contiguous_costs()
+        require_optimum(planned(Throughput(), oracle), best(costs, "throughput"), seed)
+        require_optimum(planned(Latency(), oracle), best(costs, "latency"), seed)
+        require_optimum(planned(Energy(), oracle), best(costs, "energy"), seed, rel=ENERGY)
+
+
 @blocks(30, 200)
 def test_brute_force_and_single(seeds: Iterable[int]) -> None:
     for seed in seeds:

@@ -49,14 +49,14 @@ def test_the_most_throughput_within_a_latency_is_nearly_proven() -> None:
     assert plan.gap < 0.05
 
 
-@pytest.mark.parametrize("strategy", [Latency(), Energy(time_limit_s=3)], ids=["latency", "energy"])
+@pytest.mark.parametrize("strategy", [Latency(), Energy(time_limit_s=1)], ids=["latency", "energy"])
 def test_a_plan_that_needs_nearly_all_memory_is_found(strategy: Partitioner) -> None:
     """The fastest and the largest few devices alone do not hold the model, nor do all with the memory of the smallest."""
     profile, fleet = case(share=2.2)
     assert len(strategy.plan(profile, fleet).stages) > 8
 
 
-@pytest.mark.parametrize("strategy", [Latency(), Energy(time_limit_s=3)], ids=["latency", "energy"])
+@pytest.mark.parametrize("strategy", [Latency(), Energy(time_limit_s=1)], ids=["latency", "energy"])
 def test_memory_that_no_plan_fits_is_refused_with_what_would_do(strategy: Partitioner) -> None:
     with pytest.raises(
         InfeasibleError, match=r"fits the memory of synthetic-14; [\d.]+ times the memory on each device would do"
