@@ -11,8 +11,6 @@ import mmap
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 PROC = Path("/proc")
 
 _FIELDS = {"VmHWM": "peak_bytes", "VmRSS": "resident_bytes", "RssAnon": "anonymous_bytes", "RssFile": "file_bytes"}
@@ -65,6 +63,8 @@ def parse_status(text: str) -> MemoryReading:
 
 
 def _read_with_psutil(pid: int | str) -> MemoryReading:
+    import psutil
+
     try:
         info = psutil.Process(None if pid == "self" else int(pid)).memory_info()
     except psutil.Error as error:
