@@ -5,20 +5,36 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multiedge.commands import _options
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line
-from multiedge.errors import ConfigError
-from multiedge.network.records import Deployment, HubState, NodeState
+from multiedge.errors import ConfigError, describe
+from multiedge.formats.documents import read_json
+from multiedge.network.client import HubClient
+from multiedge.network.encoding import require_name
+from multiedge.network.records import Deployment, HubState, ModelRecord, NodeState, ResultRecord
 from multiedge.quantity import human_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-MOST_LINKS = 20
-"""Links that are listed."""
+MOST_LINKS, MOST_RESULTS = 20, 10
+"""Links and results that are listed."""
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the command shows."""
+
+    hub: HubState
+    nodes: tuple[NodeState, ...]
+    deployments: tuple[Deployment, ...]
+    models: tuple[ModelRecord, ...] = ()
+    results: tuple[ResultRecord, ...] = ()
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,22 +42,34 @@ def run(args: argparse.Namespace) -> int:
     if args.join:
         _join(args)
     with _options.hub_client(args) as client:
-        hub, nodes, deployments = client.state(), client.nodes(), client.deployments()
+        if args.remove_model:
+            client.remove_model(*_version(args.remove_model))
+        if args.keep:
+            _keep(client, Path(args.keep))
+        fleet = State(client.state(), client.nodes(), client.deployments(), client.models(), client.results())
     if args.json:
-        data = {
-            "hub": asdict(hub),
-            "nodes": [asdict(node) for node in nodes],
-            "deployments": [asdict(deployment) for deployment in deployments],
-        }
-        print(json.dumps(data, indent=1, allow_nan=False))
+        print(json.dumps(asdict(fleet), indent=1, allow_nan=False))
     else:
-        show(hub, nodes, deployments, new_console())
+        show(fleet, new_console())
     return 0
 
 
-def _join(args: argparse.Namespace) -> None:
-    from pathlib import Path
+def _version(text: str) -> tuple[str, int]:
+    """Name and number of 'NAME:VERSION'."""
+    name, _, version = text.rpartition(":")
+    if not name or not version.isdecimal():
+        raise ConfigError(f"--remove-model: expected NAME:VERSION such as vit:1, got {describe(text)}")
+    return name, int(version)
 
+
+def _keep(client: HubClient, path: Path) -> None:
+    """Adds a file of results to those of the hub."""
+    name = require_name("--keep", path.stem)
+    read_json(path)
+    client.put_result(ResultRecord(name, client.put_bytes(path.read_bytes())))
+
+
+def _join(args: argparse.Namespace) -> None:
     from multiedge.network.identity import CLIENT
     from multiedge.serving.hub.joining import join
 
@@ -52,8 +80,9 @@ def _join(args: argparse.Namespace) -> None:
     join(args.hub, args.join, f"{CLIENT}{args.name}", Path(args.identity))
 
 
-def show(hub: HubState, nodes: Sequence[NodeState], deployments: Sequence[Deployment], console: Console) -> None:
-    """Prints the hub in one line, then a table each of the nodes, of their links and of the deployments."""
+def show(fleet: State, console: Console) -> None:
+    """Prints the hub in one line, then a table each of the nodes, their links, the deployments, models and results."""
+    hub, nodes, deployments = fleet.hub, fleet.nodes, fleet.deployments
     memory = "" if hub.resident_bytes is None else f", {human_bytes(hub.resident_bytes)}"
     busy = f"{hub.cpu_s / hub.uptime_s:.1%} of a core{memory}" if hub.uptime_s > 0 else "just started"
     print_line(console, f"hub {hub.version}: {len(nodes)} nodes, pool {human_bytes(hub.pool_bytes)}, {busy}")
@@ -67,6 +96,10 @@ def show(hub: HubState, nodes: Sequence[NodeState], deployments: Sequence[Deploy
     for each in deployments:
         if each.reason:
             print_line(console, f"{each.name}: {each.reason}")
+    if fleet.models:
+        print_columns(console, "models", _model_columns(fleet.models))
+    if fleet.results:
+        print_columns(console, "results", _result_columns(fleet.results))
 
 
 def _node_columns(nodes: Sequence[NodeState]) -> list[Column]:
@@ -117,6 +150,28 @@ def _deployment_columns(deployments: Sequence[Deployment]) -> list[Column]:
         Column("latency\nms", [_number(each.expected.latency_s, 1e-3) for each in deployments]),
         Column("plan", [each.plan[:12] for each in deployments], leaves=1, is_number=False),
     ]
+
+
+def _model_columns(models: Sequence[ModelRecord]) -> list[Column]:
+    return [
+        Column("model", [each.name for each in models], is_number=False),
+        Column("version", [str(each.version) for each in models]),
+        Column("since", [_date(each.created_s) for each in models], is_number=False),
+        Column("model hash", [each.model_hash[:12] for each in models], leaves=1, is_number=False),
+    ]
+
+
+def _result_columns(results: Sequence[ResultRecord]) -> list[Column]:
+    shown = results[:MOST_RESULTS]
+    return [
+        Column("latest results", [each.name for each in shown], is_number=False),
+        Column("since", [_date(each.created_s) for each in shown], is_number=False),
+        Column("SHA-256", [each.sha256[:12] for each in shown], is_number=False),
+    ]
+
+
+def _date(unix_s: float | None) -> str:
+    return "not known" if unix_s is None else datetime.fromtimestamp(unix_s).strftime("%Y-%m-%d %H:%M")
 
 
 def _bytes(nbytes: int | None) -> str:

@@ -202,6 +202,10 @@ class HubClient:
         """All versions of all models, by name and version."""
         return decode_all(ModelRecord, self._http.call("GET", "/v1/models"), self._place)
 
+    def remove_model(self, name: str, version: int) -> None:
+        """Removes a version of a model; the hub removes its files once nothing else has them."""
+        self._http.call("DELETE", f"/v1/models/{quote(name, safe='')}/{version}")
+
     def put_result(self, result: ResultRecord) -> ResultRecord:
         """Adds a result, whose document is in the pool; see `put_bytes`."""
         return decode(ResultRecord, self._http.call("POST", "/v1/results", encode(result)), self._place)

@@ -15,4 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="first make the identity of a client in --identity, with a token for --name",
     )
     parser.add_argument("--name", metavar="NAME", help="with --join: the client's name, as in `multiedge hub token --client`")
-    _options.add_json(parser, "nodes, deployments and the hub")
+    parser.add_argument("--keep", metavar="FILE", help="first add results that `multiedge run -o` wrote to those of the hub")
+    parser.add_argument("--remove-model", metavar="NAME:VERSION", help="first remove a version of a model")
+    _options.add_json(parser, "all of it")

@@ -58,6 +58,7 @@ class HubApp:
         route("DELETE", "/v1/deployments/{name}", self._undeploy)
         route("GET", "/v1/models", self._listing(lambda: self._hub.store.models()))
         route("POST", "/v1/models", self._put_model)
+        route("DELETE", "/v1/models/{name}/{version}", self._remove_model)
         route("GET", "/v1/results", self._listing(lambda: self._hub.store.results()))
         route("POST", "/v1/results", self._put_result)
         return app
@@ -177,6 +178,10 @@ class HubApp:
 
     async def _put_model(self, request: Any) -> Any:
         return _answer(self._hub.put_model(await _record(ModelRecord, request)))
+
+    async def _remove_model(self, request: Any) -> Any:
+        self._hub.remove_model(request.match_info["name"], request.match_info["version"])
+        return web.Response(status=204)
 
     async def _put_result(self, request: Any) -> Any:
         return _answer(self._hub.put_result(await _record(ResultRecord, request)))

@@ -23,6 +23,7 @@ from multiedge.network.records import (
     PlanRecord,
     ResultRecord,
 )
+from multiedge.quantity import human_bytes
 from multiedge.serving.hub.authority import REMEDY, Authority, Token, check_token, require_holder
 from multiedge.serving.hub.deployer import Wanted, assignments_of, progress_of
 from multiedge.serving.hub.joining import JoinReply, JoinRequest
@@ -32,6 +33,10 @@ from multiedge.serving.hub.registry import Registry
 from multiedge.serving.hub.store import Store
 
 NOT_FOUND, REFUSED, CONFLICT = 404, 403, 409
+KEEP_PLAN_S = 7 * 24 * 3600.0
+"""How long a plan that has no deployment is kept after it was last sent: runs use plans without one."""
+KEEP_FILE_S = 24 * 3600.0
+"""How long a file is kept that nothing refers to: a plan is sent after its files."""
 
 
 class Hub:
@@ -187,6 +192,21 @@ class Hub:
         require_name("result", result.name)
         self._require_file(f"result '{result.name}'", result.sha256)
         return self.store.put_result(result)
+
+    def remove_model(self, name: str, version: str) -> None:
+        if not version.isdecimal() or not self.store.remove_model(name, int(version)):
+            raise NetworkError(f"model '{name}': there is no version {version[:20]}", status=NOT_FOUND)
+        LOGGER.info("model '%s': version %s is removed", name, version)
+
+    def sweep(self) -> None:
+        """Removes plans without a deployment after KEEP_PLAN_S, and files that no plan, model or result has."""
+        plans = self.store.drop_plans(KEEP_PLAN_S)
+        used = {file.sha256 for plan in self.store.plans() for part in plan.parts for file in part.files}
+        used |= {digest for model in self.store.models() for digest in model.files.values()}
+        used |= {result.sha256 for result in self.store.results()}
+        removed = self.pool.remove_unused(used, KEEP_FILE_S)
+        if plans or removed:
+            LOGGER.info("removed %d plans without a deployment, and %s of the pool", plans, human_bytes(removed))
 
     def _require_file(self, what: str, digest: str) -> None:
         if not self.pool.state(digest).complete:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from multiedge.errors import NetworkError
@@ -51,6 +52,16 @@ class Pool:
     def nbytes(self) -> int:
         """Bytes of all files."""
         return sum(path.stat().st_size for path in self._files.glob("*/*"))
+
+    def remove_unused(self, used: Collection[str], age_s: float) -> int:
+        """Removes the files that are older and not `used`; returns their bytes."""
+        removed, before_s = 0, time.time() - age_s
+        for path in self._files.glob("*/*"):
+            status = path.stat()
+            if path.name not in used and status.st_mtime < before_s:
+                path.unlink()
+                removed += status.st_size
+        return removed
 
     def open_upload(self, sha256: str, offset: int, size: int) -> Path:
         """The file to which bytes from `offset` are appended; NetworkError if they are refused."""

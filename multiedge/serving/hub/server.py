@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from contextlib import suppress
@@ -22,6 +23,8 @@ from multiedge.serving.hub.puller import Puller
 KEEP_ALIVE_S = 30.0
 """How long a connection may be idle between two requests."""
 LOG_FLUSH_S = 1.0
+SWEEP_S = 3600.0
+"""How often what nothing refers to is removed from the pool."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,12 @@ class HubServer:
 
     async def _until_stopped(self, hub: Hub, log: LimitedLog) -> None:
         assert self._stop is not None
+        swept_s = -math.inf
         while not self._stop.is_set():
             log.flush()
+            if time.monotonic() - swept_s > SWEEP_S:
+                swept_s = time.monotonic()
+                hub.sweep()
             hub.nodes()  # logs who is lost
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), LOG_FLUSH_S)

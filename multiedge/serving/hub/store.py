@@ -106,10 +106,22 @@ class Store:
     # -- plans and deployments
 
     def put_plan(self, digest: str, record: PlanRecord) -> None:
-        self._database.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?)", (digest, encode(record), self._clock()))
+        """Keeps a plan; one that is there already counts as new again."""
+        self._database.execute("INSERT OR REPLACE INTO plans VALUES (?, ?, ?)", (digest, encode(record), self._clock()))
 
     def plan(self, digest: str) -> PlanRecord | None:
         return self._one(PlanRecord, "SELECT record FROM plans WHERE digest = ?", digest)
+
+    def plans(self) -> tuple[PlanRecord, ...]:
+        return self._all(PlanRecord, "SELECT record FROM plans")
+
+    def drop_plans(self, age_s: float) -> int:
+        """Removes the plans that are older and that no deployment has; returns how many."""
+        kept = {each.plan for each in self.deployments()}
+        rows = self._database.execute("SELECT digest FROM plans WHERE created_s < ?", (self._clock() - age_s,)).fetchall()
+        old = [row for row in rows if row[0] not in kept]
+        self._database.executemany("DELETE FROM plans WHERE digest = ?", old)
+        return len(old)
 
     def put_deployment(self, deployment: Deployment) -> Deployment:
         """Keeps the deployment, in place of an earlier one of its name; returns it with its time."""
@@ -141,6 +153,11 @@ class Store:
 
     def models(self) -> tuple[ModelRecord, ...]:
         return self._all(ModelRecord, "SELECT record FROM models ORDER BY name, version")
+
+    def remove_model(self, name: str, version: int) -> bool:
+        """Whether there was one."""
+        removed = self._database.execute("DELETE FROM models WHERE name = ? AND version = ?", (name, version))
+        return bool(removed.rowcount)
 
     def put_result(self, result: ResultRecord) -> ResultRecord:
         kept = replace(result, created_s=self._clock())

@@ -149,3 +149,24 @@ def test_a_client_joins_with_a_token_for_its_name(hub, tmp_path, capsys):
     assert (tmp_path / "me" / "key.pem").exists()
     assert main([*words, hub.token("client:me")]) == 1
     assert "holds an identity already" in capsys.readouterr().err
+
+
+def test_results_and_models_are_kept_listed_and_removed(hub, model, tmp_path, capsys):
+    (tmp_path / "run.json").write_text('{"fps": 3}')
+    with _nodes(hub):
+        assert _deploy(hub, model) == 0
+    capsys.readouterr()
+    assert main(["fleet", "--hub", hub.address, "--keep", str(tmp_path / "run.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "latest results" in shown
+    assert "model hash" in shown
+    (result,) = hub.client().results()
+    assert b"".join(hub.client().read(result.sha256, 0, 10)) == b'{"fps": 3}'
+    assert main(["fleet", "--hub", hub.address, "--remove-model", "chain:1", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["models"], [each["name"] for each in data["results"]]) == ([], ["run"])
+    assert main(["fleet", "--hub", hub.address, "--remove-model", "chain:1"]) == 1
+    assert main(["fleet", "--hub", hub.address, "--remove-model", "chain"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert "model 'chain': there is no version 1" in lines[0]
+    assert lines[1].endswith("--remove-model: expected NAME:VERSION such as vit:1, got 'chain'")
