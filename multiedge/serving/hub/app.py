@@ -26,6 +26,8 @@ Handler = Callable[[Any], Awaitable[Any]]
 
 MAX_RECORD_BYTES = 32 << 20
 """The largest record, such as a plan."""
+MAX_JOIN_BYTES = 16 << 10
+"""The largest request to join, which may come from anybody."""
 STALL_S = 30.0
 """How long an upload may pause."""
 WRITE_BYTES = 1 << 20
@@ -106,7 +108,8 @@ class HubApp:
         return web.Response(body=self._hub.authority.certificate_pem, content_type="application/x-pem-file")
 
     async def _join(self, request: Any) -> Any:
-        return _answer(self._hub.admit(await _record(JoinRequest, request), request.remote or "unknown"))
+        body = await asyncio.wait_for(_read_at_most(request, MAX_JOIN_BYTES), STALL_S)
+        return _answer(self._hub.admit(decode(JoinRequest, body, f"POST {JOIN}"), request.remote or "unknown"))
 
     async def _state(self, request: Any) -> Any:
         return _answer(self._hub.state(self.listener.connections if self.listener else 0))
@@ -191,6 +194,16 @@ class HubApp:
             return _answer(records())
 
         return handler
+
+
+async def _read_at_most(request: Any, most_bytes: int) -> bytes:
+    """The body; NetworkError for a longer one, of which no more is kept."""
+    body = b""
+    while piece := await request.content.readany():
+        body += piece
+        if len(body) > most_bytes:
+            raise NetworkError(f"{request.method} {request.path}: expected at most {most_bytes} bytes, got more", status=413)
+    return body
 
 
 async def _record(kind: type[T], request: Any) -> T:

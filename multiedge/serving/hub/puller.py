@@ -20,6 +20,8 @@ MAX_STATE_BYTES = 1 << 20
 ANSWER_S = 2 * HEARTBEAT_S
 """How long a node may take to connect, and to answer."""
 READ_BYTES = 64 << 10
+LONGEST_WAIT_S = 30.0
+"""Before a node that does not answer is asked again. A node that is there reports by itself when nobody asks."""
 
 
 class Puller:
@@ -30,19 +32,20 @@ class Puller:
 
     async def run(self) -> None:
         asked: dict[str, asyncio.Task[None]] = {}
+        failures: dict[str, int] = {}
         try:
             while True:
                 for state in self._hub.known_nodes():
                     if state.name not in asked or asked[state.name].done():
-                        asked[state.name] = asyncio.create_task(self._ask(state.name, state.address))
+                        asked[state.name] = asyncio.create_task(self._ask(state.name, state.address, failures))
                 await asyncio.sleep(HEARTBEAT_S)
         finally:
             for task in asked.values():
                 task.cancel()
             await asyncio.gather(*asked.values(), return_exceptions=True)
 
-    async def _ask(self, name: str, address: str) -> None:
-        """Asks one node as long as it answers."""
+    async def _ask(self, name: str, address: str, failures: dict[str, int]) -> None:
+        """Asks one node as long as it answers, then waits the longer the more often it did not."""
         try:
             host, port = parse_address(address)
             async with self._connection(name, host, port) as (reader, writer):
@@ -53,6 +56,7 @@ class Puller:
                     if state.name != name:
                         raise NetworkError(f"node '{name}' at {address}: gave the state of '{state.name}'")
                     self._hub.hear(state, host)
+                    failures[name] = 0
                     await asyncio.sleep(HEARTBEAT_S)
         except (OSError, asyncio.TimeoutError) as error:
             self._log.warn(
@@ -60,6 +64,8 @@ class Puller:
             )
         except MultiedgeError as error:
             self._log.warn("cannot ask", str(error))
+        failures[name] = failures.get(name, 0) + 1
+        await asyncio.sleep(min(LONGEST_WAIT_S, HEARTBEAT_S * 2 ** min(failures[name], 10)))
 
     @asynccontextmanager
     async def _connection(self, name: str, host: str, port: int) -> AsyncIterator[tuple[Any, Any]]:

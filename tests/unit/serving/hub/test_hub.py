@@ -1,12 +1,13 @@
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("cryptography")
 
-from multiedge.errors import NetworkError
+from multiedge.errors import ConfigError, NetworkError
 from multiedge.network.records import (
     Deployment,
     HeldStage,
@@ -34,8 +35,10 @@ def clock() -> _Clock:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, clock: _Clock) -> Hub:
-    return Hub(tmp_path, 1 << 20, clock=clock)
+def hub(tmp_path: Path, clock: _Clock) -> Iterator[Hub]:
+    hub = Hub(tmp_path, 1 << 20, clock=clock)
+    yield hub
+    hub.close()
 
 
 def _add(hub: Hub, content: bytes) -> str:
@@ -118,3 +121,10 @@ def test_what_nothing_refers_to_is_removed_after_a_while(hub: Hub) -> None:
 def test_a_hub_without_tls_has_nothing_to_join(hub: Hub) -> None:
     with pytest.raises(NetworkError, match="runs without TLS, so there is nothing to join"):
         hub.admit(JoinRequest("t", "node:pc", ""), "10.0.0.7")
+
+
+def test_two_hubs_do_not_use_one_folder(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="another hub uses this folder; end it, or choose another folder with --data"):
+        Hub(tmp_path, 1 << 20)
+    hub.close()
+    Hub(tmp_path, 1 << 20).close()
