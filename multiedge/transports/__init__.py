@@ -12,5 +12,6 @@ TRANSPORTS = Registry(
         "shared-memory": "multiedge.transports.shared_memory:SharedMemoryEndpoint",
         "pipe": "multiedge.transports.pipe:PipeEndpoint",
         "tcp": "multiedge.transports.tcp:TcpEndpoint",
+        "tls": "multiedge.transports.tls:TlsEndpoint",
     },
 )

@@ -19,15 +19,15 @@ from queue import Empty, SimpleQueue
 from multiedge.transports.clock import RunClock
 from multiedge.transports.message import Address, Array, ArraySpec, Message, decode, encode
 
-_HEAD = struct.Struct("<IIIQQ")
+HEAD = struct.Struct("<IIIQQ")
 """Epoch, transfer, ticket and sequence; the bytes of the message that follows."""
 BACKLOG = 64
 
 
 def frame(message: Message) -> bytearray:
     """The message in the form in which a stream carries it."""
-    buffer = encode(message, room=_HEAD.size)
-    _HEAD.pack_into(buffer, 0, *message.address, len(buffer) - _HEAD.size)
+    buffer = encode(message, room=HEAD.size)
+    HEAD.pack_into(buffer, 0, *message.address, len(buffer) - HEAD.size)
     return buffer
 
 
@@ -131,7 +131,7 @@ class _Incoming:
         if greeting:
             self._expect(len(greeting), self._on_greeting)
         else:
-            self._expect(_HEAD.size, self._on_head)
+            self._expect(HEAD.size, self._on_head)
 
     def read(self) -> Iterator[Message]:
         """Every message that is complete; EOFError or OSError if no more can arrive."""
@@ -154,15 +154,15 @@ class _Incoming:
     def _on_greeting(self, data: bytearray) -> None:
         if not compare_digest(data, self._greeting):
             raise EOFError
-        self._expect(_HEAD.size, self._on_head)
+        self._expect(HEAD.size, self._on_head)
 
     def _on_head(self, data: bytearray) -> None:
-        *address, nbytes = _HEAD.unpack(data)
+        *address, nbytes = HEAD.unpack(data)
         self._address = Address(*address)
         self._expect(nbytes, self._on_body)
 
     def _on_body(self, data: bytearray) -> Message:
-        self._expect(_HEAD.size, self._on_head)
+        self._expect(HEAD.size, self._on_head)
         return decode(self._address, memoryview(data))
 
 

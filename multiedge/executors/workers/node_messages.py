@@ -14,6 +14,7 @@ from typing import get_args
 from multiedge.executors.workers.messages import Command, Hello, Reply
 from multiedge.executors.workers.observation import Busy, WorkerView
 from multiedge.measurements import Memory
+from multiedge.transports.peers import PeerAddress
 
 VIEW_S = 0.05
 """The longest time between two views."""
@@ -31,17 +32,6 @@ class OpenWorker:
 
     run: str
     hello: Hello
-
-
-@dataclass(frozen=True)
-class PeerAddress:
-    """Where an endpoint listens. Who connects begins with the `secret`; `identity` is the name in the endpoint's
-    certificate, '' without TLS."""
-
-    host: str
-    port: int
-    secret: str
-    identity: str = ""
 
 
 @dataclass(frozen=True)
