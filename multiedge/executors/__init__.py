@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXECUTORS = Registry(
     "executor",
     {
+        "fleet": "multiedge.executors.fleet:FleetExecutor",
         "inline": "multiedge.executors.inline:InlineExecutor",
         "processes": "multiedge.executors.processes:ProcessesExecutor",
         "ray": "multiedge.executors.ray:RayExecutor",

@@ -172,6 +172,16 @@ def wait_for(connected: socket.socket, timeout_s: float, *, to_read: bool = Fals
         poll.poll(max(0.0, timeout_s) * 1000)
 
 
+def wait_for_any(connected: Iterable[socket.socket | None], timeout_s: float) -> None:
+    """Returns once one of the sockets can be read, or after `timeout_s`; None stands for one that is not there."""
+    poll = select.poll()
+    for each in connected:
+        with contextlib.suppress(OSError, ValueError):
+            if each is not None:
+                poll.register(each, select.POLLIN)
+    poll.poll(timeout_s * 1000)
+
+
 def reason_of(error: OSError) -> str:
     """Why an operation on a socket failed, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -234,7 +234,7 @@ class WorkersExecutor(Closing):
                 continue
             self._taken[message.address.transfer] += 1
             if self._options.record_events and message.arrays:
-                stop = max(message.due_s, message.sent_s) if message.due_s > message.sent_s else now
+                stop = max(message.due_s, message.sent_s) if message.due_s > message.sent_s else max(now, message.sent_s)
                 row = log_row("transfer", CALLER, message.source, message.sent_s, stop, message.nbytes, CALLER_NAME)
                 message = message._replace(log=join_logs((message.log, row)))
             entry = self.ledger.accept(message, self.routes.sinks[self.routes.way(message.address.transfer)])

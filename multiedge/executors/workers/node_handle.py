@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import deque
@@ -130,6 +131,12 @@ class NodeHandle:
         with self._lock:
             is_open = self._connection is not None and not self._connection.ended
             return self._connection.local_host if self._connection and is_open else None
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """To wait for; None while there is no connection."""
+        connection = self._connection
+        return None if connection is None or connection.ended else connection.socket
 
     def pump(self) -> None:
         """Takes what the node has sent, and gives it a sign of life when it is time to."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from multiedge.executors.workers.messages import Hello
 from multiedge.executors.workers.node_handle import PUMP_S, NodeHandle
 from multiedge.executors.workers.node_messages import FROM_NODE, FromNode, OpenWorker, Peers
 from multiedge.fleet import CALLER_NAME, Device, Link
-from multiedge.network.connection import Connection, connect
+from multiedge.network.connection import Connection, connect, wait_for_any
 from multiedge.network.identity import NODE, Identity, require_peer
 from multiedge.transports.peers import PeerAddress, write_address
 
@@ -126,8 +126,10 @@ class NodeLauncher:
                 handle.tell(Peers({**self._peers, CALLER_NAME: caller}))
 
     def _pump(self) -> None:
-        while not self._closed.wait(PUMP_S):
+        """Reads what nodes send as soon as it is there: when a pong comes tells their clocks."""
+        while not self._closed.is_set():
             with self._lock:
-                handles: Iterable[NodeHandle] = list(self._handles.values())
+                handles = list(self._handles.values())
+            wait_for_any([handle.socket for handle in handles], PUMP_S)
             for handle in handles:
                 handle.pump()
