@@ -99,6 +99,8 @@ def pick_transport(options: ProcessesOptions) -> str:
                 f"transport: expected 'tcp' between network namespaces, got '{options.transport}'; leave it at 'auto'"
             )
         return "tcp"
+    if options.transport == "tls":
+        raise ConfigError("transport: 'tls' is between machines, of the executor 'fleet'; leave it at 'auto'")
     if options.transport == "auto":
         return "shared-memory" if rundir.has_shared_memory() else "pipe"
     return options.transport

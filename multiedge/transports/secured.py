@@ -199,16 +199,14 @@ class Incoming:
 
     def step(self, now_s: float) -> None:
         """Goes on as far as possible; it is closed when that fails or its sender has closed."""
+        if self.is_closed:
+            return
         try:
             if now_s > self.due_s:
                 raise TimeoutError
             self.events = next(self._steps)
         except (StopIteration, OSError, EOFError, MultiedgeError, ValueError):  # ValueError: no message
             self.close()
-
-    def give_up(self) -> None:
-        """Its time for the greeting is over."""
-        self.due_s = 0.0
 
     def close(self) -> None:
         self.events, self.is_closed = 0, True

@@ -179,9 +179,10 @@ class TlsEndpoint:
                 accepted, _ = self._listener.accept()
             except OSError:  # no more, or no more descriptors: then the oldest make room
                 return
-            greeting = [end for end in self._incoming if end.epoch is None]
+            greeting = [end for end in self._incoming if end.epoch is None and not end.is_closed]
             if len(greeting) >= MOST_GREETING:
-                greeting[0].give_up()
+                greeting[0].close()
+                yield greeting[0]
             end = Incoming(accepted, self._secret, self._identity, lambda: self._oldest_epoch, self._deliver)
             self._incoming[end] = None
             yield end

@@ -32,6 +32,18 @@ OWN = {
         "replan",
         "backends",
     },
+    "fleet": {
+        "depth",
+        "micro_batch",
+        "deadlines",
+        "trace",
+        "fallbacks",
+        "replan",
+        "backends",
+        "hub",
+        "nodes",
+        "identity",
+    },
     "ray": {"depth", "deadlines", "load_s", "backends"},
     "remote": {"depth", "deadlines", "endpoints", "connect_s", "patience_s", "fallbacks"},
 }
@@ -49,6 +61,9 @@ VALUES: dict[str, Any] = {
     "endpoints": {"d0": "h:1"},
     "connect_s": 1.0,
     "patience_s": 1.0,
+    "hub": "h:1",
+    "nodes": {"d0": "h:1"},
+    "identity": "folder",
 }
 REFUSED = [(name, option) for name in OWN for option in sorted(set(VALUES) - OWN[name])]
 

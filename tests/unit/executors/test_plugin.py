@@ -144,4 +144,4 @@ def test_the_command_runs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_its_name_is_listed_with_ours() -> None:
-    assert EXECUTORS.names() == ("inline", "processes", "ray", "remote", "agents")
+    assert EXECUTORS.names() == ("fleet", "inline", "processes", "ray", "remote", "agents")
