@@ -45,7 +45,7 @@ OWN = {
         "identity",
     },
     "ray": {"depth", "deadlines", "load_s", "backends"},
-    "remote": {"depth", "deadlines", "endpoints", "connect_s", "patience_s", "fallbacks"},
+    "remote": {"depth", "deadlines", "endpoints", "connect_s", "patience_s", "fallbacks", "direct"},
 }
 VALUES: dict[str, Any] = {
     "depth": 3,
@@ -61,6 +61,7 @@ VALUES: dict[str, Any] = {
     "endpoints": {"d0": "h:1"},
     "connect_s": 1.0,
     "patience_s": 1.0,
+    "direct": True,
     "hub": "h:1",
     "nodes": {"d0": "h:1"},
     "identity": "folder",
