@@ -85,7 +85,7 @@ def test_options_are_frozen_and_build_on_what_the_pipeline_acts_on(name: str) ->
 
 @pytest.mark.parametrize(("name", "option"), REFUSED)
 def test_what_it_does_not_act_on_is_refused_before_anything_starts(name: str, option: str, tmp_path: Path) -> None:
-    owners = ", ".join(other for other in OWN if option in OWN[other])
+    owners = ", ".join(other for other in EXECUTORS.names() if option in OWN.get(other, ()))
     with pytest.raises(ConfigError) as caught:
         open_pipeline(tmp_path / "no plan here", synthetic_fleet(1), name, **{option: VALUES[option]})
     assert str(caught.value) == f"executor '{name}' has no option '{option}'; executors that have it: {owners}"
