@@ -64,7 +64,7 @@ def test_flags_and_own_options_are_the_executors(tmp_path: Path) -> None:
 
 def test_whether_to_plan_anew_is_checked_here_and_given_later() -> None:
     assert options("--replan") == options("--no-replan") == {}
-    with pytest.raises(ConfigError, match="executor 'inline' has no option 'replan'; executors that have it: processes"):
+    with pytest.raises(ConfigError, match="executor 'inline' has no option 'replan'; executors that have it: fleet, processes"):
         options("--executor", "inline", "--no-replan")
 
 
