@@ -28,6 +28,8 @@ from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.trace import read_trace
 from multiedge.measurements import RETURN, HostLoad
+from multiedge.network.client import HubClient
+from multiedge.network.identity import find_identity
 from multiedge.onnx_io import read_runnable
 from multiedge.onnx_io.items import npz_items, random_items
 from multiedge.options import build_options, option_names, require_options, with_option
@@ -57,6 +59,8 @@ FLAGS = {
     "emulate": "emulation",
     "namespaces": "emulation",
     "endpoint": "endpoints",
+    "hub": "hub",
+    "identity": "identity",
     "trace": "trace",
     "replan": "replan",
     "keep_prepacked": "backends",
@@ -73,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         require_writable(args.output)
     require_least("--repeat", args.repeat, 1)
     manifest = read_runnable(args.plan_dir)
-    fleet = read_fleet(args.devices) if args.devices else local_fleet(manifest)
+    fleet = read_run_fleet(args, manifest)
     values = executor_options(args, fleet)
     options = build_options(EXECUTORS, args.executor, values)
     outputs = OutputFolder(Path(args.outputs)) if args.outputs else None
@@ -92,6 +96,16 @@ def run(args: argparse.Namespace) -> int:
     if outputs and outputs.refusal:
         raise outputs.refusal
     return FAILED if figures["failed"] or figures["lost"] else 0
+
+
+def read_run_fleet(args: argparse.Namespace, manifest: Manifest) -> Fleet:
+    """The devices of the run: with --hub its nodes, of which --devices states what it states."""
+    declared = read_fleet(args.devices) if args.devices else None
+    if args.hub is None:
+        return declared or local_fleet(manifest)
+    require_options(EXECUTORS, args.executor, ["hub"])
+    with HubClient(args.hub, find_identity(args.identity)) as hub:
+        return hub.fleet(declared)
 
 
 def run_rounds(
@@ -152,13 +166,18 @@ def executor_options(args: argparse.Namespace, fleet: Fleet) -> dict[str, Any]:
 @contextmanager
 def replanner(args: argparse.Namespace, manifest: Manifest, fleet: Fleet) -> Iterator[Replanner | None]:
     """What plans anew, where it is wanted, the executor can use it and the model to cut is there."""
+    knows_devices = args.devices or args.hub
     can = (
-        "replan" in option_names(EXECUTORS, args.executor) and args.devices and manifest.plan and Path(manifest.model).is_file()
+        "replan" in option_names(EXECUTORS, args.executor)
+        and knows_devices
+        and manifest.plan
+        and Path(manifest.model).is_file()
     )
     if args.replan is False or (args.replan is None and not can):
         yield None
         return
-    _options.require_with(args, "replan", "devices")
+    if not args.hub:
+        _options.require_with(args, "replan", "devices")
     from multiedge.replanning.replanner import Replanner
 
     try:

@@ -17,6 +17,7 @@ from typing import Any
 from multiedge.errors import ConfigError, MultiedgeError, NetworkError, PipelineError
 from multiedge.executors.workers.caller import WorkersExecutor
 from multiedge.executors.workers.node_launcher import NodeLauncher, WorkerSettings
+from multiedge.executors.workers.node_messages import require_portable
 from multiedge.executors.workers.options import Deadlines, WorkersOptions
 from multiedge.fleet import CALLER_NAME, Fleet
 from multiedge.measurements import Memory
@@ -79,6 +80,7 @@ class FleetExecutor(WorkersExecutor):
         super().__init__(manifest, fleet, wrapped)
         if not options.hub and not options.nodes:
             raise ConfigError("fleet: expected a hub, got none; give --hub HOST:PORT, and start one with: multiedge hub run")
+        require_portable(options.backends)
         self.options = options
         self.identity = find_identity(options.identity or None)
         self.nodes = NodeAddresses(options.nodes, self._known_nodes)

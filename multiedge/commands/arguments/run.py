@@ -65,4 +65,6 @@ def _add_flags(parser: argparse._ArgumentGroup) -> None:
         help="keep packed weights in the plan's folder: less anonymous memory",
     )
     parser.add_argument("--endpoint", action="append", metavar=ENDPOINT, help="where the stages of a device are; repeatable")
+    parser.add_argument("--hub", metavar="HOST:PORT", help="where the nodes of --executor fleet are known")
+    parser.add_argument("--identity", metavar="DIR", help="folder of your certificate (default: $MULTIEDGE_IDENTITY)")
     _options.add_option(parser, "executor")

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from os import PathLike
+from typing import Any, get_args
 
+from multiedge.errors import ConfigError
 from multiedge.executors.workers.messages import Command, Hello, Reply
 from multiedge.executors.workers.observation import Busy, WorkerView
 from multiedge.measurements import Memory
@@ -118,6 +120,17 @@ class Refused:
     """No worker is started: why, in one line. The node closes the connection."""
 
     reason: str
+
+
+def require_portable(backends: Mapping[str, Mapping[str, Any]]) -> None:
+    """ConfigError for an option of a backend that is a text: it may be a path, which holds on one machine alone."""
+    for backend, options in backends.items():
+        for name, value in options.items():
+            if isinstance(value, str | PathLike):
+                raise ConfigError(
+                    f"backends: {backend}: {name}: expected a number or true or false, got '{value}': a path of one machine means"
+                    " nothing on another; leave it out"
+                )
 
 
 FromNode = Opened | Pong | View | Refused | Reply

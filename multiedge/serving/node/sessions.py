@@ -41,6 +41,7 @@ from multiedge.executors.workers.node_messages import (
     Refused,
     ToNode,
     View,
+    require_portable,
 )
 from multiedge.executors.workers.observation import WorkerView
 from multiedge.executors.workers.process import WorkerProcess
@@ -106,6 +107,7 @@ class WorkerSessions:
             connection.close(LINGER_S)
 
     def _run(self, opening: OpenWorker, further: list[ToNode], connection: Connection[ToNode], peer: str) -> None:
+        require_portable({opening.hello.device.backend: opening.hello.backend})
         hello = replace(self._applied(opening.hello), transport=TRANSPORT, cores=())
         with self._lock:
             before = self._running.get(opening.run)
