@@ -128,8 +128,8 @@ def require_portable(backends: Mapping[str, Mapping[str, Any]]) -> None:
         for name, value in options.items():
             if isinstance(value, str | PathLike):
                 raise ConfigError(
-                    f"backends: {backend}: {name}: expected a number or true or false, got '{value}': a path of one machine means"
-                    " nothing on another; leave it out"
+                    f"backends: {backend}: {name}: expected a number or true or false, got '{value}':"
+                    " a path of one machine means nothing on another; leave it out"
                 )
 
 
