@@ -103,7 +103,7 @@ def test_its_options_reach_it_and_the_results(tmp_path: Path) -> None:
         ({"gain": "much"}, "executor 'agents', option 'gain': expected a number, got 'much'"),
         ({"gain": -1}, "gain: expected 0 or more, got -1"),
         ({"cluster": {"nodes": "all"}}, "executor 'agents', option 'cluster.nodes': expected a whole number, got 'all'"),
-        ({"micro_batch": 2}, "executor 'agents' has no option 'micro_batch'; executors that have it: processes"),
+        ({"micro_batch": 2}, "executor 'agents' has no option 'micro_batch'; executors that have it: fleet, processes"),
         ({"warmup_items": -1}, "warmup_items: expected 0 or more, got -1"),
     ],
 )
