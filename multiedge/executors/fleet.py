@@ -26,7 +26,7 @@ from multiedge.network.identity import find_identity, is_loopback, parse_address
 from multiedge.onnx_io.shipment import shipment_of
 from multiedge.plan import Manifest
 from multiedge.transports import rundir
-from multiedge.transports.peers import set_place
+from multiedge.transports.peers import PeerAddress, read_address, set_place
 from multiedge.transports.tls import LOOPBACK, TlsEndpoint
 
 EVERYWHERE = "0.0.0.0"
@@ -116,6 +116,12 @@ class FleetExecutor(WorkersExecutor):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def addresses(self) -> dict[str, PeerAddress]:
+        """Where the endpoints of this run listen, by device, and the caller's."""
+        names = [CALLER_NAME, *self.fleet.names] if self.directory else []
+        return {name: address for name in names if self.directory and (address := read_address(self.directory, name))}
 
     def settings(self, memory: tuple[Memory, ...]) -> dict[str, Any]:
         return {"nodes": dict(self.nodes.known), "tls": self.identity is not None}

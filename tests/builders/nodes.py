@@ -1,8 +1,7 @@
 """Nodes without a hub for the tests of fleets: each is a process of its own on loopback, whose plans are given folders.
 
-    python -m tests.builders.nodes NAME IDENTITY FOLDER ...
-
-prints its port. IDENTITY is a folder, or '-' for none.
+python -m tests.builders.nodes NAME IDENTITY PORT FOLDER ...    prints its port; IDENTITY is a folder, or '-' for none
+python -m tests.builders.nodes run FOLDER NAME=ADDRESS,...      a caller
 """
 
 from __future__ import annotations
@@ -12,19 +11,22 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
+from multiedge.executors import open_pipeline
 from multiedge.network.identity import Identity
 from multiedge.onnx_io import read_manifest
 from multiedge.onnx_io.shipment import shipment_of
 from multiedge.serving.node.folder import LocalStages, Progress
 from multiedge.serving.node.server import Door, NodeServer
 from multiedge.serving.node.sessions import WorkerSessions
+from tests.builders.pipelines import vectors
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,26 +72,40 @@ class RunningNode:
         os.kill(self.process.pid, number)
 
 
-def start_node(name: str, folders: Sequence[Path], identity: Path | None = None, port: int = 0, *prefix: str) -> RunningNode:
+def begin_node(
+    name: str, folders: Sequence[Path], identity: Path | None = None, port: int = 0, prefix: Sequence[str] = ()
+) -> subprocess.Popen[str]:
     command = [*prefix, sys.executable, "-m", "tests.builders.nodes", name, str(identity or "-"), str(port)]
-    process = subprocess.Popen([*command, *map(str, folders)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([*command, *map(str, folders)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def begun(name: str, process: subprocess.Popen[str]) -> RunningNode:
+    """The node, once it listens."""
     assert process.stdout is not None
     return RunningNode(name, process, int(process.stdout.readline()))
 
 
+def start_node(name: str, folders: Sequence[Path], identity: Path | None = None, port: int = 0) -> RunningNode:
+    return begun(name, begin_node(name, folders, identity, port))
+
+
 @contextmanager
 def running_nodes(
-    names: Sequence[str], folders: Sequence[Path], identity_of: Callable[[str], Path | None] = lambda name: None
+    names: Sequence[str],
+    folders: Sequence[Path],
+    identities: Mapping[str, Path] = MappingProxyType({}),
+    prefixes: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Iterator[dict[str, RunningNode]]:
-    """A node of each name; none outlives the block, and neither do their workers."""
+    """A node of each name, with a certificate and behind the prefix of a command line where there is one; none outlives the
+    block, and neither do their workers."""
     nodes: dict[str, RunningNode] = {}
+    begin = {name: begin_node(name, folders, identities.get(name), 0, prefixes.get(name, ())) for name in names}
     try:
-        for name in names:
-            nodes[name] = start_node(name, folders, identity_of(name))
+        nodes.update({name: begun(name, process) for name, process in begin.items()})
         yield nodes
     finally:
-        for node in nodes.values():
-            end_node(node)
+        for name, process in begin.items():
+            end_node(nodes.get(name) or RunningNode(name, process, 0))
 
 
 def end_node(node: RunningNode) -> None:
@@ -116,5 +132,15 @@ def main(name: str, identity: str, port: str, *folders: str) -> None:
     threading.Event().wait()
 
 
+def run(folder: str, given: str) -> None:
+    """Runs items on nodes, NAME=ADDRESS each, for ever."""
+    nodes = dict(each.split("=") for each in given.split(","))
+    with open_pipeline(folder, None, "fleet", nodes=nodes) as pipeline:
+        pipeline.map(vectors(10))
+        print("running", flush=True)
+        while True:
+            pipeline.map(vectors(10))
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(*sys.argv[2:]) if sys.argv[1] == "run" else main(*sys.argv[1:])
