@@ -22,14 +22,15 @@ from multiedge.executors.workers.options import Deadlines, WorkersOptions
 from multiedge.fleet import CALLER_NAME, Fleet
 from multiedge.measurements import Memory
 from multiedge.network.client import HubClient
-from multiedge.network.identity import find_identity, is_loopback, parse_address, require_tls
+from multiedge.network.connection import local_host_towards
+from multiedge.network.identity import find_identity, parse_address, require_tls
 from multiedge.onnx_io.shipment import shipment_of
 from multiedge.plan import Manifest
 from multiedge.transports import rundir
 from multiedge.transports.peers import PeerAddress, read_address, set_place
-from multiedge.transports.tls import LOOPBACK, TlsEndpoint
+from multiedge.transports.tls import TlsEndpoint
 
-EVERYWHERE = "0.0.0.0"
+EVERYWHERE = ""
 HUB_S = 2.0
 """How long to wait for the hub at each step: a run goes on without it."""
 
@@ -102,11 +103,10 @@ class FleetExecutor(WorkersExecutor):
                 options.record_events,
                 options.seed,
             )
-            address = endpoint.address if endpoint.address.host != EVERYWHERE else replace(endpoint.address, host="")
             self.launcher = NodeLauncher(
                 self.directory,
                 secrets.token_hex(8),
-                address,
+                endpoint.address,
                 settings,
                 self.identity,
                 self.nodes.of,
@@ -136,9 +136,12 @@ class FleetExecutor(WorkersExecutor):
             self.directory = None
 
     def _new_endpoint(self, directory: Path) -> TlsEndpoint:
-        hosts = [parse_address(address)[0] for address in self.nodes.known.values()]
-        host = LOOPBACK if all(map(is_loopback, hosts)) else EVERYWHERE
-        require_tls(host, self.identity, "fleet")
+        """Listens where the nodes reach this machine: on one address if that is the same for all."""
+        addresses = {name: parse_address(address) for name, address in self.nodes.known.items()}
+        for name, (host, _) in addresses.items():
+            require_tls(host, self.identity, f"node '{name}'")
+        hosts = {local_host_towards(*address) for address in addresses.values()}
+        host = hosts.pop() if len(hosts) == 1 else EVERYWHERE
         set_place(directory, CALLER_NAME, host, self.identity)
         return TlsEndpoint(directory, CALLER_NAME)
 

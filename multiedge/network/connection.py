@@ -164,6 +164,17 @@ def tune(connected: socket.socket) -> None:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def local_host_towards(host: str, port: int) -> str:
+    """The address of this machine on the way to another; nothing is sent. NetworkError if there is no way."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        raise NetworkError(f"{join_address(host, port)}: cannot be reached: {reason_of(error)}") from error
+
+
 def wait_for(connected: socket.socket, timeout_s: float, *, to_read: bool = False, to_write: bool = False) -> None:
     """Returns once the socket can be read or written, whichever is wanted, or is closed, or after `timeout_s`."""
     poll = select.poll()
