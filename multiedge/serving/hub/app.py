@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from multiedge.errors import MultiedgeError, NetworkError, one_line
@@ -29,7 +30,7 @@ MAX_RECORD_BYTES = 32 << 20
 MAX_JOIN_BYTES = 16 << 10
 """The largest request to join, which may come from anybody."""
 STALL_S = 30.0
-"""How long an upload may pause."""
+"""How long an upload or a download may pause."""
 WRITE_BYTES = 1 << 20
 
 
@@ -87,7 +88,9 @@ class HubApp:
                     self._log.warn("refused", f"{peer}: {request.method} {request.path}: refused: {error}")
                 return _error(status, str(error))
             except (ConnectionError, asyncio.TimeoutError) as error:
-                self._log.warn("interrupted", f"{peer}: {request.method} {request.path}: interrupted: {one_line(error)}")
+                self._log.warn(
+                    "interrupted", f"{peer}: {request.method} {request.path}: interrupted: {one_line(error) or 'too slow'}"
+                )
                 return _error(400, "the request was interrupted", close=True)
             except Exception:
                 LOGGER.exception("%s: %s %s: failed", peer, request.method, request.path)
@@ -132,7 +135,35 @@ class HubApp:
         digest = request.match_info["digest"]
         if not self._hub.pool.state(digest).complete:
             raise NetworkError(f"pool: has no file {digest[:12]}", status=404)
-        return web.FileResponse(self._hub.pool.path(digest), chunk_size=WRITE_BYTES)
+        return await self._send(request, self._hub.pool.path(digest))
+
+    async def _send(self, request: Any, path: Path) -> Any:
+        """The range of a file that is asked for, or all of it; ends as soon as nobody reads it."""
+        size = path.stat().st_size
+        try:
+            asked = request.http_range
+        except ValueError:
+            raise NetworkError("pool: Range: expected bytes=FIRST-LAST", status=400) from None
+        start, stop, _ = asked.indices(size)
+        if start >= stop and size:
+            raise NetworkError(f"pool: the file has {size} bytes, none of them in the range", status=416)
+        is_part = asked.start is not None or asked.stop is not None
+        response = web.StreamResponse(status=206 if is_part else 200)
+        response.content_length = stop - start
+        if is_part:
+            response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        await response.prepare(request)
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                for at in range(start, stop, WRITE_BYTES):
+                    piece = await asyncio.to_thread(file.read, min(WRITE_BYTES, stop - at))
+                    await asyncio.wait_for(response.write(piece), STALL_S)
+            await response.write_eof()
+        except (ConnectionError, asyncio.TimeoutError):  # a node that goes on later asks for the rest
+            if request.transport:
+                request.transport.abort()
+        return response
 
     async def _upload(self, request: Any) -> Any:
         digest = request.match_info["digest"]
