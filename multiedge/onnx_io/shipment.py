@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 
-from multiedge.network.client import sha256_of
 from multiedge.network.records import ByteRange, PlanFile, PlanPart, PlanRecord
 from multiedge.onnx_io.manifest import to_json
 from multiedge.onnx_io.weights import is_external, reference
 from multiedge.plan import LINKED, Manifest, Part
+
+_READ_BYTES = 1 << 20
+_KNOWN: dict[tuple[int, int, int, int, int, int | None], str] = {}
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,32 @@ def shipment_of(manifest: Manifest) -> Shipment:
     """
     folder = Path(manifest.directory)
     names = dict.fromkeys(name for part in manifest.parts for name in part.files)
-    digests = {name: sha256_of(folder / name) for name in names}
-    ranges: dict[tuple[Path, int, int], ByteRange] = {}
-    parts = tuple(
-        PlanPart(part.stage, part.devices, tuple(_plan_file(folder, part, name, digests[name], ranges) for name in part.files))
-        for part in manifest.parts
-    )
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = dict(zip(names, pool.map(lambda name: digest_of_bytes(folder / name), names), strict=True))
+        parts = tuple(
+            PlanPart(part.stage, part.devices, tuple(_file(folder, part, name, digests[name], pool) for name in part.files))
+            for part in manifest.parts
+        )
     return Shipment(PlanRecord(_manifest_text(manifest), parts), {digest: folder / name for name, digest in digests.items()})
+
+
+def digest_of_bytes(path: Path, offset: int = 0, length: int | None = None) -> str:
+    """SHA-256 of [offset, offset + length) of a file, by default of all of it.
+
+    Digests are kept while the process lasts, by the file's inode, size and time: a new plan of a run links the same weights.
+    """
+    status = path.stat()
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, offset, length)
+    if key not in _KNOWN:
+        digest = hashlib.sha256()
+        left = status.st_size - offset if length is None else length
+        with path.open("rb") as file:
+            file.seek(offset)
+            while left and (piece := file.read(min(left, _READ_BYTES))):
+                digest.update(piece)
+                left -= len(piece)
+        _KNOWN[key] = digest.hexdigest()
+    return _KNOWN[key]
 
 
 def _manifest_text(manifest: Manifest) -> str:
@@ -72,21 +95,17 @@ def _portable(known: str) -> str:
     return f"{known.rpartition(':')[0]}:0" if known.startswith(LINKED) else known
 
 
-def _plan_file(folder: Path, part: Part, name: str, digest: str, ranges: dict[tuple[Path, int, int], ByteRange]) -> PlanFile:
+def _file(folder: Path, part: Part, name: str, digest: str, pool: Executor) -> PlanFile:
     path = folder / name
     is_shared = part.files[name].startswith(LINKED)
-    return PlanFile(name, path.stat().st_size, digest, _ranges(folder, part, path, ranges) if is_shared else ())
+    return PlanFile(name, path.stat().st_size, digest, _ranges(folder, part, path, pool) if is_shared else ())
 
 
-def _ranges(folder: Path, part: Part, path: Path, known: dict[tuple[Path, int, int], ByteRange]) -> tuple[ByteRange, ...]:
-    """The ranges of the file that the part's tensors are in, ascending; `known` keeps digests for other parts."""
+def _ranges(folder: Path, part: Part, path: Path, pool: Executor) -> tuple[ByteRange, ...]:
+    """The ranges of the file that the part's tensors are in, ascending."""
     proto = onnx.load(str(folder / part.file), load_external_data=False)
     places = [reference(tensor, folder) for tensor in proto.graph.initializer if is_external(tensor)]
     target = path.resolve()
     spans = sorted({(place.offset, place.length) for place in places if place.file == target and place.length})
-    with path.open("rb") as file:
-        for offset, length in spans:
-            if (path, offset, length) not in known:
-                file.seek(offset)
-                known[path, offset, length] = ByteRange(offset, length, hashlib.sha256(file.read(length)).hexdigest())
-    return tuple(known[path, offset, length] for offset, length in spans)
+    digests = pool.map(lambda span: digest_of_bytes(path, *span), spans)
+    return tuple(ByteRange(*span, digest) for span, digest in zip(spans, digests, strict=True))

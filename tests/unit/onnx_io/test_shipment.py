@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 import multiedge as me
+from multiedge.fleet import Device, Fleet, Link
 from multiedge.network.encoding import decode, encode
 from multiedge.network.records import PlanRecord
-from multiedge.onnx_io.shipment import shipment_of
+from multiedge.onnx_io import read_runnable
+from multiedge.onnx_io.shipment import digest_of_bytes, shipment_of
 from multiedge.plan import Manifest
 from tests.builders.onnx_models import layers, saved
 from tests.builders.parts import plan_of
@@ -67,3 +69,29 @@ def test_copied_weights_travel_whole(graph, tmp_path):
     assert not any(file.ranges for file in files)
     assert all(file.needed_bytes == file.size == shipment.files[file.sha256].stat().st_size for file in files)
     assert shipment.nbytes == sum(file.size for file in files)
+
+
+def test_a_digest_is_computed_again_when_the_file_has_changed(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abcdef")
+    assert digest_of_bytes(path, 2, 3) == hashlib.sha256(b"cde").hexdigest()
+    before = digest_of_bytes(path)
+    path.write_bytes(b"abcdefg")
+    assert before != digest_of_bytes(path) == hashlib.sha256(b"abcdefg").hexdigest()
+
+
+def test_weights_that_are_linked_again_are_not_read_again(graph, tmp_path, monkeypatch):
+    first = shipment_of(_parts(graph, tmp_path / "a", at=4))
+    second = _parts(graph, tmp_path / "b", at=4)
+    opened = []
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *args: opened.append(self.name) or real(self, *args))
+    assert shipment_of(second).record == first.record
+    assert not any(name.startswith("weights") for name in opened)
+
+
+def test_a_plan_that_was_just_written_and_the_same_plan_read_have_one_digest(graph, tmp_path):
+    fleet = Fleet((Device("a", flops_per_s=1e9), Device("b", flops_per_s=3e9)), {("a", "b"): Link(1e6, 0.001)})
+    profile = me.profile_model(graph, fleet, reference="declared")
+    written = me.write_parts(graph, me.plan_model(profile, fleet), tmp_path, profile=profile)
+    assert shipment_of(written).record.digest == shipment_of(read_runnable(tmp_path)).record.digest
