@@ -35,6 +35,7 @@ COMMANDS = {
     "run": "run a plan as a pipeline and measure it",
     "serve": "host stages of a plan for pipelines elsewhere",
     "hub": "registry, pool and deployments of a fleet",
+    "node": "make this device a node of a fleet",
     "deploy": "plan a model for the nodes of a hub, and bring it there",
     "fleet": "nodes, links and deployments of a hub",
     "report": "results as a page, a table or a trace",

@@ -13,6 +13,8 @@ LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 8081
 DEFAULT_HUB_PORT = 8470
 """Where `multiedge hub run` listens."""
+DEFAULT_NODE_PORT = 8471
+"""Where `multiedge node` listens."""
 
 AUDIT_TIME_LIMIT_S = 60.0
 """How long `multiedge verify` searches for a bound of its own."""

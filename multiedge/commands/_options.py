@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiedge.errors import ConfigError
+from multiedge.errors import ConfigError, describe
 from multiedge.fleet import REFERENCE_BACKEND
 
 if TYPE_CHECKING:
@@ -144,6 +144,19 @@ def hub_data(args: argparse.Namespace) -> Path:
     from multiedge.files import data_folder
 
     return Path(args.data) if args.data else data_folder("hub")
+
+
+def read_size(option: str, text: str, least: int = 1) -> int:
+    """Bytes of a size such as '4GiB'; ConfigError that names the option for another text, and for less than `least`."""
+    from multiedge.quantity import BYTES, parse
+
+    try:
+        nbytes = int(parse(text, BYTES))
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from None
+    if nbytes < least:
+        raise ConfigError(f"{option}: expected a size above 0, got {describe(text)}")
+    return nbytes
 
 
 def add_json(parser: Place, what: str) -> None:

@@ -6,17 +6,18 @@ import argparse
 import asyncio
 import logging
 import signal
+import socket
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from multiedge.commands._options import hub_data
+from multiedge.commands._options import hub_data, read_size
 from multiedge.defaults import DEFAULT_HUB_PORT
-from multiedge.errors import ConfigError, describe
+from multiedge.errors import ConfigError
 from multiedge.network.encoding import require_name
 from multiedge.network.identity import CLIENT, ENVIRONMENT, NODE, parse_address
-from multiedge.quantity import BYTES, parse
 from multiedge.serving.hub.authority import CLIENT_FOLDER, Authority
 from multiedge.serving.hub.server import HubOptions, HubServer
 from multiedge.serving.hub.store import Store
@@ -60,11 +61,23 @@ def _token(args: argparse.Namespace, folder: Path) -> int:
 
 def _run(args: argparse.Namespace, folder: Path) -> int:
     host, port = parse_address(args.listen, "--listen", DEFAULT_HUB_PORT)
-    server = HubServer(HubOptions(folder, host, port, _file_bytes(args.max_file), args.pull))
+    server = HubServer(HubOptions(folder, host, port, read_size("--max-file", args.max_file), args.pull))
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("multiedge.hub").setLevel(logging.INFO)
-    asyncio.run(_serve(server))
+    with _known(args.discover, host, port):
+        asyncio.run(_serve(server))
     return 0
+
+
+def _known(discover: bool, host: str, port: int) -> AbstractContextManager[None]:
+    """Makes the hub known on the network, if that is wanted."""
+    if not discover:
+        return nullcontext()
+    if port == 0:
+        raise ConfigError("--discover: expected --listen with a port other than 0")
+    from multiedge.serving.discovery import advertised
+
+    return advertised(socket.gethostname().partition(".")[0], host, port)
 
 
 async def _serve(server: HubServer) -> None:
@@ -79,13 +92,3 @@ async def _serve(server: HubServer) -> None:
         print(f"hub {server.address} {'TLS' if server.uses_tls else 'without TLS'}", flush=True)
         print("stop with Ctrl-C", file=sys.stderr, flush=True)
     await serving
-
-
-def _file_bytes(text: str) -> int:
-    try:
-        nbytes = int(parse(text, BYTES))
-    except ValueError as error:
-        raise ConfigError(f"--max-file: {error}") from None
-    if nbytes <= 0:
-        raise ConfigError(f"--max-file: expected a size above 0, got {describe(text)}")
-    return nbytes

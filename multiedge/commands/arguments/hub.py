@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="address to listen on, port 0 for a free one; beyond this machine only after `hub init` (default: %(default)s)",
     )
     run.add_argument("--pull", action="store_true", help="ask nodes for their states too, instead of waiting for reports")
+    run.add_argument("--discover", action="store_true", help="make it known on this network (mDNS), for nodes with --discover")
     run.add_argument("--max-file", metavar="SIZE", default="64GiB", help="how large a file may be (default: %(default)s)")
     token = actions.add_parser("token", help="print a token with which one node or client can join")
     _options.add_hub_data(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 from multiedge.errors import one_line, printable
@@ -13,29 +14,32 @@ PERIOD_S = 10.0
 
 
 class LimitedLog:
-    """Logs warnings, of each kind at most `MOST_LINES` in `PERIOD_S`; then one line counts those that were left out."""
+    """Logs warnings, of each kind at most `MOST_LINES` in `PERIOD_S`; then one line counts those that were left out. Safe
+    between threads."""
 
     def __init__(self, clock: Callable[[], float], write: Callable[[str], None] = LOGGER.warning) -> None:
-        self._clock, self._write = clock, write
+        self._clock, self._write, self._lock = clock, write, threading.RLock()
         self._began_s: dict[str, float] = {}
         self._counts: dict[str, int] = {}
 
     def warn(self, kind: str, line: str) -> None:
         """Logs the line, unless there were many of its kind lately."""
-        self.flush()
-        self._began_s.setdefault(kind, self._clock())
-        self._counts[kind] = self._counts.get(kind, 0) + 1
-        if self._counts[kind] <= MOST_LINES:
-            self._write(printable(line))
+        with self._lock:
+            self.flush()
+            self._began_s.setdefault(kind, self._clock())
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            if self._counts[kind] <= MOST_LINES:
+                self._write(printable(line))
 
     def flush(self) -> None:
         """Logs how many lines of a kind were left out in a period that is over."""
         now = self._clock()
-        for kind in [kind for kind, began in self._began_s.items() if now - began >= PERIOD_S]:
-            left_out = self._counts.pop(kind) - MOST_LINES
-            del self._began_s[kind]
-            if left_out > 0:
-                self._write(f"{kind}: {left_out} more in {PERIOD_S:g} s")
+        with self._lock:
+            for kind in [kind for kind, began in self._began_s.items() if now - began >= PERIOD_S]:
+                left_out = self._counts.pop(kind) - MOST_LINES
+                del self._began_s[kind]
+                if left_out > 0:
+                    self._write(f"{kind}: {left_out} more in {PERIOD_S:g} s")
 
     def logger(self) -> logging.Logger:
         """A logger for a library that serves HTTP: of each error one line, which names the peer, and nothing else."""

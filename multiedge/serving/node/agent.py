@@ -11,13 +11,13 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
 from multiedge.errors import MultiedgeError, NetworkError
+from multiedge.executors.workers.node_messages import OpenWorker
 from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.network.client import HubClient
 from multiedge.network.connection import Connection
@@ -31,6 +31,7 @@ from multiedge.serving.node.loading import load_once
 from multiedge.serving.node.neighbours import Neighbours
 from multiedge.serving.node.probe import Probe, measure_link
 from multiedge.serving.node.server import Accepted, Door, NodeServer
+from multiedge.serving.node.sessions import WorkerSessions
 from multiedge.serving.node.speed import Speed, measure_speed
 from multiedge.serving.node.state import Description, Machine, installed_backends
 
@@ -40,6 +41,7 @@ PULL_S = 3 * HEARTBEAT_S
 """A hub that asks by itself and has not done so for this long is told the state again."""
 HUB_TIMEOUT_S, FETCH_TIMEOUT_S = 2.0, 10.0
 LOOK_S = 0.5
+LEAST_WAIT_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,10 @@ class Agent:
 
     Args:
         options: What it is started with.
-        doors: Other connections that it accepts, by the type of their first line, given its folders and limits.
     """
 
-    def __init__(self, options: NodeOptions, doors: Callable[[PlanFolders, Limits], Mapping[str, Door]]) -> None:
-        self._options, self._closed = options, threading.Event()
+    def __init__(self, options: NodeOptions) -> None:
+        self._options, self._closed, self._news = options, threading.Event(), threading.Event()
         self._speed: Speed | None = None
         self._pulled_s = -math.inf
         self._seed = crc32(options.name.encode())
@@ -86,15 +87,16 @@ class Agent:
         with ExitStack() as stack:
             self._folders = PlanFolders(options.folder, options.cache_bytes, self._client)
             stack.callback(self._folders.close)
-            sessions = dict(doors(self._folders, options.limits))
-            self._sessions = tuple(sessions)
+            sessions = WorkerSessions(options.name, self._folders, options.limits.applied, options.identity)
             self._neighbours = Neighbours(self._measure_link, lambda: self.is_idle, self._seed)
             self._server = NodeServer(
                 options.host,
                 options.port,
                 options.identity,
                 {
-                    **sessions,
+                    OpenWorker.__name__: Door(
+                        lambda each: sessions.serve(each.connection, each.peer, each.first + each.rest), (CLIENT,)
+                    ),
                     GetState.__name__: Door(self._tell, (HUB, CLIENT)),
                     Probe.__name__: Door(self._neighbours.answer, (NODE,)),
                 },
@@ -104,7 +106,9 @@ class Agent:
         self._backend = REFERENCE_BACKEND if REFERENCE_BACKEND in backends else backends[0]
         self._description = Description(options.name, self._server.address, options.limits, time.time(), backends)
         self._holding = Holding(
-            self._folders, lambda stages, stop: load_once(options.name, self._backend, stages, options.limits, stop)
+            self._folders,
+            lambda stages, stop: load_once(options.name, self._backend, stages, options.limits, stop),
+            self._news.set,
         )
         self._threads = [
             threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
@@ -119,7 +123,7 @@ class Agent:
     @property
     def is_idle(self) -> bool:
         """Whether no worker runs, and nothing is fetched or loaded."""
-        return not self._holding.is_busy and not any(self._server.open_connections(kind) for kind in self._sessions)
+        return not self._holding.is_busy and not self._server.open_connections(OpenWorker.__name__)
 
     def state(self) -> NodeState:
         """The node now."""
@@ -135,6 +139,7 @@ class Agent:
     def close(self) -> None:
         """Ends every connection and worker, and lets another node use the folder."""
         self._closed.set()
+        self._news.set()
         self._holding.close()
         self._server.close()
         for thread in self._threads:
@@ -145,7 +150,7 @@ class Agent:
     # -- state ----------------------------------------------------------------------------------------------------------
 
     def _report(self) -> None:
-        """Tells the hub the state every HEARTBEAT_S, and every LONGEST_WAIT_S while it asks by itself."""
+        """Tells the hub the state every HEARTBEAT_S and when a stage is ready, every LONGEST_WAIT_S while it asks by itself."""
         absence, told_s = Absence(random.Random(self._seed)), -math.inf
         with self._client(HUB_TIMEOUT_S) as client:
             while not self._closed.is_set():
@@ -157,7 +162,8 @@ class Agent:
                         absence.ended(start_s)
                     except NetworkError as error:
                         wait_s = absence.failed(error, start_s)
-                self._closed.wait(max(0.0, start_s + wait_s - time.monotonic()))
+                self._news.wait(max(LEAST_WAIT_S, start_s + wait_s - time.monotonic()))
+                self._news.clear()
 
     def _take(self, reply: HeartbeatReply) -> None:
         self._holding.assign(reply.assignments)
@@ -185,9 +191,10 @@ class Agent:
         """Measures the processor once, then connections when they are due."""
         if REFERENCE_BACKEND in self._description.backends:
             try:
-                self._speed = measure_speed(self._options.limits.threads)
+                self._speed = measure_speed(self._options.limits.threads, self._closed.is_set)
             except MultiedgeError as error:
-                log.warning("%s", error)
+                if not self._closed.is_set():
+                    log.warning("%s", error)
         while not self._closed.is_set():
             if not self._neighbours.step():
                 self._closed.wait(LOOK_S)

@@ -89,7 +89,14 @@ class PlanFolders:
         self._linked: dict[str, set[str]] = {}
         shutil.rmtree(self._stages, ignore_errors=True)
 
+    def __enter__(self) -> PlanFolders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
+        """Lets another node use the folder."""
         self._cache.close()
 
     @property

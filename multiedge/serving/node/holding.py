@@ -65,10 +65,16 @@ class Holding:
     Args:
         folders: Brings stages here.
         load: Loads stages once; returns the memory that it took. Its second argument tells whether to give up.
+        on_ready: Called when an assignment is ready or has failed.
     """
 
-    def __init__(self, folders: PlanFolders, load: Callable[[LocalStages, Callable[[], bool]], int | None]) -> None:
-        self._folders, self._load = folders, load
+    def __init__(
+        self,
+        folders: PlanFolders,
+        load: Callable[[LocalStages, Callable[[], bool]], int | None],
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._folders, self._load, self._on_ready = folders, load, on_ready
         self._held: dict[Assignment, Held] = {}
         self._local: dict[Assignment, LocalStages] = {}
         self._lock, self._changed, self._closed = threading.Lock(), threading.Event(), threading.Event()
@@ -111,6 +117,7 @@ class Holding:
             self._bring(held)
         except MultiedgeError as error:
             self._fail(held.assignment, error)
+        self._on_ready()
 
     def _bring(self, held: Held) -> None:
         assignment = held.assignment

@@ -17,19 +17,22 @@ from multiedge.serving.node.server import Accepted
 
 log = logging.getLogger(__name__)
 
-REFRESH_S = 600.0
-"""A connection is measured again after so long, once this node and the other are idle."""
+FIRST_REFRESH_S, REFRESH_S = 30.0, 600.0
+"""A connection is measured again after so long, once this node and the other are idle: soon after the first time, when nodes
+may have been starting, then more and more rarely."""
 AGAIN_S = 1.0
 """Before a node that was busy is asked again; it doubles each time, up to REFRESH_S."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a connection: `due_s` is when it is to be measured next, after `failures` without a result."""
+    """What is known of a connection: `due_s` is when it is to be measured next, after `times` with a result, and `failures`
+    without one since."""
 
     address: str
     due_s: float
     link: LinkState | None = None
+    times: int = 0
     failures: int = 0
 
 
@@ -42,9 +45,10 @@ def updated(known: Mapping[str, Known], peers: Mapping[str, str], now_s: float) 
 def after(known: Known, link: LinkState | None, now_s: float, chance: float) -> Known:
     """What is known after an attempt; `link` is None if it had no result. `chance` in [0, 1) keeps nodes apart in time."""
     if link is not None:
-        return Known(known.address, now_s + REFRESH_S * (1 + chance), link)
-    wait_s = min(REFRESH_S, AGAIN_S * 2**known.failures) * (0.5 + chance)
-    return Known(known.address, now_s + wait_s, known.link, known.failures + 1)
+        wait_s = min(REFRESH_S, FIRST_REFRESH_S * 2**known.times)
+        return Known(known.address, now_s + wait_s * (1 + chance), link, known.times + 1)
+    wait_s = min(REFRESH_S, AGAIN_S * 2**known.failures)
+    return Known(known.address, now_s + wait_s * (0.5 + chance), known.link, known.times, known.failures + 1)
 
 
 def next_due(known: Mapping[str, Known], now_s: float) -> str | None:

@@ -1,18 +1,22 @@
 """How fast a connection to another node is: a few megabytes and a few round trips.
 
 The sender's line `Probe` is answered by `Ready` or, while the other node measures, by `Busy`. Then follow single bytes that
-come back, one after another; bytes of data, the last of which is a line feed; and `Rate`, as the receiver saw it.
+come back, one after another, and bytes of data that do not, the last of which is a line feed. The sender sees how many were
+acknowledged by the other machine, at any moment: so the result does not depend on when either process had a processor.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import ssl
-import statistics
+import sys
+import termios
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from multiedge.errors import NetworkError, one_line
 from multiedge.formats.fields import Kind
@@ -23,13 +27,19 @@ from multiedge.network.records import LinkState
 
 PROBE_BYTES = 4 << 20
 """The most that is sent to one node."""
-ENOUGH_S = 0.8
-"""A slow connection is measured for so long."""
+ROUNDS = 2
+"""Other work of the two machines makes a connection seem slower, hardly faster: the best round counts."""
+ENOUGH_S = 0.5
+"""On a slow connection a round lasts so long."""
 ROUND_TRIPS = 10
 TIMEOUT_S = 10.0
 CHUNK_BYTES = 32 << 10
-SENT_AHEAD_BYTES = 128 << 10
-"""How much the system may hold of what was sent: the rest of the time shows the connection, not its memory."""
+SENT_AHEAD_BYTES, FAST_SENT_AHEAD_BYTES = 128 << 10, 1 << 20
+"""How much the system may hold of what was sent. It goes on sending while this process has no processor; on a slow connection
+it would do so for long after the end of a round."""
+FAST_BYTES_PER_S = 4e6
+LOOK_S = 0.001
+_UNACKNOWLEDGED = termios.TIOCOUTQ if sys.platform == "linux" else None
 LEAST_SAMPLES = 8
 _ANSWERS = Kind("answer", NetworkError)
 
@@ -47,13 +57,6 @@ class Ready:
 @dataclass(frozen=True)
 class Busy:
     """This node measures with another one, or has work to do."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """What the receiver saw; None where too little came."""
-
-    bytes_per_s: float | None
 
 
 def measure_link(peer: str, address: str, identity: Identity | None, most_bytes: int = PROBE_BYTES) -> LinkState | None:
@@ -78,15 +81,14 @@ def measure_link(peer: str, address: str, identity: Identity | None, most_bytes:
                 require_peer(connected, f"{NODE}{peer}", place)
             connected.settimeout(TIMEOUT_S)
             connected.sendall(encode_line(Probe()))
-            answers = _Answers(connected, place)
-            if isinstance(answers.next(), Busy):
+            if isinstance(_answer(connected, place), Busy):
                 return None
             rtt_s = min(_round_trip(connected) for _ in range(ROUND_TRIPS))
-            _send(connected, most_bytes)
-            rate = answers.next()
+            rates = [_round(connected, most_bytes // ROUNDS) for _ in range(ROUNDS)]
+            connected.sendall(b"\n")
     except OSError as error:
         raise NetworkError(f"{place}: the measurement ended early: {one_line(error) or 'the connection closed'}") from error
-    return LinkState(peer, rate.bytes_per_s if isinstance(rate, Rate) else None, rtt_s)
+    return LinkState(peer, max((rate for rate in rates if rate is not None), default=None), rtt_s)
 
 
 def answer_probe(connected: socket.socket) -> None:
@@ -95,54 +97,82 @@ def answer_probe(connected: socket.socket) -> None:
     connected.sendall(encode_line(Ready()))
     for _ in range(ROUND_TRIPS):
         connected.sendall(_received(connected, 1))
-    samples, received, data = [], 0, b""
-    while not data.endswith(b"\n"):
-        data = _received(connected, 2 * CHUNK_BYTES)
-        received += len(data)
-        samples.append((time.monotonic(), received))
-    connected.sendall(encode_line(Rate(rate_of(samples))))
+    while not _received(connected, 2 * CHUNK_BYTES).endswith(b"\n"):
+        pass
 
 
 def rate_of(samples: Sequence[tuple[float, int]]) -> float | None:
     """Bytes per second from times and the bytes that had arrived by then; None for too few.
 
-    What comes first is left out: a sender begins slowly, and a link that was idle lets some bytes pass faster. The rate is the
-    median over pairs of samples a quarter of the rest apart, so that a pause of either process counts little.
+    What comes first is left out: a sender begins slowly, and a link that was idle lets some bytes pass faster. While a process
+    has no processor the link may be idle: the samples on the upper convex hull are those when it was not. Of the slopes of
+    its edges, the result is the one that a quarter of the bytes reach.
     """
-    rest = samples[len(samples) // 4 :]
-    apart = max(1, len(rest) // 4)
     if len(samples) < LEAST_SAMPLES:
         return None
-    rates = [
-        (end - begin) / (stop_s - start_s)
-        for (start_s, begin), (stop_s, end) in zip(rest, rest[apart:], strict=False)
+    hull = _upper_hull(samples[len(samples) // 4 :])
+    edges = sorted(
+        ((end - begin) / (stop_s - start_s), end - begin)
+        for (start_s, begin), (stop_s, end) in pairwise(hull)
         if stop_s > start_s
-    ]
-    return statistics.median(rates) if rates else None
+    )
+    quarter, reached = sum(count for _, count in edges) / 4, 0
+    for slope, count in reversed(edges):
+        reached += count
+        if reached >= quarter:
+            return slope
+    return None
 
 
-class _Answers:
-    """The other node's answers, one by one."""
-
-    def __init__(self, connected: socket.socket, place: str) -> None:
-        self._connected, self._place = connected, place
-        self._decoder: LineDecoder[Ready | Busy | Rate] = LineDecoder((Ready, Busy, Rate), place, _ANSWERS, CHUNK_BYTES)
-
-    def next(self) -> Ready | Busy | Rate:
-        while True:
-            answers = self._decoder.feed(_received(self._connected, CHUNK_BYTES))
-            if answers:
-                return answers[0]
+def _upper_hull(points: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
+    """The corners of the least concave curve above the points, from left to right."""
+    hull: list[tuple[float, int]] = []
+    for x, y in points:
+        while len(hull) > 1 and (y - hull[-1][1]) * (hull[-1][0] - hull[-2][0]) >= (hull[-1][1] - hull[-2][1]) * (
+            x - hull[-1][0]
+        ):
+            hull.pop()
+        hull.append((x, y))
+    return hull
 
 
-def _send(connected: socket.socket, most_bytes: int) -> None:
-    """Sends data for ENOUGH_S or `most_bytes`, then the line feed."""
+def _answer(connected: socket.socket, place: str) -> Ready | Busy:
+    """The other node's answer to the first line."""
+    decoder: LineDecoder[Ready | Busy] = LineDecoder((Ready, Busy), place, _ANSWERS, CHUNK_BYTES)
+    while not (answers := decoder.feed(_received(connected, CHUNK_BYTES))):
+        pass
+    return answers[0]
+
+
+def _round(connected: socket.socket, most_bytes: int) -> float | None:
+    """Sends data for ENOUGH_S or `most_bytes`, until it has arrived; the rate at which it did."""
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AHEAD_BYTES)
-    chunk, until_s, left = b"0" * CHUNK_BYTES, time.monotonic() + ENOUGH_S, most_bytes - 1
-    while left > 0 and time.monotonic() < until_s:
-        connected.sendall(chunk[:left])
-        left -= CHUNK_BYTES
-    connected.sendall(b"\n")
+    chunk, samples, sent, is_fast = b"0" * CHUNK_BYTES, [], 0, False
+    start_s = now_s = time.monotonic()
+    while sent < most_bytes and now_s - start_s < ENOUGH_S:
+        connected.sendall(chunk[: most_bytes - sent])
+        sent += min(CHUNK_BYTES, most_bytes - sent)
+        arrived, now_s = sent - _on_way(connected), time.monotonic()  # in this order: a late time does no harm
+        samples.append((now_s, arrived))
+        if (
+            not is_fast
+            and arrived > max(SENT_AHEAD_BYTES, FAST_BYTES_PER_S * (now_s - start_s))
+            and _UNACKNOWLEDGED is not None
+        ):
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FAST_SENT_AHEAD_BYTES)
+            is_fast = True
+    until_s = now_s + TIMEOUT_S
+    while (left := _on_way(connected)) and (now_s := time.monotonic()) < until_s:
+        samples.append((now_s, sent - left))
+        time.sleep(LOOK_S)
+    return rate_of(samples)
+
+
+def _on_way(connected: socket.socket) -> int:
+    """Bytes that were sent and not yet acknowledged; 0 where the system does not tell."""
+    if _UNACKNOWLEDGED is None:
+        return 0
+    return int.from_bytes(fcntl.ioctl(connected, _UNACKNOWLEDGED, bytes(4)), sys.byteorder)
 
 
 def _round_trip(connected: socket.socket) -> float:

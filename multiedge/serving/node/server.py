@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import selectors
 import socket
@@ -20,13 +21,17 @@ from dataclasses import dataclass
 
 from multiedge.errors import ConfigError, MultiedgeError, describe, lower_first, one_line
 from multiedge.network.identity import CLIENT, HUB, NODE, Identity, join_address, peer_name, require_tls
-from multiedge.serving.node.refusals import Refusals
+from multiedge.serving.hub.log import LimitedLog
+
+log = logging.getLogger(__name__)
 
 WAITING = 64
 FIRST_LINE_S = 3.0
 MOST_LINE_BYTES = 256 << 10
 BACKLOG = 256
 CHECK_S = 0.5
+CLOSE_S = 5.0
+"""How long closing waits for what carries out connections: workers end in much less."""
 PIECE_BYTES = 1 << 16
 
 
@@ -65,6 +70,7 @@ class Door:
 class _Open:
     connection: socket.socket
     kind: str
+    thread: threading.Thread
 
 
 class NodeServer:
@@ -82,7 +88,7 @@ class NodeServer:
 
     def __init__(self, host: str, port: int, identity: Identity | None, doors: Mapping[str, Door]) -> None:
         require_tls(host, identity, "--listen")
-        self._doors, self._refusals = dict(doors), Refusals()
+        self._doors, self._log = dict(doors), LimitedLog(time.monotonic, log.warning)
         self._context = identity.server_context() if identity else None
         self._waiting: dict[int, socket.socket] = {}
         self._open: dict[int, _Open] = {}
@@ -109,16 +115,21 @@ class NodeServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends every connection and stops listening."""
+        """Ends every connection, waits for what carries them out, and stops listening."""
         self._closed.set()
         with self._lock:
             connections = [*self._waiting.values(), *(each.connection for each in self._open.values())]
+            threads = [each.thread for each in self._open.values()]
         for connection in connections:
             _shut_down(connection)
         with contextlib.suppress(OSError):  # closed before
             self._wake.send(b"x")
         if self._thread.ident is not None:
             self._thread.join()
+        until_s = time.monotonic() + CLOSE_S
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, until_s - time.monotonic()))
         for each in (self._listener, self._wake, self._woken):
             each.close()
 
@@ -131,7 +142,7 @@ class NodeServer:
             while not self._closed.is_set():
                 if any(key.fileobj is self._listener for key, _ in selector.select(CHECK_S)):
                     self._accept_one()
-                self._refusals.flush(time.monotonic())
+                self._log.flush()
 
     def _accept_one(self) -> None:
         try:
@@ -183,7 +194,7 @@ class NodeServer:
             return None
         with self._lock:
             self._waiting.pop(id(connection), None)
-            self._open[id(connection)] = _Open(connection, _type_of(first))
+            self._open[id(connection)] = _Open(connection, _type_of(first), threading.current_thread())
         connection.settimeout(None)
         return Accepted(connection, peer, host, first, rest)
 
@@ -204,7 +215,7 @@ class NodeServer:
         return door
 
     def _refuse(self, reason: str, who: str) -> None:
-        self._refusals.add(reason, f"refused {who}: {reason}", time.monotonic())
+        self._log.warn(reason, f"refused {who}: {reason}")
 
 
 def _family(host: str) -> socket.AddressFamily:

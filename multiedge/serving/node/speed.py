@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from multiedge.errors import PipelineError
@@ -16,6 +18,7 @@ from multiedge.formats.records import reader_of
 
 CALIBRATION_S = 120.0
 """Far more than calibrating takes; a machine that takes longer has other things to do."""
+LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -27,21 +30,28 @@ class Speed:
     memory_bytes_per_s: float
 
 
-def measure_speed(threads: int) -> Speed:
+def measure_speed(threads: int, is_cancelled: Callable[[], bool] = lambda: False) -> Speed:
     """The speed of this machine, as it was calibrated before, otherwise calibrated now, in a few seconds.
 
-    PipelineError if it cannot be calibrated.
+    PipelineError if it cannot be calibrated, or soon after `is_cancelled` returns True.
     """
     command = [sys.executable, "-m", __name__, str(threads)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=CALIBRATION_S, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PipelineError(f"this machine cannot be calibrated: {error}") from None
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        raise PipelineError(f"this machine cannot be calibrated: {lines[-1]}")
-    speed: Speed = reader_of(Speed)(parse_json(done.stdout, "calibration"))
-    return speed
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+    ) as process:
+        until_s = time.monotonic() + CALIBRATION_S
+        while not (is_cancelled() or time.monotonic() > until_s):
+            try:
+                output, errors = process.communicate(timeout=LOOK_S)
+            except subprocess.TimeoutExpired:
+                continue
+            if process.returncode == 0:
+                speed: Speed = reader_of(Speed)(parse_json(output, "calibration"))
+                return speed
+            lines = errors.strip().splitlines() or [f"status {process.returncode}"]
+            raise PipelineError(f"this machine cannot be calibrated: {lines[-1]}")
+        process.kill()
+    raise PipelineError(f"this machine was not calibrated: it took more than {CALIBRATION_S:.0f} s, or was ended")
 
 
 def main(threads: str) -> None:

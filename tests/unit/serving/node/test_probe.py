@@ -28,7 +28,7 @@ def arrivals(bytes_per_s: float, count: int = 60, pause_at: int | None = None, b
     return samples
 
 
-@pytest.mark.parametrize("options", [{}, {"pause_at": 40}, {"burst": 10}])
+@pytest.mark.parametrize("options", [{}, {"pause_at": 30}, {"pause_at": 50}, {"burst": 10}])
 def test_the_rate_is_that_of_the_link_whatever_paused_or_burst(options: dict[str, int]) -> None:
     assert rate_of(arrivals(1e6, **options)) == pytest.approx(1e6, rel=0.05)
 
@@ -51,8 +51,16 @@ def test_a_new_neighbour_is_measured_soon_and_a_known_one_after_a_while() -> Non
     assert next_due(updated(known, {"a": "h:1"}, 12.0), 11 + 2 * REFRESH_S) == "a"
 
 
+def test_the_second_measurement_comes_soon_and_later_ones_rarely() -> None:
+    known, waits = Known("h:1", 0.0), []
+    for _ in range(8):
+        known = after(known, LinkState("a", 1e6, 0.001), 0.0, 0.0)
+        waits.append(known.due_s)
+    assert waits == [30, 60, 120, 240, 480, 600, 600, 600]
+
+
 def test_what_fails_is_tried_more_and_more_rarely_and_keeps_what_was_known() -> None:
-    known = Known("h:1", 0.0, LinkState("a", 1e6, 0.001))
+    known = Known("h:1", 0.0, LinkState("a", 1e6, 0.001), 1)
     waits = []
     for _ in range(15):
         later = after(known, None, 0.0, 0.5)

@@ -1,0 +1,84 @@
+"""`multiedge node`: the agent of a device in a fleet, until it is stopped."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from multiedge.commands._options import read_size
+from multiedge.defaults import DEFAULT_HUB_PORT, DEFAULT_NODE_PORT, LOOPBACK
+from multiedge.errors import ConfigError
+from multiedge.files import data_folder
+from multiedge.network.encoding import require_name
+from multiedge.network.identity import KEY_FILE, NODE, Identity, find_identity, is_loopback, join_address, parse_address
+from multiedge.serving.node.agent import Agent, NodeOptions
+from multiedge.serving.node.limits import Limits
+
+IDENTITY = "identity"
+"""The folder of the certificate, below the data folder."""
+EVERYWHERE = "0.0.0.0"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until SIGINT or SIGTERM, which both end it with status 0; the address is printed once it listens."""
+    _log_to_stderr()
+    name = require_name("--name", args.name or socket.gethostname().partition(".")[0])
+    limits = Limits.of(read_size("--memory", args.memory) if args.memory else None, args.threads, args.cpu_share)
+    cache_bytes, probe_bytes = read_size("--cache", args.cache), read_size("--probe", args.probe, least=0)
+    hub = _hub(args)
+    folder = Path(args.data) if args.data else data_folder("nodes") / name
+    identity = _identity(folder / IDENTITY, hub, name, args.join)  # last, since it uses up the token
+    host, port = parse_address(args.listen or (EVERYWHERE if identity else LOOPBACK), "--listen", DEFAULT_NODE_PORT)
+    options = NodeOptions(name, hub, folder, identity, limits, host, port, cache_bytes, probe_bytes)
+    agent = Agent(options)
+    stopped = threading.Event()
+    try:
+        # The signal may come as soon as the first line is printed.
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            agent.start()
+            print(f"node '{name}' on {agent.address}, hub {hub}", flush=True)
+            print("stop with Ctrl-C", file=sys.stderr, flush=True)
+            stopped.wait()
+    finally:
+        agent.close()
+    return 0
+
+
+def _hub(args: argparse.Namespace) -> str:
+    if args.discover:
+        from multiedge.serving.discovery import find_hub
+
+        return find_hub()
+    return join_address(*parse_address(args.hub, "--hub", DEFAULT_HUB_PORT))
+
+
+def _identity(folder: Path, hub: str, name: str, token: str | None) -> Identity | None:
+    """The node's certificate: a new one with a token, otherwise that of an earlier time; None for a hub on loopback without
+    TLS."""
+    if token is not None:
+        from multiedge.serving.hub.joining import join
+
+        return join(hub, token, f"{NODE}{name}", folder)
+    if (folder / KEY_FILE).exists():
+        return find_identity(folder)
+    if is_loopback(parse_address(hub, "--hub")[0]):
+        return None
+    raise ConfigError(
+        f"{folder}: holds no certificate of node '{name}'; get a token with `multiedge hub token`, give --join TOKEN"
+    )
+
+
+def _log_to_stderr() -> None:
+    """Events of the node as lines with their time."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("multiedge")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)

@@ -1,0 +1,291 @@
+"""Agents of nodes at a hub over loopback with TLS: they join, hold deployments, come back, and refuse strangers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("aiohttp")
+pytest.importorskip("cryptography")
+
+from multiedge.errors import NetworkError
+from multiedge.network.client import HubClient
+from multiedge.network.identity import CERTIFICATE_FILE, KEY_FILE, Identity, parse_address
+from multiedge.network.records import Deployment, NodeState
+from multiedge.onnx_io.shipment import Shipment, shipment_of
+from multiedge.serving.hub.authority import Authority
+from multiedge.serving.hub.joining import join
+from multiedge.serving.node import agent as agent_module
+from multiedge.serving.node.agent import Agent, NodeOptions
+from multiedge.serving.node.folder import PlanFolders
+from multiedge.serving.node.limits import Limits
+from multiedge.serving.node.speed import Speed
+from tests.builders.hubs import TestHub, running_hub
+from tests.builders.pool import split_layers
+
+LIMITS = Limits(1 << 30, 1)
+WIDTH = 64
+LAYER_BYTES = WIDTH * WIDTH * 4
+
+
+@pytest.fixture(autouse=True)
+def known_speed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither calibrates nor loads: other tests do."""
+    monkeypatch.setattr(agent_module, "measure_speed", lambda threads, is_cancelled: Speed(threads, 5e9, 2e9))
+    monkeypatch.setattr(agent_module, "load_once", lambda *_: 1 << 20)
+    caplog.set_level(logging.INFO)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[TestHub]:
+    with running_hub(tmp_path / "hub") as running:
+        yield running
+
+
+@contextmanager
+def running_node(hub: TestHub, name: str, folder: Path, probe_bytes: int = 0) -> Iterator[Agent]:
+    """The agent of a node on this machine, which joins if it has not yet."""
+    identity = folder / name / "identity"
+    if not identity.exists():
+        join(hub.address, hub.token(), f"node:{name}", identity)
+    options = NodeOptions(name, hub.address, folder / name, Identity(identity), LIMITS, "127.0.0.1", 0, 64 << 20, probe_bytes)
+    agent = Agent(options)
+    agent.start()
+    try:
+        yield agent
+    finally:
+        agent.close()
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+
+
+def deploy(client: HubClient, name: str, shipment: Shipment) -> Deployment:
+    """The deployment once it is ready or has failed."""
+    client.put_plan(shipment.record, shipment.files)
+    client.deploy(Deployment(name, shipment.record.digest))
+    until(lambda: client.deployment(name).phase in ("ready", "failed"))
+    return client.deployment(name)
+
+
+def names(states: tuple[NodeState, ...]) -> list[str]:
+    return [state.name for state in states]
+
+
+def test_nodes_join_and_tell_what_they_have_and_measured(hub: TestHub, tmp_path: Path) -> None:
+    client = hub.client()
+    with running_node(hub, "a", tmp_path, 1 << 20), running_node(hub, "b", tmp_path, 1 << 20):
+        until(lambda: names(client.nodes()) == ["a", "b"] and all(state.links for state in client.nodes()))
+        a, b = client.nodes()
+        assert (a.flops_per_s, a.memory_bytes, a.threads) == (5e9, 1 << 30, 1)
+        assert "onnxruntime" in a.backends
+        assert a.links[0].peer == "b"
+        assert (b.links[0].bytes_per_s or 0) > 1e6
+        assert next(link.latency_s for link in client.fleet().links.values()) < 0.1
+    until(lambda: client.nodes() == ())
+
+
+def test_a_second_deployment_of_a_model_sends_no_weight_again(
+    hub: TestHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: Counter[str] = Counter()
+    read = HubClient.read
+
+    def counted(self: HubClient, sha256: str, offset: int, length: int) -> Iterator[bytes]:
+        for piece in read(self, sha256, offset, length):
+            sent[sha256] += len(piece)
+            yield piece
+
+    monkeypatch.setattr(HubClient, "read", counted)
+    client = hub.client()
+    first = shipment_of(split_layers(tmp_path / "model", [3], width=WIDTH))
+    (weights,) = {file.sha256 for part in first.record.parts for file in part.files if file.ranges}
+    with ExitStack() as stack:
+        for name in ("device_0", "device_1"):
+            stack.enter_context(running_node(hub, name, tmp_path))
+        ready = deploy(client, "first", first)
+        assert (ready.phase, ready.reason) == ("ready", "")
+        assert all(place.held.memory_bytes for place in ready.places)
+        assert sent[weights] == 6 * LAYER_BYTES  # each node its own half
+        same = shipment_of(split_layers(tmp_path / "other", [3], width=WIDTH))
+        assert deploy(client, "second", same).phase == "ready"
+        assert sent[weights] == 6 * LAYER_BYTES
+        moved = shipment_of(split_layers(tmp_path / "model", [4], width=WIDTH))
+        assert deploy(client, "third", moved).phase == "ready"
+        assert sent[weights] == 7 * LAYER_BYTES  # the layer that moved
+
+
+def test_nodes_outlive_the_hub_and_deployments_go_on_when_it_is_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shipment = shipment_of(split_layers(tmp_path / "model", [3]))
+    with ExitStack() as nodes:
+        with running_hub(tmp_path / "hub") as hub:
+            for name in ("device_0", "device_1"):
+                nodes.enter_context(running_node(hub, name, tmp_path))
+            assert deploy(hub.client(), "net", shipment).phase == "ready"
+        time.sleep(1.2)
+        with running_hub(tmp_path / "hub", port=parse_address(hub.address)[1]) as again:
+            client = again.client()
+            until(lambda: names(client.nodes()) == ["device_0", "device_1"])
+            assert client.deployment("net").phase == "ready"
+    assert len([message for message in caplog.messages if "the hub answers again after" in message]) == 2
+    assert len([message for message in caplog.messages if "deployment 'net': stage" in message]) == 2  # loaded once
+
+
+def test_changed_bytes_in_the_pool_are_refused_in_one_line(
+    hub: TestHub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shipment = shipment_of(split_layers(tmp_path / "model", [3]))
+    weights = max(shipment.files, key=lambda digest: shipment.files[digest].stat().st_size)
+    client = hub.client()
+    client.put_plan(shipment.record, shipment.files)
+    (stored,) = [path for path in (hub.folder).rglob(f"*{weights}*") if path.is_file()]
+    data = bytearray(stored.read_bytes())
+    data[5] ^= 1
+    os.chmod(stored, 0o600)
+    stored.write_bytes(data)
+    with running_node(hub, "device_0", tmp_path), running_node(hub, "device_1", tmp_path):
+        client.deploy(Deployment("net", shipment.record.digest))
+        until(lambda: client.deployment("net").phase == "failed")
+        assert "in the pool are not those of the plan" in client.deployment("net").reason
+        time.sleep(1.5)  # it is tried again meanwhile
+    assert len([message for message in caplog.messages if "are not those of the plan" in message]) == 1
+
+
+@pytest.mark.parametrize("peer", ["nobody", "another fleet", "expired", "garbage", "plain"])
+def test_who_is_not_of_the_fleet_is_refused_in_one_line(
+    hub: TestHub, tmp_path: Path, caplog: pytest.LogCaptureFixture, peer: str
+) -> None:
+    with running_node(hub, "a", tmp_path) as agent:
+        until(lambda: names(hub.client().nodes()) == ["a"])
+        caplog.clear()
+        with socket.create_connection(parse_address(agent.address), timeout=5) as connection:
+            context = context_of(peer, hub, tmp_path)
+            try:
+                if context is None:
+                    connection.sendall(b"GET / HTTP/1.1\r\n\r\n" if peer == "plain" else bytes(range(256)) * 10)
+                    assert connection.recv(1000) is not None
+                else:
+                    with context.wrap_socket(connection) as secured:
+                        secured.sendall(b'{"type":"GetState","assignments":[]}\n')
+                        assert secured.recv(1000) == b""
+            except OSError:
+                pass  # the refusal, as TLS tells it
+        until(lambda: any("refused" in message for message in caplog.messages))
+        (line,) = [message for message in caplog.messages if "refused" in message]
+        assert REASONS[peer] in line
+        assert names(hub.client().nodes()) == ["a"]
+
+
+REASONS = {
+    "nobody": "peer did not return a certificate",
+    "another fleet": "certificate signature failure",
+    "expired": "certificate has expired",
+    "garbage": "no TLS handshake",
+    "plain": "no TLS handshake: http request",
+}
+
+
+def context_of(peer: str, hub: TestHub, folder: Path) -> ssl.SSLContext | None:
+    """How the peer connects; None is without TLS."""
+    if peer in ("garbage", "plain"):
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if peer != "nobody":
+        authority = Authority.create(folder / "ca") if peer == "another fleet" else Authority(hub.folder)
+        issued = authority.issue(folder / "peer", "client:eve", -0.5 if peer == "expired" else 1).folder
+        context.load_cert_chain(issued / CERTIFICATE_FILE, issued / KEY_FILE)
+    return context
+
+
+def test_a_used_token_is_refused(hub: TestHub, tmp_path: Path) -> None:
+    token = hub.token()
+    join(hub.address, token, "node:a", tmp_path / "a")
+    with pytest.raises(NetworkError, match=r"token: was used at .* make another with: multiedge hub token"):
+        join(hub.address, token, "node:b", tmp_path / "b")
+
+
+def test_the_command_runs_until_it_is_ended_and_leaves_nothing(hub: TestHub, tmp_path: Path) -> None:
+    client = hub.client()
+    command = [sys.executable, "-m", "multiedge", "node", "--hub", hub.address, "--name", "a", "--data", str(tmp_path / "a")]
+    limits = ["--listen", "127.0.0.1:0", "--threads", "1", "--memory", "500MB", "--cpu-share", "0.5"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    node = subprocess.Popen(
+        [*command, *limits, "--join", hub.token()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        assert node.stdout is not None
+        assert node.stdout.readline().startswith("node 'a' on 127.0.0.1:")
+        until(lambda: names(client.nodes()) == ["a"])
+        (state,) = client.nodes()
+        assert (state.memory_bytes, state.threads, state.cpu_share) == (500_000_000, 1, 0.5)
+        children = subprocess.run(["pgrep", "-P", str(node.pid)], capture_output=True, text=True).stdout.split()
+    finally:
+        node.send_signal(signal.SIGTERM)
+        _, errors = node.communicate(timeout=20)
+    assert node.returncode == 0
+    assert "Traceback" not in errors
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_without_a_certificate_the_command_says_how_to_get_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from multiedge.cli import main
+
+    assert main(["node", "--hub", "10.9.9.9", "--name", "a", "--data", str(tmp_path)]) == 1
+    assert "get a token with `multiedge hub token`, give --join TOKEN" in capsys.readouterr().err
+
+
+def test_a_node_that_was_killed_in_the_midst_of_a_fetch_resumes_it(hub: TestHub, tmp_path: Path) -> None:
+    shipment = shipment_of(split_layers(tmp_path / "model", [1], count=2, width=2300))
+    client, data = hub.client(), tmp_path / "device_0"
+    client.put_plan(shipment.record, shipment.files)
+    join(hub.address, hub.token(), "node:device_0", data / "identity")
+    needed = sum(file.needed_bytes for file in shipment.record.parts[0].files)
+    script = FETCH.format(hub=hub.address, data=str(data), plan=shipment.record.digest)
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) > needed // 2:
+            break
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    with PlanFolders(data, 1 << 30, hub.client) as folders:
+        seen: list[int] = []
+        folders.open(shipment.record.digest, [0], lambda done, total: seen.append(done)).release()
+    assert needed // 4 < seen[0] < needed
+    assert seen[-1] == needed
+
+
+FETCH = """
+import time
+from pathlib import Path
+from multiedge.network.client import HubClient
+from multiedge.network.identity import Identity
+from multiedge.serving.node.folder import PlanFolders
+
+data = Path("{data}")
+
+def progress(done, needed):
+    print(done, flush=True)
+    time.sleep(0.005)
+
+PlanFolders(data, 1 << 30, lambda: HubClient("{hub}", Identity(data / "identity"))).open("{plan}", [0], progress)
+"""
