@@ -12,9 +12,10 @@ import threading
 from pathlib import Path
 
 from multiedge.commands._options import read_size
-from multiedge.defaults import DEFAULT_HUB_PORT, DEFAULT_NODE_PORT, LOOPBACK
+from multiedge.defaults import DEFAULT_HUB_PORT, DEFAULT_NODE_PORT
 from multiedge.errors import ConfigError
 from multiedge.files import data_folder
+from multiedge.network.connection import own_address
 from multiedge.network.encoding import require_name
 from multiedge.network.identity import KEY_FILE, NODE, Identity, find_identity, is_loopback, join_address, parse_address
 from multiedge.serving.node.agent import Agent, NodeOptions
@@ -22,7 +23,6 @@ from multiedge.serving.node.limits import Limits
 
 IDENTITY = "identity"
 """The folder of the certificate, below the data folder."""
-EVERYWHERE = "0.0.0.0"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,9 +32,9 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits.of(read_size("--memory", args.memory) if args.memory else None, args.threads, args.cpu_share)
     cache_bytes, probe_bytes = read_size("--cache", args.cache), read_size("--probe", args.probe, least=0)
     hub = _hub(args)
+    host, port = _listening(args.listen, hub)
     folder = Path(args.data) if args.data else data_folder("nodes") / name
     identity = _identity(folder / IDENTITY, hub, name, args.join)  # last, since it uses up the token
-    host, port = parse_address(args.listen or (EVERYWHERE if identity else LOOPBACK), "--listen", DEFAULT_NODE_PORT)
     options = NodeOptions(name, hub, folder, identity, limits, host, port, cache_bytes, probe_bytes)
     agent = Agent(options)
     stopped = threading.Event()
@@ -57,6 +57,13 @@ def _hub(args: argparse.Namespace) -> str:
 
         return find_hub()
     return join_address(*parse_address(args.hub, "--hub", DEFAULT_HUB_PORT))
+
+
+def _listening(text: str | None, hub: str) -> tuple[str, int]:
+    """Where the node listens: by default at the address of this machine on the network that leads to the hub."""
+    if text is not None:
+        return parse_address(text, "--listen", DEFAULT_NODE_PORT)
+    return own_address(*parse_address(hub)), DEFAULT_NODE_PORT
 
 
 def _identity(folder: Path, hub: str, name: str, token: str | None) -> Identity | None:

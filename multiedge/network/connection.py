@@ -158,6 +158,17 @@ def connect(host: str, port: int, context: ssl.SSLContext | None, timeout_s: flo
     return wrapped
 
 
+def own_address(host: str, port: int) -> str:
+    """The address of this machine on the network that leads to `host`; NetworkError if none does. Nothing is sent."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as towards:
+            towards.connect(address)
+            return str(towards.getsockname()[0])
+    except OSError as error:
+        raise NetworkError(f"{join_address(host, port)}: cannot be reached: {reason_of(error)}") from error
+
+
 def tune(connected: socket.socket) -> None:
     """Small messages leave immediately."""
     with contextlib.suppress(OSError):  # a socket of another family

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from multiedge.errors import ConfigError, MissingDependencyError, NetworkError, lower_first
-from multiedge.network.identity import is_loopback, join_address
+from multiedge.network.connection import own_address
+from multiedge.network.identity import is_loopback, is_unspecified, join_address
 
 SERVICE = "_multiedge._tcp.local."
 LOOK_S = 3.0
@@ -29,7 +30,7 @@ def advertised(name: str, host: str, port: int) -> Iterator[None]:
     if is_loopback(host):
         raise ConfigError(f"--discover: {host} is this machine alone; listen on another address, or leave --discover off")
     zeroconf = _zeroconf()
-    address = own_address() if host in ("0.0.0.0", "::") else host
+    address = own_address(*ELSEWHERE) if is_unspecified(host) else host
     info = zeroconf.ServiceInfo(SERVICE, f"{name}.{SERVICE}", addresses=[socket.inet_aton(address)], port=port)
     try:
         with zeroconf.Zeroconf(interfaces=[address]) as known:
@@ -39,14 +40,14 @@ def advertised(name: str, host: str, port: int) -> Iterator[None]:
         raise _no_multicast(error) from error
 
 
-def find_hub(timeout_s: float = LOOK_S, interface: str | None = None) -> str:
+def find_hub(timeout_s: float = LOOK_S) -> str:
     """'HOST:PORT' of the hub on this network.
 
     ConfigError if there is none, or more than one; NetworkError if the network takes no multicast.
     """
     zeroconf = _zeroconf()
     try:
-        with zeroconf.Zeroconf(interfaces=[interface or own_address()]) as known:
+        with zeroconf.Zeroconf(interfaces=[own_address(*ELSEWHERE)]) as known:
             hubs = _look(zeroconf, known, timeout_s)
     except OSError as error:
         raise _no_multicast(error) from error
@@ -54,16 +55,6 @@ def find_hub(timeout_s: float = LOOK_S, interface: str | None = None) -> str:
         several = f"expected one, got {', '.join(sorted(hubs))}" if hubs else f"none has answered in {timeout_s:g} s"
         raise ConfigError(f"--discover: looked for a hub on this network: {several}; give --hub HOST:PORT")
     return hubs.pop()
-
-
-def own_address() -> str:
-    """This machine's address towards other networks; NetworkError if it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(ELSEWHERE)
-        except OSError as error:
-            raise _no_multicast(error) from error
-        return str(probe.getsockname()[0])
 
 
 def _look(zeroconf: Any, known: Any, timeout_s: float) -> set[str]:

@@ -16,11 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="FOLDER", help="certificate and fetched files (default: ~/.local/share/multiedge/nodes/NAME)"
     )
-    parser.add_argument(
-        "--listen",
-        metavar="HOST:PORT",
-        help=f"where callers and nodes connect (default: port {DEFAULT_NODE_PORT} of all addresses; without TLS, of 127.0.0.1)",
-    )
+    about = f"where callers and nodes connect (default: port {DEFAULT_NODE_PORT} of the address that leads to the hub)"
+    parser.add_argument("--listen", metavar="HOST:PORT", help=about)
     limits = parser.add_argument_group("limits", "what the workers on this device may take")
     limits.add_argument("--memory", metavar="SIZE", help="memory of all workers (default: all of the machine)")
     limits.add_argument("--threads", type=int, metavar="N", help="threads of a worker (default: one for each processor)")

@@ -11,7 +11,7 @@ import pytest
 
 from multiedge.errors import NetworkError
 from multiedge.network import connection as connections
-from multiedge.network.connection import Connection, connect
+from multiedge.network.connection import Connection, connect, own_address
 
 
 @dataclass(frozen=True)
@@ -119,3 +119,9 @@ def test_a_port_without_a_listener_is_named() -> None:
         port = server.getsockname()[1]
     with pytest.raises(NetworkError, match=f"127.0.0.1:{port}: cannot be reached: connection refused"):
         connect("127.0.0.1", port, None)
+
+
+def test_the_own_address_is_that_of_the_network_which_leads_there() -> None:
+    assert own_address("127.0.0.1", 9) == own_address("localhost", 9) == "127.0.0.1"
+    with pytest.raises(NetworkError, match=r"no-such-host.invalid:9: cannot be reached: "):
+        own_address("no-such-host.invalid", 9)
