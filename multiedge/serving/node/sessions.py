@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
-from multiedge.errors import ChangedError, MultiedgeError, NetworkError
+from multiedge.errors import ChangedError, ConfigError, MultiedgeError, NetworkError
 from multiedge.executors.workers.messages import (
     Configure,
     Failed,
@@ -102,12 +102,16 @@ class WorkerSessions:
             if first.hello.device.name != self._name:
                 connection.send(Refused(f"this node is '{self._name}', not '{first.hello.device.name}'"))
                 return
+            try:
+                require_portable({first.hello.device.backend: first.hello.backend})
+            except ConfigError as error:
+                connection.send(Refused(str(error)))
+                return
             self._run(first, further, connection, peer)
         finally:
             connection.close(LINGER_S)
 
     def _run(self, opening: OpenWorker, further: list[ToNode], connection: Connection[ToNode], peer: str) -> None:
-        require_portable({opening.hello.device.backend: opening.hello.backend})
         hello = replace(self._applied(opening.hello), transport=TRANSPORT, cores=())
         with self._lock:
             before = self._running.get(opening.run)
