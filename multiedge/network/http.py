@@ -154,11 +154,15 @@ _TLS_REASONS = {
     "CERTIFICATE_EXPIRED": "this identity's certificate has expired; join again with a token of: multiedge hub token",
     "UNKNOWN_CA": "this identity is of another hub; join this one with a token of: multiedge hub token",
     "CERTIFICATE_REQUIRED": "expected a client with a certificate; give --identity FOLDER",
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is expired or of another CA; give the identity of this hub",
     "WRONG_VERSION_NUMBER": "answered without TLS; leave --identity out, or run the hub with one",
 }
 
 
 def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"TLS: its certificate is not accepted: {error.verify_message};"
+            " give the identity of this hub, and compare this machine's clock"
+        )
     found = next((text for word, text in _TLS_REASONS.items() if word in (error.reason or "")), None)
     return f"TLS: {found or one_line(error)}"

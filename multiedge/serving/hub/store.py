@@ -24,13 +24,13 @@ VERSION = 1
 BUSY_S = 5.0
 """How long to wait for another process that writes."""
 _SCHEMA = """
-CREATE TABLE tokens (number TEXT PRIMARY KEY, secret_sha256 TEXT, holder TEXT, expires_s REAL, used_s REAL) STRICT;
-CREATE TABLE holders (holder TEXT PRIMARY KEY, issued_s REAL) STRICT;
-CREATE TABLE nodes (name TEXT PRIMARY KEY, state BLOB) STRICT;
-CREATE TABLE plans (digest TEXT PRIMARY KEY, record BLOB, created_s REAL) STRICT;
-CREATE TABLE deployments (name TEXT PRIMARY KEY, record BLOB) STRICT;
-CREATE TABLE models (name TEXT, version INTEGER, record BLOB, PRIMARY KEY (name, version)) STRICT;
-CREATE TABLE results (number INTEGER PRIMARY KEY, record BLOB) STRICT;
+CREATE TABLE tokens (number TEXT PRIMARY KEY, secret_sha256 TEXT, holder TEXT, expires_s REAL, used_s REAL);
+CREATE TABLE holders (holder TEXT PRIMARY KEY, issued_s REAL);
+CREATE TABLE nodes (name TEXT PRIMARY KEY, state BLOB);
+CREATE TABLE plans (digest TEXT PRIMARY KEY, record BLOB, created_s REAL);
+CREATE TABLE deployments (name TEXT PRIMARY KEY, record BLOB);
+CREATE TABLE models (name TEXT, version INTEGER, record BLOB, PRIMARY KEY (name, version));
+CREATE TABLE results (number INTEGER PRIMARY KEY, record BLOB);
 """
 
 
@@ -56,7 +56,6 @@ class Store:
 
     def _prepare(self) -> None:
         self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
