@@ -76,6 +76,8 @@ BENCH = [
 ]
 LOADGEN = ["mlcommons-loadgen>=5"]
 BROWSER = ["selenium>=4.20", "axe-core-python>=0.1"]
+# What the examples in deploy/ are checked with.
+SCHEMAS = ["check-jsonschema>=0.29", "kubernetes-validate>=1.31"]
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",
@@ -129,7 +131,7 @@ setup(
         "fleet": FLEET,
         "discovery": DISCOVERY,
         "loadgen": LOADGEN,
-        "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *PEERS],
+        "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *PEERS, *SCHEMAS],
     },
     entry_points={
         "console_scripts": ["ianvs = multiedge.ianvs.host:main", "multiedge = multiedge.cli:main"],

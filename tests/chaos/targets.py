@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tests.chaos import driver
 from tests.chaos.actors import Ray
+from tests.chaos.nodes import Nodes
 from tests.chaos.processes import BY_KERNEL, Processes, Replanned
 from tests.chaos.report import Report
 from tests.chaos.schedule import Kind, Schedule
@@ -22,6 +23,7 @@ TARGETS: Mapping[str, Target] = {
         Replanned("replanned"),
         Remote(),
         Ray(),
+        Nodes(),
     )
 }
 LIFE_S = 30.0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from multiedge.errors import MultiedgeError
-from multiedge.fleet import Device, Fleet
-from multiedge.transports.namespaces import Network
+from tests.builders.sandboxes import obstacle
 from tests.chaos.report import Report, joined
 from tests.chaos.schedule import GAP_S, Kind
 from tests.chaos.targets import TARGETS, lives
@@ -42,11 +40,8 @@ def require(name: str) -> None:
         pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not installed")
     if name == "ray":
         pytest.importorskip("ray", reason="the extra `ray` is not installed", exc_type=ImportError)
-    if name == "namespaces":
-        try:
-            Network(Fleet((Device("d0"),)), "caller").close()
-        except MultiedgeError as error:
-            pytest.skip(str(error))
+    if name in ("namespaces", "fleet") and (reason := obstacle()):
+        pytest.skip(reason)
 
 
 @pytest.mark.parametrize("name", FEW)

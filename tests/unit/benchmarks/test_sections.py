@@ -1,6 +1,6 @@
 """The sentences and tables of single benchmarks, on figures whose result is known."""
 
-from benchmarks import hops, job, load, memory, pipeline, profiling, split
+from benchmarks import fleet, hops, job, load, memory, pipeline, profiling, split
 from benchmarks.record import Figure, Row
 from tests.builders.records import record
 
@@ -129,3 +129,23 @@ def test_memory_counts_the_parts_within_the_aim_and_names_the_largest_error():
     assert "the largest peak is 25.0% above its plan" in shown
     assert "| a     |     2 |    1 |          1.0 |" in shown
     assert "1 of 3 plans run without a fault" in shown
+
+
+def test_fleet_compares_its_routes_and_lists_faults_and_many_nodes():
+    rates = {fleet.FLEET: 9.5, fleet.EMULATED: 10.0, fleet.BY_CALLER: 5.0}
+    routes = [
+        Row({"model": "a", "route": route, "items": 90}, {"fps": Figure(rate), "wrong": Figure(0), "error": Figure(0.02)})
+        for route, rate in rates.items()
+    ]
+    counts = {name: Figure(0) for name in ("lost", "twice", "out_of_order", "wrong")}
+    rows = [
+        Row({"model": "a", "deployed on": "x, y"}, {"deploy_s": Figure(2.5)}),
+        *routes,
+        Row({"fault": "node stopped", "items": 400}, {**counts, "pause_s": Figure(1.25), "recovery_s": Figure(0.64)}),
+        Row({"nodes": 50, "stages": 11}, {"known_s": Figure(0.1), "plan_s": Figure(0.3), "hub_cpu_share": Figure(0.05)}),
+    ]
+    shown = fleet.section(record_of(fleet, rows))
+    assert shown.startswith("a was deployed in 2.5 s on x, y. Of all answers 0 differ from the whole model's, bit for bit.")
+    assert "0.95 times as fast as on emulated links (the aim: 0.95 to 1.05), and 1.90 times as fast as by the caller" in shown
+    assert "| node stopped |   400 |    0 |" in shown
+    assert "50 nodes: the hub knew all after 0.10 s; their fleet and a plan of 11 stages took 0.30 s" in shown

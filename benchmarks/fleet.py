@@ -1,0 +1,524 @@
+"""A fleet of nodes beside the same plan on emulated links and by way of the caller, what faults cost it, and 50 nodes.
+
+    python benchmarks/fleet.py [--items 1000] [--repeats 3] [--quick] [--json FILE]
+
+Hub and four nodes, each in a network namespace with a data folder of its own, have links of 20, 50, 100 Mbit/s and 1 Gbit/s;
+the caller is at the fastest. Each model is deployed by one command. Every answer is compared with the whole model's, bit for
+bit. `emulated` is the same plan on workers of this machine, with links by the kernel too; `by the caller` is `multiedge serve`
+beside each node, with all tensors by way of the caller. Then faults happen while items run at a steady rate. All devices share
+the processors of this machine, which predictions allow for. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import multiedge as me
+from benchmarks.models import path_of
+from benchmarks.page import Benchmark
+from benchmarks.record import Case, Figure, Measure, Record, Row, add_option
+from benchmarks.tables import case, figure, spread, table
+from multiedge.backends.onnxruntime import OnnxRuntimeBackend
+from multiedge.errors import MultiedgeError
+from multiedge.executors import open_pipeline
+from multiedge.executors.flow.contract import Result
+from multiedge.executors.flow.scenarios import scenario
+from multiedge.executors.workers.options import Emulation
+from multiedge.fleet import Device, Fleet, Link
+from multiedge.formats.devices import read_fleet
+from multiedge.measurements import Measurements
+from multiedge.metrics import compute
+from multiedge.network.client import HubClient
+from multiedge.network.identity import HUB
+from multiedge.onnx_io import random_inputs, read_runnable
+from multiedge.plan import Manifest
+from multiedge.planning.synthetic import synthetic_graph, synthetic_profile
+from multiedge.replanning.replanner import Replanner
+from multiedge.run import expected_plan, plan_model
+from multiedge.serving.sandbox import Sandbox
+
+MODELS = ("vit_b16", "squeezenet")
+FAULTS_ON = "squeezenet"
+DEVICES = """devices:
+- {name: slow, bandwidth: 20Mbit/s, memory: 220MiB}
+- {name: middle, bandwidth: 50Mbit/s, memory: 220MiB}
+- {name: fast, bandwidth: 100Mbit/s, memory: 220MiB}
+- {name: wired, bandwidth: 1Gbit/s, memory: 220MiB}
+source: wired
+"""
+CLI = (sys.executable, "-m", "multiedge.cli")
+DISTINCT = 8
+"""Different inputs, whose answers of the whole model are known."""
+PORT = 8090
+FLEET, EMULATED, BY_CALLER = "fleet", "emulated", "by the caller"
+RATE_PER_S, AT_S, LASTS_S = 40.0, 2.0, 3.0
+"""Items per second while faults happen; when each fault begins and how long it lasts."""
+FAULT_ITEMS = 400
+SLOW_FACTOR = 10.0
+NULL_NODES, NODES_PER_PROCESS, NULL_S = 50, 10, 5.0
+NULL_HUB = "127.0.0.1:8499"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A model on the fleet: its plan's folder as a manifest, inputs with the answers of the whole model, and the seconds that
+    the command took."""
+
+    manifest: Manifest
+    inputs: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
+    seconds: float
+
+    def items(self, count: int) -> list[dict[str, Any]]:
+        return [self.inputs[number % len(self.inputs)] for number in range(count)]
+
+    def is_right(self, result: Result, tolerance: float = 0.0) -> bool:
+        """Whether an answer equals the whole model's, to the bit unless a tolerance is given: a new plan cuts elsewhere."""
+        wanted = self.answers[result.item % len(self.answers)]
+        return result.tensors is not None and all(
+            np.array_equal(result.tensors[name], wanted[name])
+            if not tolerance
+            else np.allclose(result.tensors[name], wanted[name], rtol=tolerance, atol=tolerance)
+            for name in wanted
+        )
+
+
+def deployed(sandbox: Sandbox, model: str, folder: Path) -> Deployed:
+    """The model, planned for the nodes that are there, brought to them and loaded, by one command."""
+    path, begin = path_of(model), time.monotonic()
+    devices = folder / "devices.yaml"
+    devices.write_text(DEVICES)
+    parts = folder / model
+    words = ["deploy", str(path), "--hub", sandbox.address, "--identity", str(sandbox.identity.folder), "-o", str(parts)]
+    subprocess.run([*CLI, *words, "--name", model, "--devices", str(devices)], check=True, stdout=sys.stderr)
+    seconds, graph = time.monotonic() - begin, me.read_graph(path)
+    whole = OnnxRuntimeBackend().open(path, Device("whole"))
+    inputs = [random_inputs(graph, seed) for seed in range(DISTINCT)]
+    answers = [whole.run(feed) for feed in inputs]
+    whole.close()
+    return Deployed(read_runnable(parts), inputs, answers, seconds)
+
+
+# -- routes -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def servers(sandbox: Sandbox, manifest: Manifest) -> Iterator[dict[str, str]]:
+    """`multiedge serve` in the namespace of each device of the plan: the endpoints."""
+    devices = dict.fromkeys(device for part in manifest.parts for device in part.devices)
+    processes = []
+    try:
+        for device in devices:
+            where = ["--device", device, "--host", sandbox.network.hosts[device], "--port", str(PORT)]
+            command = [*sandbox.network.command(device), *CLI, "serve", manifest.directory, *where]
+            processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        yield {device: f"{sandbox.network.hosts[device]}:{PORT}" for device in devices}
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+@contextmanager
+def options_of(route: str, sandbox: Sandbox, manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The executor of a route, and its options."""
+    if route == FLEET:
+        yield "fleet", {"hub": sandbox.address, "identity": str(sandbox.identity.folder)}
+    elif route == EMULATED:
+        yield "processes", {"emulation": Emulation(namespaces=True)}
+    else:
+        with servers(sandbox, manifest) as endpoints:
+            yield "remote", {"endpoints": endpoints, "direct": False, "connect_s": 60.0}
+
+
+def route_row(route: str, sandbox: Sandbox, model: str, run: Deployed, items: int, repeats: int) -> Row:
+    """Rate and prediction of a route, and what it sent; each answer is compared."""
+    key: Case = {"model": model, "route": route, "items": items * repeats}
+    fleet, wrong, rates, predictions = fleet_of_bench(), 0, [], []
+    try:
+        with options_of(route, sandbox, run.manifest) as (executor, options):
+            before = sandbox.network.sent_bytes()
+            with open_pipeline(run.manifest, fleet, executor, warmup_items=DISTINCT, **options) as pipeline:
+                for _ in range(repeats):
+                    results, measured = pipeline.map(run.items(items))
+                    wrong += sum(not run.is_right(result) for result in results)
+                    rates.append(len(results) / measured.wall_s)
+                    predictions.append(predicted(measured, run.manifest, fleet))
+            sent = {pair: nbytes - before[pair] for pair, nbytes in sandbox.network.sent_bytes().items()}
+    except MultiedgeError as error:
+        return Row(key, failure=str(error))
+    figures = {
+        "fps": Figure.of(rates),
+        "predicted": Figure.of(predictions),
+        "error": Figure.of(wanted / rate - 1.0 for wanted, rate in zip(predictions, rates, strict=True)),
+        "wrong": Figure(wrong),
+    }
+    if route != EMULATED:  # those have a network of their own
+        of_caller = sum(nbytes for pair, nbytes in sent.items() if "caller" in pair)
+        figures |= {
+            "caller_bytes": Figure(of_caller / items / repeats),
+            "network_bytes": Figure(sum(sent.values()) / items / repeats),
+        }
+    per_item = {f"{source} -> {target}": round(nbytes / items / repeats) for (source, target), nbytes in sent.items() if nbytes}
+    return Row(key, figures, details={"bytes_per_item": per_item} if route != EMULATED else {})
+
+
+def predicted(measured: Measurements, manifest: Manifest, fleet: Fleet) -> float:
+    """Items per second that the plan predicts on this route, with all devices on this machine's processors."""
+    cores = {"devices": {name: {"speed": 1.0, "threads": 1} for name in fleet.names}, "processors": psutil.cpu_count()}
+    shared = replace(measured, settings={"emulated": cores, **measured.settings})
+    plan = expected_plan(manifest, fleet, measured.by_caller)
+    value = compute(shared, ["fps_predicted"], plan=plan)["fps_predicted"].value
+    return float("nan") if value is None else value
+
+
+def fleet_of_bench() -> Fleet:
+    """The declared devices."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(DEVICES)
+        file.flush()
+        return read_fleet(file.name)
+
+
+# -- faults -------------------------------------------------------------------------------------------------------------
+
+Act = Callable[[Sandbox, str, str], None]
+
+
+def _nothing(sandbox: Sandbox, node: str, peer: str) -> None:
+    pass
+
+
+def _restart(sandbox: Sandbox, node: str, peer: str) -> None:
+    sandbox.start(node)
+
+
+def _cut(sandbox: Sandbox, node: str, peer: str) -> None:
+    for end in (peer, "caller"):
+        sandbox.network.drop(node, end)
+
+
+def _mend(sandbox: Sandbox, node: str, peer: str) -> None:
+    for end in (peer, "caller"):
+        sandbox.network.deliver(node, end)
+        sandbox.network.deliver(end, node)
+
+
+def _cut_both(sandbox: Sandbox, node: str, peer: str) -> None:
+    _cut(sandbox, node, peer)
+    for end in (peer, "caller"):
+        sandbox.network.drop(end, node)
+
+
+def _slow(factor: float, sandbox: Sandbox, node: str, peer: str) -> None:
+    link = sandbox.fleet.link(node, peer)
+    for source, target in ((node, peer), (peer, node)):
+        sandbox.network.change(source, target, Link(link.bandwidth_bytes_per_s / factor, link.latency_s))
+
+
+FAULTS: Mapping[str, tuple[Act, Act]] = {
+    "node killed, then rejoins": (lambda box, node, peer: box.kill(node), _restart),
+    "node stopped": (lambda box, node, peer: box.stop(node), lambda box, node, peer: box.resume(node)),
+    "cut one way": (_cut, _mend),
+    "cut both ways": (_cut_both, _mend),
+    "link slowed": (partial(_slow, SLOW_FACTOR), partial(_slow, 1.0)),
+    "hub killed, then restarts": (lambda box, node, peer: box.kill(HUB), lambda box, node, peer: box.start(HUB)),
+}
+"""What happens to a node, of which `peer` is the next in the plan, and how it ends."""
+
+
+def fault_row(name: str, sandbox: Sandbox, run: Deployed, items: int, repeats: int) -> Row:
+    """What became of the items while a fault happened, and how long none was answered."""
+    pauses, recoveries, lost, twice, wrong, moved = [], [], 0, 0, 0, 0
+    fleet = fleet_of_bench()
+    try:
+        for _ in range(repeats):
+            sandbox.wait_alive()
+            results, measured, at_s = with_fault(name, sandbox, run, items, fleet)
+            numbers = [result.item for result in results]
+            lost += items - len(set(numbers)) + sum(result.tensors is None for result in results)
+            twice += len(numbers) - len(set(numbers))
+            moved += numbers != sorted(numbers)
+            wrong += sum(result.tensors is not None and not run.is_right(result, 1e-4) for result in results)
+            pauses.append(longest_pause_s(results, at_s))
+            recoveries += [
+                first.recovered_s - first.detected_s for first in measured.failures[:1] if first.recovered_s is not None
+            ]
+    except MultiedgeError as error:
+        return Row({"fault": name}, failure=str(error))
+    figures = {
+        "pause_s": Figure.of(pauses),
+        **({"recovery_s": Figure.of(recoveries)} if recoveries else {}),
+        "lost": Figure(lost),
+        "twice": Figure(twice),
+        "wrong": Figure(wrong),
+        "out_of_order": Figure(moved),
+    }
+    return Row({"fault": name, "items": items * repeats}, figures)
+
+
+def with_fault(
+    name: str, sandbox: Sandbox, run: Deployed, items: int, fleet: Fleet
+) -> tuple[list[Result], Measurements, float]:
+    """The results of a run at a steady rate with a fault in its middle, and when the fault began."""
+    begin, end = FAULTS[name]
+    node, peer = ends_of_a_hop(run.manifest)
+    began = threading.Event()
+    at: list[float] = []
+
+    def harm() -> None:
+        began.wait()
+        time.sleep(AT_S)
+        at.append(time.monotonic())
+        begin(sandbox, node, peer)
+        time.sleep(LASTS_S)
+        end(sandbox, node, peer)
+
+    with ExitStack() as stack:
+        replan = stack.enter_context(Replanner(run.manifest, fleet))
+        _, options = stack.enter_context(options_of(FLEET, sandbox, run.manifest))
+        pipeline = stack.enter_context(open_pipeline(run.manifest, fleet, "fleet", replan=replan, **options))
+        harmer = threading.Thread(target=harm)
+        harmer.start()
+        stack.callback(harmer.join)
+        stack.callback(began.set)
+        load = scenario("server", rate_per_s=RATE_PER_S)
+        results, measured = pipeline.map(run.items(items), load, progress=lambda count: began.set())
+    return results, measured, at[0]
+
+
+def ends_of_a_hop(manifest: Manifest) -> tuple[str, str]:
+    """A device that sends to another in the plan, and that one; the caller's end where there is one device only."""
+    devices = [part.device for part in manifest.parts]
+    return next(((a, b) for a, b in pairwise(devices) if a != b), (devices[0], devices[0]))
+
+
+def longest_pause_s(results: Sequence[Result], from_s: float) -> float:
+    """The longest time without an answer that begins after a moment, or in which it is."""
+    done = sorted(result.done_s for result in results)
+    return max((later - earlier for earlier, later in pairwise(done) if later > from_s), default=0.0)
+
+
+# -- many nodes ---------------------------------------------------------------------------------------------------------
+
+
+def _agents(numbers: range, address: str, folder: str, ready: Connection) -> None:
+    """What a process with some of the null nodes runs, until it is ended."""
+    from multiedge.serving.node.agent import Agent, NodeOptions
+    from multiedge.serving.node.limits import Limits
+
+    for number in numbers:
+        name = f"null-{number:02}"
+        limits = Limits.of(1 << 33, 1, 1.0)
+        options = NodeOptions(
+            name, address, Path(folder, name), None, limits, "127.0.0.1", 0, cache_bytes=1 << 20, probe_bytes=0
+        )
+        Agent(options).start()
+    ready.send(True)
+    threading.Event().wait()
+
+
+def many_row(folder: Path) -> Row:
+    """The registry with many nodes: how long until all are known, for their fleet and a plan, and what the hub takes."""
+
+    spawn = multiprocessing.get_context("spawn")
+    hub = subprocess.Popen([*CLI, "hub", "run", "--data", str(folder / "hub"), "--listen", NULL_HUB], stderr=subprocess.DEVNULL)
+    hosts = []
+    try:
+        for first in range(0, NULL_NODES, NODES_PER_PROCESS):
+            numbers, (ours, theirs) = range(first, first + NODES_PER_PROCESS), spawn.Pipe()
+            agents = spawn.Process(target=_agents, args=(numbers, NULL_HUB, str(folder), theirs), daemon=True)
+            agents.start()
+            hosts.append((agents, ours))
+        for _, ours in hosts:
+            ours.poll(120.0)
+        began = time.monotonic()
+        with HubClient(NULL_HUB) as client:
+            while len(client.nodes()) < NULL_NODES and time.monotonic() < began + 60.0:
+                time.sleep(0.02)
+            known_s = time.monotonic() - began
+            before, start = client.state(), time.monotonic()
+            time.sleep(NULL_S)
+            after, took = client.state(), time.monotonic() - start
+            begin = time.monotonic()
+            fleet = client.fleet()
+            graph = synthetic_graph(NULL_NODES, seed=1)
+            plan = plan_model(synthetic_profile(graph, fleet, seed=2), fleet)
+            plan_s = time.monotonic() - begin
+        figures = {
+            "known_s": Figure(known_s),
+            "plan_s": Figure(plan_s),
+            "hub_cpu_share": Figure((after.cpu_s - before.cpu_s) / took),
+            **({} if after.resident_bytes is None else {"hub_bytes": Figure(after.resident_bytes)}),
+        }
+        return Row({"nodes": NULL_NODES, "stages": len(plan.stages)}, figures)
+    except MultiedgeError as error:
+        return Row({"nodes": NULL_NODES}, failure=str(error))
+    finally:
+        for agents, _ in hosts:
+            agents.terminate()
+            agents.join(10)
+        hub.terminate()
+        hub.wait(10)
+
+
+# -- all of it ----------------------------------------------------------------------------------------------------------
+
+
+def measure(items: int, repeats: int, models: Sequence[str] = MODELS, faults: Sequence[str] = tuple(FAULTS)) -> list[Row]:
+    """Rows of deployments, routes and faults, and of many nodes. Each model runs `items` items over the fleet, and a fraction
+    of them over the other routes."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name, Sandbox(fleet_of_bench(), Path(name, "fleet"), say) as sandbox:
+        runs = {model: deployed(sandbox, model, Path(name)) for model in models}
+        for model, run in runs.items():
+            stages = ", ".join(part.device for part in run.manifest.parts)
+            rows.append(Row({"model": model, "deployed on": stages}, {"deploy_s": Figure(run.seconds)}))
+            for route in (FLEET, EMULATED, BY_CALLER):
+                say(f"{model}: {route}")
+                rows.append(route_row(route, sandbox, model, run, max(1, items // repeats), repeats))
+        for fault in faults:
+            say(fault)
+            rows.append(fault_row(fault, sandbox, runs.get(FAULTS_ON, run), FAULT_ITEMS, repeats))
+    with tempfile.TemporaryDirectory() as name:
+        say(f"{NULL_NODES} nodes")
+        rows.append(many_row(Path(name)))
+    return rows
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def section(record: Record) -> str:
+    """What the record says, and its tables."""
+    rows = [row for row in record.rows if not row.failure]
+    routes = [row for row in rows if "route" in row.case]
+    faults = [row for row in rows if "fault" in row.case]
+    texts = []
+    if routes:
+        wrong = sum(row.median("wrong") or 0 for row in routes)
+        columns = [
+            case("model"),
+            case("route"),
+            spread("fps", "items/s", ".2f"),
+            figure("predicted", "predicted", ".2f"),
+            figure("error", "error, %", "+.1f", 100),
+            figure("caller_bytes", "caller, kB/item", ",.1f", 1e-3),
+            figure("network_bytes", "network, kB/item", ",.1f", 1e-3),
+        ]
+        texts.append(
+            f"{_deployments(rows)} Of all answers {wrong:.0f} differ from the whole model's, bit for bit.{_beside(routes)}"
+        )
+        texts.append(table(columns, routes))
+    if faults:
+        names = ("lost", "twice", "out_of_order", "wrong")
+        columns = [
+            case("fault"),
+            case("items"),
+            *(figure(name, name.replace("_", " "), ".0f") for name in names),
+            spread("pause_s", "longest pause, s", ".2f"),
+            figure("recovery_s", "recovery, s", ".2f"),
+        ]
+        texts.append(
+            f"Faults while {RATE_PER_S:g} items per second are due. A pause is the longest time without an answer, from the"
+            " fault on; recovery is from detection to the next answer."
+        )
+        texts.append(table(columns, faults))
+    texts += [_many(row) for row in rows if "nodes" in row.case]
+    return "\n\n".join(texts)
+
+
+def _deployments(rows: Sequence[Row]) -> str:
+    done = [row for row in rows if "deployed on" in row.case]
+    return " ".join(
+        f"{row.case['model']} was deployed in {row.median('deploy_s'):.1f} s on {row.case['deployed on']}." for row in done
+    )
+
+
+def _beside(routes: Sequence[Row]) -> str:
+    """The rate of the fleet over that of the other routes, in a sentence for each model."""
+    by = {(row.case["model"], row.case["route"]): row.median("fps") for row in routes}
+    texts = []
+    for model in dict.fromkeys(row.case["model"] for row in routes):
+        rates = [rate for route in (FLEET, EMULATED, BY_CALLER) if (rate := by.get((model, route))) is not None]
+        if len(rates) == 3:
+            fleet, emulated, by_caller = rates
+            texts.append(f" {model} is {fleet / emulated:.2f} times as fast as on emulated links (the aim: 0.95 to 1.05),")
+            texts.append(f" and {fleet / by_caller:.2f} times as fast as by the caller.")
+    return "".join(texts)
+
+
+def _many(row: Row) -> str:
+    held = row.median("hub_bytes")
+    memory = "" if held is None else f" and {held / 2**20:.0f} MiB"
+    return (
+        f"{row.case['nodes']} nodes: the hub knew all after {row.median('known_s'):.2f} s; their fleet and a plan of"
+        f" {row.case['stages']} stages took {row.median('plan_s'):.2f} s (the aim for both: 2 s). With their heartbeats the hub"
+        f" takes {row.median('hub_cpu_share'):.1%} of a processor{memory}."
+    )
+
+
+BENCHMARK = Benchmark(
+    "fleet",
+    "A fleet of nodes: streams, faults and many nodes",
+    {
+        "deploy_s": Measure("s", "the command that plans, brings and loads a model"),
+        "fps": Measure("1/s", "items per second"),
+        "predicted": Measure("1/s", "what the plan predicts on this route, with all devices on the processors of this machine"),
+        "error": Measure("1", "predicted over measured items per second, less 1"),
+        "wrong": Measure("1", "answers that differ from the whole model's"),
+        "caller_bytes": Measure("B", "from and to the caller per item, with all headers, by the counters of interfaces"),
+        "network_bytes": Measure("B", "on all links per item"),
+        "pause_s": Measure("s", "longest time without an answer after the fault began"),
+        "recovery_s": Measure("s", "from the detection of a fault to the next answer"),
+        "lost": Measure("1", "items without an answer"),
+        "twice": Measure("1", "items with two answers"),
+        "out_of_order": Measure("1", "runs whose answers were not in the order of the items"),
+        "known_s": Measure("s", "until the hub knew all nodes"),
+        "plan_s": Measure("s", "from asking the hub to the plan"),
+        "hub_cpu_share": Measure("1", "processor time of the hub over time"),
+        "hub_bytes": Measure("B", "resident memory of the hub"),
+    },
+    section,
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=1000, help="of each model over the fleet (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="60 items of each model, once")
+    parser.add_argument(
+        "--models", nargs="+", default=list(MODELS), help="functions of tests/builders/models.py, or ONNX files"
+    )
+    parser.add_argument("--faults", nargs="*", choices=[*FAULTS, []], default=list(FAULTS), help="which ones (default: all)")
+    add_option(parser)
+    args = parser.parse_args()
+    items, repeats = (60, 1) if args.quick else (args.items, args.repeats)
+    settings = {"items": items, "repeats": repeats}
+    return BENCHMARK.finish(settings, lambda: measure(items, repeats, args.models, args.faults), args.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
