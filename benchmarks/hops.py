@@ -2,8 +2,8 @@
 
     python benchmarks/hops.py [--items 200] [--json FILE]
 
-Server and actors are processes of their own on loopback. A hop of these two goes to the caller and from there to the
-next stage, so it is a call there and back; one of `processes` goes straight from stage to stage. Two rows tell how much of that
+Server and actors are processes of their own on loopback. With these two the caller is told when a stage is done, and calls the
+next one, which gets the array from the stage before; `processes` need no caller between stages. Two rows tell how much of that
 is not the library's: a bare ring of shared memory between two processes, without any message, and the time to copy the bytes
 alone, to memory that is in no cache. `processes`, ring and copy are measured in turns. The processor time of all processes
 together tells how short a hop can be on a machine with as many cores.

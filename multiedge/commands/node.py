@@ -14,7 +14,7 @@ from pathlib import Path
 from multiedge.commands._options import read_size
 from multiedge.defaults import DEFAULT_HUB_PORT, DEFAULT_NODE_PORT
 from multiedge.errors import ConfigError
-from multiedge.files import data_folder
+from multiedge.files import data_folder, write_text
 from multiedge.network.connection import own_address
 from multiedge.network.encoding import require_name
 from multiedge.network.identity import KEY_FILE, NODE, Identity, find_identity, is_loopback, join_address, parse_address
@@ -23,6 +23,8 @@ from multiedge.serving.node.limits import Limits
 
 IDENTITY = "identity"
 """The folder of the certificate, below the data folder."""
+USED_TOKEN = "token"
+"""The file in it with the number of the token that was used for it."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,12 +69,17 @@ def _listening(text: str | None, hub: str) -> tuple[str, int]:
 
 
 def _identity(folder: Path, hub: str, name: str, token: str | None) -> Identity | None:
-    """The node's certificate: a new one with a token, otherwise that of an earlier time; None for a hub on loopback without
-    TLS."""
-    if token is not None:
+    """The node's certificate: a new one with a token that it has not used, otherwise that of an earlier time; None for a hub on
+    loopback without TLS. So a service may be started again by the line with which it joined, also without the token's text."""
+    if token:
+        from multiedge.serving.hub.authority import Token
         from multiedge.serving.hub.joining import join
 
-        return join(hub, token, f"{NODE}{name}", folder)
+        used, number = folder / USED_TOKEN, Token.parse(token).number
+        if not (used.is_file() and used.read_text(encoding="ascii", errors="replace") == number):
+            identity = join(hub, token, f"{NODE}{name}", folder)
+            write_text(used, number)
+            return identity
     if (folder / KEY_FILE).exists():
         return find_identity(folder)
     if is_loopback(parse_address(hub, "--hub")[0]):

@@ -12,6 +12,7 @@ import pytest
 
 from multiedge.cli import main
 from multiedge.commands import node
+from multiedge.network.identity import Identity
 from multiedge.serving.node.agent import NodeOptions
 
 
@@ -103,3 +104,25 @@ def test_it_listens_and_ends_in_time_without_a_hub(tmp_path: Path) -> None:
         timer.cancel()
     assert process.returncode == 0
     assert "Traceback" not in errors
+
+
+def test_a_node_joins_once_with_a_token_and_again_with_another(
+    started: list[NodeOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a service does that is started again by the same line, and one whose token was removed from its settings."""
+    joined = []
+
+    def join(hub: str, token: str, holder: str, folder: Path) -> Identity:
+        joined.append(token[:16])
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("ca.pem", "cert.pem", "key.pem"):
+            (folder / name).write_text("")
+        return Identity(folder)
+
+    monkeypatch.setattr("multiedge.serving.hub.joining.join", join)
+    tokens = ["-".join((digit * 16, digit * 32, digit * 64)) for digit in "ab"]
+    words = ["node", "--hub", "10.0.0.1", "--name", "pi", "--data", str(tmp_path), "--listen", "127.0.0.1:5", "--join"]
+    for token in (tokens[0], tokens[0], "", tokens[1], ""):
+        assert main([*words, token]) == 0
+    assert joined == ["a" * 16, "b" * 16]
+    assert {options.identity for options in started} == {Identity(tmp_path / "identity")}
