@@ -29,6 +29,9 @@ TEMPORARY = ".*.partial"
 OWNED = "multiedge-"
 """The beginning of the names of temporary folders, before `owner`."""
 
+LOCK = "lock"
+"""The file in a data folder that the process has open which uses the folder."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -101,6 +104,24 @@ def cache_folder(kind: str) -> Path:
 def data_folder(kind: str) -> Path:
     """Where data of that kind is kept for good, in the user's folder for data; it may not exist yet."""
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "multiedge" / kind
+
+
+def lock_folder(folder: Path, holder: str) -> BinaryIO:
+    """An open file in the folder, which is made, that keeps other processes from it until it is closed.
+
+    ConfigError if another `holder`, as the error calls it, uses the folder, or if it cannot be written.
+    """
+    import fcntl  # which Windows lacks
+
+    with _explained(folder, ConfigError):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.fdopen(os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT, 0o600), "wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ConfigError(f"{folder}: another {holder} uses this folder; end it, or choose another with --data") from None
+    return file
 
 
 @contextmanager

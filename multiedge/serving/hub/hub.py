@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 import psutil
 
 from multiedge import __version__
 from multiedge.errors import ConfigError, NetworkError
+from multiedge.files import lock_folder
 from multiedge.network.encoding import require_name, require_sha256
 from multiedge.network.identity import is_unspecified, join_address, parse_address
 from multiedge.network.records import (
@@ -34,7 +33,6 @@ from multiedge.serving.hub.pool import Pool
 from multiedge.serving.hub.registry import Registry
 from multiedge.serving.hub.store import Store
 
-LOCK_FILE = "hub.lock"
 NOT_FOUND, REFUSED, CONFLICT = 404, 403, 409
 KEEP_PLAN_S = 7 * 24 * 3600.0
 """How long a plan that has no deployment is kept after it was last sent: runs use plans without one."""
@@ -60,7 +58,7 @@ class Hub:
         authority: Authority | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lock = _locked(folder)
+        self._lock = lock_folder(folder, "hub")
         self.store, self.pool, self.authority = Store(folder), Pool(folder / "pool", most_file_bytes), authority
         self._clock, self._began_s = clock, clock()
         self._registry = Registry()
@@ -216,21 +214,6 @@ class Hub:
     def _require_file(self, what: str, digest: str) -> None:
         if not self.pool.state(digest).complete:
             raise NetworkError(f"{what} is not in the pool; upload it first", status=CONFLICT)
-
-
-def _locked(folder: Path) -> BinaryIO:
-    """The open file that shows that a hub uses the folder, until it is closed; ConfigError if another one does."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK_FILE).open("ab")
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror}; choose another folder with --data") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise ConfigError(f"{folder}: another hub uses this folder; end it, or choose another folder with --data") from None
-    return file
 
 
 def _reachable(address: str, host: str) -> str:

@@ -11,7 +11,6 @@ files that are complete and verified, and files with a list of the bytes that we
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -24,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from multiedge.errors import ConfigError, MultiedgeError
-from multiedge.files import TEMPORARY, write_text
+from multiedge.files import TEMPORARY, lock_folder, write_text
 from multiedge.formats.documents import read_json
 from multiedge.formats.records import reader_of
 from multiedge.network.encoding import require_sha256
@@ -91,17 +90,17 @@ class Cache:
         self._lock = threading.RLock()
         self._in_use: Counter[str] = Counter()
         self._writing: dict[str, threading.Lock] = {}
-        self._guard = _only_process(folder)
+        self._guard = lock_folder(folder, "node")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._entries = self._read()
         except BaseException:
-            os.close(self._guard)
+            self._guard.close()
             raise
 
     def close(self) -> None:
         """Lets another process use the folder; may be called once."""
-        os.close(self._guard)
+        self._guard.close()
 
     @property
     def used_bytes(self) -> int:
@@ -240,18 +239,3 @@ class Cache:
             return replace(entry, present=joined(entry.present))
         except (MultiedgeError, OSError):
             return None
-
-
-def _only_process(folder: Path) -> int:
-    """A descriptor that keeps other processes from the folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror}; choose another --data") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise ConfigError(f"{folder}: another node uses this folder; give each node its own --data") from None
-    return fd

@@ -124,7 +124,7 @@ def test_a_hub_without_tls_has_nothing_to_join(hub: Hub) -> None:
 
 
 def test_two_hubs_do_not_use_one_folder(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="another hub uses this folder; end it, or choose another folder with --data"):
+    with pytest.raises(ConfigError, match="another hub uses this folder; end it, or choose another with --data"):
         Hub(tmp_path, 1 << 20)
     hub.close()
     Hub(tmp_path, 1 << 20).close()
