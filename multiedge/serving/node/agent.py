@@ -26,7 +26,7 @@ from multiedge.network.records import HEARTBEAT_S, GetState, HeartbeatReply, Lin
 from multiedge.serving.node.absence import LONGEST_WAIT_S, Absence
 from multiedge.serving.node.folder import PlanFolders
 from multiedge.serving.node.holding import Holding
-from multiedge.serving.node.limits import Limits
+from multiedge.serving.node.limits import Limits, children_bytes
 from multiedge.serving.node.loading import load_once
 from multiedge.serving.node.neighbours import Neighbours
 from multiedge.serving.node.probe import Probe, measure_link
@@ -97,7 +97,7 @@ class Agent:
                     OpenWorker.__name__: Door(
                         lambda each: sessions.serve(each.connection, each.peer, each.first + each.rest), (CLIENT,)
                     ),
-                    GetState.__name__: Door(self._tell, (HUB, CLIENT)),
+                    GetState.__name__: Door(self._tell, (HUB,)),
                     Probe.__name__: Door(self._neighbours.answer, (NODE,)),
                 },
             )
@@ -128,7 +128,7 @@ class Agent:
     def state(self) -> NodeState:
         """The node now."""
         with self._machine_lock:
-            machine = Machine.read(self._options.limits)
+            machine = Machine.read(self._options.limits, 0 if self.is_idle else children_bytes())
         return self._description.state(machine, self._speed, self._holding.stages, self._neighbours.links)
 
     def start(self) -> None:

@@ -17,10 +17,11 @@ from multiedge.errors import ChangedError, ConfigError, MultiedgeError, PlanErro
 from multiedge.files import write_bytes
 from multiedge.network.encoding import decode, encode, require_sha256
 from multiedge.network.records import PlanPart, PlanRecord
-from multiedge.onnx_io.manifest import parse_manifest
+from multiedge.onnx_io.manifest import fingerprint, parse_manifest
 from multiedge.onnx_io.weights import external_references
 from multiedge.plan import LINKED, Part
 from multiedge.serving.node.cache import Cache, FileNeed
+from multiedge.serving.node.draft import Draft
 from multiedge.serving.node.fetch import Fetch, Pool
 from multiedge.serving.node.intervals import Interval, total, without
 
@@ -70,6 +71,14 @@ class _Stage:
         return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class _Linked:
+    """The folder of a stage: keys of its files in the cache, and fingerprints by name."""
+
+    keys: frozenset[str]
+    prints: Mapping[str, str]
+
+
 class PlanFolders:
     """Brings stages of plans onto this node. Safe between threads.
 
@@ -86,7 +95,7 @@ class PlanFolders:
         self._cache = Cache(folder, limit_bytes, self._on_removed)
         self._stages, self._plans, self._pool = folder / STAGES, folder / PLANS, pool
         self._lock = threading.Lock()
-        self._linked: dict[str, set[str]] = {}
+        self._linked: dict[str, _Linked] = {}
         shutil.rmtree(self._stages, ignore_errors=True)
 
     def __enter__(self) -> PlanFolders:
@@ -179,21 +188,30 @@ class PlanFolders:
             if stage.key not in self._linked:
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True)
-                for name, need in stage.needs.items():
-                    os.link(self._cache.path(need), folder / name)
+                placed = {name: self._place(need, folder / name) for name, need in stage.needs.items()}
                 _require_bytes(folder, stage)
-                self._linked[stage.key] = {need.key for need in stage.needs.values()}
-        known = {
-            name: self._cache.fingerprint(stage.needs[name]) if known.startswith(LINKED) else known
-            for name, known in stage.part.files.items()
-        }
+                self._linked[stage.key] = _Linked(frozenset(need.key for need in stage.needs.values()), placed)
+            prints = self._linked[stage.key].prints
+        known = {name: prints[name] if known.startswith(LINKED) else known for name, known in stage.part.files.items()}
         files = {f"{stage.key}/{name}": each for name, each in known.items()}
         return replace(stage.part, file=f"{stage.key}/{stage.part.file}", files=files)
+
+    def _place(self, need: FileNeed, path: Path) -> str:
+        """Links a verified file to `path`, or copies what is needed of it where there are no hard links; its fingerprint."""
+        source = self._cache.path(need)
+        try:
+            os.link(source, path)
+        except OSError:
+            with Draft(path, need.size, (), lambda present: None) as copy:
+                for interval in need.intervals:
+                    copy.copy(source, interval)
+            return fingerprint(path)
+        return self._cache.fingerprint(need)
 
     def _on_removed(self, key: str) -> None:
         """Removes the folders of stages that have a file which the cache removes."""
         with self._lock:
-            stages = [stage for stage, files in self._linked.items() if key in files]
+            stages = [stage for stage, linked in self._linked.items() if key in linked.keys]
             for stage in stages:
                 del self._linked[stage]
                 shutil.rmtree(self._stages / stage, ignore_errors=True)

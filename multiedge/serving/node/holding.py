@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from multiedge.errors import MultiedgeError, NetworkError, one_line
+from multiedge.errors import MultiedgeError, NetworkError, PipelineError, one_line
 from multiedge.network.records import Assignment, HeldStage, StagePhase
 from multiedge.quantity import human_bytes
 from multiedge.serving.node.folder import LocalStages, PlanFolders
@@ -117,6 +117,8 @@ class Holding:
             self._bring(held)
         except MultiedgeError as error:
             self._fail(held.assignment, error)
+        except OSError as error:
+            self._fail(held.assignment, PipelineError(one_line(error)))
         self._on_ready()
 
     def _bring(self, held: Held) -> None:

@@ -12,7 +12,7 @@ from multiedge.backends import BACKENDS
 from multiedge.backends.stages import load_backend
 from multiedge.errors import MultiedgeError
 from multiedge.network.records import HeldStage, LinkState, NodeState
-from multiedge.serving.node.limits import Limits, children_bytes
+from multiedge.serving.node.limits import Limits
 from multiedge.serving.node.speed import Speed
 
 
@@ -25,9 +25,9 @@ class Machine:
     battery: float | None
 
     @classmethod
-    def read(cls, limits: Limits) -> Machine:
-        """The machine now: `free_bytes` within the limits, `load` since the last reading."""
-        free_bytes = min(int(psutil.virtual_memory().available), limits.memory_bytes - children_bytes())
+    def read(cls, limits: Limits, taken_bytes: int = 0) -> Machine:
+        """The machine now: `free_bytes` within the limits, of which workers take `taken_bytes`; `load` since the last time."""
+        free_bytes = min(int(psutil.virtual_memory().available), limits.memory_bytes - taken_bytes)
         return cls(max(0, free_bytes), psutil.cpu_percent(interval=None) / 100, battery())
 
 

@@ -23,7 +23,7 @@ pytest.importorskip("cryptography")
 from multiedge.errors import NetworkError
 from multiedge.network.client import HubClient
 from multiedge.network.identity import CERTIFICATE_FILE, KEY_FILE, Identity, parse_address
-from multiedge.network.records import Deployment, NodeState
+from multiedge.network.records import Deployment, HeartbeatReply, NodeState
 from multiedge.onnx_io.shipment import Shipment, shipment_of
 from multiedge.serving.hub.authority import Authority
 from multiedge.serving.hub.joining import join
@@ -145,6 +145,20 @@ def test_nodes_outlive_the_hub_and_deployments_go_on_when_it_is_back(tmp_path: P
             assert client.deployment("net").phase == "ready"
     assert len([message for message in caplog.messages if "the hub answers again after" in message]) == 2
     assert len([message for message in caplog.messages if "deployment 'net': stage" in message]) == 2  # loaded once
+
+
+def test_a_hub_that_asks_by_itself_gets_states_and_assigns_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipment = shipment_of(split_layers(tmp_path / "model", [3]))
+    with running_hub(tmp_path / "hub", pulls=True) as hub, ExitStack() as nodes:
+        agents = [nodes.enter_context(running_node(hub, name, tmp_path)) for name in ("device_0", "device_1")]
+        until(lambda: all(agent._server.open_connections("GetState") for agent in agents))
+        monkeypatch.setattr(HubClient, "heartbeat", unreachable)  # from now on nothing is reported
+        assert deploy(hub.client(), "net", shipment).phase == "ready"
+        assert names(hub.client().nodes()) == ["device_0", "device_1"]
+
+
+def unreachable(client: HubClient, state: NodeState) -> HeartbeatReply:
+    raise NetworkError("the hub cannot be reached")
 
 
 def test_changed_bytes_in_the_pool_are_refused_in_one_line(

@@ -135,6 +135,19 @@ def test_a_stage_has_the_same_names_each_time(node: Node, pool: FakePool, manife
     assert node.open(plan, 0).parts[0] == first.parts[0]
 
 
+def test_without_hard_links_what_is_needed_is_copied(
+    node: Node, pool: FakePool, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    plan = pool.put(manifest)
+    local = node.open(plan, 0, 1)
+    assert answer(local, 0, np.ones((1, 64), np.float32)).shape == (1, 64)
+    assert answer(node.open(plan, 0), 0, np.ones((1, 64), np.float32)).shape == (1, 64)
+
+
 def test_copied_weights_travel_whole(node: Node, pool: FakePool, tmp_path: Path) -> None:
     copied = split_layers(tmp_path / "model", [3], copy_weights=True)
     local = node.open(pool.put(copied), 0, 1)
