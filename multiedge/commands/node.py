@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from multiedge.commands._options import read_size
@@ -38,19 +39,27 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.data) if args.data else data_folder("nodes") / name
     identity = _identity(folder / IDENTITY, hub, name, args.join)  # last, since it uses up the token
     options = NodeOptions(name, hub, folder, identity, limits, host, port, cache_bytes, probe_bytes)
-    agent = Agent(options)
-    stopped = threading.Event()
-    try:
-        # The signal may come as soon as the first line is printed.
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-            agent.start()
-            print(f"node '{name}' on {agent.address}, hub {hub}", flush=True)
-            print("stop with Ctrl-C", file=sys.stderr, flush=True)
-            stopped.wait()
-    finally:
-        agent.close()
+    with _signals() as ended, contextlib.closing(Agent(options)) as agent:
+        agent.start()
+        print(f"node '{name}' on {agent.address}, hub {hub}", flush=True)
+        print("stop with Ctrl-C", file=sys.stderr, flush=True)
+        os.read(ended, 1)
     return 0
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[int]:
+    """A descriptor that can be read once SIGINT or SIGTERM has come. Neither raises an error meanwhile: a second one must not
+    end what ends the workers."""
+    ended, end = os.pipe()
+    before = {number: signal.signal(number, lambda *_: os.write(end, b"x")) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(ended)
+        os.close(end)
 
 
 def _hub(args: argparse.Namespace) -> str:
