@@ -46,7 +46,7 @@ SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestHub]:
-    with running_hub(tmp_path_factory.mktemp("hub"), limits=Limits(handshake_s=0.4, first_request_s=0.4, pending=50)) as hub:
+    with running_hub(tmp_path_factory.mktemp("hub"), limits=Limits(handshake_s=1.5, first_request_s=1.5, pending=50)) as hub:
         yield hub
 
 
@@ -200,7 +200,7 @@ def test_idle_connections_and_garbage_do_not_disturb_a_hub(hub: TestHub, caplog:
     garbage.sendall(os.urandom(500))
     start, client = time.perf_counter(), hub.client()
     client.state()
-    assert time.perf_counter() - start < 1.0
+    assert time.perf_counter() - start < 3.0
     deadline = time.monotonic() + 5
     while client.state().connections > 20 and time.monotonic() < deadline:
         time.sleep(0.05)
