@@ -242,7 +242,9 @@ class _Step:
         """Takes the device out: its worker is stopped, whatever state it is in. Files of a plan that have changed stay so: its
         device does not return."""
         self._stop(name)
-        self._record(Fault(problem.kind, name, self.seen.now_s, detail=problem.detail))
+        # A device that was on its way back held no stage: nothing stood still, and the next answer ends its fault.
+        held_stages = self.state.devices[name].presence is not Presence.RETURNING
+        self._record(Fault(problem.kind, name, self.seen.now_s, detail=problem.detail), ends_with_epoch=held_stages)
         busy = view.busy if view else None
         if problem.kind == "slow" and busy:
             self.actions.append(DoubleLimit(busy.stage))
@@ -281,8 +283,10 @@ class _Step:
             self.actions.append(StopWorker(name))
         self._set(name, replace(self.state.devices[name], asked_s=None, progress=None))
 
-    def _record(self, fault: Fault) -> None:
-        self.state = replace(self.state, open_faults=(*self.state.open_faults, OpenFault(fault, self.state.epoch)))
+    def _record(self, fault: Fault, *, ends_with_epoch: bool = True) -> None:
+        """The fault is over with the first answer of a later epoch, or with the next answer of any."""
+        opened = OpenFault(fault, self.state.epoch if ends_with_epoch else self.state.epoch - 1)
+        self.state = replace(self.state, open_faults=(*self.state.open_faults, opened))
         self.actions.append(RecordFault(fault))
 
     def _record_loads(self, name: str, loads: tuple[Load, ...]) -> None:

@@ -720,6 +720,19 @@ def test_a_returning_worker_that_gives_no_sign_of_life_blocks_nobody_and_is_noti
     assert run.epochs == 1
 
 
+def test_a_returning_worker_that_cannot_be_started_stops_no_item_and_the_next_answer_ends_its_fault():
+    run = Supervised().start()
+    run.newborn = {"d1": {"ended": "could not be started: connection refused"}}
+    run.end("d1").wait(0.1)
+    run.answer(1)
+    assert run.recovered == "crash d1"
+    run.wait(COOLDOWN_S + 0.1)
+    assert run.faults == "crash d1, crash d1"
+    run.answer(2)
+    assert run.recovered == "crash d1, crash d1"
+    assert run.epochs == 1
+
+
 def test_an_endless_computation_delays_an_epoch_by_its_deadline_and_is_charged():
     run = Supervised().start()
     run.change("d0", busy=Busy(0, 7, 0.1))
