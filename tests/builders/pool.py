@@ -1,8 +1,7 @@
-"""A pool in memory that counts what it sends, and plans as records for it."""
+"""A pool in memory that counts what it sends, and small plans for it."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +10,13 @@ from pathlib import Path
 import onnx
 
 from multiedge.errors import NetworkError
-from multiedge.network.records import ByteRange, PlanFile, PlanPart, PlanRecord
-from multiedge.onnx_io.manifest import FILE_NAME
-from multiedge.onnx_io.weights import external_references
-from multiedge.plan import LINKED, Manifest
+from multiedge.network.records import PlanRecord
+from multiedge.onnx_io.shipment import shipment_of
+from multiedge.plan import Manifest
 from tests.builders.onnx_models import layers
 from tests.builders.parts import split_at
 
 PIECE_BYTES = 1000
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 @dataclass
@@ -44,10 +38,6 @@ class FakePool:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def add(self, data: bytes) -> str:
-        self.files[sha256(data)] = data
-        return sha256(data)
-
     def plan(self, digest: str) -> PlanRecord:
         if digest not in self.plans:
             raise NetworkError("pool: no such plan", status=404)
@@ -66,32 +56,10 @@ class FakePool:
 
     def put(self, manifest: Manifest) -> str:
         """Uploads a plan's folder; returns the digest of its record."""
-        folder = Path(manifest.directory)
-        for part in manifest.parts:
-            for name in part.files:
-                self.add((folder / name).read_bytes())
-        record = record_of(manifest)
-        self.plans[record.digest] = record
-        return record.digest
-
-
-def record_of(manifest: Manifest) -> PlanRecord:
-    """The plan's folder as a record, with the ranges that each part reads of linked weights."""
-    folder = Path(manifest.directory)
-    parts = []
-    for part in manifest.parts:
-        places = {place for _, place in external_references(folder / part.file)}
-        files = []
-        for name, known in part.files.items():
-            data = (folder / name).read_bytes()
-            read = [place for place in places if place.file.name == name and known.startswith(LINKED)]
-            ranges = tuple(
-                ByteRange(place.offset, place.length, sha256(data[place.offset : place.offset + place.length]))
-                for place in sorted(read, key=lambda place: place.offset)
-            )
-            files.append(PlanFile(name, len(data), sha256(data), ranges))
-        parts.append(PlanPart(part.stage, part.devices, tuple(files)))
-    return PlanRecord((folder / FILE_NAME).read_text(), tuple(parts))
+        shipment = shipment_of(manifest)
+        self.files |= {digest: path.read_bytes() for digest, path in shipment.files.items()}
+        self.plans[shipment.record.digest] = shipment.record
+        return shipment.record.digest
 
 
 def split_layers(folder: Path, boundaries: Sequence[int], count: int = 6, width: int = 64, **options: bool) -> Manifest:
