@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 AGAIN_S = 0.5
 """Before what failed is tried again; it doubles each time, up to LONGEST_AGAIN_S."""
 LONGEST_AGAIN_S = 30.0
+TELL_S = 10.0
+"""Between two lines about a fetch."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Holding:
         self._folders, self._load, self._on_ready = folders, load, on_ready
         self._held: dict[Assignment, Held] = {}
         self._local: dict[Assignment, LocalStages] = {}
+        self._tell_s = -math.inf
         self._lock, self._changed, self._closed = threading.Lock(), threading.Event(), threading.Event()
 
     @property
@@ -130,7 +134,9 @@ class Holding:
 
         def progress(done: int, needed: int) -> None:
             self._change(assignment, lambda now: replace(now, done_bytes=done, total_bytes=needed))
+            self._tell(assignment, done, needed)
 
+        self._tell_s = -math.inf
         if held.phase == "waiting":
             self._change(assignment, lambda now: replace(now, phase="fetching"))
         if assignment not in self._local:
@@ -140,6 +146,13 @@ class Holding:
         self._change(assignment, lambda now: replace(now, phase="ready", memory_bytes=memory_bytes, reason="", failures=0))
         taken = "" if memory_bytes is None else f", {human_bytes(memory_bytes)}"
         log.info("deployment '%s': %s ready%s", assignment.deployment, _stages_text(assignment), taken)
+
+    def _tell(self, assignment: Assignment, done_bytes: int, needed_bytes: int) -> None:
+        """Logs how far a fetch is, at its begin and then now and again."""
+        if done_bytes < needed_bytes and time.monotonic() - self._tell_s >= TELL_S:
+            self._tell_s = time.monotonic()
+            amounts = f"{human_bytes(done_bytes)} of {human_bytes(needed_bytes)}"
+            log.info("deployment '%s': %s: %s are here", assignment.deployment, _stages_text(assignment), amounts)
 
     def _change(self, assignment: Assignment, change: Callable[[Held], Held]) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,6 +108,15 @@ def test_an_assignment_is_fetched_and_loaded_once(node: Fixture) -> None:
     assert node.holding.stages == tuple(
         HeldStage("net", stage, node.assignment.plan, "ready", needed, needed, 123) for stage in (0, 1)
     )
+
+
+def test_a_fetch_and_its_end_are_told(node: Fixture, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    node.holding.assign([node.assignment])
+    node.holding.step(0.0)
+    begin, end = caplog.messages
+    assert begin.startswith("deployment 'net': stages 1, 2: 0 B of 9")
+    assert end == "deployment 'net': stages 1, 2 ready, 123 B"
 
 
 def test_an_absent_pool_is_tried_again_and_says_so_once(
