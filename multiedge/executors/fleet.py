@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from multiedge.errors import ConfigError, MultiedgeError, NetworkError, PipelineError
+from multiedge.errors import ConfigError, NetworkError, PipelineError
 from multiedge.executors.workers.caller import WorkersExecutor
 from multiedge.executors.workers.node_launcher import NodeLauncher, WorkerSettings
 from multiedge.executors.workers.node_messages import require_portable
@@ -37,7 +37,7 @@ HUB_S = 2.0
 
 def node_deadlines() -> Deadlines:
     """Deadlines with which a lost node is replaced within a second, and loading its stages."""
-    return Deadlines(heartbeat_s=0.7, link_s=0.6, cooldown_s=1.0, load_s=1800.0)
+    return Deadlines(heartbeat_s=3.0, link_s=0.6, cooldown_s=1.0, load_s=1800.0)
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class FleetOptions(WorkersOptions):
         nodes: Addresses 'HOST:PORT' of nodes by name, in place of those that the hub knows.
         identity: The folder with the caller's certificate, by default the one in the environment variable MULTIEDGE_IDENTITY;
             without one, hub and nodes must be on this machine.
+        silence_s: The least silence of a node that counts as a fault: three times the longest recent one if that is more, up to
+            `deadlines.heartbeat_s`.
         deadlines: When a stage, a worker, a device or a link counts as failed.
 
     Raises:
@@ -58,6 +60,7 @@ class FleetOptions(WorkersOptions):
     hub: str = ""
     nodes: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
+    silence_s: float = 0.7
     deadlines: Deadlines = field(default_factory=node_deadlines)
 
     def __post_init__(self) -> None:
@@ -102,6 +105,7 @@ class FleetExecutor(WorkersExecutor):
                 options.micro_batch,
                 options.record_events,
                 options.seed,
+                options.silence_s,
             )
             self.launcher = NodeLauncher(
                 self.directory,
@@ -181,11 +185,11 @@ class NodeAddresses:
     def of(self, name: str) -> tuple[str, int]:
         """Host and port of a node; NetworkError if it is not known."""
         if name in self._started and name not in self._given:
-            with contextlib.suppress(MultiedgeError):  # a hub that is away: the node may be where it was
-                self.known = {**self.known, **self._ask()}
+            with contextlib.suppress(NetworkError):  # a hub that is away: the node may be where it was
+                self.known = {**self._ask(), **self._given}
         self._started.add(name)
         if name not in self.known:
-            raise NetworkError(f"node '{name}': its address is not known")
+            raise NetworkError(f"node '{name}': the hub does not know it as alive")
         return parse_address(self.known[name], f"node '{name}'")
 
 

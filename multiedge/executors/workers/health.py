@@ -46,7 +46,8 @@ def problem_of(
         return Problem("crash", f"worker of '{name}' {view.ended}")
     if view.silent_s is None:
         return _problem_of_start(name, view, deadlines, stalled_s)
-    patience_s = max(deadlines.heartbeat_s, deadlines.floor_s) if is_loading else deadlines.heartbeat_s
+    usual_s = deadlines.heartbeat_s if view.patience_s is None else min(view.patience_s, deadlines.heartbeat_s)
+    patience_s = max(usual_s, deadlines.floor_s) if is_loading else usual_s
     if (view.silent_s if stalled_s is None else stalled_s) > patience_s:
         idle = "" if stalled_s is None else f", and has not used the processor for {stalled_s:.1f} s"
         return Problem("hang", f"worker of '{name}' gives no sign of life for {view.silent_s:.1f} s{idle}")

@@ -34,6 +34,7 @@ from multiedge.executors.workers.node_messages import (
     View,
 )
 from multiedge.executors.workers.observation import QUIET_S, WorkerView
+from multiedge.executors.workers.silence import Silence
 from multiedge.measurements import Memory
 from multiedge.network.connection import Connection
 from multiedge.transports.peers import PeerAddress
@@ -52,6 +53,7 @@ class NodeHandle:
         open_session: Makes the connection. MultiedgeError if that is not possible.
         opening: The first message.
         digest_of: The digest of the plan in a folder of ours.
+        silence_s: The least silence of the node that may mean that it is lost; it may be silent longer if it usually is.
         on_opened: Called with the address of the worker's endpoint, without a lock.
     """
 
@@ -62,6 +64,7 @@ class NodeHandle:
         opening: OpenWorker,
         digest_of: Callable[[str], str],
         on_opened: Callable[[NodeHandle, PeerAddress], None],
+        silence_s: float = 0.7,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.device, self._opening = device, opening
@@ -76,6 +79,7 @@ class NodeHandle:
         self._is_closed = False
         self._view: View | None = None
         self._viewed_s = 0.0
+        self._silence = Silence(silence_s)
         self._replies: list[Reply] = []
         self._opened: list[PeerAddress] = []
         threading.Thread(target=self._open, name=f"open-{device}", daemon=True).start()
@@ -101,7 +105,8 @@ class NodeHandle:
             if view is None:
                 nothing = [0.0] * transfers
                 return WorkerView(now_s - self._started_s, ended=ended, replies=replies, sent=nothing, taken=nothing)
-            return aged(view, max(0.0, now_s - self._viewed_s), transfers, replies, ended)
+            seen = aged(view, max(0.0, now_s - self._viewed_s), transfers, replies, ended)
+            return replace(seen, patience_s=self._silence.limit_s)
 
     def cpu_s(self) -> float | None:
         return self._view.used_cpu_s if self._view else None
@@ -186,6 +191,7 @@ class NodeHandle:
                 self._send_rest()
             case View():
                 self._view, self._viewed_s = message, now_s
+                self._silence.heard(now_s)
                 if message.ended:
                     self._ended = message.ended
             case Opened(address):

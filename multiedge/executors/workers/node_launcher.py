@@ -20,13 +20,14 @@ from multiedge.transports.peers import PeerAddress, write_address
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What every worker of a run is told: see Hello."""
+    """What every worker of a run is told: see Hello; and the least silence of a node that may mean that it is lost."""
 
     backends: Mapping[str, Mapping[str, object]]
     caller: str
     micro_batch: int
     record: bool
     seed: int
+    silence_s: float
 
 
 class NodeLauncher:
@@ -80,7 +81,14 @@ class NodeLauncher:
             seed=settings.seed,
             memory_limit_bytes=device.memory_bytes,
         )
-        handle = NodeHandle(name, lambda: self._open(name), OpenWorker(self._run, hello), self._digest_of, self._on_opened)
+        handle = NodeHandle(
+            name,
+            lambda: self._open(name),
+            OpenWorker(self._run, hello),
+            self._digest_of,
+            self._on_opened,
+            settings.silence_s,
+        )
         with self._lock:
             self._handles[name] = handle
         return handle

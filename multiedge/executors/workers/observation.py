@@ -39,7 +39,8 @@ class WorkerView:
 
     `age_s` counts from its start, `silent_s` from its last sign of life: None before the first. `ended` says how it ended,
     '' while it runs. `cpu_s` is the processor time that it has used so far: None where it is not known, and while signs of life
-    come. `replies` came since the last look. `sent` and `taken` count the epoch's messages by transfer.
+    come. `replies` came since the last look. `sent` and `taken` count the epoch's messages by transfer. A
+    silence of `patience_s` is unusual for it; None is not known.
     """
 
     age_s: float
@@ -51,6 +52,7 @@ class WorkerView:
     replies: tuple[Reply, ...] = ()
     sent: Sequence[float] = ()
     taken: Sequence[float] = ()
+    patience_s: float | None = None
 
     @property
     def is_idle(self) -> bool:

@@ -234,7 +234,8 @@ class _Step:
         self.state = replace(self.state, stuck={})
         ends = [end for end in (link.target, link.source) if end and end in self._workers and end != self.rules.fleet.source]
         if ends:
-            self._lose(ends[0], Problem("link", f"link '{link.source}' -> '{link.target}' takes no messages"))
+            source, target = (f"'{end}'" if end else "the caller" for end in (link.source, link.target))
+            self._lose(ends[0], Problem("link", f"link {source} -> {target} takes no messages"))
 
     # -- faults ---------------------------------------------------------------------------------------------------------
 
@@ -242,9 +243,11 @@ class _Step:
         """Takes the device out: its worker is stopped, whatever state it is in. Files of a plan that have changed stay so: its
         device does not return."""
         self._stop(name)
-        # A device that was on its way back held no stage: nothing stood still, and the next answer ends its fault.
+        # A device that was on its way back held no stage: nothing stood still, and the next answer ends its fault. If its
+        # worker could not even be started, the fault for which it was lost goes on, and this is none of its own.
         held_stages = self.state.devices[name].presence is not Presence.RETURNING
-        self._record(Fault(problem.kind, name, self.seen.now_s, detail=problem.detail), ends_with_epoch=held_stages)
+        if held_stages or view is None or view.silent_s is not None or not view.ended:
+            self._record(Fault(problem.kind, name, self.seen.now_s, detail=problem.detail), ends_with_epoch=held_stages)
         busy = view.busy if view else None
         if problem.kind == "slow" and busy:
             self.actions.append(DoubleLimit(busy.stage))

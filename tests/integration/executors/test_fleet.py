@@ -52,7 +52,7 @@ class Bench:
 
     def open(self, **options: Any) -> Pipeline:
         """Without `deadlines`, these are for a busy machine: only what is surely lost counts as lost."""
-        options = {"deadlines": PATIENT, **options}
+        options = {"deadlines": PATIENT, "silence_s": PATIENT.heartbeat_s, **options}
         return open_pipeline(self.manifest, self.fleet, "fleet", nodes=addresses(self.nodes), **options)
 
     def require_right(self, results: Sequence[Result], inputs: Sequence[Mapping[str, np.ndarray]]) -> None:
@@ -113,7 +113,7 @@ def harming(
 
 def survive(bench: Bench, harm: Callable[[RunningNode], None]) -> str:
     """Runs items while a node is harmed, and says how long that took."""
-    with bench.open(deadlines=node_deadlines()) as pipeline:
+    with bench.open(deadlines=node_deadlines(), silence_s=0.7) as pipeline:
         executor = pipeline.executor
         assert isinstance(executor, FleetExecutor)
         results, measured = pipeline.map(harming(executor, bench.nodes, harm, seed=0))

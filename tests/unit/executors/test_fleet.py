@@ -72,7 +72,7 @@ def test_nodes_that_the_plan_needs_and_nobody_knows_are_named() -> None:
     line = "plan parts: needs a, c; nodes that are alive: b; start a node of that name, or plan on the hub's fleet"
     with pytest.raises(PipelineError, match=f"^{line}$"):
         nodes.require(["a", "b", "c"], "plan parts")
-    with pytest.raises(NetworkError, match="node 'a': its address is not known"):
+    with pytest.raises(NetworkError, match="node 'a': the hub does not know it as alive"):
         nodes.of("a")
 
 

@@ -43,6 +43,7 @@ OWN = {
         "hub",
         "nodes",
         "identity",
+        "silence_s",
     },
     "ray": {"depth", "deadlines", "load_s", "backends"},
     "remote": {"depth", "deadlines", "endpoints", "connect_s", "patience_s", "fallbacks", "direct"},
@@ -65,6 +66,7 @@ VALUES: dict[str, Any] = {
     "hub": "h:1",
     "nodes": {"d0": "h:1"},
     "identity": "folder",
+    "silence_s": 1.0,
 }
 REFUSED = [(name, option) for name in OWN for option in sorted(set(VALUES) - OWN[name])]
 

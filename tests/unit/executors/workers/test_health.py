@@ -32,6 +32,8 @@ def problem(*, owes_for_s=None, limits_memory=True, stalled_s=None, **view):
         ({"silent_s": None, "age_s": 19.0, "stalled_s": 11}, "worker of 'd0' gave no sign of life for 19.0 s after its start"),
         ({"silent_s": None, "age_s": 61.0, "stalled_s": 1.0}, "worker of 'd0' gave no sign of life for 61.0 s after its start"),
         ({"silent_s": 2.5}, "worker of 'd0' gives no sign of life for 2.5 s"),
+        ({"silent_s": 0.9, "patience_s": 0.8}, "worker of 'd0' gives no sign of life for 0.9 s"),
+        ({"silent_s": 2.5, "patience_s": 60.0}, "worker of 'd0' gives no sign of life for 2.5 s"),
         (
             {"silent_s": 2.5, "stalled_s": 2.1},
             "worker of 'd0' gives no sign of life for 2.5 s, and has not used the processor for 2.1 s",
@@ -57,6 +59,8 @@ def test_what_is_wrong_is_said_with_its_figures(view, detail):
         {"silent_s": None, "age_s": 9.9},
         {"silent_s": None, "age_s": 59.0, "stalled_s": 9.9},
         {"silent_s": 3.5, "owes_for_s": 1.0},
+        {"silent_s": 3.5, "owes_for_s": 1.0, "patience_s": 0.8},
+        {"silent_s": 1.9, "patience_s": 60.0},
         {"silent_s": 30.0, "stalled_s": 1.9},
         {"busy": Busy(3, 7, 4.5)},
         {"busy": Busy(3, 7, 60.0, waited_s=55.5)},

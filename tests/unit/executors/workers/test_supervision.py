@@ -720,9 +720,9 @@ def test_a_returning_worker_that_gives_no_sign_of_life_blocks_nobody_and_is_noti
     assert run.epochs == 1
 
 
-def test_a_returning_worker_that_cannot_be_started_stops_no_item_and_the_next_answer_ends_its_fault():
+def test_a_returning_worker_that_ends_stops_no_item_and_the_next_answer_ends_its_fault():
     run = Supervised().start()
-    run.newborn = {"d1": {"ended": "could not be started: connection refused"}}
+    run.newborn = {"d1": {"ended": "killed by signal 9"}}
     run.end("d1").wait(0.1)
     run.answer(1)
     assert run.recovered == "crash d1"
@@ -731,6 +731,19 @@ def test_a_returning_worker_that_cannot_be_started_stops_no_item_and_the_next_an
     run.answer(2)
     assert run.recovered == "crash d1, crash d1"
     assert run.epochs == 1
+
+
+def test_a_lost_device_that_cannot_be_started_is_tried_ever_more_rarely_and_is_no_new_fault():
+    run = Supervised().start()
+    run.newborn = {"d1": {"silent_s": None, "ended": "could not be started: connection refused"}}
+    run.end("d1")
+    waited = []
+    for _ in range(3):
+        waited.append(waits(run, "d1"))
+        run.wait(waited[-1] + 0.1)
+    assert [round(each_s) for each_s in waited] == [2, 4, 8]
+    assert run.faults == "crash d1"
+    assert run.phase == "Running"
 
 
 def test_an_endless_computation_delays_an_epoch_by_its_deadline_and_is_charged():
