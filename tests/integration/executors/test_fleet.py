@@ -144,6 +144,7 @@ def test_items_survive_whatever_happens_to_a_node(
         print(f"\n{line}")
 
 
+@pytest.mark.slow
 def test_a_node_that_begins_anew_takes_part_again(bench: Bench) -> None:
     folders = [Path(bench.manifest.directory)]
     with running_nodes(["d1"], folders) as own:
