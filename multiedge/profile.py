@@ -60,7 +60,7 @@ class MemoryUse:
     worker takes.
 
     Attributes:
-        working_copies: Bytes of the runtime's arena per byte of live activations.
+        working_copies: Bytes of the runtime's arena per byte of live activations; gaps between them count.
         buffered_items: Messages of each transfer that a worker holds: those that wait, or the slots that it maps.
         packing_copies: By type of operator, how many more copies of a weight exist while it is packed.
         folded: By type of operator, the type of the next operator that the runtime folds into its weight. Until loading is

@@ -25,7 +25,7 @@ def memory_returned() -> Iterator[None]:
     For processes of our own only: it sets options of the C library. No effect where that is not glibc.
     """
     c = ctypes.CDLL(None)
-    if not hasattr(c, "mallopt") or not hasattr(c, "malloc_trim"):
+    if not _is_glibc(c):
         yield
         return
     c.mallopt(M_MMAP_THRESHOLD, LOADING_BYTES)
@@ -36,3 +36,14 @@ def memory_returned() -> Iterator[None]:
         c.malloc_trim(0)
         c.mallopt(M_MMAP_THRESHOLD, RUNNING_BYTES)
         c.mallopt(M_TRIM_THRESHOLD, 2 * RUNNING_BYTES)
+
+
+def return_freed() -> None:
+    """Memory that is free now goes back to the system; no setting changes. No effect where the C library is not glibc."""
+    c = ctypes.CDLL(None)
+    if _is_glibc(c):
+        c.malloc_trim(0)
+
+
+def _is_glibc(c: ctypes.CDLL) -> bool:
+    return hasattr(c, "mallopt") and hasattr(c, "malloc_trim")

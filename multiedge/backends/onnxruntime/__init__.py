@@ -75,12 +75,12 @@ class OnnxRuntimeBackend(Backend):
     def memory_use(self) -> MemoryUse:
         """Measured: weights of products exist twice while they are packed, those of convolutions four times while they are laid
         out in blocks, and all convolutions into which a normalisation is folded twice until the session is made. Those of all
-        products of a body exist twice until the body is packed; convolutions there stay as they are. The arena keeps the pieces
-        of the first run beside the one block of those that follow."""
+        products of a body exist twice until the body is packed; convolutions there stay as they are. The arena leaves gaps
+        between activations of unlike sizes, both in the pieces of the first run and in the one block of those that follow."""
         products = dict.fromkeys(PRODUCTS, 1 if self.prepack else 0)
         convolutions = dict.fromkeys(CONVOLUTIONS, 3 if self.optimisation == "all" else products["MatMul"])
         return MemoryUse(
-            working_copies=2 if self.memory_pattern else 1,
+            working_copies=2,
             packing_copies={**products, **convolutions},
             folded={} if self.optimisation == "disabled" else dict.fromkeys(CONVOLUTIONS, "BatchNormalization"),
             body_copies=products,

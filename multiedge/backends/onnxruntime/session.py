@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from multiedge.backends.contract import Array, DirectSession, Provider, Tensors
+from multiedge.backends.heap import return_freed
 from multiedge.backends.onnxruntime.prepacked import prepacked_model
 from multiedge.errors import ModelError, did_you_mean, one_line
 from multiedge.fleet import Device
@@ -27,6 +28,8 @@ OPTIMISATION = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+SHRINK = "memory.enable_memory_arena_shrinkage"
+"""Entry of a run's options: the arenas of these devices free, after the run, what nothing uses."""
 QUIET = 4
 """Log severity: fatal errors only. Others arrive as exceptions, which name the stage."""
 
@@ -73,6 +76,7 @@ class OnnxRuntimeSession:
         self.fixed = fixed_outputs(raw)
         self._bindings: dict[tuple[int, ...], ort.IOBinding] = {}
         self._is_checked = False
+        self._is_first = True
 
     @property
     def batch_is_free(self) -> bool:
@@ -86,7 +90,7 @@ class OnnxRuntimeSession:
         return provider_of(self.raw.get_providers()[0])
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
-        outputs = self.raw.run(None, self._feed(tensors))
+        outputs = self._first_run(tensors) if self._is_first else self.raw.run(None, self._feed(tensors))
         return dict(zip(self.outputs, outputs, strict=True))
 
     def run_into(self, tensors: Tensors, places: Mapping[str, Array]) -> dict[str, Array]:
@@ -100,19 +104,51 @@ class OnnxRuntimeSession:
         bound = {name: place for name, place in places.items() if name in self.fixed}
         if not bound:
             return self.run(tensors)
-        binding, feed = self._binding(bound), self._feed(tensors)
+        feed = self._feed(tensors)
         try:
-            for name, array in feed.items():
-                binding.bind_cpu_input(name, array)
-            self.raw.run_with_iobinding(binding)
+            binding = self._run_bound(feed, bound)
         except Exception:  # a class per status code; an output of another size is one, and any other comes again
             outputs = self.run(tensors)
             self.fixed = {}
             return outputs
-        finally:
-            binding.clear_binding_inputs()
         others = [] if len(bound) == len(self.outputs) else binding.get_outputs()
         return {**{name: value.numpy() for name, value in zip(self.outputs, others, strict=False)}, **bound}
+
+    def _first_run(self, tensors: Tensors) -> list[Any]:
+        """Outputs of the first run, whose memory goes back to the system.
+
+        It takes pieces of memory, from which onnxruntime computes the one block that it takes for later runs. Both would stay.
+        So would a piece in which an output lies: outputs are written to other memory, if the file states their sizes.
+        """
+        options, feed = ort.RunOptions(), self._feed(tensors)
+        if self.raw.get_session_options().enable_cpu_mem_arena and self.provider.processor == "cpu":
+            options.add_run_config_entry(SHRINK, "cpu:0")
+        places = {name: np.empty(spec.shape, spec.dtype) for name, spec in self.fixed.items()}
+        try:
+            if len(places) < len(self.outputs):
+                outputs: list[Any] = self.raw.run(None, feed, options)
+            else:
+                self._run_bound(feed, places, options)
+                outputs = [places[name] for name in self.outputs]
+        except Exception:  # an output of another size than the file states, or what comes again
+            outputs = self.raw.run(None, feed, options)
+        self._bindings.clear()
+        self._is_first = False
+        return_freed()
+        return outputs
+
+    def _run_bound(
+        self, feed: Mapping[str, Any], places: Mapping[str, Array], options: ort.RunOptions | None = None
+    ) -> ort.IOBinding:
+        """Runs with these outputs in their places, and the others in new memory, which the binding has."""
+        binding = self._binding(places)
+        try:
+            for name, array in feed.items():
+                binding.bind_cpu_input(name, array)
+            self.raw.run_with_iobinding(binding, options)
+        finally:
+            binding.clear_binding_inputs()
+        return binding
 
     def _feed(self, tensors: Tensors) -> dict[str, Array | list[Array]]:
         missing = [name for name in self.inputs if name not in tensors]

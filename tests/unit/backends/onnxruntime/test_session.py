@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +119,34 @@ def test_three_parts_of_squeezenet_give_the_same_bits_both_ways(tmp_path: Path) 
             assert seed == 0 or all(straight[name] is places[name] for name in places)
         for name in manifest.outputs:
             assert straight[name].tobytes() == ordinary[name].tobytes()
+
+
+RUNS = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from multiedge.backends.onnxruntime import OnnxRuntimeBackend
+from multiedge.meters.memory import read_memory
+
+session = OnnxRuntimeBackend().open(Path(sys.argv[1]))
+loaded = read_memory().anonymous_bytes
+for _ in range(3):
+    session.run({"x": np.ones((256, 1024), np.float32)})
+print(json.dumps((read_memory().anonymous_bytes - loaded) / (1 << 20)))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kinds of memory are Linux's")
+def test_the_pieces_of_the_first_run_do_not_stay_beside_the_block_of_those_that_follow(tmp_path: Path) -> None:
+    """Each piece is larger than all before it, so that none is taken twice, and the block has no room in one that is free."""
+    model = parsed("""pieces (float[256, 1024] x) => (float y) {
+        a = Concat <axis: int = 0> (x, x, x, x)
+        b = Concat <axis: int = 0> (a, a)
+        c = Concat <axis: int = 0> (b, b)
+        d = Concat <axis: int = 0> (c, c)
+        y = ReduceSum <keepdims: int = 0> (d)
+    }""")
+    command = [sys.executable, "-c", RUNS, str(saved(model, tmp_path / "model.onnx"))]
+    grown_mib = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    pieces_mib = 4 + 8 + 16 + 32
+    assert pieces_mib / 2 < grown_mib < 1.5 * pieces_mib
