@@ -145,7 +145,8 @@ def test_fleet_compares_its_routes_and_lists_faults_and_many_nodes():
         Row({"nodes": 50, "stages": 11}, {"known_s": Figure(0.1), "plan_s": Figure(0.3), "hub_cpu_share": Figure(0.05)}),
     ]
     shown = fleet.section(record_of(fleet, rows))
-    assert shown.startswith("a was deployed in 2.5 s on x, y. Of all answers 0 differ from the whole model's, bit for bit.")
-    assert "0.95 times as fast as on emulated links (the aim: 0.95 to 1.05), and 1.90 times as fast as by the caller" in shown
+    assert shown.startswith("Of all answers 0 differ from the whole model's, bit for bit.")
+    assert "a was deployed in 2.5 s on x, y." in shown
+    assert "a has 0.95 times the rate on emulated links (the aim: 0.95 to 1.05) and 1.90 times that by the caller." in shown
     assert "| node stopped |   400 |    0 |" in shown
-    assert "50 nodes: the hub knew all after 0.10 s; their fleet and a plan of 11 stages took 0.30 s" in shown
+    assert "50 nodes: a hub that begins anew knew all after 0.10 s; their fleet and a plan of 11 stages took 0.30 s" in shown
