@@ -457,7 +457,7 @@ def section(record: Record) -> str:
             case("fault"),
             case("items"),
             *(figure(name, name.replace("_", " "), ".0f") for name in names),
-            spread("pause_s", "pause, s", ".2f"),
+            figure("pause_s", "pause, s", ".2f"),
             figure("recovery_s", "recovery, s", ".2f"),
         ]
         texts.append(

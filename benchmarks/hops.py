@@ -281,8 +281,8 @@ def section(record: Record) -> str:
     )
     return (
         f'A hop between processes costs in a full pipeline, in microseconds: {costs}. "alone" is one item at a time,'
-        f" and the bare ring has no messages and two processes in place of five.{_least(record, sizes)}\n\n"
-        f"{markdown(heads, [_line(record, name, sizes) for name in names])}"
+        f" and the bare ring has no messages and two processes in place of five.\n\n"
+        f"{markdown(heads, [_line(record, name, sizes) for name in names])}{_least(record, sizes)}"
     )
 
 
@@ -295,7 +295,7 @@ def _least(record: Record, sizes: Sequence[int]) -> str:
     spent = " and ".join(f"{seconds * 1e6:,.0f}" for seconds in known)
     cores = min(int(record.origin.machine["cores"]), NULL_STAGES + 1)
     least = " and ".join(f"{seconds * 1e6 / cores:,.0f}" for seconds in known)
-    return f" The five processes spend {spent} of processor time on it, so {cores} cores allow {least} at best."
+    return f"\n\nThe five processes spend {spent} of processor time on it, so {cores} cores allow {least} at best."
 
 
 def _line(record: Record, executor: str, sizes: Sequence[int]) -> list[str]:
