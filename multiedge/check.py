@@ -15,12 +15,13 @@ from multiedge.backends.stages import load_backend, open_part
 from multiedge.defaults import DEFAULT_TOLERANCE
 from multiedge.errors import PlanError
 from multiedge.files import temporary_folder
-from multiedge.fleet import REFERENCE_BACKEND
+from multiedge.fleet import REFERENCE_BACKEND, Encoding
 from multiedge.graph import Graph
 from multiedge.metrics.difference import difference
 from multiedge.onnx_io import random_inputs, read_manifest, write_parts
 from multiedge.onnx_io.verify import part_violations, whole_graph
 from multiedge.plan import CALLER, Manifest, Stage, Transfer, require, unestimated_plan
+from multiedge.transports.coding import through_link
 
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
 """No runtime parses a larger protobuf; the whole model then runs with its weights outside the file."""
@@ -53,7 +54,7 @@ class CheckReport:
     """How far the parts in `directory` are from the whole `model`, on random inputs made from `seed`, in this backend with
     these options.
 
-    `rounding` is the relative error that the model's own types explain.
+    `rounding` is the relative error that the model's own types explain, and float16 between devices if the plan `is_lossy`.
     """
 
     model: str
@@ -64,6 +65,7 @@ class CheckReport:
     options: Mapping[str, Any]
     outputs: tuple[OutputCheck, ...]
     rounding: float = DEFAULT_TOLERANCE
+    is_lossy: bool = False
 
     @property
     def bitwise(self) -> bool:
@@ -99,6 +101,7 @@ def check(
     given = dict(random_inputs(graph, seed) if inputs is None else inputs)
     runtime = load_backend(backend).exact() if options is None else load_backend(backend, options)
     expected = _run_whole(runtime, graph, given)
+    is_lossy = any(move.encoding is Encoding.FLOAT16 for move in manifest.transfers)
     actual = [run_parts(runtime, manifest, given, path) for path in range(len(manifest.taken))]
     return CheckReport(
         model=manifest.model,
@@ -111,7 +114,8 @@ def check(
             replace(_worst(name, expected[name], [made[name] for made in actual]), is_constant=_is_constant(expected[name]))
             for name in manifest.outputs
         ),
-        rounding=rounding_of(graph),
+        rounding=max(rounding_of(graph), 4 * PRECISION["float16"] if is_lossy else 0.0),
+        is_lossy=is_lossy,
     )
 
 
@@ -143,7 +147,12 @@ def _send(
             missing = [name for name in move.tensors if name not in held]
             if missing:
                 raise PlanError(f"{manifest.directory}: part {source} has no tensor '{missing[0]}' to send")
-            inbox[move.target].update({name: held[name] for name in move.tensors})
+            inbox[move.target].update({name: _received(held[name], move.encoding) for name in move.tensors})
+
+
+def _received(value: Value, encoding: Encoding) -> Any:
+    """A tensor as the receiver gets it; sequences are not encoded."""
+    return through_link(value, encoding) if isinstance(value, np.ndarray) else value
 
 
 def _run(backend: Backend, path: Path, tensors: Tensors, keep: Path | None = None) -> dict[str, Array]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from fractions import Fraction
 from functools import cached_property
 
@@ -131,6 +132,19 @@ class Device:
         return int(number or 0)
 
 
+class Encoding(str, Enum):
+    """How tensors are sent over a link: as they are, float32 rounded to float16, or compressed."""
+
+    NONE = ""
+    FLOAT16 = "float16"
+    ZSTD = "zstd"
+
+    @property
+    def sent_share(self) -> float:
+        """Bytes on the link for each byte of float32; 1 for zstd, whose ratio is not known before."""
+        return 0.5 if self is Encoding.FLOAT16 else 1.0
+
+
 @dataclass(frozen=True)
 class Link:
     """The connection from one device to another.
@@ -140,18 +154,25 @@ class Link:
         latency_s: Delay of each message.
         jitter_s: Variation of the delay.
         loss: Share of messages that are lost and sent again.
+        encoding: How tensors are sent.
     """
 
     bandwidth_bytes_per_s: float = math.inf
     latency_s: float = 0.0
     jitter_s: float = 0.0
     loss: float = 0.0
+    encoding: Encoding = Encoding.NONE
+
+    @property
+    def tensor_bytes_per_s(self) -> float:
+        """Bytes of tensors, as they are before they are encoded, that arrive per second."""
+        return self.bandwidth_bytes_per_s * (1.0 - self.loss) / self.encoding.sent_share
 
     def transfer_s(self, nbytes: float) -> float:
         """The time from sending a message to its arrival.
 
         Args:
-            nbytes: Size of the message.
+            nbytes: Size of the tensors in the message, before they are encoded.
 
         Returns:
             Seconds, latency included.
@@ -162,12 +183,12 @@ class Link:
         """The time for which a message occupies the link, including messages that are sent again.
 
         Args:
-            nbytes: Size of the message.
+            nbytes: Size of the tensors in the message, before they are encoded.
 
         Returns:
             Seconds without latency, since other messages can use the link in the meantime.
         """
-        return nbytes / self.bandwidth_bytes_per_s / (1.0 - self.loss)
+        return nbytes * self.encoding.sent_share / self.bandwidth_bytes_per_s / (1.0 - self.loss)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from multiedge.errors import PlanError
+from multiedge.fleet import Encoding
 from multiedge.graph import Graph
 
 CALLER = -1
@@ -74,13 +75,15 @@ class Transfer:
         source: Number of the sending stage; CALLER is the caller.
         target: Number of the receiving stage; CALLER is the caller.
         tensors: Names of the tensors.
-        nbytes: Their size together; None if it is not known.
+        nbytes: Their size together, before they are encoded; None if it is not known.
+        encoding: How they are sent between devices.
     """
 
     source: int
     target: int
     tensors: tuple[str, ...]
     nbytes: int | None
+    encoding: Encoding = Encoding.NONE
 
     @property
     def known_bytes(self) -> int:

@@ -29,7 +29,7 @@ from multiedge.options import build, option_names, require_options
 from multiedge.plan import Manifest, Plan, Stage, direct_transfers, relay_transfers, require, unestimated_plan
 from multiedge.planning import cost
 from multiedge.planning.baseline import best_single
-from multiedge.planning.checks import memory_violations, structural_violations, violations
+from multiedge.planning.checks import encoding_violations, memory_violations, structural_violations, violations
 from multiedge.planning.routes import routed
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
@@ -170,7 +170,8 @@ def plan_by_hand(
     """
     require(structural_violations(profile.graph, fleet, stages), "plan by hand")
     transfers = direct_transfers(profile.graph, stages)
-    require(memory_violations(profile, fleet, stages, transfers), "plan by hand")
+    wrong = encoding_violations(profile.graph, fleet, stages, transfers)
+    require([*wrong, *memory_violations(profile, fleet, stages, transfers)], "plan by hand")
     plan = cost.make_plan(strategy, objective, profile, fleet, stages, transfers, lower_bound=lower_bound)
     return replace(plan, baseline=best_single(profile, fleet, objective))
 

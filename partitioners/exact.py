@@ -264,8 +264,7 @@ def distinct_orders(profile: Profile, fleet: Fleet) -> Iterator[Order]:
 
 
 def _bytes_per_s(fleet: Fleet, a: str, b: str) -> float:
-    link = fleet.link(a, b)
-    return link.bandwidth_bytes_per_s * (1.0 - link.loss)
+    return fleet.link(a, b).tensor_bytes_per_s
 
 
 def _machine(profile: Profile, fleet: Fleet, dag: Dag) -> Machine:

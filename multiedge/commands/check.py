@@ -78,6 +78,8 @@ def show(reports: Sequence[CheckReport], passed: bool, tolerance: float, console
             "note: with other options the parts equal the whole, so they hold the same nodes: the runtime's optimiser computes"
             " some of them differently beside a cut; --tolerance accepts that",
         )
+    if reports[0].is_lossy:
+        print_line(console, "note: the plan sends float16 between devices, which rounds: the difference includes that")
     for output in reports[0].outputs:
         if output.is_constant:
             print_line(

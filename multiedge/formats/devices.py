@@ -14,7 +14,7 @@ from typing import Any
 
 from multiedge import quantity
 from multiedge.errors import did_you_mean
-from multiedge.fleet import DEFAULT_MEMORY_MARGIN, DEFAULT_RUNTIME_BYTES, Device, Fleet, Link, PartitionPoint, Power
+from multiedge.fleet import DEFAULT_MEMORY_MARGIN, DEFAULT_RUNTIME_BYTES, Device, Encoding, Fleet, Link, PartitionPoint, Power
 from multiedge.formats.documents import read_yaml
 from multiedge.formats.fields import Field
 from multiedge.quantity import Quantity
@@ -60,6 +60,10 @@ def _loss(field: Field) -> float:
     return number
 
 
+def _encoding(field: Field) -> Encoding:
+    return Encoding(field.choice([each.value for each in Encoding if each is not Encoding.NONE]))
+
+
 _DEVICE_FIELDS: dict[str, tuple[str, _Read]] = {
     "name": ("name", Field.name),
     "type": ("type", Field.name),
@@ -83,6 +87,7 @@ _LINK_FIELDS: dict[str, tuple[str, _Read]] = {
     "latency": ("latency_s", _quantity(quantity.SECONDS)),
     "jitter": ("jitter_s", _quantity(quantity.SECONDS)),
     "loss": ("loss", _loss),
+    "encoding": ("encoding", _encoding),
 }
 
 

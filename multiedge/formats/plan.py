@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from multiedge.errors import PlanError, describe
+from multiedge.fleet import Encoding
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.pipeline_cost import pipeline_cost_to_json, read_pipeline_cost
 from multiedge.formats.profile import plain_data
@@ -57,10 +58,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "source": _source(expected.source) if expected.source else None,
         "memory": [asdict(each) for each in expected.memory],
         "stages": [_stage(*each) for each in zip(plan.stages, expected.stages, ends, strict=True)],
-        "transfers": [
-            {"source": move.source, "target": move.target, "tensors": list(move.tensors), "nbytes": move.nbytes}
-            for move in plan.transfers
-        ],
+        "transfers": [transfer_to_json(move) for move in plan.transfers],
         "paths": [{"stages": list(path.stages), "items_per_s": path.items_per_s} for path in plan.paths],
         "left_out": dict(plan.left_out),
         "notes": list(plan.notes),
@@ -222,6 +220,12 @@ def _index(field: Field) -> int:
     return field.integer(0, MOST_NODES)
 
 
+def transfer_to_json(move: Transfer) -> dict[str, Any]:
+    """A transfer as plans and manifests list it; without an encoding as earlier releases wrote it."""
+    data = {"source": move.source, "target": move.target, "tensors": list(move.tensors), "nbytes": move.nbytes}
+    return data if move.encoding is Encoding.NONE else {**data, "encoding": move.encoding.value}
+
+
 def read_transfers(moves: Field, stages: int) -> tuple[Transfer, ...]:
     """The messages between that many stages, as plans and manifests list them."""
     return tuple(
@@ -230,6 +234,7 @@ def read_transfers(moves: Field, stages: int) -> tuple[Transfer, ...]:
             move["target"].integer(CALLER, stages - 1),
             move["tensors"].list_of(Field.text),
             move["nbytes"].optional(Field.count),
+            move["encoding"].optional(lambda field: field.enum(Encoding), Encoding.NONE),
         )
         for move in moves.items()
     )

@@ -19,7 +19,7 @@ from multiedge.errors import ChangedError, ModelError, PlanError, describe
 from multiedge.files import write_text
 from multiedge.formats.documents import parse_json, read_json
 from multiedge.formats.fields import Field, Kind
-from multiedge.formats.plan import plan_or_none, plan_to_json, read_transfers
+from multiedge.formats.plan import plan_or_none, plan_to_json, read_transfers, transfer_to_json
 from multiedge.formats.profile import load_profile
 from multiedge.onnx_io.weights import resolve_inside
 from multiedge.plan import LINKED, Manifest, Part
@@ -52,10 +52,7 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
             }
             for part in manifest.parts
         ],
-        "transfers": [
-            {"source": move.source, "target": move.target, "tensors": list(move.tensors), "nbytes": move.nbytes}
-            for move in manifest.transfers
-        ],
+        "transfers": [transfer_to_json(move) for move in manifest.transfers],
         "profile": manifest.profile or None,
         "plan": plan_to_json(manifest.plan) if manifest.plan else None,
     }

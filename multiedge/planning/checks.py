@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from multiedge.errors import ProfileError, did_you_mean
-from multiedge.fleet import Fleet
+from multiedge.fleet import Encoding, Fleet
 from multiedge.graph import Graph
-from multiedge.plan import Path, Stage, Transfer
-from multiedge.planning.cost import held_nodes
+from multiedge.plan import CALLER, Path, Stage, Transfer
+from multiedge.planning.cost import encodings_of, held_nodes
 from multiedge.planning.memory import memory_by_device
 from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
@@ -34,10 +34,45 @@ def violations(
         paths: The ways of items through the stages; empty if every item passes every stage.
 
     Returns:
-        One text for each error: of structure; if there are none, of memory. Empty if the placement can run.
+        One text for each error: of structure; if there are none, of encodings and memory. Empty if the placement can run.
     """
     wrong = structural_violations(profile.graph, fleet, stages, paths) or list(_span_violations(profile, stages))
-    return wrong or memory_violations(profile, fleet, stages, transfers, paths)
+    return wrong or [
+        *encoding_violations(profile.graph, fleet, stages, transfers),
+        *memory_violations(profile, fleet, stages, transfers, paths),
+    ]
+
+
+def encoding_violations(graph: Graph, fleet: Fleet, stages: Sequence[Stage], transfers: Sequence[Transfer]) -> list[str]:
+    """All transfers that cannot be sent as their links say, or whose time would not be as planned.
+
+    Args:
+        graph: The model.
+        fleet: The devices.
+        stages: The placement.
+        transfers: Tensors between stages, and from and to the caller.
+
+    Returns:
+        One text for each transfer over links of different encodings, and for each that has other tensors than float32 where
+        float16 is sent. Empty if there is none.
+    """
+    wrong = []
+    for move in transfers:
+        encodings = encodings_of(fleet, stages, move)
+        place = f"{_end(stages, move.source)} to {_end(stages, move.target)}"
+        others = [graph.tensors[name] for name in move.tensors if graph.tensors[name].dtype != "float32"]
+        if len(encodings) > 1:
+            wrong.append(f"links from {place} have different encodings: declare the same one for all replicas")
+        elif Encoding.FLOAT16 in encodings and others:
+            wrong.append(
+                f"the link from {place} sends float16, and '{others[0].name}' is of type {others[0].dtype or 'unknown'}, not"
+                " float32: remove `encoding` from the link, or use zstd"
+            )
+    return wrong
+
+
+def _end(stages: Sequence[Stage], stage: int) -> str:
+    return "the source" if stage == CALLER else f"stage {stage}"
 
 
 def _span_violations(profile: Profile, stages: Sequence[Stage]) -> Iterator[str]:

@@ -3,10 +3,13 @@
 All strategies, the simulator and the reports use these functions, so their figures can be compared. For stage s on device d:
 
     compute(s, d)  = overhead_d + sum of seconds_d[v] over the nodes v of s
-    occupancy(a,b) = bytes sent from a to b per item / bandwidth(a, b) / (1 - loss)
+    occupancy(a,b) = share(a, b) * bytes sent from a to b per item / bandwidth(a, b) / (1 - loss)
     transfer(a,b)  = latency(a, b) + occupancy(a, b)                                     for one message
 
 On a device whose times do not add up over nodes, the sum is replaced by `Profile.span_s` of the nodes that it holds.
+`share` is 1/2 on links that send float16, whose transfers have float32 alone (`checks`), and 1 on all others: how far zstd
+compresses is not known before. Sizes and energy are those of tensors before they are encoded.
+
 Devices compute while links carry other items, so the time per item of a pipeline, the bottleneck, is
 
     T = max( max over d of sum of compute(s, d) over the stages of d,
@@ -33,7 +36,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from multiedge.errors import ProfileError
-from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
+from multiedge.fleet import CALLER_NAME, Device, Encoding, Fleet, Link
 from multiedge.pipeline_cost import PipelineCost
 from multiedge.plan import CALLER, Estimate, Path, Plan, SourceEstimate, Stage, StageEstimate, Transfer
 from multiedge.planning.memory import device_memory, memory_by_device, moves_of_one_item, stage_memory_bytes
@@ -198,6 +201,34 @@ def _routes(
         for target in ends[1]:
             if source is not None and target is not None and source != target:
                 yield source, target, share
+
+
+def encodings_of(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> frozenset[Encoding]:
+    """How the links of a transfer send tensors.
+
+    Args:
+        fleet: The devices.
+        stages: The placement.
+        move: The transfer.
+
+    Returns:
+        The encodings of its links; empty if nothing is sent over a link.
+    """
+    return frozenset(fleet.link(source, target).encoding for source, target, _ in _routes(fleet, stages, move))
+
+
+def _encoded(fleet: Fleet, stages: Sequence[Stage], move: Transfer) -> Transfer:
+    """The transfer with the encoding of its links; without one if they differ, which no check of a plan passes."""
+    encodings = encodings_of(fleet, stages, move)
+    return replace(move, encoding=next(iter(encodings)) if len(encodings) == 1 else Encoding.NONE)
+
+
+def _encoding_notes(transfers: Sequence[Transfer]) -> list[str]:
+    """What encodings mean for results and figures."""
+    used = {move.encoding for move in transfers}
+    lossy = "float16 between devices rounds: outputs differ from those of the whole model; multiedge check measures by how much"
+    packed = "zstd between devices: times are those of sizes before compression, whose ratio is not known"
+    return [text for encoding, text in ((Encoding.FLOAT16, lossy), (Encoding.ZSTD, packed)) if encoding in used]
 
 
 def _legs(move: Transfer, by_caller: Collection[tuple[int, int]]) -> tuple[Transfer, ...]:
@@ -523,18 +554,19 @@ def make_plan(
         The Plan.
     """
     expected = estimate(profile, fleet, stages, transfers, paths)
+    sent = tuple(_encoded(fleet, stages, move) for move in transfers)
     plan = Plan(
         strategy=strategy,
         objective=objective,
         stages=tuple(stages),
-        transfers=tuple(transfers),
+        transfers=sent,
         estimate=expected,
         value=objective_value(objective, expected),
         lower_bound=lower_bound,
         scope=scope,
         solve_s=solve_s,
         left_out=left_out or {},
-        notes=(*notes, *profile.notes),
+        notes=(*notes, *profile.notes, *_encoding_notes(sent)),
         known=profile.knowledge_of({device for stage in stages for device in stage.devices}),
         reference=profile.reference,
         model_hash=profile.graph.model_hash,

@@ -92,5 +92,6 @@ class _Links:
 
 
 def _equal(a: Link, b: Link) -> bool:
-    """Whether messages take the same time over both, on average; jitter is no part of the cost model."""
-    return a.occupancy_s(1.0) == b.occupancy_s(1.0) and a.latency_s == b.latency_s
+    """Whether messages take the same time over both, on average, and are sent in the same form; jitter is no part of the cost
+    model."""
+    return (a.occupancy_s(1.0), a.latency_s, a.encoding) == (b.occupancy_s(1.0), b.latency_s, b.encoding)

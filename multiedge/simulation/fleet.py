@@ -73,5 +73,4 @@ class SimulatedFleet(Generic[R]):
         """Bytes per second that arrive."""
         if {source, target} & self.state.absent or self.state.is_down(source, target):
             return 0.0
-        link = self._link_now(source, target)
-        return link.bandwidth_bytes_per_s * (1.0 - link.loss)
+        return self._link_now(source, target).tensor_bytes_per_s

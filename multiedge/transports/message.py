@@ -19,7 +19,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from multiedge.fleet import Encoding
 from multiedge.transports.clock import RunClock
+from multiedge.transports.coding import coded, is_coded, kind_of, parsed_kind, restored
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
@@ -43,7 +45,8 @@ class Address(NamedTuple):
 
 class Message(NamedTuple):
     """`arrays` in the order of the transfer's tensors, or empty with an `error`. `sent_s` is when it was sent, `due_s` when
-    it may be received (CLOCK_MONOTONIC); `log` holds the events of the item so far: see `log_row`."""
+    it may be received (CLOCK_MONOTONIC); `log` holds the events of the item so far: see `log_row`. `encoding` is how the arrays
+    are to be sent, and `coded_bytes` what they took on the way, of a message that came encoded; the arrays are restored."""
 
     address: Address
     source: str = ""
@@ -52,10 +55,13 @@ class Message(NamedTuple):
     sent_s: float = 0.0
     due_s: float = 0.0
     log: bytes = b""
+    encoding: Encoding = Encoding.NONE
+    coded_bytes: int | None = None
 
     @property
     def nbytes(self) -> int:
-        return sum(array.nbytes for array in self.arrays)
+        """What the arrays take, or took on the way if they came encoded."""
+        return sum(array.nbytes for array in self.arrays) if self.coded_bytes is None else self.coded_bytes
 
 
 def log_row(kind: str, stage: int, device: str, start_s: float, stop_s: float, nbytes: int, peer: str) -> bytes:
@@ -122,7 +128,7 @@ class ArraySpec(NamedTuple):
 
 
 Spec = tuple[str, tuple[int, ...], int]
-"""Of one array: dtype (or 'text'), shape, bytes of its payload."""
+"""Of one array: dtype (or 'text', or dtype and encoding), shape, bytes of its payload."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +136,8 @@ class Layout:
     """What messages of one source have in common whose arrays have the same dtypes and shapes.
 
     `header` follows the head; `offsets` are those of the payloads from the start of the message, which end at `stop`.
+    `has_views_only` is whether every array is a view of the message, as texts and encoded arrays are not. `coded_bytes` are the
+    bytes of all payloads if some are encoded.
     """
 
     source: str
@@ -138,7 +146,8 @@ class Layout:
     source_bytes: int
     offsets: tuple[int, ...]
     stop: int
-    has_text: bool
+    has_views_only: bool
+    coded_bytes: int | None
 
     def write_header(self, buffer: Any, start: int) -> None:
         """Writes what does not change from message to message to `buffer`, in which the message begins at `start`."""
@@ -157,10 +166,10 @@ class Layout:
         return self.stop + len(message.error.encode(errors="backslashreplace")) + len(message.log)
 
     def places(self, buffer: Any, start: int) -> tuple[Array, ...]:
-        """The payloads as writable arrays; a text is one of bytes."""
+        """The payloads as writable arrays; a text and an encoded array are arrays of bytes."""
         return tuple(
             np.ndarray(nbytes, np.uint8, buffer, start + offset)
-            if kind == _TEXT
+            if _is_copied(kind)
             else np.ndarray(shape, kind, buffer, start + offset)
             for (kind, shape, nbytes), offset in zip(self.specs, self.offsets, strict=True)
         )
@@ -170,7 +179,7 @@ class Layout:
         arrays = []
         for (kind, shape, _), place in zip(self.specs, self.places(buffer, start), strict=True):
             place.flags.writeable = False
-            arrays.append(_text(place, shape) if kind == _TEXT else place)
+            arrays.append(_restored(kind, place, shape) if _is_copied(kind) else place)
         return tuple(arrays)
 
 
@@ -183,6 +192,10 @@ def plan_layout(message: Message) -> tuple[Layout, Sequence[Array]]:
             text = np.frombuffer(json.dumps(array.ravel().tolist(), default=_plain).encode(), dtype=np.uint8)
             specs.append((_TEXT, array.shape, text.nbytes))
             payloads.append(text)
+        elif is_coded(dtype, message.encoding):
+            payload = coded(array, message.encoding)
+            specs.append((kind_of(dtype, message.encoding), array.shape, payload.nbytes))
+            payloads.append(payload)
         else:
             specs.append((dtype.str, array.shape, array.nbytes))
             payloads.append(array)
@@ -222,10 +235,11 @@ def read_message(address: Address, layout: Layout, arrays: tuple[Array, ...], bu
     """The message of this layout and these arrays, with the rest from `buffer`."""
     sent_s, due_s, _, _, error_bytes, log_bytes = _HEAD.unpack_from(buffer, start)
     if not (error_bytes or log_bytes):
-        return Message(address, layout.source, arrays, "", sent_s, due_s)
+        return Message(address, layout.source, arrays, "", sent_s, due_s, coded_bytes=layout.coded_bytes)
     error_stop = start + layout.stop + error_bytes
     error = bytes(buffer[error_stop - error_bytes : error_stop]).decode()
-    return Message(address, layout.source, arrays, error, sent_s, due_s, bytes(buffer[error_stop : error_stop + log_bytes]))
+    log = bytes(buffer[error_stop : error_stop + log_bytes])
+    return Message(address, layout.source, arrays, error, sent_s, due_s, log, coded_bytes=layout.coded_bytes)
 
 
 def _aligned(offset: int) -> int:
@@ -234,6 +248,20 @@ def _aligned(offset: int) -> int:
 
 def _plain(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value.item()
+
+
+def _is_copied(kind: str) -> bool:
+    """Whether an array of this kind is made from its payload, and no view of it."""
+    return kind == _TEXT or " " in kind
+
+
+def _restored(kind: str, payload: Array, shape: tuple[int, ...]) -> Array:
+    if kind == _TEXT:
+        return _text(payload, shape)
+    dtype, encoding = parsed_kind(kind)
+    array = restored(payload, encoding, dtype, shape)
+    array.flags.writeable = False
+    return array
 
 
 def _text(payload: Array, shape: tuple[int, ...]) -> Array:
@@ -252,7 +280,9 @@ def layout_of(source: str, specs: tuple[Spec, ...]) -> Layout:
     for _, _, nbytes in specs:
         offsets.append(stop)
         stop = _aligned(stop + nbytes)
-    return Layout(source, specs, header, len(name), tuple(offsets), stop, any(kind == _TEXT for kind, _, _ in specs))
+    copied = [kind for kind, _, _ in specs if _is_copied(kind)]
+    coded_bytes = sum(nbytes for _, _, nbytes in specs) if any(kind != _TEXT for kind in copied) else None
+    return Layout(source, specs, header, len(name), tuple(offsets), stop, not copied, coded_bytes)
 
 
 @lru_cache(_LAYOUTS)

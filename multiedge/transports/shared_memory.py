@@ -80,7 +80,7 @@ class Slot:
 
     def read(self, address: Address) -> Message:
         layout = read_layout(self.memory, _FLAG_BYTES)
-        if self._read is not layout or layout.has_text:
+        if self._read is not layout or not layout.has_views_only:
             self._views, self._read = layout.views(self.memory, _FLAG_BYTES), layout
         return read_message(address, layout, self._views, self.memory, _FLAG_BYTES)
 

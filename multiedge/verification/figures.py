@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 
-from multiedge.fleet import Device, Fleet, Link
+from multiedge.fleet import Device, Encoding, Fleet, Link
 from multiedge.plan import CALLER, Path, Plan, Stage, Transfer
 from multiedge.verification.model import Model
 from multiedge.verification.ways import Way, ways_of
@@ -81,8 +81,8 @@ def figures(
 
 
 def rate(link: Link) -> float:
-    """Bytes per second that arrive over a link."""
-    return link.bandwidth_bytes_per_s * (1.0 - link.loss)
+    """Bytes of tensors, before they are encoded, that arrive over a link per second."""
+    return link.bandwidth_bytes_per_s * (1.0 - link.loss) / (0.5 if link.encoding is Encoding.FLOAT16 else 1.0)
 
 
 def _compute_s(model: Model, stages: Sequence[Stage], stage: Stage, device: str) -> float:

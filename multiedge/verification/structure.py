@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from math import inf
 
-from multiedge.fleet import Fleet
+from multiedge.fleet import Encoding, Fleet
 from multiedge.plan import CALLER, Plan
 from multiedge.verification.figures import Figures, most_bytes
 from multiedge.verification.model import Model
@@ -30,7 +31,7 @@ def structure_errors(plan: Plan, model: Model, fleet: Fleet) -> list[str]:
     ways = ways_of(len(plan.stages), plan.transfers, plan.paths)
     errors = [text for way in ways for text in _node_errors(plan, way, model)]
     errors += [text for way in ways if not errors for text in _message_errors(plan, way, model)]
-    errors += [] if errors else _time_errors(plan, model)
+    errors += [] if errors else [*_time_errors(plan, model), *_encoding_errors(plan, model, fleet)]
     return list(dict.fromkeys(errors))
 
 
@@ -96,6 +97,22 @@ def _message_errors(plan: Plan, way: Way, model: Model) -> Iterator[str]:
     missing = [name for name in model.graph.outputs if name in model.maker and name not in returned]
     for name in missing:
         yield f"output '{name}' of stage {home[model.maker[name]]} does not return to the caller"
+
+
+def _encoding_errors(plan: Plan, model: Model, fleet: Fleet) -> Iterator[str]:
+    """Transfers that are not encoded as every link on their way says, and what float16 does not make half as large."""
+    for move in plan.transfers:
+        senders, receivers = (
+            (fleet.source,) if end == CALLER else plan.stages[end].devices for end in (move.source, move.target)
+        )
+        stated = {fleet.link(a, b).encoding for a, b in product(senders, receivers) if a and b and a != b} or {Encoding.NONE}
+        place = f"the transfer from stage {move.source} to stage {move.target}"
+        if stated != {move.encoding}:
+            names = " and ".join(sorted(each.value or "none" for each in stated))
+            yield f"{place} has the encoding {move.encoding.value or 'none'}, its links have {names}"
+        for name in move.tensors if move.encoding is Encoding.FLOAT16 else ():
+            if (dtype := model.graph.tensors[name].dtype) != "float32":
+                yield f"{place} sends '{name}' of type {dtype} as float16"
 
 
 def _time_errors(plan: Plan, model: Model) -> Iterator[str]:

@@ -30,6 +30,8 @@ class RunOptions:
     """Options that every executor has; its `options_type` adds its own fields to these.
 
     Attributes:
+        sends_encoded: Whether the executor sends tensors in the encoding of their transfer; plans that need it are refused
+            otherwise.
         seed: Seed of the arrivals of items.
         warmup_items: How many items are run before the first timed one.
 
@@ -37,6 +39,7 @@ class RunOptions:
         ConfigError: If `warmup_items` is negative.
     """
 
+    sends_encoded: ClassVar[bool] = False
     seed: int = 0
     warmup_items: int = 2
 

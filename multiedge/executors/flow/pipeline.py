@@ -15,11 +15,12 @@ from multiedge.executors import EXECUTORS
 from multiedge.executors.flow.contract import Executor, Result, RunOptions, Source
 from multiedge.executors.flow.drive import Progress, ScenarioRun, collected
 from multiedge.executors.flow.scenarios import Scenario
-from multiedge.fleet import Device, Fleet
+from multiedge.fleet import Device, Encoding, Fleet
 from multiedge.measurements import Measurements
 from multiedge.meters.devices import open_meters
 from multiedge.options import build_options
 from multiedge.plan import Manifest, Plan
+from multiedge.transports.coding import require_zstandard
 
 log = logging.getLogger(__name__)
 
@@ -131,11 +132,25 @@ def open_pipeline(
             f" got {type(chosen).__name__}; correct the package that it is from"
         )
     manifest = plan if isinstance(plan, Manifest) else _read(plan)
+    _require_encodings(manifest, executor, chosen)
     fleet = fleet or local_fleet(manifest)
     require_backends(fleet)
     running: Executor = EXECUTORS.load(executor)(manifest, fleet, chosen)
     running.start()
     return Pipeline(running, chosen, [fleet.device(name) for name in device_names(manifest)], manifest.plan)
+
+
+def _require_encodings(manifest: Manifest, executor: str, options: RunOptions) -> None:
+    """ConfigError for a plan whose links encode tensors, if the executor does not; MissingDependencyError for zstd without its
+    package."""
+    used = sorted({move.encoding.value for move in manifest.transfers if move.encoding is not Encoding.NONE})
+    if Encoding.ZSTD.value in used and options.sends_encoded:
+        require_zstandard()
+    if used and not options.sends_encoded:
+        raise ConfigError(
+            f"{manifest.directory}: the plan sends {' and '.join(used)} between devices, which executor '{executor}' does not;"
+            " use 'processes' or 'fleet', or remove `encoding` from the links and plan again"
+        )
 
 
 def local_fleet(manifest: Manifest) -> Fleet:

@@ -17,8 +17,9 @@ from multiedge.backends.contract import Array, DirectSession, Session
 from multiedge.errors import one_line
 from multiedge.executors.flow.contract import failure
 from multiedge.executors.flow.routes import Routes
-from multiedge.fleet import CALLER_NAME
+from multiedge.fleet import CALLER_NAME, Encoding
 from multiedge.plan import CALLER
+from multiedge.transports.coding import expected_bytes
 from multiedge.transports.links import LinkShaper, Mailbox
 from multiedge.transports.message import Address, ArraySpec, Endpoint, Message, join_logs, log_row
 
@@ -79,18 +80,20 @@ class _Item:
 
 
 class _Leaving(NamedTuple):
-    """A transfer out of a stage. `homes` are the devices of its target, which take turns."""
+    """A transfer out of a stage. `homes` are the devices of its target, which take turns; `encoding` is how tensors go to
+    other devices."""
 
     number: int
     target: int
     tensors: tuple[str, ...]
     homes: tuple[str, ...]
+    encoding: Encoding
 
     @classmethod
     def of(cls, routes: Routes, number: int) -> _Leaving:
         move = routes.transfers[number]
         homes = (CALLER_NAME,) if move.target == CALLER else routes.homes(move.target, routes.way(number))
-        return cls(number, move.target, move.tensors, homes)
+        return cls(number, move.target, move.tensors, homes, move.encoding)
 
     def address(self, of: Address) -> Address:
         """That of the message over this transfer for the item of a message that came."""
@@ -291,9 +294,10 @@ class StageLoop:
             peer = leaving.homes[of.sequence % len(leaving.homes)]
             place = self._caller if peer == CALLER_NAME else peer
             due = now = self._now()
+            encoding = leaving.encoding if place != self.device else Encoding.NONE
             if place != self.device and self.shaper.has_link(place):
-                due = self.shaper.due_s(place, sum([array.nbytes for array in arrays]), now)
-            message = Message(leaving.address(of), self.device, tuple(arrays), error, now, due, log)
+                due = self.shaper.due_s(place, expected_bytes(arrays, encoding), now)
+            message = Message(leaving.address(of), self.device, tuple(arrays), error, now, due, log, encoding)
             send_or_fail(self.endpoint, peer, message, stage.number)
             self._monitor.count_sent(leaving.number)
 

@@ -26,9 +26,10 @@ from multiedge.executors.workers.options import WorkersOptions
 from multiedge.executors.workers.pool import WorkerPool
 from multiedge.executors.workers.state import Rules
 from multiedge.executors.workers.supervisor import TICK_S, Supervisor
-from multiedge.fleet import CALLER_NAME, Fleet, Link
+from multiedge.fleet import CALLER_NAME, Encoding, Fleet, Link
 from multiedge.measurements import Event, Memory
 from multiedge.plan import CALLER, Manifest
+from multiedge.transports.coding import expected_bytes
 from multiedge.transports.links import LinkShaper, Mailbox
 from multiedge.transports.message import Address, Endpoint, Message, join_logs, log_row
 
@@ -214,9 +215,10 @@ class WorkersExecutor(Closing):
             arrays = tuple(entry.tensors[name] for name in move.tensors)
             now = time.monotonic()
             peer = self.routes.home(move.target, entry.sequence, way)
-            due = self.shaper.due_s(peer, sum(array.nbytes for array in arrays), now)
+            encoding = move.encoding if peer != self.fleet.source else Encoding.NONE
+            due = self.shaper.due_s(peer, expected_bytes(arrays, encoding), now)
             address = Address(self.epoch, number, entry.ticket, entry.sequence)
-            message = Message(address, CALLER_NAME, arrays, "", now, due)
+            message = Message(address, CALLER_NAME, arrays, "", now, due, encoding=encoding)
             try:
                 send_or_fail(self.endpoint, peer, message, "sending the inputs")
             except (OSError, MultiedgeError, MemoryError) as error:  # not even the error could be sent

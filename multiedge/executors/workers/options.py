@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from multiedge.backends.stages import BackendOptions
 from multiedge.errors import ConfigError, require_least
@@ -98,6 +98,7 @@ class WorkersOptions(RunOptions):
         ConfigError: If `depth`, `micro_batch` or `warmup_items` is too small.
     """
 
+    sends_encoded: ClassVar[bool] = True
     depth: int | None = None
     micro_batch: int = 1
     record_events: bool = True

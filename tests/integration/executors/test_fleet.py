@@ -27,11 +27,14 @@ from multiedge.executors import Pipeline, open_pipeline
 from multiedge.executors.fleet import FleetExecutor, node_deadlines
 from multiedge.executors.flow.contract import Result
 from multiedge.executors.workers.node_messages import SILENT_S
-from multiedge.fleet import CALLER_NAME, Fleet
-from multiedge.plan import CALLER, Manifest
+from multiedge.fleet import CALLER_NAME, Device, Encoding, Fleet, Link
+from multiedge.onnx_io import read_graph, write_parts
+from multiedge.plan import CALLER, Manifest, Stage
+from multiedge.run import plan_by_hand, profile_model
 from multiedge.serving.hub.authority import Authority
 from multiedge.trace import DeviceEvent, Trace
 from tests.builders.nodes import ROOT, RunningNode, end_node, running_nodes, start_node
+from tests.builders.onnx_models import layers, saved
 from tests.builders.pipelines import small_plan, vectors
 
 SLOW = pytest.mark.slow
@@ -182,6 +185,34 @@ def test_every_link_carries_its_tensors_and_the_callers_inputs_and_results_alone
     for name, nbytes in sent.items():
         due = [items * (move.nbytes or 0) for move in manifest.transfers if places[move.target] == name]
         assert sum(due) <= nbytes <= sum(due) + items * len(due) * overhead_bytes, name
+
+
+@pytest.mark.skipif(shutil.which("ss") is None, reason="needs `ss` of iproute2")
+def test_a_float16_link_carries_half_the_bytes(tmp_path: Path) -> None:
+    width, items, overhead_bytes = 2048, 100, 800
+    link = Link(1e9, 0.0, encoding=Encoding.FLOAT16)
+    fleet = Fleet((Device("d0", flops_per_s=1e9), Device("d1", flops_per_s=1e9)), {("d0", "d1"): link})
+    graph = read_graph(saved(layers(2, width, activation="Tanh", name="wide"), tmp_path / "wide.onnx"))
+    middle = len(graph.nodes) // 2
+    stages = [Stage.span("d0", 0, middle), Stage.span("d1", middle, len(graph.nodes))]
+    manifest = write_parts(graph, plan_by_hand(profile_model(graph, fleet), fleet, stages), tmp_path / "parts")
+    inputs = [{"x": np.random.default_rng(n).normal(size=(1, width)).astype(np.float32)} for n in range(items)]
+    with (
+        running_nodes(fleet.names, [tmp_path / "parts"]) as nodes,
+        Bench(tmp_path, manifest, fleet, nodes).open(warmup_items=0) as pipeline,
+    ):
+        executor = pipeline.executor
+        assert isinstance(executor, FleetExecutor)
+        results, measured = pipeline.map(inputs)
+        between = sent_bytes(executor.addresses["d1"].port)
+    due = items * width * 2
+    assert due <= between <= due + items * overhead_bytes
+    assert {event.nbytes for event in measured.events if (event.kind, event.peer) == ("transfer", "d1")} == {width * 2}
+    whole = OnnxRuntimeBackend().open(tmp_path / "wide.onnx")
+    for result, tensors in zip(results, inputs, strict=True):
+        y = result.require()["y"]
+        assert y.dtype == np.float32
+        np.testing.assert_allclose(y, whole.run(tensors)["y"], atol=2e-3)
 
 
 def test_clocks_of_machines_may_differ(bench: Bench) -> None:

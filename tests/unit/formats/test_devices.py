@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiedge.errors import ConfigError
-from multiedge.fleet import DEFAULT_MEMORY_MARGIN, DEFAULT_RUNTIME_BYTES, Link, PartitionPoint, Power
+from multiedge.fleet import DEFAULT_MEMORY_MARGIN, DEFAULT_RUNTIME_BYTES, Encoding, Link, PartitionPoint, Power
 from multiedge.formats.devices import parse_fleet, read_fleet
 from tests.builders.refusals import JSON_VALUES, refusal
 
@@ -186,3 +186,15 @@ def test_the_margin_of_memory_is_a_share_with_a_default(written, margin):
 def test_a_device_that_states_no_runtime_memory_gets_the_measured_one():
     fleet = parse("devices: [{name: a, memory: 1GiB}, {name: b, memory: 1GiB, runtime_memory: 0MiB}]")
     assert [device.runtime_bytes for device in fleet.devices] == [DEFAULT_RUNTIME_BYTES, 0]
+
+
+@pytest.mark.parametrize("encoding", ["float16", "zstd"])
+def test_a_link_states_how_tensors_are_sent(encoding):
+    fleet = parse(f"{{devices: [{{name: a}}, {{name: b}}], links: [{{between: [a, b], encoding: {encoding}}}]}}")
+    assert fleet.link("b", "a").encoding is Encoding(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["float15", "''", "[zstd]"])
+def test_an_unknown_encoding_of_a_link_is_refused_with_its_place(encoding):
+    with pytest.raises(ConfigError, match=r"devices.yaml.*encoding"):
+        parse(f"{{devices: [{{name: a}}, {{name: b}}], links: [{{between: [a, b], encoding: {encoding}}}]}}")
