@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from multiedge.errors import ConfigError, PlanError
-from multiedge.fleet import Device, Fleet, Link, Power
+from multiedge.fleet import Device, Encoding, Fleet, Link, Power
 from multiedge.measurements import Measurements
 from multiedge.metrics import compute
 from multiedge.metrics.validity import moved_stages
@@ -63,6 +63,18 @@ def test_a_link_can_be_the_bottleneck_and_latency_is_not() -> None:
     assert plan.estimate.bottleneck == "link 'a' -> 'b'"
     found = simulate(plan, PROFILE, slow, load=Load(items=300, warmup=200))
     assert rate(found) == pytest.approx(plan.estimate.fps_bound, rel=1e-6)
+
+
+def test_a_float16_link_is_busy_for_half_the_time() -> None:
+    tensors = {name: replace(tensor, dtype="float32") for name, tensor in PROFILE.graph.tensors.items()}
+    profile = replace(PROFILE, graph=replace(PROFILE.graph, tensors=tensors))
+    rates = []
+    for encoding in Encoding:
+        slow = replace(FLEET, links={("a", "b"): Link(5.0, encoding=encoding)})
+        plan = relay_plan(profile, slow, *PLAN.stages)
+        rates.append(rate(simulate(plan, profile, slow, load=Load(items=300, warmup=200))))
+        assert rates[-1] == pytest.approx(plan.estimate.fps_bound, rel=1e-6)
+    assert rates == pytest.approx([rates[0], 2 * rates[0], rates[0]])
 
 
 def test_branches_and_replicas_reach_their_bound() -> None:
