@@ -22,7 +22,7 @@ from multiedge.executors.workers.options import Deadlines, WorkersOptions
 from multiedge.fleet import CALLER_NAME, Fleet
 from multiedge.measurements import Memory
 from multiedge.network.client import HubClient
-from multiedge.network.connection import local_host_towards
+from multiedge.network.connection import own_address
 from multiedge.network.identity import find_identity, parse_address, require_tls
 from multiedge.onnx_io.shipment import shipment_of
 from multiedge.plan import Manifest
@@ -144,7 +144,7 @@ class FleetExecutor(WorkersExecutor):
         addresses = {name: parse_address(address) for name, address in self.nodes.known.items()}
         for name, (host, _) in addresses.items():
             require_tls(host, self.identity, f"node '{name}'")
-        hosts = {local_host_towards(*address) for address in addresses.values()}
+        hosts = {own_address(*address) for address in addresses.values()}
         host = hosts.pop() if len(hosts) == 1 else EVERYWHERE
         set_place(directory, CALLER_NAME, host, self.identity)
         return TlsEndpoint(directory, CALLER_NAME)

@@ -84,10 +84,10 @@ class Connection(Generic[Message]):
         until = time.monotonic() + timeout_s
         while True:
             with self._lock:
-                if self.ended:
-                    return ()
-                self._flush()
-                data, self._arrived = self._arrived + self._take(), b""
+                if not self.ended:
+                    self._flush()
+                data = self._arrived + (b"" if self.ended else self._take())
+                self._arrived = b""
                 is_waiting = bool(self._unsent)
             if data and (messages := self._decoder.feed(data)):
                 return messages
@@ -116,6 +116,8 @@ class Connection(Generic[Message]):
         except _WANTS:
             pass
         except OSError as error:
+            # A peer that has closed may have said why: that has arrived, and would be lost with the socket.
+            self._arrived += self._take()
             self._end(reason_of(error))
 
     def _take(self) -> bytes:
@@ -173,17 +175,6 @@ def tune(connected: socket.socket) -> None:
     """Small messages leave immediately."""
     with contextlib.suppress(OSError):  # a socket of another family
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def local_host_towards(host: str, port: int) -> str:
-    """The address of this machine on the way to another; nothing is sent. NetworkError if there is no way."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.connect(address)
-            return str(probe.getsockname()[0])
-    except OSError as error:
-        raise NetworkError(f"{join_address(host, port)}: cannot be reached: {reason_of(error)}") from error
 
 
 def wait_for(connected: socket.socket, timeout_s: float, *, to_read: bool = False, to_write: bool = False) -> None:

@@ -148,7 +148,7 @@ def test_a_ray_that_would_listen_beyond_loopback_is_not_started(tmp_path, monkey
 
 
 def test_fallbacks_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="'ray' has no option 'fallbacks'; executors that have it: processes, remote"):
+    with pytest.raises(ConfigError, match="'ray' has no option 'fallbacks'; executors that have it: fleet, processes, remote"):
         open_pipeline(synthetic_chain(tmp_path, stages=2), synthetic_fleet(2), "ray", fallbacks={0: ("d1",)})
 
 

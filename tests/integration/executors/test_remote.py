@@ -249,7 +249,9 @@ def test_wrong_options_are_one_line(chain, options, message):
 
 
 def test_options_that_cannot_be_kept_are_refused(chain):
-    with pytest.raises(ConfigError, match="executor 'remote' has no option 'micro_batch'; executors that have it: processes"):
+    with pytest.raises(
+        ConfigError, match="executor 'remote' has no option 'micro_batch'; executors that have it: fleet, processes"
+    ):
         open_pipeline(*chain, "remote", micro_batch=4)
 
 

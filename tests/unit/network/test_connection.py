@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from multiedge.errors import NetworkError
+from multiedge.formats.records import encode_line
 from multiedge.network import connection as connections
 from multiedge.network.connection import Connection, connect, own_address
 
@@ -92,6 +93,15 @@ def test_a_peer_that_closes_ends_the_connection(pair: Pair) -> None:
     assert texts(connection, 2) == ["last"]
     assert connection.ended == "the other side has closed the connection"
     connection.send(Note("nobody reads this"))
+
+
+def test_what_a_peer_said_before_it_closed_arrives_also_when_sending_fails(pair: Pair) -> None:
+    connection, theirs = pair
+    theirs.sendall(encode_line(Note("refused")))
+    theirs.close()
+    connection.send(Note("one"))
+    assert connection.ended
+    assert [note.text for note in connection.receive()] == ["refused"]
 
 
 def test_a_peer_that_takes_nothing_ends_the_connection_and_keeps_nobody_waiting(
