@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from multiedge.errors import PipelineError
@@ -15,6 +14,7 @@ from multiedge.serving.node import speed
 from multiedge.serving.node.folder import LocalStages, PlanFolders
 from multiedge.serving.node.limits import Limits
 from multiedge.serving.node.loading import load_once
+from tests.builders.children import own_children
 from tests.builders.pool import FakePool, split_layers
 
 LIMITS = Limits(1 << 30, 1)
@@ -30,7 +30,7 @@ def stages(tmp_path: Path) -> Iterator[LocalStages]:
 
 def test_stages_are_loaded_and_the_worker_is_gone(stages: LocalStages) -> None:
     assert (load_once("pi", "onnxruntime", stages, LIMITS) or 0) > 20 << 20
-    assert psutil.Process().children() == []
+    assert own_children() == []
 
 
 def test_what_cannot_be_loaded_is_told_in_the_words_of_the_worker(stages: LocalStages) -> None:
@@ -40,13 +40,13 @@ def test_what_cannot_be_loaded_is_told_in_the_words_of_the_worker(stages: LocalS
         load_once("pi", "onnxruntime", stages, LIMITS)
     with pytest.raises(PipelineError, match="unknown backend"):
         load_once("pi", "onnxruntim", replace(stages), LIMITS)
-    assert psutil.Process().children() == []
+    assert own_children() == []
 
 
 def test_loading_that_is_cancelled_ends_its_worker(stages: LocalStages) -> None:
     with pytest.raises(PipelineError, match="cancelled"):
         load_once("pi", "onnxruntime", stages, LIMITS, lambda: True)
-    assert psutil.Process().children() == []
+    assert own_children() == []
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_calibration_that_is_ended_leaves_no_process(script: Path) -> None:
     with pytest.raises(PipelineError, match="or was ended"):
         speed.measure_speed(2, lambda: time.monotonic() - start_s > 0.3)
     assert time.monotonic() - start_s < 5
-    assert psutil.Process().children() == []
+    assert own_children() == []
 
 
 def test_the_module_prints_what_it_calibrated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from multiedge.errors import ChangedError, NetworkError
@@ -31,6 +30,7 @@ from multiedge.plan import Part
 from multiedge.serving.node import sessions
 from multiedge.serving.node.folder import LocalStages, Progress
 from multiedge.serving.node.sessions import WorkerSessions
+from tests.builders.children import own_children
 from tests.builders.pipelines import synthetic_chain
 
 SOON_S = 10.0
@@ -110,10 +110,6 @@ def hello(name: str = "d0", **backend: object) -> Hello:
     return Hello(Device(name, backend="synthetic"), backend, 1.0, 1.0, (), "pipe", {}, CALLER_NAME, 1, False, 0)
 
 
-def workers() -> list[psutil.Process]:
-    return psutil.Process().children()
-
-
 def test_a_worker_loads_the_nodes_own_files_of_the_plan(tmp_path: Path, plans: FakePlans, caller: Caller) -> None:
     routes = Routes.of(synthetic_chain(tmp_path, 2))
     stolen = replace(routes, parts=(replace(routes.parts[0], file="../../etc/passwd"), routes.parts[1]))
@@ -130,7 +126,7 @@ def test_a_worker_loads_the_nodes_own_files_of_the_plan(tmp_path: Path, plans: F
     assert isinstance(view, View)
     assert (view.sent, view.taken, view.ended) == ((0.0,) * 3, (0.0,) * 3, "")
     assert view.resident_bytes
-    (worker,) = workers()
+    (worker,) = own_children()
     caller.connection.close()
     caller.thread.join(SOON_S)
     assert not worker.is_running()
@@ -140,7 +136,7 @@ def test_a_worker_loads_the_nodes_own_files_of_the_plan(tmp_path: Path, plans: F
 def test_a_worker_that_ends_is_reported(caller: Caller) -> None:
     caller.connection.send(OpenWorker("run", hello()))
     caller.await_one(Opened)
-    workers()[0].kill()
+    own_children()[0].kill()
     view = caller.await_one(View, lambda message: isinstance(message, View) and bool(message.ended))
     assert isinstance(view, View)
     assert view.ended == "killed by signal 9"
@@ -158,7 +154,7 @@ def test_a_caller_that_is_silent_loses_its_worker(caller: Caller, monkeypatch: p
     caller.connection.send(OpenWorker("run", hello()))
     caller.thread.join(SOON_S)
     assert not caller.thread.is_alive()
-    assert workers() == []
+    assert own_children() == []
 
 
 def test_a_ping_is_answered_with_the_nodes_clock(caller: Caller) -> None:
@@ -181,7 +177,7 @@ def test_what_it_cannot_start_is_refused(caller: Caller, opening: OpenWorker, re
     refused = caller.await_one(Refused)
     assert isinstance(refused, Refused)
     assert reason in refused.reason
-    assert workers() == []
+    assert own_children() == []
 
 
 def test_a_session_begins_with_its_worker(caller: Caller) -> None:
