@@ -240,13 +240,16 @@ def contiguous(array: Array | list[Array]) -> Array | list[Array]:
 
 
 def fixed_outputs(raw: ort.InferenceSession) -> dict[str, ArraySpec]:
-    """The outputs of numbers whose shape the file states in full; none where the CPU does not compute them."""
+    """The outputs of numbers whose shape the file states in full; none where the CPU does not compute them.
+
+    An input that is an output too is none of them: onnxruntime passes it on, and writes nothing to a place that is bound.
+    """
     if provider_of(raw.get_providers()[0]).processor != "cpu":
         return {}
-    specs = {}
+    specs, inputs = {}, {value.name for value in raw.get_inputs()}
     for value in raw.get_outputs():
         dtype = NUMBERS.get(value.type)
-        if dtype is not None and all(isinstance(size, int) and size > 0 for size in value.shape):
+        if dtype is not None and value.name not in inputs and all(isinstance(size, int) and size > 0 for size in value.shape):
             specs[value.name] = ArraySpec(dtype, tuple(value.shape))
     return specs
 

@@ -30,8 +30,6 @@ class RunOptions:
     """Options that every executor has; its `options_type` adds its own fields to these.
 
     Attributes:
-        sends_encoded: Whether the executor sends tensors in the encoding of their transfer; plans that need it are refused
-            otherwise.
         seed: Seed of the arrivals of items.
         warmup_items: How many items are run before the first timed one.
 
@@ -40,6 +38,8 @@ class RunOptions:
     """
 
     sends_encoded: ClassVar[bool] = False
+    """Whether the executor sends tensors in the encoding of their transfer; plans that need it are refused otherwise."""
+
     seed: int = 0
     warmup_items: int = 2
 

@@ -10,7 +10,7 @@ from multiedge.profile import Profile
 from partitioners.exact import Exact, _machine, _Search, distinct_orders
 from tests.builders.dags import contiguous, instances, least, one_stage_per_device
 
-CAREFUL = settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+CAREFUL = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 def optimum(profile: Profile, fleet: Fleet) -> float | None:

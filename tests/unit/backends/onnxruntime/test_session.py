@@ -39,6 +39,17 @@ def test_texts_are_not_fixed(tmp_path: Path) -> None:
     assert opened(model, tmp_path).fixed.keys() == {"w"}
 
 
+def test_an_input_that_is_an_output_too_comes_as_it_is(tmp_path: Path) -> None:
+    """onnxruntime writes nothing to a place that is bound to it."""
+    session = opened(parsed("both (float[4] x) => (float[4] x, float[4] y) { y = Neg(x) }"), tmp_path)
+    assert session.fixed.keys() == {"y"}
+    for number in range(3):
+        x, places = noise(4, seed=number), places_for(session)
+        for made in (session.run({"x": x}), session.run_into({"x": x}, places)):
+            np.testing.assert_array_equal(made["x"], x)
+            np.testing.assert_array_equal(made["y"], -x)
+
+
 def test_from_the_second_run_on_outputs_are_written_to_their_places(tmp_path: Path) -> None:
     session = opened(layers(2), tmp_path)
     for number in range(3):
