@@ -73,8 +73,8 @@ def test_the_audit_confirms_plans_over_encoding_links_and_no_other_encoding(
     profile = me.profile_model(me.read_graph(small_model(tmp_path / "small.onnx")), on)
     plan = me.plan_model(profile, on, strategy)
     assert not refused(plan, profile, on)
-    hand = plan_of(tmp_path, on)[2]
-    wrong = replace(hand, transfers=tuple(replace(move, encoding=Encoding.NONE) for move in hand.transfers))
+    by_count = plan_of(tmp_path, on)[2]
+    wrong = replace(by_count, transfers=tuple(replace(move, encoding=Encoding.NONE) for move in by_count.transfers))
     assert bool(refused(wrong, profile, on)) == (encoding is not Encoding.NONE)
 
 
