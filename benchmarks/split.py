@@ -14,6 +14,7 @@ copies the model file once: self-contained parts together have to write as many 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from benchmarks.tables import case, figure, spread, table
 REPOSITORY = Path(__file__).resolve().parent.parent
 LINKED, PEER = "multiedge, linked", "onnx.utils.extract_model"
 TIMEOUT_S = 600
+PACKAGES = ("core", "multiedge", "partitioners", "profilers")
 
 
 def main() -> int:
@@ -49,6 +51,7 @@ def main() -> int:
         print(json.dumps(_measure(args.contender, model, args.parts, args.folder)))
         return 0
     settings = {"model": model.name, "model_bytes": model.stat().st_size, "parts": args.parts, "rounds": args.rounds}
+    _compile()
     return BENCHMARK.finish(settings, lambda: compare(model, args.parts, args.rounds), args.json)
 
 
@@ -182,6 +185,12 @@ def _copied(model: Path, points: list[list[str]], folder: Path) -> None:
 
 def _command(*words: str | Path) -> None:
     subprocess.run([sys.executable, "-m", "multiedge.cli", *words], check=True, capture_output=True, cwd=REPOSITORY)
+
+
+def _compile() -> None:
+    """As an installation does; otherwise an environment without writing of bytecode compiles anew for each command."""
+    for name in PACKAGES:
+        compileall.compile_dir(REPOSITORY / name, quiet=1)
 
 
 def _split(model: Path, points: list[list[str]], folder: Path) -> None:

@@ -4,7 +4,7 @@
 a function with the decorator `metric`, and a line in the table or an entry point in the group `multiedge.metrics`.
 """
 
-from multiedge.metrics.table import METRICS, compute, describe_metric, known_metrics
+from multiedge.metrics.table import METRICS, compute, describe_metric, in_other_unit, known_metrics
 from multiedge.metrics.value import HIGHER, LOWER, Context, Figure, Metric, MetricValue, metric
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "MetricValue",
     "compute",
     "describe_metric",
+    "in_other_unit",
     "known_metrics",
     "metric",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -111,6 +111,12 @@ def describe_metric(name: str) -> Description:
     unit = next((unit for suffix, unit in _UNIT_SUFFIXES.items() if name.endswith(suffix)), "")
     near = next((known[other] for other in known if _stem(other) == _stem(name)), None)
     return Description(unit, near.direction, near.description) if near else Description(unit, "", "")
+
+
+def in_other_unit(name: str, names: Collection[str]) -> bool:
+    """Whether a user's metric repeats, in another unit, one of `names` that the library computes."""
+    known = known_metrics()
+    return name not in known and any(other in known and _stem(other) == _stem(name) for other in names)
 
 
 def _stem(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from multiedge.metrics import describe_metric
+from multiedge.metrics import describe_metric, in_other_unit
 from multiedge.metrics.run import latencies_s
 from multiedge.report import curves, pareto
 from multiedge.report.leaderboard import Column, make_column, order_columns
@@ -129,7 +129,9 @@ def board(results: Sequence[RunResult]) -> tuple[list[Column], list[list[float |
     for name in names:
         figures = [result.results.get(name) for result in results]
         values = [number_of(figure.value) if figure else None for figure in figures]
-        if name in IN_DETAIL or (name in COUNTS and (name in ("items", "completed") or not any(values))):
+        if name in IN_DETAIL or in_other_unit(name, names):
+            continue
+        if name in COUNTS and (name in ("items", "completed") or not any(values)):
             continue
         if all(value is None for value in values):
             needed = max((figure.samples_needed or 0 for figure in figures if figure), default=0)

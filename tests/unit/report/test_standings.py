@@ -138,3 +138,11 @@ def test_an_overlay_shows_the_first_runs_only_and_needs_two() -> None:
     assert len(wide_and_narrow.all("path", "curve")) == 2 * 3
     assert latency_overlay(samples()[:1]) == ""
     assert latency_overlay([figures("a"), figures("b")]) == ""
+
+
+def test_a_user_s_metric_that_repeats_one_of_the_library_in_another_unit_has_no_column() -> None:
+    repeated = {"peak_memory": MetricValue(109.0, "", "lower", "")}
+    columns, _, missing = board([replace(each, results={**each.results, **repeated}) for each in samples()])
+    names = [column.name for column in columns]
+    assert "peak_memory_bytes" in names
+    assert "peak_memory" not in [*names, *missing]
