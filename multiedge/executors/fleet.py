@@ -47,6 +47,7 @@ class FleetOptions(WorkersOptions):
     Attributes:
         hub: 'HOST:PORT' of the hub that knows the nodes and has their files.
         nodes: Addresses 'HOST:PORT' of nodes by name, in place of those that the hub knows.
+        plan: Digest of the plan, if the hub has it with its files: then these need not be on this machine.
         identity: The folder with the caller's certificate, by default the one in the environment variable MULTIEDGE_IDENTITY;
             without one, hub and nodes must be on this machine.
         silence_s: The least silence of a node that counts as a fault: three times the longest recent one if that is more, up to
@@ -59,6 +60,7 @@ class FleetOptions(WorkersOptions):
 
     hub: str = ""
     nodes: Mapping[str, str] = field(default_factory=dict)
+    plan: str = ""
     identity: str = ""
     silence_s: float = 0.7
     deadlines: Deadlines = field(default_factory=node_deadlines)
@@ -78,7 +80,8 @@ class FleetExecutor(WorkersExecutor):
     on_this_machine = False
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: FleetOptions) -> None:
-        self.plans = PlanPool(self._hub, options.hub)
+        known = {manifest.directory: options.plan} if options.plan else None
+        self.plans = PlanPool(self._hub, options.hub, known)
         replan = options.replan
         wrapped = replace(options, replan=lambda fleet: self.plans.uploaded(replan(fleet))) if replan else options
         super().__init__(manifest, fleet, wrapped)
@@ -194,11 +197,14 @@ class NodeAddresses:
 
 
 class PlanPool:
-    """The plans of a run, by the digests under which nodes find them in the hub's pool."""
+    """The plans of a run, by the digests under which nodes find them in the hub's pool.
 
-    def __init__(self, hub: Callable[[], HubClient], address: str) -> None:
+    `known` are those of folders whose plans are there already.
+    """
+
+    def __init__(self, hub: Callable[[], HubClient], address: str, known: Mapping[str, str] | None = None) -> None:
         self._hub, self._address = hub, address
-        self._digests: dict[str, str] = {}
+        self._digests = dict(known or {})
 
     def uploaded(self, manifest: Manifest) -> Manifest:
         """The manifest, whose files are in the pool from now on; those that are there are not sent again."""

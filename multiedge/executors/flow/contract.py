@@ -121,9 +121,9 @@ class Executor(Protocol):
     """A running pipeline. Not safe for use from several threads at the same time.
 
     `submit` takes an item under a number of the caller's choice and waits while the pipeline is full; `poll` gives the
-    results that are ready, in the order of submission, and waits up to `timeout_s` for the first. Every submitted item
-    is answered exactly once. This machine's power meters measure a device only if it is `on_this_machine` and the executor
-    does not slow it down (`slows_down`).
+    results that are ready, in the order of submission unless an option says otherwise, and waits up to `timeout_s` for the
+    first. Every submitted item is answered exactly once. This machine's power meters measure a device only if it is
+    `on_this_machine` and the executor does not slow it down (`slows_down`).
 
     The constructor takes `(manifest, fleet, options)`, the last one an instance of `options_type`: a frozen dataclass,
     a subclass of RunOptions, with a field for each option that the executor acts on.
@@ -153,6 +153,15 @@ class Executor(Protocol):
 
     def poll(self, timeout_s: float) -> list[Result]: ...
 
+    def wake(self) -> None:
+        """Lets `poll` return soon, also without results; may be called from another thread."""
+        ...
+
+    @property
+    def ended(self) -> str:
+        """Why the pipeline has ended for good, so that every item fails; '' while it goes on."""
+        ...
+
     def mark(self) -> None:
         """Forgets what was recorded so far, and starts the clock of the trace: the timed window begins here."""
         ...
@@ -169,9 +178,13 @@ class Closing:
 
     on_this_machine = True
     slows_down = False
+    ended = ""
 
     def start(self) -> None:
         raise NotImplementedError
+
+    def wake(self) -> None:
+        """Nothing to do where `poll` does not wait for long."""
 
     def close(self) -> None:
         raise NotImplementedError

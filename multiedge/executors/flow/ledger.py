@@ -36,11 +36,15 @@ class Pending:
 
 
 class Ledger:
-    """Items by sequence number, at most `depth` at a time."""
+    """Items by sequence number, at most `depth` at a time.
 
-    def __init__(self, depth: int, clock: Callable[[], float] = time.monotonic) -> None:
+    With `in_order` results come out in the order of submission; otherwise as items are answered: a late item delays no others.
+    """
+
+    def __init__(self, depth: int, clock: Callable[[], float] = time.monotonic, *, in_order: bool = True) -> None:
         self.depth = depth
-        self._now = clock
+        self._now, self._in_order = clock, in_order
+        self._is_woken = False
         self.open: dict[int, Pending] = {}
         self.duplicates_dropped = 0
         self._tickets = deque(range(depth))
@@ -51,7 +55,8 @@ class Ledger:
 
     @property
     def has_room(self) -> bool:
-        return bool(self._tickets) and self._next_in - self._next_out < REORDER * self.depth
+        may_overtake = not self._in_order or self._next_in - self._next_out < REORDER * self.depth
+        return bool(self._tickets) and may_overtake
 
     @property
     def unanswered(self) -> int:
@@ -75,24 +80,34 @@ class Ledger:
         return entry if all(number in entry.got for number in expected) else None
 
     def answer(self, entry: Pending, tensors: dict[str, Array] | None, error: str, now_s: float) -> None:
-        """Closes an item; its result comes out after those that were submitted before it."""
+        """Closes an item; with `in_order` its result comes out after those that were submitted before it."""
         del self.open[entry.sequence]
         self._tickets.append(entry.ticket)
-        self._done[entry.sequence] = Result(entry.item, tensors, error, entry.issued_s, now_s, entry.attempts)
+        result = Result(entry.item, tensors, error, entry.issued_s, now_s, entry.attempts)
+        if not self._in_order:
+            self._ready.append(result)
+            self._next_out += 1
+            return
+        self._done[entry.sequence] = result
         while self._next_out in self._done:
             self._ready.append(self._done.pop(self._next_out))
             self._next_out += 1
 
     def wait(self, pump: Callable[[float], None], timeout_s: float, tick_s: float) -> list[Result]:
-        """Results that are ready, in the order of submission. Until there are some, or `timeout_s` have passed, `pump` is
-        called to take what arrives, waiting up to `tick_s` each time."""
+        """Results that are ready. Until there are some, `timeout_s` have passed, or `wake` was called, `pump` is called to take
+        what arrives, waiting up to `tick_s` each time."""
         until = self._now() + timeout_s
         pump(0.0)
-        while not self._ready and (left := until - self._now()) > 0:
+        while not (self._ready or self._is_woken) and (left := until - self._now()) > 0:
             pump(min(left, tick_s))
+        self._is_woken = False
         results = list(self._ready)
         self._ready.clear()
         return results
+
+    def wake(self) -> None:
+        """Lets `wait` return, in another thread; it returns immediately if it is called afterwards."""
+        self._is_woken = True
 
     def start_over(self) -> list[Pending]:
         """Every unanswered item, oldest first, as if nothing of it had arrived."""

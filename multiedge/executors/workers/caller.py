@@ -57,7 +57,7 @@ class WorkersExecutor(Closing):
         most = most_depth(self.routes)
         if options.depth and options.depth > most:
             raise ConfigError(f"depth: expected at most {most} for this plan, got {options.depth}")
-        self.ledger = Ledger(options.depth or min(most, default_depth(manifest, self.routes)))
+        self.ledger = Ledger(options.depth or min(most, default_depth(manifest, self.routes)), in_order=options.in_order)
         self._endpoint: Endpoint | None = None
         self._supervisor: Supervisor | None = None
         self._mailbox = Mailbox()
@@ -69,7 +69,7 @@ class WorkersExecutor(Closing):
         self._on_way = [0] * self.routes.count
         self._taken: Counter[int] = Counter()
         self._cpu_before_s: dict[str, float] = {}
-        self._ended = ""
+        self.ended = ""
         self._held: list[Pending] = []
         self._before_held: set[int] = set()
 
@@ -127,14 +127,19 @@ class WorkersExecutor(Closing):
         while not self.ledger.has_room:
             self._pump(TICK_S)
         entry = self.ledger.enter(item, inputs, time.monotonic())
-        if self._ended:
-            self.ledger.answer(entry, None, self._ended, time.monotonic())
+        if self.ended:
+            self.ledger.answer(entry, None, self.ended, time.monotonic())
         elif self.supervisor.state.is_running:
             self._send(entry)
         self.supervisor.look()
 
     def poll(self, timeout_s: float) -> list[Result]:
         return self.ledger.wait(self._pump, timeout_s, TICK_S)
+
+    def wake(self) -> None:
+        self.ledger.wake()
+        if self._endpoint is not None:
+            self._endpoint.wake()
 
     def mark(self) -> None:
         self._events = [event for event in self._events if event.kind == "load"]
@@ -200,7 +205,7 @@ class WorkersExecutor(Closing):
             self.ledger.answer(self.ledger.open[sequence], None, error, time.monotonic())
 
     def end_run(self, error: str) -> None:
-        self._ended = error
+        self.ended = error
         for sequence in sorted(self.ledger.open):
             self.fail_item(sequence, error)
 

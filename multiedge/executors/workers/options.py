@@ -85,6 +85,7 @@ class WorkersOptions(RunOptions):
 
     Attributes:
         depth: How many items may be in the pipeline at the same time; None: enough to keep every stage busy.
+        in_order: Whether results come in the order of submission. Otherwise a late item delays no others.
         micro_batch: How many waiting items are joined along their first axis, if the model allows it.
         record_events: Whether each action of a stage or link is recorded.
         deadlines: When a stage, a worker, a device or a link counts as failed.
@@ -100,6 +101,7 @@ class WorkersOptions(RunOptions):
 
     sends_encoded: ClassVar[bool] = True
     depth: int | None = None
+    in_order: bool = True
     micro_batch: int = 1
     record_events: bool = True
     deadlines: Deadlines = field(default_factory=Deadlines)

@@ -15,6 +15,7 @@ from multiedge.executors.fleet import FleetExecutor, FleetOptions, NodeAddresses
 from multiedge.fleet import Device, Fleet
 from multiedge.network.client import HubClient
 from multiedge.network.records import PlanRecord
+from multiedge.plan import Manifest
 from tests.builders.pipelines import small_plan
 
 
@@ -113,3 +114,11 @@ def test_nothing_of_another_machine_is_metered_here(tmp_path: Path) -> None:
     executor = FleetExecutor(manifest, Fleet((Device("d0"),)), FleetOptions(nodes={"d0": "127.0.0.1:1"}))
     assert not executor.on_this_machine
     assert not executor.slows_down
+
+
+def test_a_plan_that_the_hub_has_needs_no_files_here() -> None:
+    hub = FakeHub()
+    pool = PlanPool(lambda: cast(HubClient, hub), "h:1", {"folder": "digest"})
+    pool.uploaded(Manifest("m", "", (), (), (), (), "none", "folder"))
+    assert pool.digest_of("folder") == "digest"
+    assert not hub.plans

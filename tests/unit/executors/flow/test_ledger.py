@@ -115,3 +115,29 @@ def test_events_of_an_item_come_once_each_and_in_order():
     ledger.accept(message(2, 1.0, ticket=entry.ticket, log=join_logs((second, first))), (2, 3))
     ledger.accept(message(3, 1.0, ticket=entry.ticket, log=first), (2, 3))
     assert [(event.item, event.stage, event.seconds) for event in merged_log(entry)] == [(7, 0, 1.0), (7, 1, 1.0)]
+
+
+def test_without_order_results_come_as_they_are_answered_and_a_late_item_holds_none():
+    ledger = Ledger(2, in_order=False)
+    ledger.enter("late", {}, 1.0)
+    for number in range(REORDER * 3):
+        assert ledger.has_room
+        ledger.answer(ledger.enter(number, {}, 1.0), {}, "", 2.0)
+    assert taken(ledger) == [(number, "") for number in range(REORDER * 3)]
+    assert ledger.unanswered == 1
+
+
+def test_a_wait_ends_when_it_is_woken():
+    clock = FakeClock()
+    ledger, waits = Ledger(1, clock), []
+
+    def pump(timeout_s):
+        waits.append(timeout_s)
+        clock.now_s += timeout_s
+        if len(waits) == 3:
+            ledger.wake()
+
+    assert ledger.wait(pump, 5.0, 0.1) == []
+    assert waits == [0.0, 0.1, 0.1]
+    assert ledger.wait(pump, 0.3, 0.1) == []
+    assert len(waits) > 5
