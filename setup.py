@@ -51,6 +51,7 @@ PACKAGES = [
     "multiedge.replanning",
     "multiedge.report",
     "multiedge.serving",
+    "multiedge.serving.front",
     "multiedge.serving.hub",
     "multiedge.serving.node",
     "multiedge.verification",
