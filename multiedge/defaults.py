@@ -21,3 +21,7 @@ AUDIT_TIME_LIMIT_S = 60.0
 
 REPLAN_TOLERANCE = 0.05
 """What an adapted plan may lose to spare moves of weights."""
+
+DEFAULT_ROW_KINDS = ("fastest", "quickest", "energy", "local", "fallback", "branches", "float16")
+"""The plans of a table, where no kinds are given (`multiedge.table`)."""
+ROW_KINDS = (*DEFAULT_ROW_KINDS, "first", "last", "both")

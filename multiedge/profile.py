@@ -18,7 +18,7 @@ from multiedge.errors import ProfileError
 from multiedge.graph import Graph, Node
 from multiedge.pipeline_cost import PipelineCost
 from multiedge.quantity import Knowledge, least
-from multiedge.spans import SpanCost, least_shares
+from multiedge.spans import SpanCost, least_shares, spans_with
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -123,7 +123,7 @@ class Profile:
         graph: The model.
         macs: Multiply-accumulates, (n,).
         flops: All floating-point operations, 2 per MAC included, (n,).
-        seconds: Wall time by device name, (n,) each.
+        seconds: Wall time by device name, (n,) each; inf for a node that the device must not hold.
         sources: The method by device name, such as 'measured' or 'scaled by speed 0.5'.
         spread_s: Half a 95 % confidence interval of `seconds`, by device name, (n,) each; only of measured times.
         overhead_s: Seconds per stage and item in addition to the nodes, by device name.
@@ -223,31 +223,33 @@ class Profile:
             ProfileError: If the profile has no times for this device.
         """
         seconds, matrix = self.seconds_on(device), self.span_matrix_s(device)
-        return seconds if matrix is None else least_shares(matrix, seconds)
+        return seconds if matrix is None or device not in self.spans else least_shares(matrix, seconds)
 
     def span_matrix_s(self, device: str) -> Floats | None:
-        """The times of all spans on one device, where times do not add up.
+        """The times of all spans on one device, where times do not add up, or where it must not hold some nodes.
 
         Args:
             device: Name of the device.
 
         Returns:
-            Seconds by first node and end, (n + 1, n + 1), as `span_s` has them; None where times add up.
+            Seconds by first node and end, (n + 1, n + 1), as `span_s` has them; None where times add up over all nodes.
 
         Raises:
             ProfileError: If there are too many spans for such a table.
         """
-        if device not in self.spans:
+        cost = self.spans.get(device)
+        seconds = self.seconds_on(device)
+        if cost is None and np.isfinite(seconds).all():
             return None
-        cost = self.spans[device]
-        if id(cost) not in self._span_matrices:
+        key = id(seconds if cost is None else cost)
+        if key not in self._span_matrices:
             if len(self) > MOST_SPAN_NODES:
                 raise ProfileError(
                     f"profile of {self.graph.name}: times that do not add up over nodes are planned with for at most"
                     f" {MOST_SPAN_NODES} nodes, got {len(self)}"
                 )
-            self._span_matrices[id(cost)] = cost.matrix_s(len(self))
-        return self._span_matrices[id(cost)]
+            self._span_matrices[key] = _sums_s(seconds) if cost is None else cost.matrix_s(len(self))
+        return self._span_matrices[key]
 
     def span_s(self, device: str, start: int, stop: int, held: tuple[int, int] | None = None) -> float:
         """The time of one item through consecutive nodes on one device, without the overhead of a stage.
@@ -322,8 +324,13 @@ class Profile:
         )
 
     @cached_property
+    def excludes_nodes(self) -> bool:
+        """Whether there is a node that a device must not hold, in `seconds`."""
+        return not all(np.isfinite(values).all() for values in self.seconds.values())
+
+    @cached_property
     def _span_matrices(self) -> dict[int, Floats]:
-        """By identity of the costs in `spans`, of which several devices may share one."""
+        """By identity of the costs in `spans`, of which several devices may share one, or of times."""
         return {}
 
     @cached_property
@@ -422,3 +429,12 @@ class Profile:
             peak_live_bytes=int(self.live_bytes[start:stop].max()),
             seconds={device: float(values[start:stop].sum()) for device, values in self.seconds.items()},
         )
+
+
+def _sums_s(seconds: Floats) -> Floats:
+    """The times of all spans whose nodes add up, (n + 1, n + 1); inf with a node that has no time, and for no nodes."""
+    missing = ~np.isfinite(seconds)
+    totals = np.concatenate([[0.0], np.cumsum(np.where(missing, 0.0, seconds))])
+    sums = totals[None, :] - totals[:, None]
+    allowed = np.triu(~spans_with(missing), 1)
+    return np.where(allowed, sums, np.inf)

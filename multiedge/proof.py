@@ -34,6 +34,8 @@ class Scope:
         least_fps: Only plans of at least so many items per second; None for all.
         most_latency_s: Only plans of at most this latency; None for all.
         most_memory_bytes: Only plans that take at most so much on each device; None for all.
+        first_on: Only plans whose first nodes are on this device (`multiedge.planning.pins`); '' for all.
+        last_on: Only plans whose last nodes are on this device; '' for all.
         words: The set in words, if `plans` is OTHER.
     """
 
@@ -42,6 +44,8 @@ class Scope:
     least_fps: float | None = None
     most_latency_s: float | None = None
     most_memory_bytes: int | None = None
+    first_on: str = ""
+    last_on: str = ""
     words: str = ""
 
     def __str__(self) -> str:
@@ -54,6 +58,8 @@ class Scope:
             "" if self.least_fps is None else f"of at least {self.least_fps:.4g} items/s",
             "" if self.most_latency_s is None else f"within {self.most_latency_s * 1e3:.4g} ms",
             "" if self.most_memory_bytes is None else f"within {self.most_memory_bytes / 2**20:.1f} MiB on each device",
+            f"with the first stage on '{self.first_on}'" if self.first_on else "",
+            f"with the last stage on '{self.last_on}'" if self.last_on else "",
         ]
         return " ".join(filter(None, limits))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -30,9 +31,11 @@ from multiedge.plan import Manifest, Plan, Stage, direct_transfers, relay_transf
 from multiedge.planning import cost
 from multiedge.planning.baseline import best_single
 from multiedge.planning.checks import encoding_violations, memory_violations, structural_violations, violations
+from multiedge.planning.pins import Pins, plan_pinned
 from multiedge.planning.routes import routed
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
+from partitioners.engine.contract import Pinnable
 from profilers import PROFILERS
 
 if TYPE_CHECKING:
@@ -115,32 +118,55 @@ def choose_strategy(strategy: str | None, objective: str | None, options: Mappin
     return name, {**options, "objective": objective}
 
 
-def plan_model(profile: Profile, fleet: Fleet, strategy: str = DEFAULT_STRATEGY, **options: Any) -> Plan:
+def plan_model(
+    profile: Profile,
+    fleet: Fleet,
+    strategy: str = DEFAULT_STRATEGY,
+    *,
+    first_on: str = "",
+    last_on: str = "",
+    **options: Any,
+) -> Plan:
     """A plan of the strategy of that name.
 
     Args:
         profile: Costs of the model.
         fleet: The devices.
         strategy: Name of a strategy, such as 'throughput', 'latency' or 'energy'.
+        first_on: The device that must take the inputs: all nodes that read them are there. '' for any.
+        last_on: The device that must give the results: all nodes that make them are there. '' for any.
         **options: Options of the strategy.
 
     Returns:
         The Plan, with its estimate and proof.
 
     Raises:
-        ConfigError: If there is no such strategy, backend or option.
+        ConfigError: If there is no such strategy, backend, option or device, or the strategy knows no `first_on` and `last_on`.
         InfeasibleError: If no plan fits the fleet.
         PlanError: If the plan of the strategy cannot run; it lists all errors.
     """
     require_backends(fleet)
     partitioner = build(PARTITIONERS, strategy, options)
     start = perf_counter()
-    plan: Plan = partitioner.plan(profile, fleet)
+    pins = Pins(first_on, last_on)
+    if pins and not isinstance(partitioner, Pinnable):
+        raise ConfigError(f"first_on, last_on: strategy '{strategy}' cannot keep stages on a device; use {_pinnable()}")
+    plan: Plan = plan_pinned(partitioner.plan, profile, fleet, pins) if pins else partitioner.plan(profile, fleet)
     if plan.solve_s == 0:
         # A strategy from a package may leave its time out, as `plan_by_hand` does.
         plan = replace(plan, solve_s=perf_counter() - start)
     require(violations(profile, fleet, plan.stages, plan.transfers, plan.paths), f"plan of strategy '{strategy}'")
     return replace(plan, baseline=best_single(profile, fleet, plan.objective), options=options)
+
+
+def _pinnable() -> str:
+    """The strategies that keep pins, in words."""
+    names = []
+    for name in PARTITIONERS.names():
+        with suppress(ConfigError):
+            if issubclass(PARTITIONERS.load(name), Pinnable):
+                names.append(f"'{name}'")
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def plan_by_hand(

@@ -19,6 +19,7 @@ from multiedge.errors import ProfileError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 class SpanCost(Protocol):
@@ -172,6 +173,44 @@ class BatchedSpans:
     def at_speed(self, factor: float) -> BatchedSpans:
         """These costs with both times divided by the factor."""
         return replace(self, batch_s=self.batch_s / factor, item_s=self.item_s / factor)
+
+
+@dataclass(frozen=True, eq=False)
+class SpansWithout:
+    """Costs of a device that must not hold some nodes.
+
+    Attributes:
+        cost: Its costs without that.
+        excluded: Whether the device must not hold each node, (n,).
+    """
+
+    cost: SpanCost
+    excluded: Bools
+
+    def seconds(self, start: int, stop: int) -> float:
+        """The time of nodes [start, stop); inf with an excluded one among them."""
+        return float("inf") if self.excluded[start:stop].any() else self.cost.seconds(start, stop)
+
+    def matrix_s(self, nodes: int) -> Floats:
+        """The times of all spans; inf with an excluded node in them."""
+        return np.where(spans_with(self.excluded), np.inf, self.cost.matrix_s(nodes))
+
+    def at_speed(self, factor: float) -> SpansWithout:
+        """These costs with other times of the nodes that it may hold."""
+        return replace(self, cost=self.cost.at_speed(factor))
+
+
+def spans_with(nodes: Bools) -> Bools:
+    """Which spans hold one of some nodes.
+
+    Args:
+        nodes: Whether each node is one of them, (n,).
+
+    Returns:
+        Whether there is one in [start, stop), (n + 1, n + 1).
+    """
+    before = np.concatenate([[0], np.cumsum(nodes)])
+    return np.asarray(before[None, :] > before[:, None])
 
 
 def least_shares(matrix_s: Floats, work: Floats) -> Floats:

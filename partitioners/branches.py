@@ -14,7 +14,7 @@ from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from multiedge.proof import Plans, Scope
-from partitioners.engine.contract import unused
+from partitioners.engine.contract import Pinnable, unused
 from partitioners.engine.dag import build_dag
 from partitioners.engine.latency_bound import latency_bound
 from partitioners.engine.list_schedule import Scheduler
@@ -36,7 +36,7 @@ class _Candidate:
     latency_s: float
 
 
-class Branches:
+class Branches(Pinnable):
     """Short latency of one request with branches on different devices at the same time.
 
     Starts from a list schedule (HEFT), the minimum cuts of device pairs and the best chain (`latency`); each placement

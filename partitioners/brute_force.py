@@ -14,12 +14,12 @@ from multiedge.planning import cost
 from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from multiedge.proof import Plans, Scope
-from partitioners.engine.contract import check_objective, unused
+from partitioners.engine.contract import Pinnable, check_objective, unused
 
 Placement = tuple[tuple[Stage, ...], tuple[Transfer, ...]]
 
 
-class BruteForce:
+class BruteForce(Pinnable):
     """The best of all contiguous plans with relay transfers, each device holding at most one stage.
 
     With `interleave`, of all plans whose stages follow each other along every edge but need not be contiguous, with

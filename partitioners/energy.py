@@ -27,7 +27,7 @@ from multiedge.proof import CONTIGUOUS, Scope
 from multiedge.quantity import at_least
 from partitioners.engine.chain import Chain, Placed, is_searchable
 from partitioners.engine.cheapest import Prices, cheapest
-from partitioners.engine.contract import most_bottleneck_s, most_latency_s, relay_plan, unused
+from partitioners.engine.contract import Pinnable, most_bottleneck_s, most_latency_s, relay_plan, unused
 from partitioners.engine.fastest import expected, latency_prices
 from partitioners.engine.kinds import seconds_alone, sub_fleets
 from partitioners.engine.large_fleets import is_fast_enough
@@ -50,7 +50,7 @@ RATES = (1.0, 4.0, 16.0)
 """Prices of the limit on latency, in energies of the plan that does not keep it, that are tried on large fleets."""
 
 
-class Energy:
+class Energy(Pinnable):
     """Fewest joules per item at full speed, with at least `min_fps` items per second and at most `max_latency_s`.
 
     Devices that declare no power are left out. Fleets with too many kinds of devices are planned by

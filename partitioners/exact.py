@@ -19,7 +19,7 @@ from multiedge.planning.checks import violations
 from multiedge.planning.devices import exchangeable
 from multiedge.profile import Floats, Profile
 from multiedge.proof import Plans, Scope
-from partitioners.engine.contract import unused
+from partitioners.engine.contract import Pinnable, unused
 from partitioners.engine.dag import Dag, build_dag
 from partitioners.engine.dag_milp import Machine, OrderProgram, Span
 from partitioners.engine.dag_search import ChainCutter, Order, Placement, topological_orders
@@ -40,7 +40,7 @@ MOST_SPANS = 2000
 _ROUNDING = 1e-9
 
 
-class Exact:
+class Exact(Pinnable):
     """Smallest bottleneck over all plans with one stage per device that send each tensor straight to its readers.
 
     Three steps, each only as far as the one before leaves a gap above `gap`:

@@ -22,7 +22,7 @@ from multiedge.profile import Profile
 from multiedge.proof import CONTIGUOUS, Scope
 from multiedge.quantity import at_most
 from partitioners.engine.chain import Chain, is_searchable
-from partitioners.engine.contract import most_bottleneck_s, relay_plan, unused
+from partitioners.engine.contract import Pinnable, most_bottleneck_s, relay_plan, unused
 from partitioners.engine.fastest import fastest
 from partitioners.engine.kinds import NOTE, chains, seconds_alone, sub_fleets
 from partitioners.engine.large_fleets import least_latency
@@ -34,7 +34,7 @@ NEARLY_PROVEN = 1.001
 """A plan on a large fleet that is so near to its bound is taken as it is."""
 
 
-class Latency:
+class Latency(Pinnable):
     """Least latency of one request in an idle pipeline, over any order and subset of the devices; memory limits hard.
 
     With `min_fps`, the plan also reaches at least that many items per second. Where a model makes outputs before its last node,

@@ -14,10 +14,10 @@ from multiedge.profile import Profile
 from multiedge.proof import Plans, Scope
 from multiedge.quantity import mib_at_least
 from partitioners.engine.balance import NO_TIMES
-from partitioners.engine.contract import check_objective, relay_plan, unused
+from partitioners.engine.contract import Pinnable, check_objective, relay_plan, unused
 
 
-class Single:
+class Single(Pinnable):
     """The whole model on the one device that does the objective best."""
 
     def __init__(self, objective: str = "throughput") -> None:

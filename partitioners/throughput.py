@@ -24,7 +24,7 @@ from multiedge.profile import Floats, Ints, Profile
 from multiedge.proof import CONTIGUOUS, Scope
 from partitioners.engine.balance import splits_by_memory
 from partitioners.engine.chain import Chain, Placed, is_searchable
-from partitioners.engine.contract import most_latency_s, relay_plan, unused
+from partitioners.engine.contract import Pinnable, most_latency_s, relay_plan, unused
 from partitioners.engine.fastest import expected, fast_enough, too_slow
 from partitioners.engine.kinds import seconds_alone, sub_fleets
 from partitioners.engine.priced import is_priceable
@@ -39,7 +39,7 @@ MOST_LISTED = 20_000
 """Candidate values that are listed and bisected by rank; while there are more, the interval is halved."""
 
 
-class Throughput:
+class Throughput(Pinnable):
     """Smallest bottleneck over any order and subset of the devices; memory limits hard, devices that hurt left out.
 
     With `replicate` a stage may also run on several devices of one kind, which take items in turn: more throughput where

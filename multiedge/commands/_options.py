@@ -101,6 +101,18 @@ def add_max_latency(parser: Place) -> None:
     parser.add_argument("--max-latency", type=float, metavar="S", help=about)
 
 
+def add_pins(parser: Place) -> None:
+    """The options --first-on and --last-on; `pins` reads them."""
+    parser.add_argument("--first-on", metavar="DEVICE", help="the device that takes the inputs: they are sent to no other one")
+    parser.add_argument("--last-on", metavar="DEVICE", help="the device that gives the results: they come from no other one")
+
+
+def pins(args: argparse.Namespace) -> dict[str, str]:
+    """The arguments of `plan_model` that these options give."""
+    given = {"first_on": args.first_on, "last_on": args.last_on}
+    return {name: device for name, device in given.items() if device}
+
+
 def strategy_flags(args: argparse.Namespace) -> dict[str, Any]:
     """The options of strategies that flags give."""
     return {} if args.max_latency is None else {"max_latency_s": args.max_latency}

@@ -1,4 +1,7 @@
-"""`multiedge deploy`: plan a model for the nodes of a hub, bring the parts there, and wait until they are loaded."""
+"""`multiedge deploy`: plan a model for the nodes of a hub, bring the parts there, and wait until they are loaded.
+
+With a table several plans are brought there, of which each request takes one.
+"""
 
 from __future__ import annotations
 
@@ -8,48 +11,48 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from multiedge.commands import _options
+from multiedge.commands._bringing import Deployed, Progress, RowParts, bring
+from multiedge.commands._plans import absent_lines, show_rows, show_table, table_json
 from multiedge.commands._terminal import new_console, print_line, share_bar
-from multiedge.errors import ConfigError, NetworkError, PipelineError, PlanError
+from multiedge.defaults import DEFAULT_ROW_KINDS
+from multiedge.errors import ConfigError, PlanError, describe
 from multiedge.files import temporary_folder
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.plan import plan_to_json
+from multiedge.graph import Graph
 from multiedge.network.as_fleet import fleet_of
 from multiedge.network.client import HubClient
 from multiedge.network.encoding import require_name
-from multiedge.network.records import Deployment, Expected, ModelRecord, NodeMemory, NodeState
+from multiedge.network.records import ONLY_ROW, Expected, NodeState
 from multiedge.onnx_io import read_runnable, write_parts
-from multiedge.onnx_io.shipment import Shipment, shipment_of
 from multiedge.plan import Manifest, Plan
+from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
 from multiedge.run import choose_strategy, node_costs, plan_model
-
-Progress = Callable[[str, float], None]
+from multiedge.table import Accuracy, Table, draw_table, expected_of, plan_table
 
 LOOK_S = 0.2
 MEASURING_S = 30.0
 """How long to wait for nodes that have just begun and still measure their speed."""
-FAILED_S = 3.0
-"""How long a deployment must be failed before that counts: nodes try again."""
-AWAY_S = 10.0
-"""How long the hub may be away while the deployment is awaited."""
-_PLANNING = ("devices", "profile", "reference", "strategy", "objective", "max_latency", "option", "shape", "measure_shapes")
+_CHOICE = ("strategy", "objective", "max_latency", "first_on", "last_on", "option")
+"""Options that choose a plan; in a table, the first one."""
+_PLANNING = (*_CHOICE, "devices", "profile", "reference", "source", "shape", "measure_shapes", "table", "rows", "show_plans")
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """What came of a deployment: bytes that were sent to the hub, and the seconds that each step took."""
+class Planned:
+    """A model and its costs on the nodes."""
 
-    deployment: Deployment
-    manifest: Manifest
-    sent_bytes: int
-    seconds: dict[str, float]
+    graph: Graph
+    profile: Profile
+    fleet: Fleet
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,46 +65,19 @@ def run(args: argparse.Namespace) -> int:
             return 0
         if not args.model:
             raise ConfigError("MODEL: expected an ONNX file or the folder of a plan, or --remove NAME")
+        _options.require_with(args, "accuracy", "table", "rows", "show_plans")
+        if args.show_plans and not Path(args.model).is_dir():
+            return _show_plans(args, client)
         name = require_name("--name", args.name or Path(args.model).stem)
-        with share_bar(f"deploying {name}") as progress, _parts(args, client, progress) as manifest:
-            done = bring(client, manifest, name, args.timeout, progress)
+        with share_bar(f"deploying {name}") as progress, _rows(args, client, progress) as rows:
+            done = bring(client, rows, name, args.timeout, progress)
     _show(args, done)
     return 0
 
 
-def bring(client: HubClient, manifest: Manifest, name: str, timeout_s: float, progress: Progress) -> Deployed:
-    """Uploads what the pool does not have of a plan, deploys it, and waits until all of its stages are loaded.
-
-    Args:
-        client: The hub.
-        manifest: The plan.
-        name: That of the deployment.
-        timeout_s: How long to wait for the nodes.
-        progress: Called with the step and the share of it that is done.
-
-    Returns:
-        What came of it.
-
-    Raises:
-        NetworkError: If the hub refuses.
-        PipelineError: If a node fails, or the time is over; the deployment goes on.
-    """
-    start = time.monotonic()
-    progress("computing digests", 0.0)
-    shipment = shipment_of(manifest)
-    sent = _upload(client, shipment, progress)
-    uploaded = time.monotonic()
-    model = Path(manifest.model).name
-    client.put_model(_model(manifest, shipment))
-    client.deploy(Deployment(name, shipment.record.digest, model, _expected(manifest.plan)))
-    deployment = _await_ready(client, name, timeout_s, progress)
-    seconds = {"upload_s": uploaded - start, "ready_s": time.monotonic() - uploaded}
-    return Deployed(deployment, manifest, sent, seconds)
-
-
 @contextmanager
-def _parts(args: argparse.Namespace, client: HubClient, progress: Progress) -> Iterator[Manifest]:
-    """The plan of a folder, or a new one for the nodes; its folder is removed in the end unless it is that of --output."""
+def _rows(args: argparse.Namespace, client: HubClient, progress: Progress) -> Iterator[tuple[RowParts, ...]]:
+    """The plan of a folder, or new ones for the nodes; their folder is removed in the end unless it is that of --output."""
     model = Path(args.model)
     if model.is_dir():
         given = [name for name in (*_PLANNING, "output") if vars(args)[name]]
@@ -109,30 +85,106 @@ def _parts(args: argparse.Namespace, client: HubClient, progress: Progress) -> I
             raise ConfigError(f"--{given[0].replace('_', '-')}: has no effect on the plan in {model}; leave it out")
         manifest = read_runnable(model)
         _require_nodes(manifest, {node.name for node in client.nodes()}, client.address)
-        yield manifest
+        yield (RowParts(ONLY_ROW, ONLY_ROW, expected_of(manifest.plan) if manifest.plan else Expected(), manifest),)
     elif args.output:
-        yield _plan(args, client, Path(args.output), progress)
+        yield _written(args, client, Path(args.output), progress)
     else:
         # Beside the model, since weights are linked within one file system.
         beside = model.resolve().parent
         with temporary_folder("deploy-", beside if os.access(beside, os.W_OK) else None) as folder:
-            yield _plan(args, client, folder, progress)
+            yield _written(args, client, folder, progress)
 
 
-def _plan(args: argparse.Namespace, client: HubClient, folder: Path, progress: Progress) -> Manifest:
-    """The parts of a new plan for the nodes that are alive."""
-    strategy, options = choose_strategy(
-        args.strategy, args.objective, _options.with_own(_options.strategy_flags(args), args.option)
-    )
+def _written(args: argparse.Namespace, client: HubClient, folder: Path, progress: Progress) -> tuple[RowParts, ...]:
+    """The parts of one new plan in the folder, or those of each row of a table in a folder of its name."""
+    planned = _planned(args, client, progress)
+    if not _is_table(args):
+        plan = _plan(args, planned)
+        manifest = write_parts(planned.graph, plan, folder, profile=planned.profile)
+        return (RowParts(ONLY_ROW, ONLY_ROW, expected_of(plan, planned.fleet), manifest),)
+    table = _table(args, planned, progress)
+    for line in absent_lines(table.absent):
+        print(line, file=sys.stderr)
+    if args.output:
+        _draw(table, folder)
+    rows: list[RowParts] = []
+    for row in table.rows:
+        progress(f"writing parts of '{row.name}'", len(rows) / len(table.rows))
+        manifest = write_parts(planned.graph, row.plan, folder / row.name, profile=planned.profile)
+        rows.append(RowParts(row.name, row.kind, row.expected, manifest))
+    return tuple(rows)
+
+
+def _planned(args: argparse.Namespace, client: HubClient, progress: Progress) -> Planned:
+    """The model and what it costs on the nodes that are alive."""
     graph = _options.read_sized(args, args.profile)
     declared = read_fleet(args.devices) if args.devices else None
     fleet = fleet_of(measured_nodes(client, declared, progress), declared, f"fleet of hub {client.address}")
+    if args.source:
+        fleet.device(args.source)
+        fleet = replace(fleet, source=args.source)
     progress("planning", 0.0)
     profile = node_costs(graph, fleet, args.profile, args.reference)
-    plan = plan_model(profile, fleet, strategy, **options)
     for line in _options.warnings_of(profile):
         print(line, file=sys.stderr)
-    return write_parts(graph, plan, folder, profile=profile)
+    return Planned(graph, profile, fleet)
+
+
+def _plan(args: argparse.Namespace, planned: Planned) -> Plan:
+    """The plan that the options choose."""
+    own = _options.with_own(_options.strategy_flags(args), args.option)
+    strategy, options = choose_strategy(args.strategy, args.objective, own)
+    return plan_model(planned.profile, planned.fleet, strategy, **_options.pins(args), **options)
+
+
+def _is_table(args: argparse.Namespace) -> bool:
+    return bool(args.table or args.rows or args.show_plans)
+
+
+def _table(args: argparse.Namespace, planned: Planned, progress: Progress) -> Table:
+    """The rows that the options ask for; first the plan that they choose, if they choose one."""
+    kinds = tuple(kind.strip() for kind in args.rows.split(",")) if args.rows else DEFAULT_ROW_KINDS
+    chosen = _plan(args, planned) if any(vars(args)[name] for name in _CHOICE) else None
+    accuracy = parse_accuracy(args.accuracy)
+    return plan_table(planned.profile, planned.fleet, kinds, chosen=chosen, accuracy=accuracy, progress=progress)
+
+
+def parse_accuracy(texts: Sequence[str]) -> Accuracy:
+    """Accuracies from 'SHARE' and 'ROW=SHARE' texts."""
+    exact: float | None = None
+    of_rows: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = math.nan
+        if not 0 <= share <= 1:
+            raise ConfigError(f"--accuracy: expected a share from 0 to 1 such as 0.91 or float16=0.9, got {describe(text)}")
+        if name:
+            of_rows[name] = share
+        else:
+            exact = share
+    return Accuracy(exact, of_rows)
+
+
+def _show_plans(args: argparse.Namespace, client: HubClient) -> int:
+    """Prints the table, and deploys nothing."""
+    with share_bar(f"planning {Path(args.model).name}") as progress:
+        planned = _planned(args, client, progress)
+        table = _table(args, planned, progress)
+    if args.output:
+        _draw(table, Path(args.output))
+    if args.json:
+        print(json.dumps({"model": planned.graph.name, **table_json(table)}, indent=1, allow_nan=False))
+    else:
+        show_table(f"plans of {planned.graph.name}", table, new_console())
+    return 0
+
+
+def _draw(table: Table, folder: Path) -> None:
+    for path in draw_table(table, folder):
+        print(f"drawn: {path}", file=sys.stderr)
 
 
 def measured_nodes(client: HubClient, declared: Fleet | None, progress: Progress) -> tuple[NodeState, ...]:
@@ -162,75 +214,12 @@ def _require_nodes(manifest: Manifest, alive: set[str], hub: str) -> None:
         )
 
 
-def _upload(client: HubClient, shipment: Shipment, progress: Progress) -> int:
-    total, sent = max(1, shipment.nbytes), 0
-
-    def count(nbytes: int) -> None:
-        nonlocal sent
-        sent += nbytes
-        progress("uploading", sent / total)
-
-    return client.put_plan(shipment.record, shipment.files, count)
-
-
-def _model(manifest: Manifest, shipment: Shipment) -> ModelRecord:
-    """The model in the pool: the files of weights that its parts share."""
-    files = {file.name: file.sha256 for part in shipment.record.parts for file in part.files if file.ranges}
-    name = "".join(char if (char.isalnum() and char.isascii()) or char in "._-" else "_" for char in Path(manifest.model).stem)
-    shapes = {name: list(shape) for name, shape in manifest.input_shapes.items()}
-    metadata = {"inputs": list(manifest.inputs), "outputs": list(manifest.outputs), "input_shapes": shapes}
-    return ModelRecord(name.strip("._-")[:63] or "model", manifest.model_hash, files, metadata)
-
-
-def _expected(plan: Plan | None) -> Expected:
-    if plan is None:
-        return Expected()
-    rate, memory = plan.estimate.fps_bound, plan.estimate.memory
-    return Expected(
-        rate if math.isfinite(rate) else None,
-        plan.estimate.latency_s,
-        tuple(NodeMemory(each.device, each.planned_bytes, each.limit_bytes) for each in memory),
-    )
-
-
-def _await_ready(client: HubClient, name: str, timeout_s: float, progress: Progress) -> Deployment:
-    """The deployment once it is ready. A hub that begins anew in between does no harm."""
-    deadline, failed_s, away_s, shown = time.monotonic() + timeout_s, math.inf, math.inf, ""
-    while True:
-        now = time.monotonic()
-        try:
-            deployment, away_s = client.deployment(name), math.inf
-        except NetworkError as error:
-            away_s = min(away_s, now)
-            if error.status is not None or now - away_s > AWAY_S:
-                raise
-            time.sleep(LOOK_S)
-            continue
-        if deployment.phase == "ready":
-            return deployment
-        failed_s = min(failed_s, now) if deployment.phase == "failed" else math.inf
-        if now - failed_s > FAILED_S or now > deadline:
-            verb = "failed" if deployment.phase == "failed" else f"is not ready after {timeout_s:g} s"
-            raise PipelineError(f"deployment '{name}' {verb}: {deployment.reason}; nodes go on trying, see: multiedge fleet")
-        progress(f"{deployment.phase}: {deployment.reason}", _share(deployment))
-        if deployment.phase != shown and not sys.stderr.isatty():
-            print(f"{name}: {deployment.phase}: {deployment.reason}", file=sys.stderr, flush=True)
-        shown = deployment.phase
-        time.sleep(LOOK_S)
-
-
-def _share(deployment: Deployment) -> float:
-    """The share of all files that nodes have."""
-    total = sum(place.held.total_bytes or 0 for place in deployment.places)
-    return sum(place.held.done_bytes or 0 for place in deployment.places) / total if total else 0.0
-
-
 def _show(args: argparse.Namespace, done: Deployed) -> None:
-    plan, deployment = done.manifest.plan, done.deployment
+    first, deployment = done.rows[0].manifest, done.deployment
     if args.json:
         data = {
             "deployment": asdict(deployment),
-            "plan": plan_to_json(plan) if plan else None,
+            "plan": plan_to_json(first.plan) if first.plan else None,
             "sent_bytes": done.sent_bytes,
             **done.seconds,
         }
@@ -239,23 +228,27 @@ def _show(args: argparse.Namespace, done: Deployed) -> None:
     console = new_console()
     for line in summary(done):
         print_line(console, line)
+    if len(done.rows) > 1:
+        show_rows(f"plans of {deployment.name}", deployment.rows, console)
     if args.output or Path(args.model).is_dir():
-        print_line(console, f"run it: multiedge run {done.manifest.directory} --executor fleet --hub {args.hub} --random 100")
+        print_line(console, f"run it: multiedge run {first.directory} --executor fleet --hub {args.hub} --random 100")
 
 
 def summary(done: Deployed) -> list[str]:
     """What is deployed where, and what to expect of it."""
     deployment, expected = done.deployment, done.deployment.expected
-    nodes = list(dict.fromkeys(place.node for place in deployment.places))
+    places = deployment.places_of(deployment.rows[0])
+    nodes = list(dict.fromkeys(place.node for place in places))
+    plans = f"{len(done.rows)} plans, the first with " if len(done.rows) > 1 else ""
     seconds = f"{done.seconds['upload_s']:.1f} s, loaded in {done.seconds['ready_s']:.1f} s"
     lines = [
-        f"{deployment.name} is ready: {len(done.manifest.parts)} stages on {', '.join(nodes)}",
+        f"{deployment.name} is ready: {plans}{len(done.rows[0].manifest.parts)} stages on {', '.join(nodes)}",
         f"sent to the hub: {human_bytes(done.sent_bytes)} in {seconds}",
     ]
     if expected.items_per_s is not None:
         alone = "" if expected.latency_s is None else f"; {expected.latency_s * 1e3:.4g} ms for one alone"
         lines.append(f"expected: at most {expected.items_per_s:.4g} items/s{alone}")
-    taken = {place.node: place.held.memory_bytes for place in deployment.places}
+    taken = {place.node: place.held.memory_bytes for place in places}
     for each in expected.memory:
         limit = "no limit" if each.limit_bytes is None else f"of {human_bytes(each.limit_bytes)}"
         now = taken.get(each.node)

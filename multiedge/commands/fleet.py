@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multiedge.commands import _options
+from multiedge.commands._plans import show_rows
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line
 from multiedge.errors import ConfigError, describe
 from multiedge.formats.documents import read_json
 from multiedge.network.client import HubClient
 from multiedge.network.encoding import require_name
-from multiedge.network.records import Deployment, HubState, ModelRecord, NodeState, ResultRecord
+from multiedge.network.records import Deployment, HubState, ModelRecord, NodeState, ResultRecord, StagePlace
 from multiedge.quantity import human_bytes
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ def show(fleet: State, console: Console) -> None:
     if deployments:
         print_columns(console, "deployments", _deployment_columns(deployments))
     for each in deployments:
-        if each.reason:
+        if len(each.rows) > 1:
+            show_rows(f"plans of {each.name}", each.rows, console)
+        elif each.reason:
             print_line(console, f"{each.name}: {each.reason}")
     if fleet.models:
         print_columns(console, "models", _model_columns(fleet.models))
@@ -117,11 +120,15 @@ def _node_columns(nodes: Sequence[NodeState]) -> list[Column]:
 
 
 def _held(node: NodeState) -> str:
-    """Deployments with their stages, counted from 1: 'vit 1, 3; net 2'."""
-    stages: dict[str, list[str]] = {}
+    """Deployments with their stages, counted from 1, or the number of their plans: 'vit 1, 3; net: 4 plans'."""
+    stages: dict[str, dict[str, list[str]]] = {}
     for held in node.stages:
-        stages.setdefault(held.deployment, []).append(str(held.stage + 1))
-    return "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in stages.items()) or "nothing"
+        stages.setdefault(held.deployment, {}).setdefault(held.plan, []).append(str(held.stage + 1))
+    texts = [
+        f"{name}: {len(plans)} plans" if len(plans) > 1 else f"{name} {', '.join(*plans.values())}"
+        for name, plans in stages.items()
+    ]
+    return "; ".join(texts) or "nothing"
 
 
 def _show_links(nodes: Sequence[NodeState], console: Console) -> None:
@@ -144,12 +151,18 @@ def _deployment_columns(deployments: Sequence[Deployment]) -> list[Column]:
     return [
         Column("deployment", [each.name for each in deployments], is_number=False),
         Column("phase", [each.phase for each in deployments], is_number=False),
-        Column("stages", [str(len({place.held.stage for place in each.places})) for each in deployments]),
+        Column("plans", [str(max(1, len(each.rows))) for each in deployments]),
+        Column("stages", [str(len({place.held.stage for place in _first_places(each)})) for each in deployments]),
         Column("nodes", [str(len({place.node for place in each.places})) for each in deployments]),
         Column("expected\nitems/s", [_number(each.expected.items_per_s, 1.0) for each in deployments]),
         Column("latency\nms", [_number(each.expected.latency_s, 1e-3) for each in deployments]),
         Column("plan", [each.plan[:12] for each in deployments], leaves=1, is_number=False),
     ]
+
+
+def _first_places(deployment: Deployment) -> tuple[StagePlace, ...]:
+    """The stages of its first plan; of a hub that knows no others, all."""
+    return deployment.places_of(deployment.rows[0]) if deployment.rows else deployment.places
 
 
 def _model_columns(models: Sequence[ModelRecord]) -> list[Column]:

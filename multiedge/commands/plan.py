@@ -86,7 +86,7 @@ def plan_graph(
         else node_costs(graph, fleet, args.profile, args.reference)
     )
     progress("searching", 1.0)
-    return Planned(graph, profile, plan_model(profile, fleet, strategy, **options))
+    return Planned(graph, profile, plan_model(profile, fleet, strategy, **_options.pins(args), **options))
 
 
 def parse_batches(text: str | None) -> tuple[int, ...]:

@@ -80,6 +80,8 @@ def _scope(scope: Scope) -> dict[str, Any]:
         "least_fps": scope.least_fps,
         "most_latency_s": scope.most_latency_s,
         "most_memory_bytes": scope.most_memory_bytes,
+        "first_on": scope.first_on or None,
+        "last_on": scope.last_on or None,
         "words": scope.words,
     }
 
@@ -174,6 +176,8 @@ def _read_scope(data: Field) -> Scope:
         least_fps=data["least_fps"].optional(Field.number),
         most_latency_s=data["most_latency_s"].optional(Field.number),
         most_memory_bytes=data["most_memory_bytes"].optional(Field.count),
+        first_on=_name(data["first_on"]),
+        last_on=_name(data["last_on"]),
         words=data["words"].text(),
     )
 

@@ -195,12 +195,70 @@ class NodeMemory:
 
 
 @dataclass(frozen=True)
+class NodeWork:
+    """What an item takes of a node: seconds of computing, bytes that it sends, and joules beyond those of waiting; `energy_j`
+    None: the node states no power."""
+
+    node: str
+    busy_s: float
+    sent_bytes: float = 0.0
+    energy_j: float | None = None
+
+
+@dataclass(frozen=True)
 class Expected:
-    """What a plan promises: the highest rate, the latency of one item alone, and the memory of each node."""
+    """What a plan promises.
+
+    Attributes:
+        items_per_s: The highest rate.
+        latency_s: The latency of one item alone.
+        memory: The memory of each node.
+        energy_j: Joules per item at the highest rate, of all nodes of the plan.
+        accuracy: The share of right answers as somebody measured it, from 0 to 1.
+        work: What an item takes of each node that computes or sends; empty if not known.
+    """
 
     items_per_s: float | None = None
     latency_s: float | None = None
     memory: tuple[NodeMemory, ...] = ()
+    energy_j: float | None = None
+    accuracy: float | None = None
+    work: tuple[NodeWork, ...] = ()
+
+    def work_of(self, node: str) -> NodeWork | None:
+        """What an item takes of a node, nothing if others do all; None if that is not known."""
+        return next((each for each in self.work if each.node == node), NodeWork(node, 0.0, 0.0, 0.0)) if self.work else None
+
+
+ONLY_ROW = "plan"
+"""Name and kind of the row of a plan that the user chose, or of a deployment with one plan alone."""
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One of the plans of a deployment. Who deploys gives all but the last two fields, which the hub adds.
+
+    Attributes:
+        name: Unique in the deployment.
+        kind: Why it is there, such as 'local', 'fastest' or 'fallback'.
+        plan: Digest of its PlanRecord.
+        expected: What it promises.
+        nodes: All nodes that it needs.
+        first: The nodes whose stages take the inputs; empty if not known.
+        last: The nodes whose stages give the results; empty if not known.
+        phase: 'ready' once every stage is loaded on all of its nodes.
+        reason: What it waits for, or why it failed.
+    """
+
+    name: str
+    kind: str
+    plan: str
+    expected: Expected = field(default_factory=Expected)
+    nodes: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    phase: Phase = "pending"
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -214,17 +272,18 @@ class StagePlace:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A plan that nodes are to hold. Who asks for it gives the first four; the hub adds the others.
+    """Plans of a model that nodes are to hold. Who asks for it gives the first four and `rows`; the hub adds the others.
 
     Attributes:
         name: Unique at the hub; the same name again replaces the plan.
-        plan: Digest of the PlanRecord.
+        plan: Digest of the PlanRecord of its first row.
         model: Name of the model.
-        expected: What the plan promises.
-        phase: 'ready' once every stage is loaded on all of its nodes.
+        expected: What this plan promises.
+        phase: 'ready' once every stage of every row is loaded on all of its nodes.
         reason: What it waits for, or why it failed.
-        places: Every stage on every node of it.
+        places: Every stage of every row on every node of it.
         created_s: UNIX time.
+        rows: Its plans, of which a request takes one; a deployment from the hub has one at least.
     """
 
     name: str
@@ -235,6 +294,16 @@ class Deployment:
     reason: str = ""
     places: tuple[StagePlace, ...] = ()
     created_s: float | None = None
+    rows: tuple[PlanRow, ...] = ()
+
+    @property
+    def plans(self) -> tuple[str, ...]:
+        """Digests of all its plans."""
+        return tuple(dict.fromkeys((self.plan, *(row.plan for row in self.rows))))
+
+    def places_of(self, row: PlanRow) -> tuple[StagePlace, ...]:
+        """Every stage of a row on every node of it."""
+        return tuple(place for place in self.places if place.held.plan == row.plan)
 
 
 # -- pool ---------------------------------------------------------------------------------------------------------------

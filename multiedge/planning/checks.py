@@ -85,6 +85,10 @@ def _span_violations(profile: Profile, stages: Sequence[Stage]) -> Iterator[str]
     for device, (start, stop) in held.items():
         if not math.isfinite(profile.span_s(device, start, stop)):
             yield f"device '{device}' cannot hold nodes {start} to {stop - 1}: its profile has no finite time for them"
+    for number, stage in enumerate(stages if profile.excludes_nodes else ()):
+        for device in stage.devices:
+            if device not in profile.spans and not math.isfinite(profile.seconds_on(device)[list(stage.nodes)].sum()):
+                yield f"device '{device}' must not hold all nodes of stage {number}"
 
 
 def structural_violations(graph: Graph, fleet: Fleet, stages: Sequence[Stage], paths: Sequence[Path] = ()) -> list[str]:

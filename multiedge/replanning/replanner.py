@@ -15,6 +15,7 @@ from multiedge.fleet import Fleet
 from multiedge.onnx_io import read_graph, write_parts
 from multiedge.onnx_io.manifest import read_profile, require_unchanged
 from multiedge.plan import LINKED, Manifest, Plan
+from multiedge.planning.pins import Pins, pinned_profile
 from multiedge.profile import Profile
 from multiedge.replanning.replan import replan
 from multiedge.run import profile_model
@@ -43,6 +44,9 @@ class Replanner:
         self._profile = (
             profile or read_profile(manifest) or self._scaled_to_plan(profile_model(self._graph, fleet, reference="declared"))
         )
+        scope = self._plan.scope
+        if scope is not None:
+            self._profile = pinned_profile(self._profile, Pins(scope.first_on, scope.last_on))
         self._made = 0
         self._own: Path | None = None
         self._lock = threading.Lock()

@@ -25,6 +25,10 @@ class Partitioner(Protocol):
         ...
 
 
+class Pinnable:
+    """A strategy that gives no node to a device on which the node has no finite time (`multiedge.planning.pins`)."""
+
+
 def check_objective(objective: str) -> str:
     """The objective itself; ConfigError if there is none of that name."""
     if objective not in OBJECTIVES:

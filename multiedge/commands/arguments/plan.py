@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--objective", choices=OBJECTIVES, help=f"what to make best (default: {DEFAULT_STRATEGY})")
     _options.add_max_latency(parser)
+    _options.add_pins(parser)
     parser.add_argument(
         "--batch", metavar="N|auto", help="samples in an item, where the model leaves them open; auto: the best of 1, 2, 4, 8"
     )

@@ -153,12 +153,15 @@ class Hub:
         return record
 
     def deploy(self, deployment: Deployment) -> Deployment:
-        """Keeps a deployment of a plan in the pool, in place of an earlier one of its name."""
+        """Keeps a deployment of plans in the pool, in place of an earlier one of its name."""
         require_name("deployment", deployment.name)
-        self.plan(deployment.plan)
-        kept = self.store.put_deployment(Deployment(deployment.name, deployment.plan, deployment.model, deployment.expected))
-        self._wanted[kept.name] = self._with_stages(kept)
-        LOGGER.info("deployment '%s': plan %s", kept.name, kept.plan[:12])
+        _require_rows(deployment)
+        rows = tuple(replace(row, phase="pending", reason="") for row in deployment.rows)
+        asked = Deployment(deployment.name, deployment.plan, deployment.model, deployment.expected, rows=rows)
+        wanted = self._with_stages(asked)
+        kept = self.store.put_deployment(asked)
+        self._wanted[kept.name] = replace(wanted, deployment=replace(wanted.deployment, created_s=kept.created_s))
+        LOGGER.info("deployment '%s': plan %s", kept.name, ", ".join(digest[:12] for digest in kept.plans))
         return self.deployment(kept.name)
 
     def undeploy(self, name: str) -> None:
@@ -177,7 +180,7 @@ class Hub:
         return tuple(progress_of(self._wanted[name], alive) for name in sorted(self._wanted))
 
     def _with_stages(self, deployment: Deployment) -> Wanted:
-        return Wanted.of(deployment, self.plan(deployment.plan))
+        return Wanted.of(deployment, {digest: self.plan(digest) for digest in deployment.plans})
 
     def _no_deployment(self, name: str) -> NetworkError:
         names = ", ".join(sorted(self._wanted)) or "none"
@@ -214,6 +217,16 @@ class Hub:
     def _require_file(self, what: str, digest: str) -> None:
         if not self.pool.state(digest).complete:
             raise NetworkError(f"{what} is not in the pool; upload it first", status=CONFLICT)
+
+
+def _require_rows(deployment: Deployment) -> None:
+    """NetworkError for rows without names of their own, or of which the first is not the deployment's plan."""
+    names = [require_name("deployment: rows: name", row.name) for row in deployment.rows]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise NetworkError(f"deployment '{deployment.name}': rows: expected different names, got '{twice}' twice", status=400)
+    if deployment.rows and deployment.rows[0].plan != deployment.plan:
+        raise NetworkError(f"deployment '{deployment.name}': rows: expected its plan in the first row, got another", status=400)
 
 
 def _reachable(address: str, host: str) -> str:

@@ -116,7 +116,7 @@ class Store:
 
     def drop_plans(self, age_s: float) -> int:
         """Removes the plans that are older and that no deployment has; returns how many."""
-        kept = {each.plan for each in self.deployments()}
+        kept = {digest for each in self.deployments() for digest in each.plans}
         rows = self._database.execute("SELECT digest FROM plans WHERE created_s < ?", (self._clock() - age_s,)).fetchall()
         old = [row for row in rows if row[0] not in kept]
         self._database.executemany("DELETE FROM plans WHERE digest = ?", old)

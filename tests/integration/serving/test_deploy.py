@@ -97,7 +97,7 @@ def test_a_declared_device_takes_the_place_of_what_was_measured(hub, model, tmp_
 
 
 def test_a_node_that_cannot_load_is_named(hub, model, capsys, monkeypatch):
-    monkeypatch.setattr("multiedge.commands.deploy.FAILED_S", 0.1)
+    monkeypatch.setattr("multiedge.commands._bringing.FAILED_S", 0.1)
     with _nodes(hub, b="no space left"):
         assert _deploy(hub, model) == 1
     error = capsys.readouterr().err.splitlines()[-1]
@@ -170,3 +170,48 @@ def test_results_and_models_are_kept_listed_and_removed(hub, model, tmp_path, ca
     lines = capsys.readouterr().err.splitlines()
     assert "model 'chain': there is no version 1" in lines[0]
     assert lines[1].endswith("--remove-model: expected NAME:VERSION such as vit:1, got 'chain'")
+
+
+def test_the_plans_are_shown_without_a_deployment(hub, model, tmp_path, capsys):
+    with _nodes(hub):
+        assert _deploy(hub, model, "--show-plans", "--source", "a", "-o", tmp_path / "pictures", "--json") == 0
+    table = json.loads(capsys.readouterr().out)
+    assert {"fastest"} <= {row["name"] for row in table["rows"]}
+    assert table["absent"]["local"] == "is the plan of 'quickest'"
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["pareto-latency.svg"]
+    assert hub.client().deployments() == ()
+
+
+def test_a_table_is_deployed_with_all_of_its_plans_and_weights_are_sent_once(hub, model, tmp_path, capsys):
+    with _nodes(hub) as nodes:
+        words = ("--rows", "quickest,first,last", "--source", "b", "--accuracy", "0.9", "-o", tmp_path / "parts")
+        assert _deploy(hub, model, *words, "--json") == 0
+        deployment = json.loads(capsys.readouterr().out)["deployment"]
+        assert deployment["phase"] == "ready"
+        rows = deployment["rows"]
+        assert rows[0]["plan"] == deployment["plan"]
+        assert {row["phase"] for row in rows} == {"ready"}
+        assert all(row["expected"]["accuracy"] == 0.9 for row in rows)
+        assert all(row["first"] == ["b"] for row in rows if row["kind"] == "first")
+        assert sum(node.fetched_bytes for node in nodes) < 2 * 8 * 128 * 128 * 4 + 40_000
+        assert main(["fleet", "--hub", hub.address]) == 0
+    shown = capsys.readouterr().out
+    assert "plans of chain" in shown
+    assert all(row["name"] in shown for row in rows)
+    assert {path.name for path in (tmp_path / "parts").iterdir() if path.is_dir()} == {row["name"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--accuracy", "0.9"), "--accuracy: has no effect without --table or --rows or --show-plans"),
+        (("--table", "--accuracy", "90"), "--accuracy: expected a share from 0 to 1 such as 0.91 or float16=0.9, got '90'"),
+        (("--rows", "fastest,remote"), "rows: unknown kind 'remote'"),
+        (("--source", "c"), "device 'c' is not in fleet of hub"),
+        (("--first-on", "a", "--strategy", "flow"), "first_on, last_on: strategy 'flow' cannot keep stages on a device; use"),
+    ],
+)
+def test_options_of_a_table_that_cannot_be_used_are_refused(hub, model, capsys, words, line):
+    with _nodes(hub):
+        assert _deploy(hub, model, *words) == 1
+    assert line in capsys.readouterr().err

@@ -1,5 +1,17 @@
 from multiedge.network.encoding import decode, decode_all, encode
-from multiedge.network.records import ByteRange, HeldStage, LinkState, NodeState, PlanFile, PlanPart, PlanRecord
+from multiedge.network.records import (
+    ByteRange,
+    Deployment,
+    Expected,
+    HeldStage,
+    LinkState,
+    NodeState,
+    NodeWork,
+    PlanFile,
+    PlanPart,
+    PlanRecord,
+    PlanRow,
+)
 
 STATE = NodeState(
     "phone", "10.0.0.2:8471", memory_bytes=1 << 30, stages=(HeldStage("vit", 0),), links=(LinkState("pc", 1e6, 0.01),)
@@ -40,3 +52,19 @@ def test_a_plan_lists_nodes_once_and_the_stages_of_each() -> None:
 def test_a_node_needs_the_ranges_of_a_file_or_all_of_it() -> None:
     assert _plan("a").parts[0].files[0].needed_bytes == 30
     assert PlanFile("sub_model_1.onnx", 7, "d" * 64).needed_bytes == 7
+
+
+def test_a_deployment_with_rows_is_the_same_after_a_journey_and_one_of_before_has_none() -> None:
+    expected = Expected(10.0, 0.1, energy_j=2.0, work=(NodeWork("a", 0.05, 100.0, 1.5), NodeWork("b", 0.0, 7.0)))
+    deployment = Deployment(
+        "vit", "p1", "vit.onnx", expected, rows=(PlanRow("local", "local", "p1", expected, ("a",), ("a",)),)
+    )
+    assert decode(Deployment, encode(deployment), "hub") == deployment
+    before = '{"name": "vit", "plan": "p1", "expected": {"items_per_s": 5.0, "latency_s": null, "memory": []}}'
+    assert decode(Deployment, before, "hub") == Deployment("vit", "p1", expected=Expected(5.0))
+
+
+def test_work_that_is_not_known_is_not_none_at_all() -> None:
+    assert Expected().work_of("a") is None
+    assert Expected(work=(NodeWork("a", 1.0),)).work_of("a") == NodeWork("a", 1.0)
+    assert Expected(work=(NodeWork("a", 1.0),)).work_of("b") == NodeWork("b", 0.0, 0.0, 0.0)

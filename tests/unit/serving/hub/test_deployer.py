@@ -1,10 +1,27 @@
 import pytest
 
-from multiedge.network.records import Assignment, Deployment, HeldStage, NodeState, StagePhase
+from multiedge.network.records import (
+    ONLY_ROW,
+    Assignment,
+    Deployment,
+    HeldStage,
+    NodeState,
+    PlanPart,
+    PlanRecord,
+    PlanRow,
+    StagePhase,
+)
 from multiedge.serving.hub.deployer import Wanted, assignments_of, progress_of
 
-VIT = Wanted(Deployment("vit", "p1"), ((0, ("a",)), (1, ("b", "c")), (2, ("a",))))
-NET = Wanted(Deployment("net", "p2"), ((0, ("b",)),))
+
+def _plan(*devices: tuple[str, ...]) -> PlanRecord:
+    return PlanRecord("{}", tuple(PlanPart(stage, names, ()) for stage, names in enumerate(devices)))
+
+
+PLANS = {"p1": _plan(("a",), ("b", "c"), ("a",)), "p2": _plan(("b",)), "p3": _plan(("c",))}
+VIT = Wanted.of(Deployment("vit", "p1"), PLANS)
+NET = Wanted.of(Deployment("net", "p2"), PLANS)
+TABLE = Wanted.of(Deployment("vit", "p1", rows=(PlanRow("fastest", "fastest", "p1"), PlanRow("alone", "local", "p3"))), PLANS)
 
 
 def _node(name: str, *stages: HeldStage) -> NodeState:
@@ -59,3 +76,24 @@ def test_every_stage_is_shown_on_each_of_its_nodes() -> None:
         ("c", 1, "waiting", False),
         ("a", 2, "ready", True),
     ]
+
+
+def test_a_node_holds_the_stages_of_every_plan() -> None:
+    assert assignments_of([TABLE], "c") == (Assignment("vit", "p1", (1,)), Assignment("vit", "p3", (0,)))
+
+
+def test_a_deployment_without_rows_has_its_plan_as_the_only_one() -> None:
+    (row,) = progress_of(VIT, READY).rows
+    assert (row.name, row.plan, row.nodes, row.phase) == (ONLY_ROW, "p1", ("a", "b", "c"), "ready")
+
+
+def test_each_row_has_a_phase_of_its_own_and_the_deployment_waits_for_all() -> None:
+    deployment = progress_of(TABLE, READY)
+    assert [(row.name, row.phase, row.reason, row.nodes) for row in deployment.rows] == [
+        ("fastest", "ready", "", ("a", "b", "c")),
+        ("alone", "distributing", "node 'c', stage 1: waiting", ("c",)),
+    ]
+    assert (deployment.phase, deployment.reason) == ("distributing", "node 'c', stage 1: waiting")
+    lost = progress_of(TABLE, {"c": _node("c", _held(1), _held(0, plan="p3"))})
+    assert [row.phase for row in lost.rows] == ["pending", "ready"]
+    assert [place.node for place in lost.places_of(lost.rows[1])] == ["c"]

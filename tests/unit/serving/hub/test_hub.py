@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("cryptography")
 
-from multiedge.errors import ConfigError, NetworkError
+from multiedge.errors import ConfigError, MultiedgeError, NetworkError
 from multiedge.network.records import (
     Deployment,
     HeldStage,
@@ -16,6 +16,7 @@ from multiedge.network.records import (
     PlanFile,
     PlanPart,
     PlanRecord,
+    PlanRow,
     ResultRecord,
 )
 from multiedge.serving.hub.hub import KEEP_FILE_S, KEEP_PLAN_S, Hub
@@ -89,6 +90,46 @@ def test_a_deployment_follows_the_states_of_its_nodes(hub: Hub, clock: _Clock) -
     assert hub.deployment("vit").phase == "ready"
     clock.now_s += 2
     assert hub.deployment("vit").phase == "pending"
+
+
+def test_the_plans_of_all_rows_are_kept_and_must_be_there(hub: Hub) -> None:
+    first, second = _plan(_add(hub, b"first")), _plan(_add(hub, b"second"), "tablet")
+    hub.put_plan(first.digest, first)
+    rows = (PlanRow("fastest", "fastest", first.digest), PlanRow("local", "local", second.digest, phase="ready"))
+    with pytest.raises(NetworkError, match="is not in the pool"):
+        hub.deploy(Deployment("vit", first.digest, rows=rows))
+    hub.put_plan(second.digest, second)
+    deployment = hub.deploy(Deployment("vit", first.digest, rows=rows))
+    assert [(row.name, row.nodes, row.phase) for row in deployment.rows] == [
+        ("fastest", ("pc",), "pending"),
+        ("local", ("tablet",), "pending"),
+    ]
+    assert [each.plan for each in hub.assignments("tablet")] == [second.digest]
+    hub.store._database.execute("UPDATE plans SET created_s = created_s - ?", (KEEP_PLAN_S + 60,))
+    hub.sweep()
+    assert hub.plan(second.digest) == second
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (("fastest", "fastest"), "rows: expected different names, got 'fastest' twice"),
+        (("fastest", "../local"), "rows: name: expected a name of up to 63 letters"),
+    ],
+)
+def test_rows_that_cannot_be_told_apart_are_refused(hub: Hub, rows: tuple[str, ...], reason: str) -> None:
+    plan = _plan(_add(hub, b"part"))
+    hub.put_plan(plan.digest, plan)
+    with pytest.raises(MultiedgeError, match=reason):
+        hub.deploy(Deployment("vit", plan.digest, rows=tuple(PlanRow(name, "local", plan.digest) for name in rows)))
+
+
+def test_the_first_row_is_the_plan_of_the_deployment(hub: Hub) -> None:
+    first, second = _plan(_add(hub, b"first")), _plan(_add(hub, b"second"))
+    for plan in (first, second):
+        hub.put_plan(plan.digest, plan)
+    with pytest.raises(NetworkError, match="rows: expected its plan in the first row"):
+        hub.deploy(Deployment("vit", first.digest, rows=(PlanRow("fastest", "fastest", second.digest),)))
 
 
 def test_a_plan_of_another_digest_is_refused(hub: Hub) -> None:
