@@ -12,7 +12,7 @@ BENCH  := examples/imagenet/multiedge_inference_bench
 SOURCES := core multiedge partitioners profilers examples tests benchmarks docs setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prepare bench mobility test slow cover lint format types imports docs check clean
+.PHONY: help setup prepare bench mobility test test-parallel test-alone slow cover lint format types imports docs check clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -47,8 +47,16 @@ mobility: prepare
 	rm -rf workspace/imagenet-mobility
 	$(BIN)/ianvs -f $(BENCH)/benchmarkingjob-mobility.yaml
 
-test: setup
-	$(BIN)/pytest -m 'not slow' $(ARGS)
+test: test-parallel test-alone
+
+# Units do not depend on how busy the machine is; pipelines of real processes have it to themselves.
+PARALLEL := tests/unit tests/property
+
+test-parallel: setup
+	$(BIN)/pytest -m 'not slow' -n auto --dist worksteal $(PARALLEL) $(ARGS)
+
+test-alone: setup
+	$(BIN)/pytest -m 'not slow' $(addprefix --ignore=,$(PARALLEL)) $(ARGS)
 
 # pytest ends with 5 if nothing is marked slow.
 slow: setup

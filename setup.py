@@ -82,6 +82,7 @@ SCHEMAS = ["check-jsonschema>=0.29", "kubernetes-validate>=1.31"]
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "pytest-cov>=5",
     "hypothesis>=6.100",
     "ruff>=0.8",

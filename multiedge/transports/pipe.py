@@ -20,8 +20,12 @@ class PipeEndpoint(StreamEndpoint):
         inbox = file_of(directory, "inbox", name)
         inbox.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind(os.fspath(inbox))
-        listener.listen(BACKLOG)
+        try:
+            listener.bind(os.fspath(inbox))
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
         super().__init__(listener, f"pipe-{name}")
 
     def send(self, peer: str, message: Message) -> None:
