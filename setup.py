@@ -54,6 +54,7 @@ PACKAGES = [
     "multiedge.serving.front",
     "multiedge.serving.hub",
     "multiedge.serving.node",
+    "multiedge.serving.seeing",
     "multiedge.verification",
     "multiedge.simulation",
     "multiedge.transports",
@@ -95,7 +96,8 @@ DEV = [
 
 RAY = ["ray>=2.9"]
 REMOTE = ["grpcio>=1.60", "protobuf>=4.25"]
-FLEET = ["aiohttp>=3.9", "cryptography>=42", "zstandard>=0.22"]
+FLEET = ["aiohttp>=3.9", "cryptography>=42", "prometheus-client>=0.20", "zstandard>=0.22"]
+OTEL = ["opentelemetry-sdk>=1.24", "opentelemetry-exporter-otlp-proto-grpc>=1.24"]
 DISCOVERY = ["zeroconf>=0.130"]
 # Peers that the tests and the comparisons run against; uvloop 0.22 breaks MLServer's start.
 PEERS = ["mlserver>=1.6", "uvloop<0.22"]
@@ -111,7 +113,12 @@ setup(
     python_requires=">=3.10",
     packages=PACKAGES,
     package_dir={HOST: "core"},
-    package_data={"multiedge": ["py.typed"], "multiedge.bench": ["suites/*"], "multiedge.report": ["templates/*"]},
+    package_data={
+        "multiedge": ["py.typed"],
+        "multiedge.bench": ["suites/*"],
+        "multiedge.report": ["templates/*"],
+        "multiedge.serving.seeing": ["page/*"],
+    },
     install_requires=[
         "numpy>=1.26",
         "onnx>=1.16",
@@ -132,8 +139,9 @@ setup(
         "remote": REMOTE,
         "fleet": FLEET,
         "discovery": DISCOVERY,
+        "otel": OTEL,
         "loadgen": LOADGEN,
-        "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *PEERS, *SCHEMAS],
+        "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *OTEL, *PEERS, *SCHEMAS],
     },
     entry_points={
         "console_scripts": ["ianvs = multiedge.ianvs.host:main", "multiedge = multiedge.cli:main"],

@@ -15,6 +15,8 @@ DEFAULT_HUB_PORT = 8470
 """Where `multiedge hub run` listens."""
 DEFAULT_NODE_PORT = 8471
 """Where `multiedge node` listens."""
+DEFAULT_LIVE_PORT = 8472
+"""Where `multiedge fleet --live` listens."""
 
 AUDIT_TIME_LIMIT_S = 60.0
 """How long `multiedge verify` searches for a bound of its own."""

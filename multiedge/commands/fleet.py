@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -13,10 +16,12 @@ from typing import TYPE_CHECKING
 from multiedge.commands import _options
 from multiedge.commands._plans import show_rows
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line
-from multiedge.errors import ConfigError, describe
+from multiedge.defaults import DEFAULT_HUB_PORT
+from multiedge.errors import MAX_PORT, ConfigError, describe
 from multiedge.formats.documents import read_json
 from multiedge.network.client import HubClient
 from multiedge.network.encoding import require_name
+from multiedge.network.identity import Identity, find_identity, join_address, parse_address
 from multiedge.network.records import Deployment, HubState, ModelRecord, NodeState, ResultRecord, StagePlace
 from multiedge.quantity import human_bytes
 
@@ -47,12 +52,36 @@ def run(args: argparse.Namespace) -> int:
             client.remove_model(*_version(args.remove_model))
         if args.keep:
             _keep(client, Path(args.keep))
+        if args.live is not None:
+            client.state()  # a hub that cannot be reached is an error now, not in the browser
+            return _serve_live(args)
         fleet = State(client.state(), client.nodes(), client.deployments(), client.models(), client.results())
     if args.json:
         print(json.dumps(asdict(fleet), indent=1, allow_nan=False))
     else:
         show(fleet, new_console())
     return 0
+
+
+def _serve_live(args: argparse.Namespace) -> int:
+    """Serves the live page until SIGINT or SIGTERM."""
+    if not 0 <= args.live <= MAX_PORT:
+        raise ConfigError(f"--live: expected a port from 0 to {MAX_PORT}, got {args.live}")
+    hub = join_address(*parse_address(args.hub, "--hub", DEFAULT_HUB_PORT))
+    asyncio.run(_live(hub, find_identity(args.identity), args.live))
+    return 0
+
+
+async def _live(hub: str, identity: Identity | None, port: int) -> None:
+    from multiedge.serving.seeing.proxy import live_page
+
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with live_page(hub, identity, port) as address:
+        print(f"live page of hub {hub}: {address}", flush=True)
+        print("stop with Ctrl-C", file=sys.stderr, flush=True)
+        await ended.wait()
 
 
 def _version(text: str) -> tuple[str, int]:

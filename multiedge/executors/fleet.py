@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,11 +20,13 @@ from multiedge.executors.workers.caller import WorkersExecutor
 from multiedge.executors.workers.node_launcher import NodeLauncher, WorkerSettings
 from multiedge.executors.workers.node_messages import require_portable
 from multiedge.executors.workers.options import Deadlines, WorkersOptions
+from multiedge.executors.workers.tally import RunTally
 from multiedge.fleet import CALLER_NAME, Fleet
 from multiedge.measurements import Memory
 from multiedge.network.client import HubClient
 from multiedge.network.connection import own_address
 from multiedge.network.identity import find_identity, parse_address, require_tls
+from multiedge.network.reporter import Reporter
 from multiedge.onnx_io.shipment import shipment_of
 from multiedge.plan import Manifest
 from multiedge.transports import rundir
@@ -53,6 +56,7 @@ class FleetOptions(WorkersOptions):
         silence_s: The least silence of a node that counts as a fault: three times the longest recent one if that is more, up to
             `deadlines.heartbeat_s`.
         deadlines: When a stage, a worker, a device or a link counts as failed.
+        reports: Whether the hub is told once a second how the run goes: its throughput, latency and faults.
 
     Raises:
         ConfigError: If an address is none.
@@ -64,6 +68,7 @@ class FleetOptions(WorkersOptions):
     identity: str = ""
     silence_s: float = 0.7
     deadlines: Deadlines = field(default_factory=node_deadlines)
+    reports: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,6 +98,7 @@ class FleetExecutor(WorkersExecutor):
         self.nodes = NodeAddresses(options.nodes, self._known_nodes)
         self.directory: Path | None = None
         self.launcher: NodeLauncher | None = None
+        self._reporting: tuple[RunTally, Reporter] | None = None
 
     def start(self) -> None:
         self.directory = rundir.make()
@@ -110,9 +116,10 @@ class FleetExecutor(WorkersExecutor):
                 options.seed,
                 options.silence_s,
             )
+            run = secrets.token_hex(8)
             self.launcher = NodeLauncher(
                 self.directory,
-                secrets.token_hex(8),
+                run,
                 endpoint.address,
                 settings,
                 self.identity,
@@ -120,6 +127,8 @@ class FleetExecutor(WorkersExecutor):
                 self.plans.digest_of,
             )
             self.begin(self.launcher, shapes_links=True, limits_memory=True)
+            if options.hub and options.reports:
+                self._report_as(run)
         except BaseException:
             self.close()
             raise
@@ -133,7 +142,27 @@ class FleetExecutor(WorkersExecutor):
     def settings(self, memory: tuple[Memory, ...]) -> dict[str, Any]:
         return {"nodes": dict(self.nodes.known), "tls": self.identity is not None}
 
+    def looked(self) -> None:
+        if self._reporting is not None and self._reporting[1].is_due:
+            self._report(*self._reporting)
+
+    def _report_as(self, run: str) -> None:
+        """Tells the hub from now on how the run goes."""
+        plan, model = self.plans.digest_of(self.manifest.directory), Path(self.manifest.model).stem
+        tally = RunTally(run, plan, model, time.monotonic(), time.time())
+        self.observers.append(tally)
+        self._reporting = tally, Reporter(self._hub)
+        self._report(*self._reporting)
+
+    def _report(self, tally: RunTally, reporter: Reporter, *, has_ended: bool = False) -> None:
+        unanswered = len(self.ledger.open)
+        reporter.offer(tally.report(time.monotonic(), self.routes, self.supervisor.faults, unanswered, has_ended=has_ended))
+
     def close(self) -> None:
+        if self._reporting is not None:
+            self._report(*self._reporting, has_ended=True)
+            self._reporting[1].close()
+            self._reporting = None
         super().close()
         if self.launcher is not None:
             self.launcher.close()

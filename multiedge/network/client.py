@@ -27,6 +27,7 @@ from multiedge.network.records import (
     PlanRecord,
     ResultRecord,
 )
+from multiedge.network.runs import RunReport
 
 T = TypeVar("T")
 
@@ -213,6 +214,12 @@ class HubClient:
     def results(self) -> tuple[ResultRecord, ...]:
         """All results, the latest first."""
         return decode_all(ResultRecord, self._http.call("GET", "/v1/results"), self._place)
+
+    # -- runs
+
+    def report(self, report: RunReport) -> None:
+        """Tells the hub how a run goes."""
+        self._http.call("POST", "/v1/runs", encode(report))
 
     def _get(self, kind: type[T], path: str) -> T:
         return decode(kind, self._http.call("GET", path), self._place)

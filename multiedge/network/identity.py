@@ -64,6 +64,24 @@ class Identity:
         self._require_valid()
         return self._client
 
+    def checking_context(self, peer: str, place: str) -> ssl.SSLContext:
+        """A new context for who connects by a library: its handshake fails unless the other side is `peer`, such as 'hub'."""
+        self._require_valid()
+        context = self._context(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_REQUIRED
+
+        class Checked(ssl.SSLObject):
+            def do_handshake(self) -> None:
+                super().do_handshake()
+                try:
+                    require_peer(self, peer, place)
+                except NetworkError as error:  # of this kind the library expects one
+                    raise ssl.SSLCertVerificationError(str(error)) from None
+
+        context.sslobject_class = Checked
+        return context
+
     def joining_context(self) -> ssl.SSLContext:
         """A new context for the hub alone: peers without a certificate complete the handshake too, so that they can join."""
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
@@ -201,6 +219,18 @@ def is_unspecified(host: str) -> bool:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
+
+
+def host_refusal(host: str) -> str:
+    """Why a request without TLS may not be answered that names this host; '' if it names this machine.
+
+    The page of another site could otherwise have a browser on this machine make requests under a name that it lets point here.
+    """
+    try:
+        name, _ = parse_address(host, default_port=80)
+    except ConfigError:
+        name = ""
+    return "" if is_loopback(name) else f"expected a request to this machine, such as to 127.0.0.1, got one to {host[:80]!r}"
 
 
 def require_tls(host: str, identity: Identity | None, place: str) -> None:

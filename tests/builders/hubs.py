@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 import time
@@ -11,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from multiedge.network.client import HubClient
-from multiedge.network.identity import Identity
+from multiedge.network.identity import Identity, parse_address
 from multiedge.network.records import ByteRange, HeldStage, NodeState, PlanRecord
 from multiedge.serving.hub.authority import Authority
 from multiedge.serving.hub.joining import join
 from multiedge.serving.hub.listener import Limits
 from multiedge.serving.hub.server import HubOptions, HubServer
 from multiedge.serving.hub.store import Store
+from multiedge.serving.seeing.proxy import live_page
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,29 @@ def running_hub(
         finally:
             for client in running.clients:
                 client.close()
+
+
+@contextmanager
+def proxied(hub: TestHub) -> Iterator[tuple[str, int]]:
+    """Host and port where a client of the hub serves its page."""
+    ready, stop = threading.Event(), threading.Event()
+    found: list[tuple[str, int]] = []
+
+    async def serve() -> None:
+        async with live_page(hub.address, Identity(hub.folder / "client"), 0) as address:
+            found.append(parse_address(address.removeprefix("http://").split("/")[0]))
+            ready.set()
+            while not stop.is_set():
+                await asyncio.sleep(0.01)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    ready.wait(10)
+    try:
+        yield found[0]
+    finally:
+        stop.set()
+        thread.join()
 
 
 class FakeNode:

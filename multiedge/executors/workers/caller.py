@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection
-from typing import Any, ClassVar
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from multiedge.backends.stages import require_backend_options
 from multiedge.errors import ConfigError, MultiedgeError, PipelineError, one_line
-from multiedge.executors.flow.contract import Closing, Record, Result, Tensors, require_fallbacks, require_inputs
+from multiedge.executors.flow.answers import Answer, Observer
+from multiedge.executors.flow.contract import Array, Closing, Record, Result, Tensors, require_fallbacks, require_inputs
 from multiedge.executors.flow.copies import Copies
 from multiedge.executors.flow.expected import default_depth, most_depth
 from multiedge.executors.flow.ledger import Ledger, Pending, joined, merged_log
@@ -32,6 +33,9 @@ from multiedge.plan import CALLER, Manifest
 from multiedge.transports.coding import expected_bytes
 from multiedge.transports.links import LinkShaper, Mailbox
 from multiedge.transports.message import Address, Endpoint, Message, join_logs, log_row
+
+if TYPE_CHECKING:
+    from multiedge.executors.flow.otel import Spans
 
 
 class WorkersExecutor(Closing):
@@ -63,6 +67,9 @@ class WorkersExecutor(Closing):
         self._mailbox = Mailbox()
         self._copies = Copies()
         self.shaper = LinkShaper(CALLER_NAME, {}, options.seed)
+        self.observers: list[Observer] = []
+        """Who is told of each answer."""
+        self._spans: Spans | None = None
         self._events: list[Event] = []
         self._tensors_of: dict[int, tuple[str, ...]] = {}
         self._sent: Counter[int] = Counter()
@@ -77,6 +84,11 @@ class WorkersExecutor(Closing):
         """Starts every worker and loads every stage; `open_endpoint` comes before. Raises PipelineError that names what could
         not be started."""
         options = self._options
+        if options.otel:
+            from multiedge.executors.flow.otel import Spans
+
+            self._spans = Spans()
+            self.observers.append(self._spans)
         self.pool = WorkerPool(self.fleet, launcher)
         rules = Rules(
             self.fleet,
@@ -128,7 +140,7 @@ class WorkersExecutor(Closing):
             self._pump(TICK_S)
         entry = self.ledger.enter(item, inputs, time.monotonic())
         if self.ended:
-            self.ledger.answer(entry, None, self.ended, time.monotonic())
+            self._answer(entry, None, self.ended, time.monotonic())
         elif self.supervisor.state.is_running:
             self._send(entry)
         self.supervisor.look()
@@ -166,6 +178,9 @@ class WorkersExecutor(Closing):
         if self._endpoint is not None:
             self._endpoint.close()
             self._endpoint = None
+        if self._spans is not None:
+            self._spans.close()
+            self._spans = None
 
     def set_link(self, source: str, target: str, link: Link) -> None:
         """The link from one device to another is now `link`, also for the caller if it is known to be at one of them."""
@@ -202,7 +217,7 @@ class WorkersExecutor(Closing):
 
     def fail_item(self, sequence: int, error: str) -> None:
         if sequence in self.ledger.open:
-            self.ledger.answer(self.ledger.open[sequence], None, error, time.monotonic())
+            self._answer(self.ledger.open[sequence], None, error, time.monotonic())
 
     def end_run(self, error: str) -> None:
         self.ended = error
@@ -249,6 +264,10 @@ class WorkersExecutor(Closing):
                 self._complete(entry)
         self._send_held()
         self.supervisor.look()
+        self.looked()
+
+    def looked(self) -> None:
+        """Called after each look at workers and arrivals."""
 
     def _send_held(self) -> None:
         """Sends the items that may end a worker, once those that were unanswered with them are answered."""
@@ -261,11 +280,21 @@ class WorkersExecutor(Closing):
     def _complete(self, entry: Pending) -> None:
         now = time.monotonic()
         tensors, error = joined(entry, self._tensors_of, self.manifest.outputs, self._copies.of)
-        for event in merged_log(entry):
+        events = merged_log(entry)
+        for event in events:
             if event.kind == "compute":
                 self.supervisor.count_compute(event.stage, event.device, event.seconds)
             self._events.append(event)
-        self.ledger.answer(entry, None if error else tensors, error, now)
+        self._answer(entry, None if error else tensors, error, now, events)
         for message in entry.got.values():
             self.endpoint.release(message.address)
         self.supervisor.count_answer(entry.sequence, now, is_error=bool(error), way=entry.way)
+
+    def _answer(
+        self, entry: Pending, tensors: dict[str, Array] | None, error: str, now_s: float, events: Sequence[Event] = ()
+    ) -> None:
+        self.ledger.answer(entry, tensors, error, now_s)
+        if self.observers:
+            answer = Answer(entry.item, entry.issued_s, now_s, error, entry.attempts, tuple(events))
+            for each in self.observers:
+                each.answered(answer)

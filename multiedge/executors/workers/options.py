@@ -94,6 +94,7 @@ class WorkersOptions(RunOptions):
         replan: Called for a new plan when the fleet has changed, such as `multiedge.replanning.replanner.Replanner`;
             without it the cut of the model does not change.
         backends: Options of backends, by name of the backend.
+        otel: Whether each item, and each stage and transfer of it, becomes a span of OpenTelemetry (extra 'otel').
 
     Raises:
         ConfigError: If `depth`, `micro_batch` or `warmup_items` is too small.
@@ -109,6 +110,7 @@ class WorkersOptions(RunOptions):
     fallbacks: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     replan: Callable[[Fleet], Manifest] | None = None
     backends: BackendOptions = field(default_factory=dict)
+    otel: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,15 +12,19 @@ from typing import Any, TypeVar
 
 from multiedge.errors import MultiedgeError, NetworkError, one_line
 from multiedge.network.encoding import decode, encode
-from multiedge.network.identity import name_in
+from multiedge.network.identity import host_refusal, name_in
 from multiedge.network.records import Deployment, ModelRecord, NodeState, PlanRecord, ResultRecord
-from multiedge.serving.hub.access import ANYBODY_ON_LOOPBACK, HEARTBEAT, is_own_state, refusal_of
-from multiedge.serving.hub.aio import web
+from multiedge.network.runs import RunReport
+from multiedge.serving.aio import web
+from multiedge.serving.hub.access import ANYBODY_ON_LOOPBACK, HEARTBEAT, RUNS, is_own_state, refusal_of
 from multiedge.serving.hub.hub import Hub
 from multiedge.serving.hub.joining import PATH as JOIN
 from multiedge.serving.hub.joining import JoinRequest
 from multiedge.serving.hub.listener import Listener
 from multiedge.serving.hub.log import LOGGER, LimitedLog
+from multiedge.serving.seeing.events import Feed
+from multiedge.serving.seeing.pages import HEADERS, INDEX, LIVE, page_files
+from multiedge.serving.seeing.prometheus import Exposition, hub_metrics
 
 T = TypeVar("T")
 Handler = Callable[[Any], Awaitable[Any]]
@@ -40,6 +44,7 @@ class HubApp:
     def __init__(self, hub: Hub, log: LimitedLog) -> None:
         self._hub, self._log = hub, log
         self._uploading: set[str] = set()
+        self._feed, self._exposition, self._pages = Feed(hub.snapshot), Exposition(), page_files()
         self.listener: Listener | None = None
 
     def application(self) -> web.Application:
@@ -64,6 +69,12 @@ class HubApp:
         route("DELETE", "/v1/models/{name}/{version}", self._remove_model)
         route("GET", "/v1/results", self._listing(lambda: self._hub.store.results()))
         route("POST", "/v1/results", self._put_result)
+        route("POST", RUNS, self._hear_run)
+        route("GET", "/metrics", self._metrics)
+        route("GET", LIVE, self._page)
+        route("GET", f"{LIVE}/events", self._feed.stream)
+        route("GET", f"{LIVE}/{{name}}", self._page)
+        app.on_shutdown.append(self._end_feed)
         return app
 
     # -- before and after each request
@@ -73,6 +84,8 @@ class HubApp:
         async def guard(request: Any, handler: Handler) -> Any:
             who, peer = self._who(request), request.remote or "unknown"
             reason = refusal_of(who, request.method, request.path)
+            if self._hub.authority is None:
+                reason = host_refusal(request.headers.get("Host", ""))
             if reason:
                 self._log.warn("not permitted", f"{peer}: {request.method} {request.path}: refused: {reason}")
                 return _error(403 if who else 401, reason, close=not who)
@@ -219,6 +232,29 @@ class HubApp:
 
     async def _put_result(self, request: Any) -> Any:
         return _answer(self._hub.put_result(await _record(ResultRecord, request)))
+
+    # -- what people and programs see
+
+    async def _hear_run(self, request: Any) -> Any:
+        self._hub.hear_run(await _record(RunReport, request), self._who(request))
+        return web.Response(status=204)
+
+    async def _metrics(self, request: Any) -> Any:
+        watch, now_s = self._hub.watch()
+        state = self._hub.state(self.listener.connections if self.listener else 0)
+        families = hub_metrics(state, watch, self._hub.deployments(), now_s)
+        text, content_type = self._exposition.text(families, request.headers.get("Accept", ""))
+        return web.Response(body=text, headers={"Content-Type": content_type})
+
+    async def _page(self, request: Any) -> Any:
+        name = request.match_info.get("name", INDEX)
+        if name not in self._pages:
+            raise NetworkError(f"live: there is no file {name[:40]!r}", status=404)
+        file = self._pages[name]
+        return web.Response(body=file.content, content_type=file.content_type, charset="utf-8", headers=HEADERS)
+
+    async def _end_feed(self, app: web.Application) -> None:
+        await self._feed.close()
 
     def _listing(self, records: Callable[[], Any]) -> Handler:
         async def handler(request: Any) -> Any:

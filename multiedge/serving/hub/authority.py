@@ -25,6 +25,8 @@ HUB_FOLDER, CLIENT_FOLDER = "hub", "client"
 """Where the identities of the hub and of its first client are, below the data folder."""
 CA_DAYS = 3650
 CERTIFICATE_DAYS = 365
+DNS_DOMAIN = "multiedge.internal"
+"""`internal` is never given to anybody in the DNS."""
 RENEW_DAYS = 30
 """The hub makes itself a new certificate when the old one is valid for less than this."""
 _CLOCK_SKEW = datetime.timedelta(days=1)
@@ -159,9 +161,15 @@ class Authority:
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_key_usage(x509, digital_signature=True), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-        names = [x509.UniformResourceIdentifier(f"{SCHEME}{holder}")]
+        names = [x509.UniformResourceIdentifier(f"{SCHEME}{holder}"), x509.DNSName(dns_name(holder))]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return _pem(builder.sign(self._key, _sha256()))
+
+
+def dns_name(holder: str) -> str:
+    """The name by which programs check a certificate that know names of hosts alone, such as 'a.node.multiedge.internal'."""
+    kind, _, name = holder.partition(":")
+    return f"{name}.{kind}.{DNS_DOMAIN}" if name else f"{kind}.{DNS_DOMAIN}"
 
 
 def require_holder(text: str) -> str:

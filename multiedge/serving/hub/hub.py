@@ -24,6 +24,7 @@ from multiedge.network.records import (
     PlanRecord,
     ResultRecord,
 )
+from multiedge.network.runs import RunReport
 from multiedge.quantity import human_bytes
 from multiedge.serving.hub.authority import REMEDY, Authority, Token, check_token, require_holder
 from multiedge.serving.hub.deployer import Wanted, assignments_of, progress_of
@@ -32,6 +33,9 @@ from multiedge.serving.hub.log import LOGGER
 from multiedge.serving.hub.pool import Pool
 from multiedge.serving.hub.registry import Registry
 from multiedge.serving.hub.store import Store
+from multiedge.serving.seeing.entries import Snapshot
+from multiedge.serving.seeing.snapshot import snapshot
+from multiedge.serving.seeing.watch import Watch, heard_run, looked
 
 NOT_FOUND, REFUSED, CONFLICT = 404, 403, 409
 KEEP_PLAN_S = 7 * 24 * 3600.0
@@ -61,7 +65,7 @@ class Hub:
         self._lock = lock_folder(folder, "hub")
         self.store, self.pool, self.authority = Store(folder), Pool(folder / "pool", most_file_bytes), authority
         self._clock, self._began_s = clock, clock()
-        self._registry = Registry()
+        self._registry, self._watch = Registry(), Watch()
         self._known = {state.name: state for state in self.store.nodes()}
         self._wanted = {each.name: self._with_stages(each) for each in self.store.deployments()}
         self._process = psutil.Process()
@@ -135,6 +139,24 @@ class Hub:
         self._registry, lost = self._registry.without_lost(self._clock())
         for name in lost:
             LOGGER.warning("node '%s' is lost: it missed its heartbeats", name)
+
+    # -- what people and programs see
+
+    def hear_run(self, report: RunReport, caller: str) -> None:
+        """Takes a report of a run of `caller`."""
+        self._watch = heard_run(self._watch, report.of(caller), self._clock(), time.time())
+
+    def watch(self) -> tuple[Watch, float]:
+        """What was seen of nodes and runs up to now, and the time of its clock. Who is lost is logged."""
+        alive, now_s = self.nodes(), self._clock()
+        ages_s = {name: now_s - heard.at_s for name, heard in self._registry.heard_of.items()}
+        self._watch = looked(self._watch, ages_s, alive, now_s, time.time())
+        return self._watch, now_s
+
+    def snapshot(self) -> Snapshot:
+        """What the live page shows now."""
+        watch, now_s = self.watch()
+        return snapshot(watch, self.deployments(), now_s)
 
     # -- plans and deployments
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from multiedge.defaults import DEFAULT_HUB_PORT, LOOPBACK
 from multiedge.network.identity import CA_FILE, join_address, require_tls
-from multiedge.serving.hub.aio import web
+from multiedge.serving.aio import web
 from multiedge.serving.hub.app import HubApp
 from multiedge.serving.hub.authority import Authority
 from multiedge.serving.hub.hub import Hub
@@ -107,7 +107,7 @@ class HubServer:
             if time.monotonic() - swept_s > SWEEP_S:
                 swept_s = time.monotonic()
                 hub.sweep()
-            hub.nodes()  # logs who is lost
+            hub.watch()
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), LOG_FLUSH_S)
 

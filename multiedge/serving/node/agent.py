@@ -11,9 +11,11 @@ import math
 import random
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from multiedge.errors import MultiedgeError, NetworkError
@@ -30,10 +32,15 @@ from multiedge.serving.node.limits import Limits, children_bytes
 from multiedge.serving.node.loading import load_once
 from multiedge.serving.node.neighbours import Neighbours
 from multiedge.serving.node.probe import Probe, measure_link
+from multiedge.serving.node.scrape import SCRAPE, answer_scrape
 from multiedge.serving.node.server import Accepted, Door, NodeServer
 from multiedge.serving.node.sessions import WorkerSessions
 from multiedge.serving.node.speed import Speed, measure_speed
 from multiedge.serving.node.state import Description, Machine, installed_backends
+from multiedge.serving.seeing.prometheus import Exposition, node_metrics
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +91,7 @@ class Agent:
         self._pulled_s = -math.inf
         self._seed = crc32(options.name.encode())
         self._machine_lock = threading.Lock()
+        exposition = Exposition()
         with ExitStack() as stack:
             self._folders = PlanFolders(options.folder, options.cache_bytes, self._client)
             stack.callback(self._folders.close)
@@ -99,6 +107,9 @@ class Agent:
                     ),
                     GetState.__name__: Door(self._tell, (HUB,)),
                     Probe.__name__: Door(self._neighbours.answer, (NODE,)),
+                    SCRAPE: Door(
+                        lambda each: answer_scrape(each, lambda accept: exposition.text(self._metrics(), accept)), (CLIENT, HUB)
+                    ),
                 },
             )
             stack.pop_all()
@@ -130,6 +141,9 @@ class Agent:
         with self._machine_lock:
             machine = Machine.read(self._options.limits, 0 if self.is_idle else children_bytes())
         return self._description.state(machine, self._speed, self._holding.stages, self._neighbours.links)
+
+    def _metrics(self) -> Iterator[Metric]:
+        return node_metrics(self.state(), self._server.open_connections(OpenWorker.__name__))
 
     def start(self) -> None:
         self._server.start()

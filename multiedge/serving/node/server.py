@@ -74,13 +74,14 @@ class _Open:
 
 
 class NodeServer:
-    """Accepts connections on one port and gives each to the door that its first line names by its 'type'.
+    """Accepts connections on one port and gives each to the door that its first line names: by its 'type' in JSON, or as a
+    request of HTTP by its method and path.
 
     Args:
         host: Where to listen. Beyond loopback only with an identity.
         port: 0 for a free one.
         identity: Certificate and key of this node; None is without TLS.
-        doors: By the 'type' of the first line.
+        doors: By the 'type' of the first line, or 'METHOD /path'.
 
     Raises:
         ConfigError: If the address cannot be listened on, or is beyond loopback without TLS.
@@ -260,7 +261,10 @@ def _left(until_s: float) -> float:
 
 
 def _type_of(line: bytes) -> str:
-    """The 'type' of a line in JSON; '' if it has none."""
+    """The 'type' of a line in JSON, or 'METHOD /path' of the first line of a request of HTTP; '' if it is neither."""
+    if line.rstrip().endswith((b" HTTP/1.1", b" HTTP/1.0")):
+        method, _, target = line.decode("ascii", errors="replace").partition(" ")
+        return f"{method} {target.split(' ', 1)[0].split('?', 1)[0]}"
     try:
         data = json.loads(line)
     except (ValueError, RecursionError):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -14,40 +10,16 @@ from multiedge.bench.folder import page as bench_page
 from multiedge.report import views
 from multiedge.report.page import write_report
 from tests.builders.bench import bench_row
+from tests.builders.browsers import DESK, NEEDED, PHONE, SMALLEST_WORDS, TOO_WIDE, axe_findings, open_browser, screen
 from tests.builders.reports import samples
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium here (apt-get install chromium chromium-driver)"),
-    pytest.mark.skipif(not DRIVER, reason="no chromedriver here (apt-get install chromium-driver)"),
-    pytest.mark.skipif(find_spec("selenium") is None, reason="selenium is not installed: pip install 'multi-edge-bench[dev]'"),
-]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    profile = tmp_path_factory.mktemp("browser")
-    for word in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        f"--user-data-dir={profile}",
-    ):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.set_page_load_timeout(30)
-    yield driver
-    driver.quit()
+    with open_browser(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -174,28 +146,6 @@ def test_theme_can_be_turned(page):
     assert page.execute_script(background) == before
 
 
-PHONE, DESK = 400, 1400
-
-
-@contextmanager
-def screen(page, width, scheme="light"):
-    """The page as a screen of that width with that system colour scheme shows it."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == PHONE}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    try:
-        yield
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-
-
-TOO_WIDE = """return [document.documentElement, ...document.querySelectorAll('.scroll')]
-    .filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.ariaLabel)"""
-SMALLEST_WORDS = """return Math.min(...[...document.querySelectorAll('svg text')].filter((text) => text.checkVisibility())
-    .map((text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a))"""
-
-
 @pytest.mark.parametrize("width", [PHONE, DESK])
 def test_nothing_sticks_out_and_the_words_of_charts_are_readable(page, width):
     with screen(page, width):
@@ -232,16 +182,7 @@ def test_only_the_picture_of_the_page_of_bench_is_wider_than_a_phone(browser, be
 @pytest.mark.parametrize("kind", ["small_address", "bench_address"])
 def test_axe_finds_nothing(browser, request, kind, scheme, width):
     page, small_address = browser, request.getfixturevalue(kind)
-    axe = find_spec("axe_core_python")
-    if axe is None:
-        pytest.skip("axe-core-python is not installed: pip install 'multi-edge-bench[dev]'")
     open_offline(page, small_address)
     with screen(page, width, scheme):
         open_all(page)
-        page.execute_script((Path(axe.origin).parent / "axe.min.js").read_text(encoding="utf-8"))
-        result = page.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
-    assert result["passes"], "axe checked nothing"
-    assert [
-        f"{entry['impact']}: {entry['id']}: {entry['help']}: {[node['html'][:160] for node in entry['nodes'][:3]]}"
-        for entry in result["violations"]
-    ] == []
+        assert axe_findings(page) == []

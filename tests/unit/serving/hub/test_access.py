@@ -11,6 +11,8 @@ from multiedge.serving.hub.access import is_own_state, refusal_of
         ("", "GET", "/v1/nodes", "expected a client with a certificate"),
         ("", "GET", "/v1/join/x", "expected a client with a certificate"),
         ("node:a", "POST", "/v1/heartbeat", ""),
+        ("node:a", "POST", "/v1/runs", ""),
+        ("", "GET", "/live", "a browser has no certificate"),
         ("node:a", "GET", "/v1/blobs/x", ""),
         ("node:a", "PUT", "/v1/blobs/x", "'node:a' may not make this request"),
         ("node:a", "POST", "/v1/models", "'node:a' may not make this request"),

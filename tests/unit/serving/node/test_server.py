@@ -75,7 +75,7 @@ def test_the_first_line_says_what_a_connection_is_and_what_follows_belongs_to_it
 @pytest.mark.parametrize(
     ("data", "line"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", "expected a first line in JSON of type Echo, Fail, got ''"),
+        (b"GET / HTTP/1.1\r\n\r\n", "expected a first line in JSON of type Echo, Fail, got 'GET /'"),
         (b'{"type":"Ech"}\n', "got 'Ech'"),
         (b"\x16\x03\x01\xff\n", "expected a first line in JSON"),
         (b"[" * 5000 + b"\n", "expected a first line in JSON"),
