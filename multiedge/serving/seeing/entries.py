@@ -13,9 +13,10 @@ RunPhase = Literal["running", "silent", "ended"]
 
 @dataclass(frozen=True)
 class StageEntry:
-    """A stage of a deployment on a node."""
+    """A stage of a row of a deployment on a node; `row` is '' for a plan that the deployment has no more."""
 
     deployment: str
+    row: str
     stage: int
     phase: str
     reason: str = ""
@@ -53,25 +54,18 @@ class LinkEntry:
 
 @dataclass(frozen=True)
 class RowEntry:
-    """A plan of a deployment: what it promises."""
+    """A plan of a deployment: how far it is, what it promises, and at which rate pipelines run it now, None without one."""
 
     name: str
     kind: str
+    phase: str
+    reason: str
     nodes: tuple[str, ...]
     latency_s: float | None
     items_per_s: float | None
     energy_j: float | None
     accuracy: float | None
-
-
-@dataclass(frozen=True)
-class PlaceEntry:
-    """A stage of a deployment with its nodes and how far each is."""
-
-    stage: int
-    node: str
-    phase: str
-    is_alive: bool
+    running_items_per_s: float | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,6 @@ class DeploymentEntry:
     model: str
     phase: str
     reason: str
-    places: tuple[PlaceEntry, ...]
     rows: tuple[RowEntry, ...]
 
 
@@ -104,6 +97,7 @@ class RunEntry:
     caller: str
     model: str
     deployment: str
+    row: str
     phase: RunPhase
     answered: int
     failed: int

@@ -10,14 +10,13 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from multiedge.fleet import CALLER_NAME
-from multiedge.network.records import Deployment, HeldStage, LinkState
+from multiedge.network.records import Deployment, HeldStage, LinkState, PlanRow
 from multiedge.network.runs import RunFault
 from multiedge.serving.seeing.entries import (
     DeploymentEntry,
     FaultEntry,
     LinkEntry,
     NodeEntry,
-    PlaceEntry,
     RowEntry,
     RunEntry,
     RunPhase,
@@ -27,6 +26,8 @@ from multiedge.serving.seeing.entries import (
 )
 from multiedge.serving.seeing.watch import SeenNode, SeenRun, Watch, rounded
 
+Rows = Mapping[str, tuple[Deployment, PlanRow]]
+"""The row of each plan, by digest."""
 MOST_LINKS, MOST_FAULTS = 60, 40
 MEMORY_STEP_BYTES = 16 << 20
 """Free memory is shown in such steps."""
@@ -41,12 +42,12 @@ def snapshot(watch: Watch, deployments: Sequence[Deployment], now_s: float) -> S
         now_s: On the clock of the watch.
     """
     running = [run for run in watch.runs.values() if run.is_running(now_s)]
-    by_plan = {each.plan: each for each in deployments}
+    rows = {row.plan: (each, row) for each in reversed(deployments) for row in reversed(each.rows)}
     return Snapshot(
-        {name: _node(seen, _busy(name, running)) for name, seen in sorted(watch.nodes.items())},
+        {name: _node(seen, _busy(name, running), rows) for name, seen in sorted(watch.nodes.items())},
         {f"{each.source} {each.target}": each for each in _links(watch.nodes, running, deployments)},
-        {each.name: _deployment(each) for each in deployments},
-        {name: _run(run, by_plan.get(run.report.plan), now_s) for name, run in watch.runs.items()},
+        {each.name: _deployment(each, running) for each in deployments},
+        {name: _run(run, rows.get(run.report.plan), now_s) for name, run in watch.runs.items()},
         {key: sample for run in watch.runs.values() for key, sample in run.samples.items()},
         {_fault_key(each): each for each in _faults(watch)},
     )
@@ -74,7 +75,7 @@ def _busy(name: str, running: Iterable[SeenRun]) -> float | None:
     return round(min(1.0, sum(shares)), 2) if shares else None
 
 
-def _node(seen: SeenNode, busy: float | None) -> NodeEntry:
+def _node(seen: SeenNode, busy: float | None, rows: Rows) -> NodeEntry:
     state, is_lost = seen.state, seen.status == "lost"
     return NodeEntry(
         name=state.name,
@@ -88,7 +89,7 @@ def _node(seen: SeenNode, busy: float | None) -> NodeEntry:
         threads=state.threads,
         battery=None if state.battery is None or is_lost else round(state.battery, 2),
         flops_per_s=state.flops_per_s,
-        stages=tuple(_stage(each) for each in state.stages),
+        stages=tuple(_stage(each, rows) for each in state.stages),
     )
 
 
@@ -96,8 +97,9 @@ def _in_steps(free_bytes: int) -> int:
     return round(free_bytes / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES
 
 
-def _stage(held: HeldStage) -> StageEntry:
-    return StageEntry(held.deployment, held.stage, held.phase, held.reason)
+def _stage(held: HeldStage, rows: Rows) -> StageEntry:
+    row = rows[held.plan][1].name if held.plan in rows else ""
+    return StageEntry(held.deployment, row, held.stage, held.phase, held.reason)
 
 
 def _links(nodes: Mapping[str, SeenNode], running: Sequence[SeenRun], deployments: Iterable[Deployment]) -> list[LinkEntry]:
@@ -114,9 +116,12 @@ def _links(nodes: Mapping[str, SeenNode], running: Sequence[SeenRun], deployment
 
 
 def _neighbours(deployment: Deployment) -> list[tuple[str, str]]:
-    """Pairs of nodes of which one has a stage and the other the next."""
-    of = {place.held.stage: place.node for place in reversed(deployment.places)}
-    return [(of[stage], of[stage + 1]) for stage in sorted(of) if stage + 1 in of and of[stage] != of[stage + 1]]
+    """Pairs of nodes of which one has a stage of a plan and the other the next."""
+    pairs = []
+    for row in deployment.rows:
+        of = {place.held.stage: place.node for place in reversed(deployment.places_of(row))}
+        pairs += [(of[stage], of[stage + 1]) for stage in sorted(of) if stage + 1 in of]
+    return pairs
 
 
 def _link(pair: tuple[str, str], rate: float | None, measured: LinkState | None) -> LinkEntry:
@@ -125,30 +130,44 @@ def _link(pair: tuple[str, str], rate: float | None, measured: LinkState | None)
     return LinkEntry(*pair, rounded(rate), rounded(bandwidth), rounded(measured.rtt_s if measured else None), share)
 
 
-def _deployment(each: Deployment) -> DeploymentEntry:
-    places = tuple(PlaceEntry(at.held.stage, at.node, at.held.phase, at.node_is_alive) for at in each.places)
-    nodes = tuple(dict.fromkeys(at.node for at in each.places))
-    promised = RowEntry("plan", "", nodes, each.expected.latency_s, each.expected.items_per_s, None, None)
-    return DeploymentEntry(each.name, each.model, each.phase, each.reason, places, (promised,))
+def _deployment(each: Deployment, running: Sequence[SeenRun]) -> DeploymentEntry:
+    return DeploymentEntry(each.name, each.model, each.phase, each.reason, tuple(_row(row, running) for row in each.rows))
 
 
-def _run(run: SeenRun, deployment: Deployment | None, now_s: float) -> RunEntry:
+def _row(row: PlanRow, running: Iterable[SeenRun]) -> RowEntry:
+    expected = row.expected
+    return RowEntry(
+        name=row.name,
+        kind=row.kind,
+        phase=row.phase,
+        reason=row.reason,
+        nodes=row.nodes,
+        latency_s=rounded(expected.latency_s),
+        items_per_s=rounded(expected.items_per_s),
+        energy_j=rounded(expected.energy_j),
+        accuracy=expected.accuracy,
+        running_items_per_s=_sum(run.last.items_per_s for run in running if run.report.plan == row.plan and run.last),
+    )
+
+
+def _run(run: SeenRun, of: tuple[Deployment, PlanRow] | None, now_s: float) -> RunEntry:
     report = run.report
     phase: RunPhase = "ended" if report.has_ended else "running" if run.is_running(now_s) else "silent"
-    last = list(run.samples.values())[-1] if run.samples and phase == "running" else None
+    last = run.last if phase == "running" else None
     return RunEntry(
         run=report.run,
         caller=report.caller,
         model=report.model,
-        deployment=deployment.name if deployment else "",
+        deployment=of[0].name if of else "",
+        row=of[1].name if of else "",
         phase=phase,
         answered=report.answered,
         failed=report.failed,
         unanswered=report.unanswered,
         items_per_s=rounded(last.items_per_s) if last else None,
-        expected_items_per_s=deployment.expected.items_per_s if deployment else None,
-        p50_s=rounded(last.p50_s) if last else None,
-        p99_s=rounded(last.p99_s) if last else None,
+        expected_items_per_s=rounded(of[1].expected.items_per_s) if of else None,
+        p50_s=last.p50_s if last else None,
+        p99_s=last.p99_s if last else None,
         input_bytes_per_s=_sum(rate for (source, _), rate in run.bytes_per_s.items() if source == CALLER_NAME),
         output_bytes_per_s=_sum(rate for (_, target), rate in run.bytes_per_s.items() if target == CALLER_NAME),
         stages=_run_stages(run),

@@ -69,9 +69,14 @@ class SeenRun:
 
     report: RunReport
     heard_s: float
-    samples: Mapping[str, Sample] = field(default_factory=dict)
+    samples: dict[str, Sample] = field(default_factory=dict)
     busy: Mapping[str, float] = field(default_factory=dict)
     bytes_per_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    @property
+    def last(self) -> Sample | None:
+        """The latest sample."""
+        return self.samples[next(reversed(self.samples))] if self.samples else None
 
     def is_running(self, now_s: float) -> bool:
         """Whether it goes on, as far as is known."""

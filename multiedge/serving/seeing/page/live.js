@@ -161,6 +161,11 @@ function curve(title, classes) {
   };
 }
 
+/* The name of the only plan of a deployment says nothing. */
+const ONLY_ROW = "plan";
+const rowName = (row) => (row && row !== ONLY_ROW ? ` / ${row}` : "");
+const titleOf = (run) => (run.deployment ? `${run.deployment}${rowName(run.row)}` : run.model || "a pipeline");
+
 const PHASES = { running: "badge live", silent: "badge late", ended: "badge plainbadge" };
 
 function pipeline() {
@@ -171,7 +176,7 @@ function pipeline() {
   return {
     element,
     update(run) {
-      say(title, run.deployment || run.model || "a pipeline");
+      say(title, titleOf(run));
       say(phase, run.phase);
       style(phase, PHASES[run.phase]);
       const failed = run.failed ? `, ${run.failed} failed` : "";
@@ -205,12 +210,24 @@ function chip() {
   const element = make("li");
   return {
     element,
-    update(stage) {
-      say(element, `${stage.deployment} · stage ${stage.stage + 1}${stage.phase === "ready" ? "" : ` · ${stage.phase}`}`);
-      style(element, stage.phase);
-      element.title = stage.reason;
+    update({ name, phase, stages, reason }) {
+      say(element, `${name} · ${stages.length > 1 ? "stages" : "stage"} ${stages.join(", ")}${phase === "ready" || phase === "lost" ? "" : ` · ${phase}`}`);
+      style(element, phase);
+      element.title = reason;
     },
   };
+}
+
+/* The stages of a node, those of one plan that are equally far together. */
+function held(node) {
+  const chips = new Map();
+  for (const stage of node.stages) {
+    const phase = node.status === "lost" ? "lost" : stage.phase;
+    const name = `${stage.deployment}${rowName(stage.row)}`, key = `${name} ${phase}`;
+    if (!chips.has(key)) chips.set(key, { name, phase, stages: [], reason: stage.reason });
+    chips.get(key).stages.push(stage.stage + 1);
+  }
+  return [...chips];
 }
 
 function device() {
@@ -236,8 +253,7 @@ function device() {
       figures.hidden = isLost;
       show(figures, rows, (_, label) => figure(label));
       chips.hidden = !node.stages.length;
-      const held = node.stages.map((stage) => (isLost ? { ...stage, phase: "lost" } : stage));
-      show(chips, held.map((stage) => [`${stage.deployment} ${stage.stage}`, stage]), chip);
+      show(chips, held(node), chip);
     },
   };
 }
@@ -299,32 +315,40 @@ function fault(entry) {
 
 /* ---- plans ---- */
 
-const HEADINGS = ["plan", "devices", "latency", "throughput", "energy", "accuracy"];
+const HEADINGS = ["plan", "phase", "devices", "latency", "throughput", "now", "energy", "accuracy"];
+const WORDS = 3, DEPLOYED = { ready: "badge live", failed: "badge lost" };
 
 function row() {
-  const title = make("th"), cells = HEADINGS.slice(1).map((label, place) => {
-    const cell = make("td", place ? "num" : "");
+  const title = make("th"), phase = make("span"), cells = HEADINGS.slice(1).map((label, place) => {
+    const cell = make("td", place + 1 < WORDS ? "" : "num");
     cell.dataset.label = label;
     return cell;
   });
   title.scope = "row";
+  cells[0].append(phase);
   return {
     element: make("tr", "", title, ...cells),
     update(plan) {
       const known = (value, words) => (value === null ? "unknown" : words(value));
       say(title, plan.name);
+      say(phase, plan.phase);
+      style(phase, DEPLOYED[plan.phase] ?? "badge late");
+      phase.title = plan.reason;
       const texts = [plan.nodes.join(", "), known(plan.latency_s, seconds), known(plan.items_per_s, (value) => `${rate(value)} items/s`),
+        plan.running_items_per_s === null ? "not in use" : `${rate(plan.running_items_per_s)} items/s`,
         known(plan.energy_j, (value) => `${digits(value)} J`), known(plan.accuracy, (value) => `${digits(value * 100)} %`)];
-      cells.forEach((cell, place) => { say(cell, texts[place]); cell.classList.toggle("none", texts[place] === "unknown"); });
+      texts.forEach((text, place) => {
+        const cell = cells[place + 1];
+        say(cell, text);
+        cell.classList.toggle("none", text === "unknown" || text === "not in use");
+      });
     },
   };
 }
 
-const DEPLOYED = { ready: "badge live", failed: "badge lost" };
-
 function deployment(entry) {
   const title = make("h3"), phase = make("span"), reason = make("p", "hint"), rows = make("tbody");
-  const heads = HEADINGS.map((text, place) => { const cell = make("th", place > 1 ? "num" : "", text); cell.scope = "col"; return cell; });
+  const heads = HEADINGS.map((text, place) => { const cell = make("th", place < WORDS ? "" : "num", text); cell.scope = "col"; return cell; });
   const table = make("table", "stack", make("thead", "", make("tr", "", ...heads)), rows);
   const region = make("div", "scroll", table);
   region.tabIndex = 0;
@@ -336,10 +360,7 @@ function deployment(entry) {
       say(title, now.name);
       say(phase, now.phase);
       style(phase, DEPLOYED[now.phase] ?? "badge late");
-      const stages = [...new Set(now.places.map((place) => place.stage))];
-      const nodesOf = (stage) => now.places.filter((place) => place.stage === stage).map((place) => place.node);
-      const where = stages.map((stage) => nodesOf(stage).join(" or ")).join(" → ");
-      say(reason, [now.model, now.reason || where].filter(Boolean).join(" · "));
+      say(reason, [now.model, now.reason].filter(Boolean).join(" · "));
       show(rows, now.rows.map((plan) => [plan.name, plan]), row);
     },
   };

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 
-from multiedge.network.records import Deployment, Expected, HeldStage, LinkState, NodeState, StagePlace
+from multiedge.network.records import Deployment, Expected, HeldStage, LinkState, NodeState, PlanRow, StagePlace
 from multiedge.network.runs import StageDevices
 from multiedge.serving.seeing.entries import Snapshot
 from multiedge.serving.seeing.snapshot import MOST_LINKS, as_data, changes, snapshot
@@ -12,7 +12,7 @@ from tests.builders.reports_of_runs import fault, report
 
 NODES = (
     NodeState("a", "10.0.0.1:8471", 8 << 30, 6 << 30, load=0.5049, links=(LinkState("b", 1e5, 0.002),)),
-    NodeState("b", "10.0.0.2:8471", stages=(HeldStage("d", 1, phase="failed", reason="no room"),)),
+    NodeState("b", "10.0.0.2:8471", stages=(HeldStage("d", 1, "p" * 64, "failed", reason="no room"),)),
 )
 DEPLOYMENT = Deployment(
     "d",
@@ -20,7 +20,11 @@ DEPLOYMENT = Deployment(
     "m",
     Expected(60.0, 0.02),
     "ready",
-    places=(StagePlace("a", HeldStage("d", 0)), StagePlace("b", HeldStage("d", 1))),
+    places=(StagePlace("a", HeldStage("d", 0, "p" * 64)), StagePlace("b", HeldStage("d", 1, "p" * 64))),
+    rows=(
+        PlanRow("fastest", "fastest", "p" * 64, Expected(60.0, 0.02, energy_j=1.23456), ("a", "b"), phase="ready"),
+        PlanRow("local", "local", "q" * 64, nodes=("a",)),
+    ),
 )
 
 
@@ -39,7 +43,13 @@ def test_a_node_shows_what_it_holds_and_how_busy_pipelines_keep_it() -> None:
     node = snapshot(_running(), [DEPLOYMENT], 2.0).nodes["a"]
     assert (node.status, node.load, node.busy, node.free_bytes) == ("alive", 0.5, 0.5, 6 << 30)
     (held,) = snapshot(_running(), [DEPLOYMENT], 2.0).nodes["b"].stages
-    assert (held.deployment, held.stage, held.phase, held.reason) == ("d", 1, "failed", "no room")
+    assert (held.deployment, held.row, held.stage, held.phase, held.reason) == ("d", "fastest", 1, "failed", "no room")
+
+
+def test_a_deployment_shows_what_each_plan_promises_and_which_ones_run() -> None:
+    fastest, local = snapshot(_running(), [DEPLOYMENT], 2.0).deployments["d"].rows
+    assert (fastest.name, fastest.nodes, fastest.energy_j, fastest.running_items_per_s) == ("fastest", ("a", "b"), 1.23, 50.0)
+    assert (local.phase, local.latency_s, local.running_items_per_s) == ("pending", None, None)
 
 
 def test_of_a_lost_node_nothing_is_claimed_that_is_not_known() -> None:
@@ -60,8 +70,9 @@ def test_links_of_deployments_come_before_others_of_which_no_more_are_listed_tha
         NodeState(f"n{i:02}", "10.0.0.1:1", links=tuple(LinkState(f"n{j:02}", 1e6) for j in range(20) if j != i))
         for i in range(20)
     )
-    places = (StagePlace("n18", HeldStage("d", 0)), StagePlace("n19", HeldStage("d", 1)))
-    links = snapshot(looked(Watch(), {}, states, 0.0, 5000.0), [Deployment("d", "p", places=places)], 0.0).links
+    places = (StagePlace("n18", HeldStage("d", 0, "p")), StagePlace("n19", HeldStage("d", 1, "p")))
+    deployed = Deployment("d", "p", places=places, rows=(PlanRow("plan", "plan", "p"),))
+    links = snapshot(looked(Watch(), {}, states, 0.0, 5000.0), [deployed], 0.0).links
     assert len(links) == MOST_LINKS
     assert next(iter(links)) == "n18 n19"
 
@@ -70,7 +81,8 @@ def test_a_run_shows_where_its_stages_are_now() -> None:
     moved = (StageDevices(0, ("a",)), StageDevices(1, ("a",)))
     run = snapshot(_watch(report(1.0, 10), report(2.0, 60, stages=moved)), [DEPLOYMENT], 2.0).runs["r1"]
     assert [stage.devices for stage in run.stages] == [("a",), ("a",)]
-    assert (run.deployment, run.caller, run.phase, run.items_per_s) == ("d", "client:anna", "running", 50.0)
+    assert (run.deployment, run.row, run.caller, run.phase) == ("d", "fastest", "client:anna", "running")
+    assert run.items_per_s == 50.0
     assert run.expected_items_per_s == 60.0
     assert (run.input_bytes_per_s, run.output_bytes_per_s) == (50000.0, 50000.0)
 
@@ -92,7 +104,7 @@ def test_changes_are_the_entries_that_differ_and_the_keys_that_are_gone() -> Non
     before, after = snapshot(_running(), [DEPLOYMENT], 2.0), snapshot(_running(), [], 2.0)
     assert changes(before, before) == {}
     assert changes(before, after)["deployments"] == {"d": None}
-    assert set(changes(before, after)) == {"deployments", "runs"}  # the run has lost its deployment
+    assert set(changes(before, after)) == {"deployments", "runs", "nodes"}  # these name the deployment's plan
 
 
 def test_a_copy_to_which_changes_are_applied_equals_the_snapshot() -> None:
