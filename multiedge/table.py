@@ -28,8 +28,8 @@ from multiedge.run import plan_model
 
 Progress = Callable[[str, float], None]
 
-_KEPT = (ONLY_ROW, "local", "fallback", "first", "last", "both")
-"""Kinds that are there for another reason than their figures."""
+_KEPT = ("local", "first", "last", "both", "fallback")
+"""Kinds that are there for another reason than their figures; fall-backs last, since other rows may do."""
 _SAME = 1e-9
 _COSTS = {"latency": ("latency", "s"), "energy": ("energy per item", "J/item")}
 """What throughput is drawn against: title and unit."""
@@ -122,27 +122,43 @@ def plan_table(
             raise ConfigError(f"rows: unknown kind '{kind}'{did_you_mean(kind, ROW_KINDS)}")
     rows = [_row(ONLY_ROW, ONLY_ROW, chosen, fleet, accuracy)] if chosen else []
     absent: dict[str, str] = {}
-    for number, kind in enumerate(dict.fromkeys(kinds)):
-        progress(f"planning '{kind}'", number / len(kinds))
-        try:
-            for name, plan in _MAKERS[kind](_Task(profile, fleet, tuple(rows))):
-                row = _row(name, kind, plan, fleet, accuracy)
-                same = next((each for each in rows if _is_same(each.plan, plan)), None)
-                if same is None:
-                    rows.append(row)
-                else:
-                    absent[name] = f"is the plan of '{same.name}'"
-        except MultiedgeError as error:
-            absent[kind] = str(error)
-    beaten = {row.name: better.name for row in rows if row.kind not in _KEPT and (better := _better(row, rows))}
-    absent |= {name: f"'{better}' equals or beats it in all respects" for name, better in beaten.items()}
-    kept = [row for row in rows if row.name not in beaten]
-    if not kept:
+    order = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+    by_figures = [kind for kind in order if kind not in _KEPT]
+    done = 0
+    for some in (by_figures, sorted(order.keys() - set(by_figures), key=_KEPT.index)):
+        for kind in some:
+            progress(f"planning '{kind}'", done / len(order))
+            _add(rows, absent, kind, profile, fleet, accuracy)
+            done += 1
+        if some is by_figures:
+            rows = _undominated(rows, absent)
+    if not rows:
         raise InfeasibleError(next(iter(absent.values()), "rows: expected at least one kind, got none"))
-    unknown = next((name for name in accuracy.of_rows if name not in {row.name for row in kept}), None)
+    rows.sort(key=lambda row: order.get(row.kind, -1))
+    unknown = next((name for name in accuracy.of_rows if name not in {row.name for row in rows}), None)
     if unknown is not None:
-        raise ConfigError(f"accuracy: there is no row '{unknown}'{did_you_mean(unknown, [row.name for row in kept])}")
-    return Table(tuple(kept), absent)
+        raise ConfigError(f"accuracy: there is no row '{unknown}'{did_you_mean(unknown, [row.name for row in rows])}")
+    return Table(tuple(rows), absent)
+
+
+def _add(rows: list[Row], absent: dict[str, str], kind: str, profile: Profile, fleet: Fleet, accuracy: Accuracy) -> None:
+    """Adds the rows of a kind whose plans are not there yet, and why there is none of it."""
+    try:
+        for name, plan in _MAKERS[kind](_Task(profile, fleet, tuple(rows))):
+            same = next((each for each in rows if _is_same(each.plan, plan)), None)
+            if same is None:
+                rows.append(_row(name, kind, plan, fleet, accuracy))
+            else:
+                absent[name] = f"is the plan of '{same.name}'"
+    except MultiedgeError as error:
+        absent[kind] = str(error)
+
+
+def _undominated(rows: list[Row], absent: dict[str, str]) -> list[Row]:
+    """The rows that no other one equals or beats in all respects; notes by which one others are."""
+    beaten = {row.name: better.name for row in rows if row.kind != ONLY_ROW and (better := _better(row, rows))}
+    absent |= {name: f"'{better}' equals or beats it in all respects" for name, better in beaten.items()}
+    return [row for row in rows if row.name not in beaten]
 
 
 def expected_of(plan: Plan, fleet: Fleet | None = None, accuracy: float | None = None) -> Expected:

@@ -62,6 +62,14 @@ def test_a_row_that_others_equal_or_beat_is_absent_with_their_name() -> None:
     assert table.absent == {"quickest": "is the plan of 'fastest'", "energy": "is the plan of 'fastest'"}
 
 
+def test_a_fallback_beats_no_row_and_is_not_made_for_a_device_that_no_row_needs() -> None:
+    """Links are so slow that the fastest plan is no faster than the calling device alone."""
+    slow = replace(fleet_of("a", "b", "c", links=Link(0.1)), source="a")
+    table = plan_table(CHAIN, slow, ("fastest", "quickest", "fallback"))
+    assert [row.name for row in table.rows] in (["fastest"], ["quickest"])
+    assert table.absent["fallback"] == "the calling device alone computes, and nobody asks without it"
+
+
 def test_no_row_is_equalled_or_beaten_by_another() -> None:
     table = plan_table(CHAIN, POWERED, ("fastest", "quickest", "energy", "branches", "float16"))
     figures = [

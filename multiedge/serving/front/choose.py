@@ -167,6 +167,9 @@ class Refusal:
 
     def __str__(self) -> str:
         if self.nearest is None:
+            names = [each.row.name for each in self.excluded if each.cause is Cause.NOT_ASKED]
+            if names and len(names) == len(self.excluded):
+                return f"no plan has the name that the request asks for; there are: {', '.join(names)}"
             return f"no plan may answer: {self._listed()}"
         misses = self.nearest.misses
         bounds = " and ".join(f"{miss.limit.parameter}={miss.bound:.6g}" for miss in misses)

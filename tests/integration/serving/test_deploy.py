@@ -184,15 +184,16 @@ def test_the_plans_are_shown_without_a_deployment(hub, model, tmp_path, capsys):
 
 def test_a_table_is_deployed_with_all_of_its_plans_and_weights_are_sent_once(hub, model, tmp_path, capsys):
     with _nodes(hub) as nodes:
-        words = ("--rows", "quickest,first,last", "--source", "b", "--accuracy", "0.9", "-o", tmp_path / "parts")
+        words = ("--rows", "fastest,local,fallback", "--source", "b", "--accuracy", "0.9", "-o", tmp_path / "parts")
         assert _deploy(hub, model, *words, "--json") == 0
         deployment = json.loads(capsys.readouterr().out)["deployment"]
         assert deployment["phase"] == "ready"
         rows = deployment["rows"]
+        assert [row["name"] for row in rows] == ["fastest", "local"]
         assert rows[0]["plan"] == deployment["plan"]
         assert {row["phase"] for row in rows} == {"ready"}
         assert all(row["expected"]["accuracy"] == 0.9 for row in rows)
-        assert all(row["first"] == ["b"] for row in rows if row["kind"] == "first")
+        assert all(row["first"] == row["nodes"] == ["b"] for row in rows if row["kind"] == "local")
         assert sum(node.fetched_bytes for node in nodes) < 2 * 8 * 128 * 128 * 4 + 40_000
         assert main(["fleet", "--hub", hub.address]) == 0
     shown = capsys.readouterr().out

@@ -141,8 +141,14 @@ def test_a_refusal_names_the_reason_of_each_plan_up_to_four() -> None:
         "no plan may answer: 'fastest' cannot be used now (node 'desk' is lost); 'quickest' uses other devices, which the"
         " request or the offload switch forbids"
     )
-    assert str(_refused(Bounds(row="x"), rows=(*TABLE, replace(LOCAL, name="again")))).endswith("; and 1 more")
+    away = Condition("tablet", may_offload=False)
+    assert str(_refused(Bounds(), away, (*TABLE, replace(LOCAL, name="again")))).endswith("; and 1 more")
     assert str(_refused(Bounds(), rows=())) == "no plan may answer: the deployment has none"
+
+
+def test_a_name_that_no_plan_has_is_answered_with_those_that_there_are() -> None:
+    refusal = str(_refused(Bounds(row="x")))
+    assert refusal == "no plan has the name that the request asks for; there are: fastest, local, quickest, float16"
 
 
 def test_a_plan_whose_ends_are_not_known_cannot_be_forced_to_the_device() -> None:
