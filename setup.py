@@ -53,6 +53,7 @@ PACKAGES = [
     "multiedge.serving",
     "multiedge.serving.front",
     "multiedge.serving.hub",
+    "multiedge.serving.inference",
     "multiedge.serving.node",
     "multiedge.serving.seeing",
     "multiedge.verification",
