@@ -101,7 +101,7 @@ FLEET = ["aiohttp>=3.9", "cryptography>=42", "prometheus-client>=0.20", "zstanda
 OTEL = ["opentelemetry-sdk>=1.24", "opentelemetry-exporter-otlp-proto-grpc>=1.24"]
 DISCOVERY = ["zeroconf>=0.130"]
 # Peers that the tests and the comparisons run against; uvloop 0.22 breaks MLServer's start.
-PEERS = ["mlserver>=1.6", "uvloop<0.22"]
+PEERS = ["mlserver>=1.6", "uvloop<0.22", "tritonclient[grpc,http]>=2.40"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 
 version = re.search(r'__version__ = "([^"]+)"', (HERE / "multiedge" / "__init__.py").read_text(encoding="utf-8")).group(1)

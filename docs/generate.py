@@ -1,5 +1,6 @@
 """Writes the pages that are made from the project itself: docs/commands.md from the command line's own parsers,
-docs/metrics.md from the registry of metrics, and docs/benchmarks.md from the records in benchmarks/results/.
+docs/metrics.md from the registry of metrics, docs/protocol.md from the table of what servers are asked, and
+docs/benchmarks.md from the records in benchmarks/results/.
 
 python docs/generate.py            # write them
 python docs/generate.py --check    # exit 1 if one is out of date
@@ -21,11 +22,26 @@ from core.cmd.benchmarking import build_parser as build_ianvs_parser
 from multiedge.cli import COMMANDS, build_parser
 from multiedge.metrics import METRICS, describe_metric
 from multiedge.metrics.table import ANSWER_METRICS
+from multiedge.serving.inference.operations import OPERATIONS, Operation
 
 FOLDER = Path(__file__).parent
 HEAD = """# Commands
 
 Made from the program by `python docs/generate.py`; every command prints the same with `--help`.
+"""
+PROTOCOL_HEAD = """# The Open Inference Protocol: every method and route
+
+Made from the program by `python docs/generate.py`: both front ends are built from this table, and a test asks all of it with
+Triton's four Python clients (gRPC and HTTP, each also with asyncio). [Serving](serving.md) says how it is answered. Routes below
+`/v2/models/{{model}}` are there below `/v2/models/{{model}}/versions/{{version}}`, too.
+
+| gRPC | HTTP | `tritonclient` | answer |
+|---|---|---|---|
+{rows}
+
+MLServer's clients use the same methods and routes, and its service `inference.model_repository.ModelRepositoryService` is there,
+too. Streams are in the form of Triton (`ModelStreamInferResponse`); MLServer's own stub of `ModelStreamInfer` expects another
+message.
 """
 METRICS_HEAD = """# Metrics
 
@@ -69,6 +85,18 @@ def commands() -> str:
     return HEAD + "".join(parts)
 
 
+def protocol() -> str:
+    """The table of all that clients can ask of a server."""
+    return PROTOCOL_HEAD.format(rows="\n".join(_operation_row(operation) for operation in OPERATIONS))
+
+
+def _operation_row(operation: Operation) -> str:
+    routes = "<br>".join(f"`{route}`" for route in operation.routes if "/versions/" not in route)
+    answer = f"UNIMPLEMENTED: {operation.refusal}" if operation.refusal else "answered"
+    method = f"`{operation.method}`" if operation.method else ""
+    return f"| {f'`{operation.name}`' if operation.has_rpc else ''} | {routes} | {method} | {answer} |"
+
+
 def metrics() -> str:
     """Tables of all metrics of this project, in their order; those of other packages are left out."""
     own = [name for name in METRICS.names() if METRICS.is_own(name)]
@@ -81,7 +109,12 @@ def _metric_table(names: Iterable[str]) -> str:
     return "\n".join(["| metric | unit | better | definition |", "|---|---|---|---|", *rows])
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"commands.md": commands, "metrics.md": metrics, "benchmarks.md": page.render}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "commands.md": commands,
+    "metrics.md": metrics,
+    "protocol.md": protocol,
+    "benchmarks.md": page.render,
+}
 
 
 def outdated(folder: Path) -> list[str]:

@@ -7,16 +7,19 @@ import contextlib
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
+from multiedge.backends.contract import Backend, Session
 from multiedge.backends.heap import memory_returned
 from multiedge.backends.stages import load_backend, open_stage
-from multiedge.errors import ConfigError, describe, did_you_mean, require_port
+from multiedge.commands._serving import HTTP, message_bytes, read_address
+from multiedge.errors import ConfigError, did_you_mean, require_port
 from multiedge.fleet import Device
+from multiedge.network.identity import find_identity
 from multiedge.onnx_io import read_runnable
 from multiedge.plan import Manifest, Part
-from multiedge.quantity import BYTES, parse
-from multiedge.serving.server import LARGEST_MESSAGE_BYTES, StageServer
+from multiedge.serving.server import StageServer
 from multiedge.serving.signature import Signature
 
 
@@ -24,11 +27,13 @@ def run(args: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM, which both end it with status 0; the address is printed once the stages are loaded."""
     require_port("--port", args.port)
     most_bytes = message_bytes(args.max_message)
+    identity = find_identity(args.identity) if args.identity else None
+    http = read_address(args.serve_http, HTTP, identity)
     manifest = read_runnable(args.plan_dir)
     backend, device = load_backend(args.backend), Device("server", threads=args.threads, backend=args.backend)
     parts = {f"stage_{part.stage + 1}": part for part in chosen(manifest, args.device)}
-    with memory_returned():
-        sessions = {name: open_stage(backend, Path(manifest.directory), part, device) for name, part in parts.items()}
+    openers = {name: partial(_open, backend, Path(manifest.directory), part, device) for name, part in parts.items()}
+    sessions = {name: opener() for name, opener in openers.items()}
     identities = {name: manifest.identity(part.stage) for name, part in parts.items()}
     signatures = {name: Signature.of_part(Path(manifest.directory) / part.file, sessions[name]) for name, part in parts.items()}
     server = StageServer(
@@ -36,7 +41,11 @@ def run(args: argparse.Namespace) -> int:
         identities,
         host=args.host,
         port=args.port,
+        http=http,
+        identity=identity,
         signatures=signatures,
+        openers=openers,
+        platform=platform_of(args.backend, next(iter(parts.values()))),
         max_message_bytes=most_bytes,
     )
     # The signal may come as soon as the first line is printed.
@@ -44,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         for name, part in parts.items():
             print(f"{server.address} {name} {part.file} (planned for '{part.device}')", flush=True)
+        if server.http_address:
+            print(f"{server.http_address} HTTP", flush=True)
         print("stop with Ctrl-C", file=sys.stderr, flush=True)
         server.wait()
     if server.is_computing:  # its thread would keep the process until the computation ends
@@ -52,15 +63,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def message_bytes(text: str) -> int:
-    """Bytes of a --max-message; ConfigError for one that is no size, or that gRPC cannot limit to."""
-    try:
-        nbytes = int(parse(text, BYTES))
-    except ValueError as error:
-        raise ConfigError(f"--max-message: {error}") from None
-    if not 0 < nbytes <= LARGEST_MESSAGE_BYTES:
-        raise ConfigError(f"--max-message: expected more than 0 and less than 2GiB, got {describe(text)}")
-    return nbytes
+def _open(backend: Backend, folder: Path, part: Part, device: Device) -> Session:
+    """Opens a stage, at the start and when a client loads it again."""
+    with memory_returned():
+        return open_stage(backend, folder, part, device)
+
+
+def platform_of(backend: str, part: Part) -> str:
+    """The platform of a part as KServe and Triton write it: the runtime and the kind of file, such as 'onnxruntime_onnx'."""
+    return f"{backend}_{Path(part.file).suffix.lstrip('.')}"
 
 
 def chosen(manifest: Manifest, device: str | None) -> list[Part]:

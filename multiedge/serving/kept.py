@@ -6,13 +6,18 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from multiedge.transports.open_inference import Array
+from multiedge.serving.inference.contract import Array, InferReply, InferRequest, NotFound, ServedModel
+from multiedge.serving.inference.wire import Call, GivenTensor, Parameters, WantedOutput
+from multiedge.serving.signature import Signature
+from multiedge.transports.references import KEEP, KEPT, KEPT_MODEL, KEY, RELEASE, KeptTensor, OtherServers
 
 LONGEST_S = 300.0
 """Nothing is kept for longer: its caller has gone."""
+SHARE_FOR_FETCHING = 0.5
+"""Of a request's time, the share in which its inputs must come: the caller learns what is missing before its time is over."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +62,50 @@ class KeptOutputs:
         with self._lock:
             for key in keys:
                 self._entries.pop(key, None)
+
+
+class KeptPlace:
+    """The extension of `multiedge.transports.references` on the side of a server: a place for tensors."""
+
+    def __init__(self, kept: KeptOutputs, others: OtherServers) -> None:
+        self._kept, self._others = kept, others
+
+    def note(self, parameters: Parameters) -> None:
+        """Forgets what nobody fetches any more."""
+        if keys := parameters.get(RELEASE):
+            self._kept.release(str(keys).split(","))
+
+    def has_input(self, parameters: Parameters) -> bool:
+        return KEPT in parameters
+
+    def takes_output(self, parameters: Parameters) -> bool:
+        return parameters.get(KEEP) is True
+
+    def read(self, tensors: Sequence[GivenTensor], call: Call) -> Mapping[str, Array]:
+        """Fetches the tensors from the servers that keep them. Raises FetchError; PipelineError for what is no reference."""
+        held = {tensor.name: KeptTensor.parse(str(tensor.parameters[KEPT])) for tensor in tensors}
+        left_s = LONGEST_S if call.deadline_s is None else min(LONGEST_S, call.deadline_s - time.monotonic())
+        return self._others.fetch(held, SHARE_FOR_FETCHING * left_s)
+
+    def write(self, output: WantedOutput, array: Array, call: Call) -> Parameters:
+        return {KEY: self._kept.put(array)}
+
+
+class KeptModel(ServedModel):
+    """Answers other servers, and callers, that fetch kept outputs: an inference that requests their keys."""
+
+    name = KEPT_MODEL
+
+    def __init__(self, kept: KeptOutputs) -> None:
+        self._kept = kept
+
+    @property
+    def signature(self) -> Signature:
+        return Signature({}, {})
+
+    def infer(self, request: InferRequest) -> InferReply:
+        """The kept tensors by key; NotFound if one of them is not kept any more."""
+        try:
+            return InferReply({key: self._kept.get(key) for key in request.outputs})
+        except KeyError:
+            raise NotFound("an output is not kept here any more") from None

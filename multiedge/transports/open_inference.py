@@ -1,25 +1,24 @@
 """The Open Inference Protocol v2 over gRPC: messages, and tensors in and out of them.
 
-The messages are built from a table of field numbers (kserve's open-inference-protocol specification), so no generated
-code is kept here. Tensors are always sent as raw contents: typed contents cost about 28 ms per message for 600 KB. Both
-kinds are read.
+The messages are built from a table of field numbers (`multiedge.transports.inference_messages`), so no generated code is kept
+here. Tensors are always sent as raw contents: typed contents cost about 28 ms per message for 600 KB. Both kinds are read.
 `grpc` and `protobuf` come with the extra `remote`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from multiedge.errors import MissingDependencyError, PipelineError
+from multiedge.errors import MissingDependencyError, PipelineError, did_you_mean
+from multiedge.transports.inference_messages import MESSAGES, PACKAGE
 
 Array = npt.NDArray[Any]
 
-PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
 MAX_MESSAGE_BYTES = 256 << 20
 """How large a request may be unless the server is given another limit."""
@@ -31,6 +30,7 @@ _DTYPES = {
     **{f"FP{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
 }
 _DATATYPES = {dtype: name for name, dtype in _DTYPES.items()}
+DATATYPES = (*_DTYPES, "BYTES")
 _TYPED_FIELDS = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
@@ -42,73 +42,9 @@ _TYPED_FIELDS = {
     "BYTES": "bytes_contents",
 }
 """The field of typed contents that holds a datatype; FP16 has none."""
+CHOICE = "parameter_choice"
+"""The choice in a message of which one field is set, such as the value of a parameter."""
 _WIDE = {"int_contents": np.dtype(np.int32), "uint_contents": np.dtype(np.uint32)}
-
-# Message -> {field: (number, type)}; a type in capitals is a message, '*' marks repeated fields.
-_MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
-    "InferTensorContents": {
-        "bool_contents": (1, "bool*"),
-        "int_contents": (2, "int32*"),
-        "int64_contents": (3, "int64*"),
-        "uint_contents": (4, "uint32*"),
-        "uint64_contents": (5, "uint64*"),
-        "fp32_contents": (6, "float*"),
-        "fp64_contents": (7, "double*"),
-        "bytes_contents": (8, "bytes*"),
-    },
-    "InferParameter": {"bool_param": (1, "bool"), "int64_param": (2, "int64"), "string_param": (3, "string")},
-    # An entry of a map<string, InferParameter>, which is sent as a list of such entries.
-    "Parameter": {"key": (1, "string"), "value": (2, "InferParameter")},
-    "InferInputTensor": {
-        "name": (1, "string"),
-        "datatype": (2, "string"),
-        "shape": (3, "int64*"),
-        "parameters": (4, "Parameter*"),
-        "contents": (5, "InferTensorContents"),
-    },
-    "InferOutputTensor": {
-        "name": (1, "string"),
-        "datatype": (2, "string"),
-        "shape": (3, "int64*"),
-        "parameters": (4, "Parameter*"),
-        "contents": (5, "InferTensorContents"),
-    },
-    "InferRequestedOutputTensor": {"name": (1, "string"), "parameters": (2, "Parameter*")},
-    "ModelInferRequest": {
-        "model_name": (1, "string"),
-        "model_version": (2, "string"),
-        "id": (3, "string"),
-        "parameters": (4, "Parameter*"),
-        "inputs": (5, "InferInputTensor*"),
-        "outputs": (6, "InferRequestedOutputTensor*"),
-        "raw_input_contents": (7, "bytes*"),
-    },
-    "ModelInferResponse": {
-        "model_name": (1, "string"),
-        "model_version": (2, "string"),
-        "id": (3, "string"),
-        "outputs": (5, "InferOutputTensor*"),
-        "raw_output_contents": (6, "bytes*"),
-    },
-    "ServerLiveRequest": {},
-    "ServerLiveResponse": {"live": (1, "bool")},
-    "ServerReadyRequest": {},
-    "ServerReadyResponse": {"ready": (1, "bool")},
-    "ServerMetadataRequest": {},
-    "ServerMetadataResponse": {"name": (1, "string"), "version": (2, "string"), "extensions": (3, "string*")},
-    "ModelReadyRequest": {"name": (1, "string"), "version": (2, "string")},
-    "ModelReadyResponse": {"ready": (1, "bool")},
-    "TensorMetadata": {"name": (1, "string"), "datatype": (2, "string"), "shape": (3, "int64*")},
-    "ModelMetadataRequest": {"name": (1, "string"), "version": (2, "string")},
-    "ModelMetadataResponse": {
-        "name": (1, "string"),
-        "versions": (2, "string*"),
-        "platform": (3, "string"),
-        "inputs": (4, "TensorMetadata*"),
-        "outputs": (5, "TensorMetadata*"),
-    },
-}
-METHODS = ("ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer")
 
 
 @lru_cache(maxsize=1)
@@ -120,20 +56,24 @@ def messages() -> dict[str, Any]:
         raise MissingDependencyError("protobuf", extra="remote") from error
     field_type = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="multiedge/open_inference.proto", package=PACKAGE, syntax="proto3")
-    for message, fields in _MESSAGES.items():
+    for message, fields in MESSAGES.items():
         declared = file.message_type.add(name=message)
         for name, (number, kind) in fields.items():
             field = declared.field.add(name=name, number=number)
             field.label = field_type.LABEL_REPEATED if kind.endswith("*") else field_type.LABEL_OPTIONAL
-            kind = kind.rstrip("*")
-            if kind in _MESSAGES:
+            if kind.endswith("?"):
+                if not declared.oneof_decl:
+                    declared.oneof_decl.add(name=CHOICE)
+                field.oneof_index = 0
+            kind = kind.rstrip("*?")
+            if kind in MESSAGES:
                 field.type, field.type_name = field_type.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
             else:
                 field.type = getattr(field_type, f"TYPE_{kind.upper()}")
     # A separate pool: the default one may already hold another package's copy of the same protocol.
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in _MESSAGES}
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in MESSAGES}
 
 
 def grpc_module() -> Any:
@@ -158,7 +98,7 @@ def infer_request(model: str, item: int, tensors: Mapping[str, Array], outputs: 
 def pack(described: Any, contents: Any, tensors: Mapping[str, Array]) -> None:
     """Appends a description and the raw bytes of each tensor to a message's two lists."""
     for name, array in tensors.items():
-        datatype, raw = _encode(name, array)
+        datatype, raw = encode_raw(name, array)
         described.add(name=name, datatype=datatype, shape=array.shape)
         contents.append(raw)
 
@@ -179,7 +119,10 @@ def unpack(described: Any, contents: Any) -> dict[str, Array]:
         # MLServer sets an empty message of typed contents beside the raw ones.
         if tensor.contents.ByteSize():
             raise PipelineError(f"tensor '{tensor.name}': expected raw or typed contents, got both")
-    return {tensor.name: _decode(tensor, raw) for tensor, raw in zip(described, contents, strict=True)}
+    return {
+        tensor.name: decode_raw(tensor.name, tensor.datatype, tuple(tensor.shape), raw)
+        for tensor, raw in zip(described, contents, strict=True)
+    }
 
 
 def datatype_of(dtype: str | None) -> str:
@@ -189,7 +132,17 @@ def datatype_of(dtype: str | None) -> str:
     return next((name for known, name in _DATATYPES.items() if known.name == dtype), "")
 
 
-def _encode(name: str, array: Array) -> tuple[str, bytes]:
+def dtype_of(datatype: str) -> np.dtype[Any]:
+    """numpy's type of a datatype of the protocol. Raises PipelineError for one that it does not have."""
+    if datatype == "BYTES":
+        return np.dtype(object)
+    if datatype not in _DTYPES:
+        raise PipelineError(f"unknown datatype '{datatype}'{did_you_mean(datatype, DATATYPES)}")
+    return _DTYPES[datatype]
+
+
+def encode_raw(name: str, array: Array) -> tuple[str, bytes]:
+    """The datatype and the raw contents of a tensor. Raises PipelineError for a type that the protocol does not have."""
     if array.dtype == object:
         parts = [str(text).encode() for text in array.ravel()]
         return "BYTES", b"".join(len(part).to_bytes(4, "little") + part for part in parts)
@@ -198,21 +151,21 @@ def _encode(name: str, array: Array) -> tuple[str, bytes]:
     return _DATATYPES[array.dtype], np.ascontiguousarray(array).tobytes()
 
 
-def _decode(tensor: Any, raw: bytes) -> Array:
-    shape = tuple(tensor.shape)
-    _require_description(tensor)
+def decode_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> Array:
+    """The tensor in raw contents, without a copy. Raises PipelineError for contents that do not fit the description."""
+    require_description(name, datatype, shape)
     try:
-        if tensor.datatype == "BYTES":
-            return np.array(_texts(tensor.name, raw), dtype=object).reshape(shape)
-        return np.frombuffer(raw, _DTYPES[tensor.datatype]).reshape(shape)
+        if datatype == "BYTES":
+            return np.array(_texts(name, raw), dtype=object).reshape(shape)
+        return np.frombuffer(raw, _DTYPES[datatype]).reshape(shape)
     except UnicodeDecodeError as error:
-        raise PipelineError(f"tensor '{tensor.name}': expected strings in UTF-8, got other bytes ({error.reason})") from error
+        raise PipelineError(f"tensor '{name}': expected strings in UTF-8, got other bytes ({error.reason})") from error
     except ValueError as error:
-        raise PipelineError(f"tensor '{tensor.name}': {len(raw)} bytes do not fill {tensor.datatype} {shape}") from error
+        raise PipelineError(f"tensor '{name}': {len(raw)} bytes do not fill {datatype} {shape}") from error
 
 
 def _decode_typed(tensor: Any) -> Array:
-    _require_description(tensor)
+    require_description(tensor.name, tensor.datatype, tensor.shape)
     field = _TYPED_FIELDS.get(tensor.datatype)
     for other, _ in tensor.contents.ListFields():
         if other.name != field:
@@ -235,19 +188,20 @@ def _decode_typed(tensor: Any) -> Array:
     return array
 
 
-def _require_description(tensor: Any) -> None:
-    if tensor.datatype != "BYTES" and tensor.datatype not in _DTYPES:
-        raise PipelineError(f"tensor '{tensor.name}': unknown datatype '{tensor.datatype}'")
-    if any(size < 0 for size in tensor.shape):
-        raise PipelineError(f"tensor '{tensor.name}': expected sizes from 0, got {list(tensor.shape)[:8]}")
+def require_description(name: str, datatype: str, shape: Sequence[int]) -> None:
+    """PipelineError for a datatype that the protocol does not have, and for a negative size."""
+    if datatype not in DATATYPES:
+        raise PipelineError(f"tensor '{name}': unknown datatype '{datatype}'{did_you_mean(datatype, DATATYPES)}")
+    if any(size < 0 for size in shape):
+        raise PipelineError(f"tensor '{name}': expected sizes from 0, got {list(shape)[:8]}")
 
 
-def _texts(name: str, raw: bytes) -> list[str]:
+def _texts(name: str, raw: bytes | memoryview) -> list[str]:
     texts, at = [], 0
     while at < len(raw):
         size = int.from_bytes(raw[at : at + 4], "little")
         if at + 4 + size > len(raw):
             raise PipelineError(f"tensor '{name}': a string of {size} bytes runs past the end of its contents")
-        texts.append(raw[at + 4 : at + 4 + size].decode())
+        texts.append(bytes(raw[at + 4 : at + 4 + size]).decode())
         at += 4 + size
     return texts

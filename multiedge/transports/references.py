@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from multiedge.errors import MultiedgeError, PipelineError
-from multiedge.transports.open_inference import SERVICE, Array, grpc_module, infer_request, messages, pack, unpack
+from multiedge.transports.open_inference import SERVICE, Array, grpc_module, infer_request, messages, unpack
 
 EXTENSION = "multiedge-kept-outputs"
 KEPT_MODEL = "multiedge-kept"
@@ -70,23 +70,6 @@ def chained_request(item: int, tensors: Mapping[str, Held], outputs: Iterable[st
     return request
 
 
-def given_inputs(request: Any) -> tuple[dict[str, Array], dict[str, KeptTensor]]:
-    """The inputs of a request: arrays, and those that are kept elsewhere. Raises PipelineError for contents that do not fit."""
-    kept = {tensor.name: KeptTensor.parse(text) for tensor in request.inputs if (text := _text(tensor, KEPT))}
-    return unpack([tensor for tensor in request.inputs if tensor.name not in kept], request.raw_input_contents), kept
-
-
-def to_keep(request: Any) -> set[str]:
-    """The requested outputs that stay on the server."""
-    return {output.name for output in request.outputs if any(p.key == KEEP and p.value.bool_param for p in output.parameters)}
-
-
-def pack_kept(response: Any, keys: Mapping[str, str]) -> None:
-    """Adds outputs that stay here to a response, by name."""
-    for name, key in keys.items():
-        response.outputs.add(name=name).parameters.add(key=KEY).value.string_param = key
-
-
 def made_outputs(response: Any, address: str) -> dict[str, Held]:
     """The outputs in an answer of the server at that address."""
     kept = {tensor.name: KeptTensor(address, key) for tensor in response.outputs if (key := _text(tensor, KEY))}
@@ -99,20 +82,10 @@ def fetch_request(keys: Iterable[str]) -> Any:
     return infer_request(KEPT_MODEL, 0, {}, keys)
 
 
-def pack_fetched(response: Any, tensors: Mapping[str, Array]) -> None:
-    """Adds kept tensors, by key, to the answer to a fetch."""
-    pack(response.outputs, response.raw_output_contents, tensors)
-
-
 def add_released(request: Any, keys: Iterable[str]) -> None:
     """Tells the server of a request that these keys are not needed any more."""
     if text := ",".join(keys):
         request.parameters.add(key=RELEASE).value.string_param = text
-
-
-def released(request: Any) -> tuple[str, ...]:
-    """The keys that are not needed any more."""
-    return tuple(key for key in _text(request, RELEASE).split(",") if key)
 
 
 def _text(message: Any, key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from multiedge.commands import _options
+from multiedge.commands._serving import add_http, add_max_message
 from multiedge.defaults import DEFAULT_PORT, LOOPBACK
 
 
@@ -12,9 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan_dir", metavar="PLAN_DIR", help="folder that `multiedge split` or `plan -o` wrote")
     parser.add_argument("--device", metavar="NAME", help="only the stages that the plan gives to this device (default: all)")
     parser.add_argument("--host", default=LOOPBACK, help=f"address to listen on (default: {LOOPBACK}, this machine only)")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port, 0 for a free one (default: {DEFAULT_PORT})")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port of gRPC, 0: a free one (default: {DEFAULT_PORT})")
+    add_http(parser)
+    about = "folder with ca.pem, cert.pem and key.pem: gRPC and HTTP use TLS, and clients need a certificate of this CA"
+    parser.add_argument("--identity", metavar="DIR", help=about)
     _options.add_backend(parser, "all stages")
-    parser.add_argument(
-        "--max-message", metavar="SIZE", default="256MiB", help="how large a request may be (default: %(default)s)"
-    )
+    add_max_message(parser)
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each stage (default: 1)")

@@ -153,8 +153,8 @@ class ModelConfig:
 class ServedModel(ABC):
     """A model behind the front ends. `infer` is called from many threads, at most `concurrency` at the same time.
 
-    `versions` are the versions that a request may name, the first of which is used where it names none; empty if the model has no
-    versions. `platform` is as KServe and Triton write it, such as 'onnxruntime_onnx'.
+    `versions` are the versions that a request may name, the first of which is used where it names none; empty if the model has
+    none. `platform` is as KServe and Triton write it, such as 'onnxruntime_onnx'.
     """
 
     name: str
@@ -194,3 +194,4 @@ class ServedModel(ABC):
 
     def close(self) -> None:
         """Frees what the model holds; called once, when no request uses it any more."""
+        return

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
-from multiedge.serving.slots import Abandoned, Busy, Slots
+from multiedge.serving.inference.contract import Abandoned, Busy, DeadlineExceeded
+from multiedge.serving.inference.slots import Slots
 
 
 def active() -> bool:
@@ -18,7 +20,7 @@ def gone() -> bool:
 
 
 def test_a_request_beyond_those_that_may_wait_is_refused() -> None:
-    slots = Slots(1, 0)
+    slots = Slots("m", 1, 0)
     with slots.taken(active):
         assert slots.is_running
         with pytest.raises(Busy), slots.taken(active):
@@ -29,13 +31,13 @@ def test_a_request_beyond_those_that_may_wait_is_refused() -> None:
 
 
 def test_a_request_whose_caller_goes_while_it_waits_is_not_computed() -> None:
-    slots = Slots(1, 1)
+    slots = Slots("m", 1, 1)
     with slots.taken(active), pytest.raises(Abandoned), slots.taken(gone):
         pass
 
 
 def test_a_stage_is_stuck_while_every_slot_computes_for_callers_that_have_gone() -> None:
-    slots = Slots(2, 1)
+    slots = Slots("m", 2, 1)
     with slots.taken(gone):
         assert not slots.is_stuck
         with slots.taken(active):
@@ -46,7 +48,7 @@ def test_a_stage_is_stuck_while_every_slot_computes_for_callers_that_have_gone()
 
 
 def test_a_slot_that_is_free_again_goes_to_a_request_that_waits() -> None:
-    slots, got = Slots(1, 1), threading.Event()
+    slots, got = Slots("m", 1, 1), threading.Event()
 
     def wait() -> None:
         with slots.taken(active):
@@ -58,3 +60,12 @@ def test_a_slot_that_is_free_again_goes_to_a_request_that_waits() -> None:
         assert not got.wait(0.05)
     assert got.wait(5)
     thread.join()
+
+
+def test_a_request_whose_time_is_over_while_it_waits_is_not_computed() -> None:
+    slots = Slots("m", 1, 1)
+    with slots.taken(active):
+        begin = time.monotonic()
+        with pytest.raises(DeadlineExceeded, match="before a slot of 'm' was free"), slots.taken(active, begin + 0.02):
+            pass
+        assert time.monotonic() - begin < 0.5
