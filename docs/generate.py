@@ -32,15 +32,15 @@ Made from the program by `python docs/generate.py`; every command prints the sam
 PROTOCOL_HEAD = """# The Open Inference Protocol: every method and route
 
 Made from the program by `python docs/generate.py`: both front ends are built from this table, and a test asks all of it with
-Triton's four Python clients (gRPC and HTTP, each also with asyncio). [Serving](serving.md) says how it is answered. Routes below
-`/v2/models/{{model}}` are there below `/v2/models/{{model}}/versions/{{version}}`, too.
+Triton's four Python clients (gRPC and HTTP, each also with asyncio). [Serving](serving.md) says how it is answered. Routes
+below `/v2/models/{{model}}` are there below `/v2/models/{{model}}/versions/{{version}}`, too.
 
 | gRPC | HTTP | `tritonclient` | answer |
 |---|---|---|---|
 {rows}
 
-MLServer's clients use the same methods and routes, and its service `inference.model_repository.ModelRepositoryService` is there,
-too. Streams are in the form of Triton (`ModelStreamInferResponse`); MLServer's own stub of `ModelStreamInfer` expects another
+MLServer's clients use the same methods and routes, and its service `inference.model_repository.ModelRepositoryService` is
+there, too. Streams are in the form of Triton (`ModelStreamInferResponse`); MLServer's own stub of `ModelStreamInfer` expects another
 message.
 """
 METRICS_HEAD = """# Metrics
