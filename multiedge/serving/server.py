@@ -87,13 +87,13 @@ class StageServer:
             require_tls(http[0], identity, "HTTP")
         options = ServerOptions((host, port), http, identity, max_message_bytes, is_trusted=True)
         options.check()
-        kept, self._others = KeptOutputs(max_message_bytes), OtherServers(max_message_bytes)
+        self._kept, self._others = KeptOutputs(max_message_bytes), OtherServers(max_message_bytes)
         self._repository = ModelRepository()
         self._server = InferenceServer(
             self._repository,
             options,
-            places=[KeptPlace(kept, self._others)],
-            internal={KeptModel.name: KeptModel(kept)},
+            places=[KeptPlace(self._kept, self._others)],
+            internal={KeptModel.name: KeptModel(self._kept)},
             extensions=(EXTENSION,),
         )
         for name, session in sessions.items():
@@ -117,6 +117,11 @@ class StageServer:
     def is_computing(self) -> bool:
         """Whether a request is computed; one that does not end keeps its thread, and the process, after the server's end."""
         return self._repository.is_computing
+
+    @property
+    def kept_bytes(self) -> int:
+        """Size of the outputs that it keeps for other servers."""
+        return self._kept.nbytes
 
     def close(self) -> None:
         """Ends the server within its grace time, whatever its requests do."""

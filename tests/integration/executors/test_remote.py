@@ -306,7 +306,7 @@ def test_the_caller_sends_inputs_and_receives_results_and_nothing_between_stages
         assert measured.by_caller == ()
         for direction in ("sent", "received"):
             assert caller_bytes[direction] == pytest.approx(9 * 4 * WIDE, rel=0.01)
-        assert [server._kept.nbytes for server in servers] == [4 * WIDE, 4 * WIDE, 0]  # those of earlier items were released
+        assert [server.kept_bytes for server in servers] == [4 * WIDE, 4 * WIDE, 0]  # those of earlier items were released
 
 
 @pytest.mark.parametrize("direct", [True, False])
