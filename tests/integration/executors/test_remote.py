@@ -20,6 +20,8 @@ from multiedge.errors import ConfigError, MissingDependencyError, ModelError, Pi
 from multiedge.executors import open_pipeline
 from multiedge.executors.flow.stage_clock import StageDeadlines
 from multiedge.executors.workers.servers import Endpoint
+from multiedge.serving.inference.contract import Unsupported
+from multiedge.serving.inference.grpc_service import GrpcService
 from multiedge.serving.server import StageServer
 from multiedge.transports.references import FetchError, chained_request
 from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
@@ -312,8 +314,11 @@ def test_the_caller_sends_inputs_and_receives_results_and_nothing_between_stages
 @pytest.mark.parametrize("direct", [True, False])
 def test_servers_of_other_makers_get_tensors_by_way_of_the_caller(tmp_path, caller_bytes, monkeypatch, direct):
     if direct:
-        unknown = grpc.StatusCode.UNIMPLEMENTED
-        monkeypatch.setattr(StageServer, "_server_metadata", lambda self, request, context: context.abort(unknown, "?"))
+
+        def refuse(self, request, context):
+            raise Unsupported("?")
+
+        monkeypatch.setattr(GrpcService, "_server_metadata", refuse)
     with (
         chain_of_servers(tmp_path) as (_, plan, options),
         open_pipeline(*plan, **options, direct=direct, warmup_items=0) as pipeline,
