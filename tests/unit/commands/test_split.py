@@ -45,7 +45,7 @@ def test_the_table_names_files_tensors_and_bytes(model: Path, capsys: pytest.Cap
     split(model, "--parts", "2")
     shown = capsys.readouterr().out
     assert "2 parts in " in shown
-    assert "weights linked" in shown
+    assert "weights linked" in " ".join(shown.split()), "a long path may wrap the line here"
     assert re.search(r"sub_model_1.onnx +x +h2 +256 B", shown)
 
 
