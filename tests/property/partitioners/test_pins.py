@@ -11,12 +11,13 @@ from itertools import combinations, pairwise, permutations
 
 import pytest
 
-from multiedge.errors import InfeasibleError
+from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.plan import Plan, Stage
 from multiedge.planning.pins import Pins, plan_pinned
 from partitioners.branches import Branches
 from partitioners.brute_force import BruteForce
 from partitioners.energy import Energy
+from partitioners.engine import chain as chain_module
 from partitioners.engine.contract import Partitioner
 from partitioners.exact import Exact
 from partitioners.latency import Latency
@@ -166,3 +167,21 @@ def test_both_ends_on_one_device(seeds: Iterable[int]) -> None:
         for strategy, objective in ((Throughput(), "throughput"), (Energy(), "energy")):
             plan, optimum = planned(strategy, oracle, Pins(name, name)), best(costs, objective)
             require_honest(plan, optimum, seed, rel=ENERGY)
+
+
+@blocks(15, 150)
+def test_fleets_that_are_too_large_to_search_keep_the_pins_and_their_bounds_hold(
+    seeds: Iterable[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain_module, "MOST_CELLS", 40)
+    for seed in seeds:
+        oracle = Oracle(*random_case(seed, Options(powered=True, nodes=(3, 5), devices=(3, 3))))
+        pins = pins_of(seed, oracle)
+        costs = [cost for stages, cost in oracle.contiguous() if keeps(oracle, stages, pins)]
+        for strategy, objective in ((Throughput(), "throughput"), (Latency(), "latency"), (Energy(), "energy")):
+            try:
+                plan, optimum = planned(strategy, oracle, pins), best(costs, objective)
+            except ConfigError:
+                continue
+            if plan is not None:
+                require_honest(plan, optimum, seed, rel=ENERGY)
