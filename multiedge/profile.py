@@ -237,9 +237,8 @@ class Profile:
         Raises:
             ProfileError: If there are too many spans for such a table.
         """
-        cost = self.spans.get(device)
-        seconds = self.seconds_on(device)
-        if cost is None and np.isfinite(seconds).all():
+        cost, seconds = self.spans.get(device), self.seconds.get(device)
+        if cost is None and (seconds is None or np.isfinite(seconds).all()):
             return None
         key = id(seconds if cost is None else cost)
         if key not in self._span_matrices:
@@ -248,7 +247,7 @@ class Profile:
                     f"profile of {self.graph.name}: times that do not add up over nodes are planned with for at most"
                     f" {MOST_SPAN_NODES} nodes, got {len(self)}"
                 )
-            self._span_matrices[key] = _sums_s(seconds) if cost is None else cost.matrix_s(len(self))
+            self._span_matrices[key] = cost.matrix_s(len(self)) if cost else _sums_s(self.seconds_on(device))
         return self._span_matrices[key]
 
     def span_s(self, device: str, start: int, stop: int, held: tuple[int, int] | None = None) -> float:

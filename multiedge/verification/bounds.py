@@ -70,15 +70,23 @@ def lower_bound(objective: str, scope: Scope, model: Model, fleet: Fleet, wanted
     Returns:
         The best bound that was found. `value` is at most `wanted` for 'throughput', where only that much is asked.
     """
+    if scope.first_on or scope.last_on:
+        model = model.pinned(scope.first_on, scope.last_on)
     spans = Spans(model, fleet, scope.most_memory_bytes)
     if scope.plans is Plans.ONE_DEVICE:
         return Bound(_best_single(objective, spans), "each device alone")
     weak = Bound(*_WEAK[objective](model, fleet))
     steps = 2.0 ** len(spans.devices) * len(spans.devices) ** 2 / 2 * (model.count + 1) ** 2
-    if scope.plans is not Plans.CONTIGUOUS or scope.replicas or steps > MOST_STEPS or weak.value >= wanted * (1 - ROUNDING):
+    has_strong = scope.plans is Plans.CONTIGUOUS and not scope.replicas and not _comes_back(scope)
+    if not has_strong or steps > MOST_STEPS or weak.value >= wanted * (1 - ROUNDING):
         return weak
     strong = _Program(spans, scope).bound(objective, wanted, perf_counter() + time_limit_s)
     return max(strong, weak, key=lambda bound: bound.value)
+
+
+def _comes_back(scope: Scope) -> bool:
+    """Whether both ends are on one device, which takes two stages there: the programs give each device one."""
+    return bool(scope.first_on) and scope.first_on == scope.last_on
 
 
 @dataclass(frozen=True)
@@ -220,6 +228,8 @@ def _best_single(objective: str, spans: Spans) -> float:
     model, fleet = spans.model, spans.fleet
     least = inf
     for name in spans.devices:
+        if model.excluded.get(name):
+            continue
         stage = Stage(name, tuple(range(model.count)))
         given = [each for each in model.graph.inputs if each in model.readers]
         moves = [Transfer(CALLER, 0, tuple(given), None), Transfer(0, CALLER, tuple(model.graph.outputs), None)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +14,7 @@ from multiedge.profile import Profile
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,35 @@ class Model:
 
     Attributes:
         profile: Costs of the model; only its fields are used.
+        excluded: Nodes that a device must not hold, by its name.
     """
 
     profile: Profile
+    excluded: Mapping[str, frozenset[int]] = field(default_factory=dict, hash=False)
+
+    def pinned(self, first_on: str, last_on: str) -> Model:
+        """The model for plans whose inputs go to one device alone and whose results come from one alone; '' for any.
+
+        Where stages hand on what they do not use, the first node gets all inputs, so that it counts as their reader; what comes
+        after the last maker of a result would be a later stage.
+        """
+        inputs, outputs = set(self.graph.inputs), set(self.graph.outputs)
+        readers = {node for node, names in enumerate(self.reads) if names & inputs} or {0}
+        makers = {node for node, names in enumerate(self.writes) if names & outputs} or {self.count - 1}
+        ends = (
+            (first_on, readers | set(range(min(readers)))),
+            (last_on, makers | set(range(max(makers), self.count))),
+        )
+        excluded = {
+            name: frozenset().union(*(nodes for device, nodes in ends if device not in ("", name)))
+            for name in self.profile.seconds
+        }
+        return replace(self, excluded=excluded)
+
+    def is_excluded(self, device: str) -> Bools:
+        """Whether a device must not hold each node, (n,)."""
+        excluded = self.excluded.get(device, frozenset())
+        return np.array([node in excluded for node in range(self.count)], dtype=np.bool_)
 
     @property
     def graph(self) -> Graph:
@@ -49,7 +76,8 @@ class Model:
     def least_s(self) -> dict[str, Floats]:
         """The least time that each node can take on each device, (n,): its own, or its least share of a span; inf if it has no
         time there."""
-        return {name: self._least_shares(name) if name in self.span_s else own for name, own in self.profile.seconds.items()}
+        least = {name: self._least_shares(name) if name in self.span_s else own for name, own in self.profile.seconds.items()}
+        return {name: np.where(self.is_excluded(name), np.inf, each) for name, each in least.items()}
 
     def _least_shares(self, name: str) -> Floats:
         work, least = self.profile.seconds[name], np.full(self.count, np.inf)

@@ -51,9 +51,10 @@ class Spans:
 
     def has_time(self, device: str) -> Bools:
         """Whether there is a time for each span, (n + 1, n + 1)."""
-        if device in self.model.profile.spans:
-            return np.isfinite(self.model.span_s[device])
-        return np.triu(np.ones((self.model.count + 1, self.model.count + 1), dtype=np.bool_), 1)
+        before = np.concatenate([[0], np.cumsum(self.model.is_excluded(device))])
+        allowed = np.triu(before[None, :] == before[:, None], 1)
+        has_time = np.isfinite(self.model.span_s[device]) if device in self.model.profile.spans else True
+        return np.asarray(allowed & has_time)
 
     def fits(self, device: str) -> Bools:
         """Whether each span has a time and fits the memory of a device, (n + 1, n + 1)."""

@@ -31,8 +31,19 @@ def structure_errors(plan: Plan, model: Model, fleet: Fleet) -> list[str]:
     ways = ways_of(len(plan.stages), plan.transfers, plan.paths)
     errors = [text for way in ways for text in _node_errors(plan, way, model)]
     errors += [text for way in ways if not errors for text in _message_errors(plan, way, model)]
-    errors += [] if errors else [*_time_errors(plan, model), *_encoding_errors(plan, model, fleet)]
+    errors += [] if errors else [*_time_errors(plan, model), *_encoding_errors(plan, model, fleet), *_pin_errors(plan, model)]
     return list(dict.fromkeys(errors))
+
+
+def _pin_errors(plan: Plan, model: Model) -> Iterator[str]:
+    """Stages with first or last nodes elsewhere than the plan states."""
+    if plan.scope is None:
+        return
+    excluded = model.pinned(plan.scope.first_on, plan.scope.last_on).excluded
+    for number, stage in enumerate(plan.stages):
+        for device in stage.devices:
+            if not excluded.get(device, frozenset()).isdisjoint(stage.nodes):
+                yield f"stage {number} has first or last nodes on device '{device}', which are stated to be elsewhere"
 
 
 def _path_errors(plan: Plan) -> Iterator[str]:

@@ -54,6 +54,28 @@ def test_nothing_that_a_strategy_states_is_wrong(strategy: str) -> None:
             assert not wrong, seed
 
 
+@pytest.mark.parametrize("strategy", ["throughput", "latency", "energy"])
+def test_the_optimum_with_an_end_on_a_device_is_confirmed_and_an_end_elsewhere_is_wrong(strategy: str) -> None:
+    verdicts: Counter[Verdict] = Counter()
+    for seed in range(15):
+        profile, fleet = random_case(seed, POWERED)
+        pins = {"first_on": fleet.names[0]} if seed % 2 else {"last_on": fleet.names[-1]}
+        try:
+            plan = plan_model(profile, fleet, strategy, **pins)
+        except InfeasibleError:
+            continue
+        findings = audit(plan, profile, fleet)
+        assert not [finding for finding in findings if finding.verdict is Verdict.WRONG], seed
+        verdicts[findings[-1].verdict] += 1
+        if len(fleet.names) > 1 and plan.scope:
+            used = {device for stage in plan.stages for device in stage.devices}
+            other = next((name for name in fleet.names if name not in used), None)
+            elsewhere = replace(plan, scope=replace(plan.scope, first_on=other, last_on=other)) if other else None
+            assert elsewhere is None or audit(elsewhere, profile, fleet)[0].verdict is Verdict.WRONG, seed
+    assert verdicts[Verdict.CONFIRMED] >= 8
+    assert verdicts[Verdict.OPEN] == 0
+
+
 @pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name not in ("flow", "petals", "swarm")])
 def test_figures_are_those_of_the_oracle(strategy: str) -> None:
     for seed in range(25):
