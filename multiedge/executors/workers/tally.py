@@ -83,7 +83,7 @@ class RunTally:
             devices=tuple(DeviceWork(name, items, self._busy_s[name]) for name, items in sorted(self._items.items())),
             links=tuple(LinkWork(*pair, count, self._sent[pair]) for pair, count in sorted(self._messages.items())),
             faults=tuple(self._as_sent(fault) for fault in list(self._faults.values())[-MOST_FAULTS:]),
-            fault_counts=Counter(fault.kind for fault in self._faults.values()),
+            fault_counts=dict(Counter(fault.kind for fault in self._faults.values())),
             has_ended=has_ended,
         )
 

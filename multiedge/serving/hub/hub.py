@@ -136,7 +136,8 @@ class Hub:
         return tuple(self._known.values())
 
     def _drop_lost(self) -> None:
-        self._registry, lost = self._registry.without_lost(self._clock())
+        now_s = self._clock()
+        self._registry, lost = self._registry.looked(now_s).without_lost(now_s)
         for name in lost:
             LOGGER.warning("node '%s' is lost: it missed its heartbeats", name)
 

@@ -19,10 +19,10 @@ from multiedge.serving.hub.hub import Hub
 from multiedge.serving.hub.listener import Limits, Listener
 from multiedge.serving.hub.log import LOGGER, LimitedLog
 from multiedge.serving.hub.puller import Puller
+from multiedge.serving.hub.registry import LOOK_S
 
 KEEP_ALIVE_S = 30.0
 """How long a connection may be idle between two requests."""
-LOG_FLUSH_S = 1.0
 SWEEP_S = 3600.0
 """How often what nothing refers to is removed from the pool."""
 
@@ -109,7 +109,7 @@ class HubServer:
                 hub.sweep()
             hub.watch()
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), LOG_FLUSH_S)
+                await asyncio.wait_for(self._stop.wait(), LOOK_S)
 
     def stop(self) -> None:
         """Ends `serve`; from any thread or signal handler."""

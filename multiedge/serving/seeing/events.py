@@ -16,7 +16,7 @@ from multiedge.serving.aio import web
 from multiedge.serving.seeing.entries import Snapshot
 from multiedge.serving.seeing.snapshot import as_data, changes
 
-TICK_S = 0.25
+TICK_S = 0.1
 """How often a snapshot is made while somebody watches."""
 KEEP_S = 2.0
 """After so long without a change an empty event says that the connection is alive."""

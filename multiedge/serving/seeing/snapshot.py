@@ -107,7 +107,8 @@ def _links(nodes: Mapping[str, SeenNode], running: Sequence[SeenRun], deployment
     used: dict[tuple[str, str], float] = {}
     for run in running:
         for pair, rate in run.bytes_per_s.items():
-            used[pair] = used.get(pair, 0.0) + rate
+            if rate > 0:
+                used[pair] = used.get(pair, 0.0) + rate
     measured = {(name, link.peer): link for name, seen in nodes.items() if seen.status != "lost" for link in seen.state.links}
     planned = [pair for each in deployments for pair in _neighbours(each)]
     busiest = sorted(used, key=lambda pair: -used[pair])

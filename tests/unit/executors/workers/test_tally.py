@@ -6,7 +6,8 @@ from multiedge.executors.flow.answers import Answer
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.workers.tally import RunTally
 from multiedge.measurements import Event, Fault
-from multiedge.network.runs import DeviceWork, LinkWork, StageDevices
+from multiedge.network.encoding import decode, encode
+from multiedge.network.runs import DeviceWork, LinkWork, RunReport, StageDevices
 from multiedge.plan import Part
 
 
@@ -61,6 +62,7 @@ def test_a_fault_that_the_run_has_forgotten_stays_in_the_reports() -> None:
         ("ended", "b", 5001.0, 0.75)
     ]
     assert made.fault_counts == {"ended": 1}
+    assert decode(RunReport, encode(made), "test") == made
 
 
 def test_a_fault_that_ends_is_still_one() -> None:

@@ -29,3 +29,10 @@ def test_lost_nodes_are_named_once(now_s: float, lost: tuple[str, ...]) -> None:
 def test_a_node_that_was_lost_may_return() -> None:
     registry, _ = Registry().heard(_state("a"), 0.0).without_lost(5.0)
     assert registry.heard(_state("a"), 6.0).alive(6.1) == (_state("a"),)
+
+
+def test_while_the_hub_stood_still_nodes_were_not_silent() -> None:
+    registry = Registry().heard(_state("a"), 0.0).heard(_state("b"), 0.6).looked(0.6).looked(9.6)
+    assert [state.name for state in registry.alive(9.6)] == ["a", "b"]
+    assert [state.name for state in registry.looked(10.3).alive(10.3)] == ["b"]
+    assert registry.looked(10.3).looked(11.2).alive(11.2) == ()
