@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
@@ -69,7 +69,13 @@ _SIMPLE: Mapping[Any, _Read] = {str: Field.text, int: Field.integer, bool: Field
 
 def encode_line(message: Any) -> bytes:
     """A dataclass as one line of JSON that names its class, as `LineDecoder` reads it."""
-    return json.dumps({"type": type(message).__name__, **asdict(message)}, separators=(",", ":")).encode() + b"\n"
+    data = {"type": type(message).__name__, **_values_of(message)}
+    return json.dumps(data, separators=(",", ":"), default=_values_of).encode() + b"\n"
+
+
+def _values_of(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass; unlike `asdict` it copies nothing."""
+    return {each.name: getattr(record, each.name) for each in fields(record)}
 
 
 class LineDecoder(Generic[Message]):

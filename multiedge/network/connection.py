@@ -76,12 +76,12 @@ class Connection(Generic[Message]):
             if len(self._unsent) > MOST_UNSENT_BYTES:
                 self._end("it takes no messages")
 
-    def receive(self, timeout_s: float = 0.0) -> tuple[Message, ...]:
-        """The messages that have arrived, after waiting up to `timeout_s` for the first.
+    def receive(self, timeout_s: float = 0.0, other: socket.socket | None = None) -> tuple[Message, ...]:
+        """The messages that have arrived, after waiting up to `timeout_s` for the first, or until `other` can be read.
 
         NetworkError with the place for one that is damaged. Once the peer has closed, () and `ended` says so.
         """
-        until = time.monotonic() + timeout_s
+        until, is_other_ready = time.monotonic() + timeout_s, False
         while True:
             with self._lock:
                 if not self.ended:
@@ -92,9 +92,9 @@ class Connection(Generic[Message]):
             if data and (messages := self._decoder.feed(data)):
                 return messages
             left_s = until - time.monotonic()
-            if left_s <= 0 or self.ended:
+            if left_s <= 0 or self.ended or is_other_ready:
                 return ()
-            wait_for(self.socket, left_s, to_read=True, to_write=is_waiting)
+            is_other_ready = wait_for(self.socket, left_s, to_read=True, to_write=is_waiting, other=other)
 
     def close(self, linger_s: float = 0.0) -> None:
         """Closes both directions, after waiting up to `linger_s` until everything is sent. May be called twice."""
@@ -177,22 +177,35 @@ def tune(connected: socket.socket) -> None:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def wait_for(connected: socket.socket, timeout_s: float, *, to_read: bool = False, to_write: bool = False) -> None:
-    """Returns once the socket can be read or written, whichever is wanted, or is closed, or after `timeout_s`."""
+def wait_for(
+    connected: socket.socket,
+    timeout_s: float,
+    *,
+    to_read: bool = False,
+    to_write: bool = False,
+    other: socket.socket | None = None,
+) -> bool:
+    """Returns once the socket can be read or written, whichever is wanted, or is closed, or `other` can be read, or after
+    `timeout_s`; whether `other` can be read."""
     poll = select.poll()
     with contextlib.suppress(OSError, ValueError):  # closed by another thread
         poll.register(connected, (select.POLLIN if to_read else 0) | (select.POLLOUT if to_write else 0))
-        poll.poll(max(0.0, timeout_s) * 1000)
+        if other is not None:
+            poll.register(other, select.POLLIN)
+        ready = poll.poll(max(0.0, timeout_s) * 1000)
+        return other is not None and any(number == other.fileno() for number, _ in ready)
+    return False
 
 
-def wait_for_any(connected: Iterable[socket.socket | None], timeout_s: float) -> None:
-    """Returns once one of the sockets can be read, or after `timeout_s`; None stands for one that is not there."""
+def wait_for_any(connected: Iterable[socket.socket | None], timeout_s: float) -> set[int]:
+    """Returns once one of the sockets can be read, or after `timeout_s`; the descriptors of those that can. None stands for a
+    socket that is not there."""
     poll = select.poll()
     for each in connected:
         with contextlib.suppress(OSError, ValueError):
             if each is not None:
                 poll.register(each, select.POLLIN)
-    poll.poll(timeout_s * 1000)
+    return {number for number, _ in poll.poll(timeout_s * 1000)}
 
 
 def reason_of(error: OSError) -> str:

@@ -29,6 +29,8 @@ _HEAD = struct.Struct("<ddIIII")
 """When it was sent and when it is due; the bytes of source, specs, error and log."""
 _HEADER_LENGTHS, _LENGTHS_AT = struct.Struct("<II"), 16
 _TEXT = "text"
+GATHERED_BYTES = 32_768
+"""Smaller arrays are copied where messages are gathered: that takes less time than another piece."""
 _LAYOUTS = 1024
 """How many combinations of dtypes and shapes are cached."""
 
@@ -153,12 +155,16 @@ class Layout:
         """Writes what does not change from message to message to `buffer`, in which the message begins at `start`."""
         buffer[start + _HEAD.size : start + _HEAD.size + len(self.header)] = self.header
 
-    def write_rest(self, buffer: Any, start: int, message: Message) -> None:
-        """Writes all but header and payloads."""
+    def write_head(self, buffer: Any, start: int, message: Message) -> bytes:
+        """Writes what comes before the header, and returns what follows the payloads."""
         error = message.error.encode(errors="backslashreplace")
         lengths = (self.source_bytes, len(self.header) - self.source_bytes, len(error), len(message.log))
         _HEAD.pack_into(buffer, start, message.sent_s, message.due_s, *lengths)
-        if tail := error + message.log:
+        return error + message.log
+
+    def write_rest(self, buffer: Any, start: int, message: Message) -> None:
+        """Writes all but header and payloads."""
+        if tail := self.write_head(buffer, start, message):
             buffer[start + self.stop : start + self.stop + len(tail)] = tail
 
     def nbytes(self, message: Message) -> int:
@@ -209,13 +215,29 @@ def plan_places(source: str, specs: Sequence[ArraySpec]) -> Layout:
 
 def encode(message: Message, room: int = 0) -> bytearray:
     """The message as new bytes, after `room` bytes that are left free."""
+    return bytearray().join(gather(message, room))
+
+
+def gather(message: Message, room: int = 0) -> list[bytearray | memoryview]:
+    """The message after `room` bytes that are left free, in pieces: large arrays are views of their own memory, between new
+    bytes. No piece is empty, and the first can be written to."""
     layout, payloads = plan_layout(message)
-    buffer = bytearray(room + layout.nbytes(message))
-    layout.write_header(buffer, room)
-    layout.write_rest(buffer, room, message)
-    for place, array in zip(layout.places(buffer, room), payloads, strict=True):
-        place[...] = array
-    return buffer
+    pieces: list[bytearray | memoryview] = []
+    run, at = bytearray(room + _HEAD.size), _HEAD.size + len(layout.header)
+    tail = layout.write_head(run, room, message)
+    run += layout.header
+    for offset, array in zip(layout.offsets, payloads, strict=True):
+        run += bytes(offset - at)
+        at = offset + array.nbytes
+        if array.nbytes < GATHERED_BYTES:
+            run += array.tobytes()
+        else:
+            view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            pieces += [run, view] if run else [view]
+            run = bytearray()
+    run += bytes(layout.stop - at)
+    run += tail
+    return [*pieces, run] if run else pieces
 
 
 def decode(address: Address, buffer: Any) -> Message:

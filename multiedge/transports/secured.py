@@ -12,9 +12,7 @@ from __future__ import annotations
 import errno
 import math
 import os
-import selectors
 import socket
-import ssl
 import struct
 import time
 from collections import deque
@@ -22,56 +20,75 @@ from collections.abc import Callable, Generator
 from hmac import compare_digest
 from pathlib import Path
 
+import numpy as np
+
 from multiedge.errors import MultiedgeError, PipelineError
 from multiedge.fleet import CALLER_NAME
-from multiedge.network.connection import tune
-from multiedge.network.identity import CLIENT, NODE, Identity, peer_name
+from multiedge.network.identity import CLIENT, NODE, Identity
+from multiedge.transports.channel import READ, WRITE, Channel, Steps, open_channel, set_up
 from multiedge.transports.credits import ReceiveWindow, SendWindow
 from multiedge.transports.message import Address, Message, decode
 from multiedge.transports.peers import PeerAddress, read_address
-from multiedge.transports.streams import HEAD
+from multiedge.transports.streams import HEAD, Frame, joined
 
 SECRET_BYTES = 16
 GREETING = struct.Struct(f"<{SECRET_BYTES}sIH")
 REPORT = struct.Struct("<Q")
-CHUNK_BYTES = 256 << 10
-"""The most that is written with one call."""
+STAGE_BYTES = 16 << 10
+"""What is read at once where less than that is wanted: what a record of TLS holds."""
 TURN_BYTES = 1 << 20
 """After so much the other connections have their turn."""
 MOST_MESSAGE_BYTES = 4 << 30
 GREET_S = 3.0
 """How long a connection may take until its greeting is answered."""
 RETRY_S = 0.05
-READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 AGAIN = 4
 """More can be done without waiting, after the turn of the others."""
-_LINGER_OFF = struct.pack("ii", 1, 0)
-"""Closing a connection discards what it has not sent: it is void then."""
-_WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
-
-Steps = Generator[int, None, None]
 
 
 class Outgoing:
-    """The sender's end, for the messages of one epoch to one peer. It connects again after a failure, until it is closed."""
+    """The sender's end, for the messages of one epoch to one peer. It connects again after a failure, until it is closed.
 
-    def __init__(self, directory: Path, name: str, peer: str, epoch: int, identity: Identity | None) -> None:
+    `send` is called by the thread that has a message, everything else by the one that waits for sockets; not at the same time.
+    """
+
+    def __init__(
+        self, directory: Path, name: str, peer: str, epoch: int, identity: Identity | None, scratch: memoryview
+    ) -> None:
         self.peer, self.epoch = peer, epoch
         self.socket: socket.socket | None = None
         self.events = 0
+        self.must_step = False
+        """Whether `send` has left something to `step`."""
         self.retry_s = 0.0
         """When to step next while there is no socket."""
         self.deadline_s = math.inf
         self.failure = ""
         """Why it has no connection; '' while it has one, or the peer's address is not known."""
-        self._directory, self._name, self._identity = directory, name, identity
-        self._waiting: deque[bytearray] = deque()
+        self._directory, self._name, self._identity, self._scratch = directory, name, identity, scratch
+        self._waiting: deque[Frame] = deque()
+        self._channel: Channel | None = None
+        """While messages can be sent."""
+        self._error: OSError | None = None
+        self._pieces: deque[memoryview] = deque()
         self._begin()
 
     is_closed = False
 
-    def put(self, data: bytearray) -> None:
-        self._waiting.append(data)
+    def send(self, frame: Frame) -> bool:
+        """Sends what can be sent now, without a copy, and leaves the rest to `step`; whether nothing is left."""
+        if self._channel is None or self._is_behind or not self._window.may_start(frame.nbytes):
+            self._waiting.append(frame.kept())
+        else:
+            self._start(frame)
+            try:
+                self.events = READ | self._write(self._channel)
+            except OSError as error:  # only `step` may close the socket
+                self._error = error
+            if self._pieces and not frame.is_own:
+                self._pieces = deque([joined(self._pieces)])
+        self.must_step = self._is_behind or self._error is not None
+        return not self.must_step
 
     @property
     def due_s(self) -> float:
@@ -82,9 +99,12 @@ class Outgoing:
 
     def step(self, now_s: float) -> None:
         """Goes on as far as possible. When that fails, what was on its way is lost; the next attempt comes at `retry_s`."""
+        self.must_step = False
         if self.socket is None and (now_s < self.retry_s or not self._waiting):
             return
         try:
+            if self._error is not None:
+                raise self._error
             if now_s > self.deadline_s:
                 raise TimeoutError(errno.ETIMEDOUT, "no answer to the greeting")
             if self.socket is None:
@@ -97,13 +117,16 @@ class Outgoing:
             self._begin()
 
     def close(self) -> None:
+        self._channel = None
         if self.socket is not None:
             self.socket.close()
             self.socket = None
 
     def _begin(self) -> None:
         self._steps = self._talk()
-        self._window, self._rest, self._reports = SendWindow(), memoryview(b""), b""
+        self._channel = self._error = None
+        self._window, self._reports, self._is_sealed = SendWindow(), b"", True
+        self._pieces.clear()
         self.events, self.deadline_s = 0, math.inf
 
     def _talk(self) -> Steps:
@@ -112,18 +135,17 @@ class Outgoing:
             return
         if bool(address.identity) != (self._identity is not None):
             raise PipelineError(f"'{self.peer}' and '{self._name}' do not agree whether to use TLS")
-        connected = yield from self._connect(address)
+        channel = yield from self._connect(address)
         name = self._name.encode()
-        greeting = GREETING.pack(bytes.fromhex(address.secret), self.epoch, len(name)) + name
-        yield from _send(connected, greeting)
-        while not self._read_reports(connected):
+        yield from _send(channel, GREETING.pack(bytes.fromhex(address.secret), self.epoch, len(name)) + name)
+        while not self._read_reports(channel):
             yield READ
-        self.deadline_s, self.failure = math.inf, ""
+        self.deadline_s, self.failure, self._channel = math.inf, "", channel
         while True:
-            self._read_reports(connected)
-            yield READ | self._write(connected)
+            self._read_reports(channel)
+            yield READ | self._write(channel)
 
-    def _connect(self, address: PeerAddress) -> Generator[int, None, socket.socket]:
+    def _connect(self, address: PeerAddress) -> Generator[int, None, Channel]:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         connected = self.socket = socket.socket(family, socket.SOCK_STREAM)
         set_up(connected)
@@ -133,43 +155,49 @@ class Outgoing:
             status = connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if status:
             raise OSError(status, os.strerror(status))
-        if self._identity is None:
-            return connected
-        secured = self.socket = self._identity.client_context().wrap_socket(connected, do_handshake_on_connect=False)
-        yield from _shake_hands(secured)
-        if peer_name(secured) != address.identity:
-            raise PipelineError(f"expected the certificate of '{address.identity}', got that of '{peer_name(secured)}'")
-        return secured
+        channel = open_channel(connected, self._identity, self._scratch)
+        yield from channel.shake_hands()
+        if channel.peer != address.identity:
+            raise PipelineError(f"expected the certificate of '{address.identity}', got that of '{channel.peer}'")
+        return channel
 
-    def _read_reports(self, connected: socket.socket) -> bool:
+    def _read_reports(self, channel: Channel) -> bool:
         """Takes what the receiver has reported; whether there was a report."""
-        while (data := _receive(connected, 4096)) is not None:
-            self._reports += data
+        place = memoryview(bytearray(64 * REPORT.size))
+        while count := channel.receive_into(place):
+            self._reports += place[:count]
         whole = len(self._reports) // REPORT.size * REPORT.size
         if whole:
             self._window.grant(REPORT.unpack_from(self._reports, whole - REPORT.size)[0])
             self._reports = self._reports[whole:]
         return bool(whole)
 
-    def _write(self, connected: socket.socket) -> int:
+    @property
+    def _is_behind(self) -> bool:
+        """Whether something is left to send."""
+        return bool(self._pieces or self._waiting) or not self._is_sealed
+
+    def _write(self, channel: Channel) -> int:
         """Writes as far as window, socket and turn allow; WRITE if there is more that the window allows, otherwise 0."""
         left = TURN_BYTES
-        while self._rest or self._start_next():
-            if left <= 0:
+        while self._pieces or self._start_next():
+            count = channel.send(self._pieces) if left > 0 else 0
+            if not count:
                 return WRITE
-            try:
-                count = connected.send(self._rest[:CHUNK_BYTES])
-            except _WANTS:
-                return WRITE
-            self._rest, left = self._rest[count:], left - count
-        return 0
+            _drop(self._pieces, count)
+            left -= count
+        self._is_sealed = channel.flush()
+        return 0 if self._is_sealed else WRITE
 
     def _start_next(self) -> bool:
-        if not self._waiting or not self._window.may_start(len(self._waiting[0])):
+        if not self._waiting or not self._window.may_start(self._waiting[0].nbytes):
             return False
-        self._rest = memoryview(self._waiting.popleft())
-        self._window.start(len(self._rest))
+        self._start(self._waiting.popleft())
         return True
+
+    def _start(self, frame: Frame) -> None:
+        self._window.start(frame.nbytes)
+        self._pieces.extend(frame.pieces)
 
 
 class Incoming:
@@ -180,13 +208,12 @@ class Incoming:
         accepted: socket.socket,
         secret: bytes,
         identity: Identity | None,
+        scratch: memoryview,
         oldest_epoch: Callable[[], int],
         deliver: Callable[[Incoming, Message, int], None],
     ) -> None:
         set_up(accepted)
-        self.socket: socket.socket = accepted
-        if identity is not None:
-            self.socket = identity.server_context().wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+        self.socket = accepted
         self.window = ReceiveWindow()
         self.events = READ
         self.due_s = time.monotonic() + GREET_S
@@ -194,8 +221,18 @@ class Incoming:
         self.is_closed = False
         self.epoch: int | None = None
         """That of its messages; None before the greeting."""
-        self._secret, self._oldest_epoch, self._deliver = secret, oldest_epoch, deliver
+        self._secret, self._identity, self._scratch = secret, identity, scratch
+        self._oldest_epoch, self._deliver = oldest_epoch, deliver
+        self._stage = memoryview(bytearray(STAGE_BYTES))
+        self._staged = self._stage[:0]
+        """What was read and is not wanted yet."""
+        self._reports: deque[memoryview] = deque()
         self._steps = self._listen()
+
+    @property
+    def must_step(self) -> bool:
+        """Whether its sender may wait for a report."""
+        return self.window.must_report
 
     def step(self, now_s: float) -> None:
         """Goes on as far as possible; it is closed when that fails or its sender has closed."""
@@ -205,7 +242,7 @@ class Incoming:
             if now_s > self.due_s:
                 raise TimeoutError
             self.events = next(self._steps)
-        except (StopIteration, OSError, EOFError, MultiedgeError, ValueError):  # ValueError: no message
+        except Exception:  # whatever it sent was no message: that ends this connection and no other
             self.close()
 
     def close(self) -> None:
@@ -214,20 +251,21 @@ class Incoming:
         self.socket.close()
 
     def _listen(self) -> Steps:
-        yield from _shake_hands(self.socket)
-        secret, epoch, length = GREETING.unpack((yield from self._exactly(GREETING.size)))
-        name = bytes((yield from self._exactly(length))).decode()
-        if not compare_digest(secret, self._secret) or epoch < self._oldest_epoch() or not self._is_from(name):
+        channel = open_channel(self.socket, self._identity, self._scratch, server_side=True)
+        yield from channel.shake_hands()
+        secret, epoch, length = GREETING.unpack((yield from self._exactly(channel, GREETING.size)))
+        name = bytes((yield from self._exactly(channel, length))).decode()
+        if not compare_digest(secret, self._secret) or epoch < self._oldest_epoch() or not self._is_from(name, channel.peer):
             return
         self.epoch, self.due_s = epoch, math.inf
-        yield from _send(self.socket, REPORT.pack(0))
+        yield from _send(channel, REPORT.pack(0))
         turn = 0
         while True:
-            *address, nbytes = HEAD.unpack((yield from self._exactly(HEAD.size)))
+            *address, nbytes = HEAD.unpack((yield from self._exactly(channel, HEAD.size)))
             if nbytes > MOST_MESSAGE_BYTES or address[0] != epoch:
                 return
-            message = decode(Address(*address), memoryview((yield from self._exactly(nbytes))))
-            if message.source != name and isinstance(self.socket, ssl.SSLSocket):
+            message = decode(Address(*address), (yield from self._exactly(channel, nbytes)))
+            if self._identity is not None and message.source != name:
                 return
             self._deliver(self, message, HEAD.size + nbytes)
             turn += nbytes
@@ -235,72 +273,61 @@ class Incoming:
                 turn = 0
                 yield READ | AGAIN
 
-    def _is_from(self, name: str) -> bool:
+    def _is_from(self, name: str, holder: str) -> bool:
         """Whether the certificate is that of the sender."""
-        if not isinstance(self.socket, ssl.SSLSocket):
+        if self._identity is None:
             return True
-        holder = peer_name(self.socket)
         return holder.startswith(CLIENT) if name == CALLER_NAME else holder == NODE + name
 
-    def _exactly(self, nbytes: int) -> Generator[int, None, bytearray]:
-        data = bytearray(nbytes)
-        rest = memoryview(data)
-        while rest:
-            try:
-                count = self.socket.recv_into(rest)
-            except _WANTS:
-                yield READ | self._report()
-                continue
-            if not count:
-                raise EOFError
-            rest = rest[count:]
+    def _exactly(self, channel: Channel, nbytes: int) -> Generator[int, None, memoryview]:
+        """The next bytes, in memory of their own. Large messages are read into it straight away."""
+        data = np.empty(nbytes, np.uint8).data
+        count = self._unstage(data)
+        while count < nbytes:
+            rest = data[count:]
+            if len(rest) < STAGE_BYTES:
+                self._staged = self._stage[: channel.receive_into(self._stage)]
+                got = self._unstage(rest)
+            else:
+                got = channel.receive_into(rest)
+            count += got
+            if not got:
+                channel.expect(nbytes - count)
+                yield READ | self._report(channel)
         return data
 
-    def _report(self) -> int:
+    def _unstage(self, place: memoryview) -> int:
+        """Moves what was read before to where it is wanted; how much that was."""
+        count = min(len(place), len(self._staged))
+        place[:count], self._staged = self._staged[:count], self._staged[count:]
+        return count
+
+    def _report(self, channel: Channel) -> int:
         """Tells the sender what was taken, if it may wait for that; WRITE if the socket does not take it now."""
-        if self.epoch is None or not self.window.must_report:
-            return 0
-        try:
-            self.socket.send(REPORT.pack(self.window.taken_bytes))
-        except _WANTS:
+        if self.epoch is not None and self.window.must_report:
+            self._reports.append(memoryview(REPORT.pack(self.window.report())))
+        return _send_some(channel, self._reports)
+
+
+def _send(channel: Channel, data: bytes) -> Steps:
+    pieces = deque([memoryview(data)])
+    while _send_some(channel, pieces):
+        yield WRITE
+
+
+def _send_some(channel: Channel, pieces: deque[memoryview]) -> int:
+    """Sends what can be sent now; WRITE if something is left, otherwise 0."""
+    while pieces:
+        count = channel.send(pieces)
+        if not count:
             return WRITE
-        self.window.report()
-        return 0
+        _drop(pieces, count)
+    return 0 if channel.flush() else WRITE
 
 
-def set_up(connected: socket.socket) -> None:
-    """For messages: nothing waits, and small ones leave immediately."""
-    connected.setblocking(False)
-    tune(connected)
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
-
-
-def _shake_hands(connected: socket.socket) -> Steps:
-    while isinstance(connected, ssl.SSLSocket):
-        try:
-            connected.do_handshake()
-            return
-        except ssl.SSLWantReadError:
-            yield READ
-        except ssl.SSLWantWriteError:
-            yield WRITE
-
-
-def _send(connected: socket.socket, data: bytes) -> Steps:
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[connected.send(rest) :]
-        except _WANTS:
-            yield WRITE
-
-
-def _receive(connected: socket.socket, most_bytes: int) -> bytes | None:
-    """What is there; None if nothing is. EOFError once the other side has closed."""
-    try:
-        data = connected.recv(most_bytes)
-    except _WANTS:
-        return None
-    if not data:
-        raise EOFError
-    return data
+def _drop(pieces: deque[memoryview], nbytes: int) -> None:
+    """Removes the first bytes."""
+    while nbytes and nbytes >= len(pieces[0]):
+        nbytes -= len(pieces.popleft())
+    if nbytes:
+        pieces[0] = pieces[0][nbytes:]

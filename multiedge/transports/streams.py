@@ -12,23 +12,46 @@ import selectors
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hmac import compare_digest
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 from multiedge.transports.clock import RunClock
-from multiedge.transports.message import Address, Array, ArraySpec, Message, decode, encode
+from multiedge.transports.message import Address, Array, ArraySpec, Message, decode, gather
 
 HEAD = struct.Struct("<IIIQQ")
 """Epoch, transfer, ticket and sequence; the bytes of the message that follows."""
 BACKLOG = 64
 
 
-def frame(message: Message) -> bytearray:
+class Frame(NamedTuple):
+    """A message in the form in which a stream carries it, in pieces of which none is empty. Large arrays are pieces themselves
+    and not copied, unless `is_own`."""
+
+    pieces: tuple[memoryview, ...]
+    nbytes: int
+    is_own: bool
+
+    @classmethod
+    def of(cls, message: Message) -> Frame:
+        pieces = gather(message, room=HEAD.size)
+        nbytes = sum(map(len, pieces))
+        HEAD.pack_into(pieces[0], 0, *message.address, nbytes - HEAD.size)
+        return cls(tuple(map(memoryview, pieces)), nbytes, is_own=len(pieces) == 1)
+
+    def kept(self) -> Frame:
+        """The same in memory of its own."""
+        return self if self.is_own else Frame((joined(self.pieces),), self.nbytes, is_own=True)
+
+
+def joined(pieces: Iterable[memoryview]) -> memoryview:
+    return memoryview(b"".join(pieces))
+
+
+def frame(message: Message) -> bytes:
     """The message in the form in which a stream carries it."""
-    buffer = encode(message, room=HEAD.size)
-    HEAD.pack_into(buffer, 0, *message.address, len(buffer) - HEAD.size)
-    return buffer
+    return b"".join(Frame.of(message).pieces)
 
 
 class StreamEndpoint:

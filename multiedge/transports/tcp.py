@@ -88,13 +88,13 @@ class _Sender:
 
     def __init__(self, inbox: Path) -> None:
         self._inbox = inbox
-        self._waiting: SimpleQueue[bytearray | None] = SimpleQueue()
+        self._waiting: SimpleQueue[bytes | None] = SimpleQueue()
         self._closed = threading.Event()
         self._connection: socket.socket | None = None
         self._thread = threading.Thread(target=self._send, name=f"to-{inbox.name}", daemon=True)
         self._thread.start()
 
-    def put(self, data: bytearray) -> None:
+    def put(self, data: bytes) -> None:
         self._waiting.put(data)
 
     def close(self) -> None:

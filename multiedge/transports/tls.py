@@ -3,6 +3,9 @@
 Each process writes its address into a file of the run's folder, with a secret with which every connection must begin; whoever
 runs the workers brings the addresses of the others there. One thread does all input and output, and waits for nobody. A
 connection carries the messages of one sender in one epoch: those of earlier epochs are closed.
+
+Who sends writes to the connection itself if that can take the message now: to wake the other thread takes longer than most
+messages.
 """
 
 from __future__ import annotations
@@ -15,17 +18,18 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from multiedge.fleet import CALLER_NAME
 from multiedge.network.identity import NODE, require_tls
+from multiedge.transports.channel import CHUNK_BYTES, READ, WRITE
 from multiedge.transports.clock import RunClock
 from multiedge.transports.message import Address, Array, ArraySpec, Message
 from multiedge.transports.peers import PeerAddress, place_of, write_address
-from multiedge.transports.secured import AGAIN, READ, SECRET_BYTES, WRITE, Incoming, Outgoing
-from multiedge.transports.streams import BACKLOG, frame
+from multiedge.transports.secured import AGAIN, SECRET_BYTES, Incoming, Outgoing
+from multiedge.transports.streams import BACKLOG, Frame
 
 LOOPBACK = "127.0.0.1"
 MOST_GREETING = 64
@@ -53,8 +57,10 @@ class TlsEndpoint:
         self.address = PeerAddress(host, self._listener.getsockname()[1], self._secret.hex(), holder)
         write_address(directory, name, self.address)
         self._oldest_epoch = 0
-        self._leaving: SimpleQueue[tuple[str, int, bytearray]] = SimpleQueue()
+        self._scratch = memoryview(bytearray(CHUNK_BYTES))
         self._ready: SimpleQueue[_Ready] = SimpleQueue()
+        self._lock = threading.Lock()
+        """Held by whoever uses the outgoing connections."""
         self._outgoing: dict[str, Outgoing] = {}
         self._incoming: dict[Incoming, None] = {}
         self._void: list[Outgoing] = []
@@ -74,8 +80,12 @@ class TlsEndpoint:
         return None
 
     def send(self, peer: str, message: Message) -> None:
-        self._leaving.put((peer, message.address.epoch, frame(message)))
-        self._step_soon()
+        frame = Frame.of(message)
+        with self._lock:
+            end = self._end_to(peer, message.address.epoch)
+            is_done = end is None or end.send(frame)
+        if not is_done:
+            self._step_soon()
 
     def receive(self, timeout_s: float) -> list[Message]:
         ready: list[_Ready] = []
@@ -124,37 +134,47 @@ class TlsEndpoint:
             wait_s: float | None = None
             while not self._is_closed:
                 events = selector.select(wait_s)
+                if wait_s is None and _only_read([key.data for key, _ in events]):
+                    continue
                 ready = {key.data for key, _ in events if key.data is not None}
-                if any(key.fileobj == self._woken for key, _ in events):
-                    with contextlib.suppress(OSError):
-                        os.read(self._woken, 64)
-                    self._is_woken = False
-                    ready.update(end for end in self._incoming if end.window.must_report)
-                if any(key.fileobj is self._listener for key, _ in events):
-                    ready.update(self._accept())
-                ready.update(self._take_leaving())
-                wait_s = self._step(selector, ready, is_late=not events)
+                if len(ready) < len(events):
+                    self._notice({key.fileobj for key, _ in events}, ready)
+                wait_s = self._step(selector, ready)
             for end in self._ends:
                 end.close()
         self._listener.close()
         for fd in (self._woken, self._wake):
             os.close(fd)
 
-    def _step(self, selector: selectors.BaseSelector, ready: set[_End], *, is_late: bool) -> float | None:
-        """Goes on with what is ready, with all ends if something may be late; how long to wait then, None for an event."""
-        self._forget_ends(selector)
+    def _notice(self, sources: set[object], ready: set[_End]) -> None:
+        """Adds the ends that are ready because something happened to this endpoint."""
+        if self._woken in sources:
+            with contextlib.suppress(OSError):
+                os.read(self._woken, 64)
+            self._is_woken = False
+        if self._listener in sources:
+            ready.update(self._accept())
+
+    def _step(self, selector: selectors.BaseSelector, ready: set[_End]) -> float | None:
+        """Goes on with what is ready or due; how long to wait then, None for an event."""
         now_s = time.monotonic()
-        ends = self._ends
-        for end in ends:
-            if is_late or end in ready or end.events & AGAIN or end.due_s <= now_s:
-                end.step(now_s)
-                self._watch(selector, end)
+        with self._lock:
+            self._forget_ends(selector)
+            due_s = self._go_on(selector, self._outgoing.values(), ready, now_s)
+        due_s = min(due_s, self._go_on(selector, self._incoming, ready, now_s))
         for incoming in [end for end in self._incoming if end.is_closed]:
             del self._incoming[incoming]
-        if any(end.events & AGAIN for end in ends):
-            return 0.0
-        due_s = min((end.due_s for end in ends), default=math.inf)
         return None if due_s == math.inf else max(0.0, due_s - now_s)
+
+    def _go_on(self, selector: selectors.BaseSelector, ends: Iterable[_End], ready: set[_End], now_s: float) -> float:
+        """Lets these ends go on; when one of them is to go on at the latest."""
+        due_s = math.inf
+        for end in ends:
+            if end in ready or end.must_step or end.events & AGAIN or end.due_s <= now_s:
+                end.step(now_s)
+                self._watch(selector, end)
+            due_s = min(due_s, now_s if end.events & AGAIN else end.due_s)
+        return due_s
 
     @property
     def _ends(self) -> list[_End]:
@@ -183,24 +203,20 @@ class TlsEndpoint:
             if len(greeting) >= MOST_GREETING:
                 greeting[0].close()
                 yield greeting[0]
-            end = Incoming(accepted, self._secret, self._identity, lambda: self._oldest_epoch, self._deliver)
+            end = Incoming(accepted, self._secret, self._identity, self._scratch, lambda: self._oldest_epoch, self._deliver)
             self._incoming[end] = None
             yield end
 
-    def _take_leaving(self) -> Iterator[Outgoing]:
-        """Gives messages to the connections of their epoch, and returns these."""
-        with contextlib.suppress(Empty):
-            while True:
-                peer, epoch, data = self._leaving.get_nowait()
-                end = self._outgoing.get(peer)
-                if epoch < self._oldest_epoch or (end and epoch < end.epoch):
-                    continue
-                if end is None or end.epoch < epoch:
-                    if end is not None:
-                        self._void.append(end)
-                    end = self._outgoing[peer] = Outgoing(self._directory, self._name, peer, epoch, self._identity)
-                end.put(data)
-                yield end
+    def _end_to(self, peer: str, epoch: int) -> Outgoing | None:
+        """The connection for messages of this epoch; None if they are void."""
+        end = self._outgoing.get(peer)
+        if epoch < self._oldest_epoch or (end and epoch < end.epoch):
+            return None
+        if end is None or end.epoch < epoch:
+            if end is not None:
+                self._void.append(end)
+            end = self._outgoing[peer] = Outgoing(self._directory, self._name, peer, epoch, self._identity, self._scratch)
+        return end
 
     def _forget_ends(self, selector: selectors.BaseSelector) -> None:
         """Closes the connections of earlier epochs."""
@@ -221,3 +237,15 @@ class TlsEndpoint:
         due_s = now_s if message.due_s <= message.sent_s else max(message.due_s, now_s)
         due_s = self._last_due_s[message.source] = max(due_s, self._last_due_s.get(message.source, 0.0))
         self._ready.put((incoming, message._replace(due_s=due_s), nbytes))
+
+
+def _only_read(ready: Sequence[_End | None]) -> bool:
+    """Lets open incoming connections go on; whether these are all that is ready, and nothing else is to do then."""
+    is_all = True
+    for end in ready:
+        if isinstance(end, Incoming) and end.epoch is not None:
+            end.step(0.0)
+            is_all = is_all and end.events == READ
+        else:
+            is_all = False
+    return is_all

@@ -101,7 +101,7 @@ class Board:
     def memory(self) -> MemoryReading:
         """As of the last sign of life."""
         peak, resident, anonymous, mapped = (int(self._cells[cell]) or None for cell in (_PEAK, _RESIDENT, _ANONYMOUS, _FILE))
-        return MemoryReading(peak, resident, anonymous, mapped, "VmHWM shortly before its end" if peak else "not measured")
+        return MemoryReading(peak, resident, anonymous, mapped, "VmHWM at its last sign of life" if peak else "not measured")
 
     @property
     def gpu_peak_bytes(self) -> int | None:

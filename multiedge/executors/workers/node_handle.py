@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from multiedge.errors import MultiedgeError, one_line
@@ -142,6 +142,11 @@ class NodeHandle:
         """To wait for; None while there is no connection."""
         connection = self._connection
         return None if connection is None or connection.ended else connection.socket
+
+    def can_read(self, ready: Collection[int]) -> bool:
+        """Whether its socket is one of these descriptors."""
+        connected = self.socket
+        return connected is not None and connected.fileno() in ready
 
     def pump(self) -> None:
         """Takes what the node has sent, and gives it a sign of life when it is time to."""

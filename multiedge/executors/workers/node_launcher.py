@@ -138,6 +138,7 @@ class NodeLauncher:
         while not self._closed.is_set():
             with self._lock:
                 handles = list(self._handles.values())
-            wait_for_any([handle.socket for handle in handles], PUMP_S)
+            ready = wait_for_any([handle.socket for handle in handles], PUMP_S)
             for handle in handles:
-                handle.pump()
+                if not ready or handle.can_read(ready):
+                    handle.pump()

@@ -18,7 +18,7 @@ from multiedge.executors.workers.observation import Busy, WorkerView
 from multiedge.measurements import Memory
 from multiedge.transports.peers import PeerAddress
 
-VIEW_S = 0.05
+VIEW_S = 0.1
 """The longest time between two views."""
 PING_S = 0.5
 """The time between two pings."""

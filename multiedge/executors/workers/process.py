@@ -19,7 +19,7 @@ from multiedge.executors.workers.messages import Command, Failed, Hello, Reply, 
 from multiedge.executors.workers.observation import QUIET_S, Busy, WorkerView
 from multiedge.measurements import Memory
 from multiedge.meters.cpu import process_cpu_s, process_waited_s
-from multiedge.meters.memory import read_memory
+from multiedge.meters.memory import MemoryReading, read_memory
 from multiedge.transports.rundir import file_of
 
 WORKER_MODULE = "multiedge.executors.workers.worker"
@@ -49,6 +49,7 @@ class WorkerProcess:
         self._errors = file_of(directory, "stderr", self._device.name)
         self._decoder = reply_decoder(self._device.name)
         self._unsent = b""
+        self._is_silent = False
         self._waited: tuple[tuple[int, int], float] | None = None
         self._socket, theirs = socket.socketpair()
         try:
@@ -71,6 +72,11 @@ class WorkerProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """To wait for what it says; None once it can say nothing more."""
+        return None if self._is_silent else self._socket
 
     def send(self, command: Command) -> None:
         """What the worker does not take yet is sent as it is observed."""
@@ -112,8 +118,13 @@ class WorkerProcess:
 
     def memory(self) -> Memory:
         reading = read_memory(self.pid)
-        if reading.peak_bytes is None:
-            reading = self._board.memory
+        return self._memory(reading if reading.peak_bytes is not None else self._board.memory)
+
+    def shown(self) -> tuple[Memory, float | None]:
+        """Memory and processor time as of its last sign of life; unlike `memory` and `cpu_s` it costs next to nothing."""
+        return self._memory(self._board.memory), self._board.cpu_s
+
+    def _memory(self, reading: MemoryReading) -> Memory:
         parts = (reading.peak_bytes, reading.anonymous_bytes, reading.file_bytes)
         gpu_peak, gpu_method = self._board.gpu_peak_bytes, ""
         if self._device.gpu is not None:
@@ -141,6 +152,7 @@ class WorkerProcess:
         try:
             while data := self._socket.recv(PIECE_BYTES):
                 replies += self._decoder.feed(data)
+            self._is_silent = True
         except OSError:  # no more for now, or the worker has ended
             pass
         except PipelineError as error:

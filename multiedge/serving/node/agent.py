@@ -95,7 +95,7 @@ class Agent:
         with ExitStack() as stack:
             self._folders = PlanFolders(options.folder, options.cache_bytes, self._client)
             stack.callback(self._folders.close)
-            sessions = WorkerSessions(options.name, self._folders, options.limits.applied, options.identity)
+            self._sessions = sessions = WorkerSessions(options.name, self._folders, options.limits.applied, options.identity)
             self._neighbours = Neighbours(self._measure_link, lambda: self.is_idle, self._seed)
             self._server = NodeServer(
                 options.host,
@@ -139,7 +139,8 @@ class Agent:
     def state(self) -> NodeState:
         """The node now."""
         with self._machine_lock:
-            machine = Machine.read(self._options.limits, 0 if self.is_idle else children_bytes())
+            taken_bytes = children_bytes() if self._holding.is_busy else self._sessions.resident_bytes
+            machine = Machine.read(self._options.limits, taken_bytes)
         return self._description.state(machine, self._speed, self._holding.stages, self._neighbours.links)
 
     def _metrics(self) -> Iterator[Metric]:

@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 
 TRANSPORT = "tls"
 TICK_S = 0.02
-"""The time between two looks at the worker."""
+"""The time between two looks at a worker that starts or loads; later it is looked at for a view, and when it says something."""
 OPEN_S = 3.0
 """How long a session may take until its first message."""
 STOP_S = 0.5
@@ -87,6 +87,12 @@ class WorkerSessions:
         self._name, self._plans, self._applied, self._identity = name, plans, applied, identity
         self._lock = threading.Lock()
         self._running: dict[str, Session] = {}
+
+    @property
+    def resident_bytes(self) -> int:
+        """What the workers take now."""
+        with self._lock:
+            return sum(session.resident_bytes for session in self._running.values())
 
     def serve(self, connected: socket.socket, peer: str, arrived: bytes = b"") -> None:
         """Serves one session until it ends. `peer` is who the certificate says it is; `arrived` was read from it before.
@@ -144,6 +150,8 @@ class Session:
         self._hello, self._connection, self._peer, self._plans = hello, connection, peer, plans
         self.reason = ""
         """Why it ended; '' while it goes on."""
+        self.resident_bytes = 0
+        """What its worker takes."""
         self._clock = RunClock()
         self._transfers = 0
         self._is_opened = False
@@ -172,11 +180,18 @@ class Session:
                 self._heard_s = time.monotonic()
                 self._take(message)
             self._look()
-            messages = self._connection.receive(TICK_S)
+            messages = self._connection.receive(self._wait_s, self._worker.socket)
             if self._connection.ended:
                 self.cancel_for(f"the connection ended: {self._connection.ended}")
             elif time.monotonic() - self._heard_s > SILENT_S:
                 self.cancel_for(f"the caller was silent for {SILENT_S:g} s")
+
+    @property
+    def _wait_s(self) -> float:
+        """How long to wait for the caller or the worker."""
+        if not self._is_opened or self._loading:
+            return TICK_S
+        return max(0.0, self._viewed_s + VIEW_S - time.monotonic())
 
     def cancel_for(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -240,6 +255,7 @@ class Session:
         self._forward()
         now_s = time.monotonic()
         view = self._worker.observe(self._clock(), self._transfers)
+        self.resident_bytes = view.resident_bytes or 0
         self._tell_address()
         if view.replies or view.ended or now_s - self._viewed_s >= VIEW_S:
             self._viewed_s = now_s
@@ -270,7 +286,7 @@ class Session:
             self._connection.send(Opened(address))
 
     def _send_view(self, view: WorkerView) -> None:
-        self._connection.send(View.of(view, self._worker.memory(), self._worker.cpu_s(), self._fetch))
+        self._connection.send(View.of(view, *self._worker.shown(), self._fetch))
 
 
 def _first(connection: Connection[ToNode]) -> tuple[ToNode, ...]:

@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multiedge.transports.message import ALIGNMENT, Address, Message, decode, encode, join_logs, log_row, log_rows, plan_layout
+from multiedge.transports.message import (
+    ALIGNMENT,
+    GATHERED_BYTES,
+    Address,
+    Message,
+    decode,
+    encode,
+    gather,
+    join_logs,
+    log_row,
+    log_rows,
+    plan_layout,
+)
 
 HERE = Address(epoch=1, transfer=2, ticket=3, sequence=4)
 
@@ -102,6 +114,15 @@ def test_received_arrays_are_read_only_views_of_the_buffer() -> None:
 def test_payloads_are_aligned() -> None:
     layout, _ = plan_layout(Message(HERE, arrays=(np.zeros(3), np.zeros(5, dtype=np.uint8))))
     assert [offset % ALIGNMENT for offset in (*layout.offsets, layout.stop)] == [0, 0, 0]
+
+
+def test_large_arrays_are_gathered_without_a_copy() -> None:
+    small, large = np.arange(3), np.arange(GATHERED_BYTES)
+    sent = Message(HERE, "a", (small, large, large, small), log=b'["x"]')
+    pieces = gather(sent, room=5)
+    assert [len(piece) for piece in pieces if np.shares_memory(np.frombuffer(piece, np.uint8), large)] == [large.nbytes] * 2
+    assert all(pieces)
+    assert b"".join(pieces)[5:] == encode(sent)
 
 
 def test_logs_grow_row_by_row() -> None:

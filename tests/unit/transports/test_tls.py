@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from multiedge.serving.hub.authority import Authority
 from multiedge.transports import credits, secured, tls
 from multiedge.transports.message import Message
 from multiedge.transports.peers import read_address, set_place, write_address
+from multiedge.transports.streams import HEAD
 from multiedge.transports.tls import TlsEndpoint
 from tests.builders.endpoints import SOON_S, message, receive, sequences
 
@@ -174,6 +176,50 @@ def test_what_waits_at_a_receiver_is_bounded(ends: Ends, monkeypatch: pytest.Mon
     time.sleep(0.3)
     assert sum(held) <= credits.WINDOW_BYTES + (1 << 20)
     assert sequences(receive(b, 40)) == list(range(40))
+
+
+def test_arrays_may_change_once_they_are_sent(ends: Ends) -> None:
+    """Whether the connection is new, open, or has no room for more."""
+    a, b = ends("a"), ends("b")
+    array = np.empty(1 << 20, dtype=np.uint8)
+    for number in range(40):
+        array[:] = number
+        a.send("b", message(number, array))
+        if number == 3:
+            assert until(lambda: connections_to(b) == 1)
+            time.sleep(0.1)
+    array[:] = 99
+    assert [got.arrays[0].min() for got in receive(b, 40)] == list(range(40))
+
+
+def test_a_message_for_an_open_connection_wakes_no_thread(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = ends("a"), ends("b")
+    a.send("b", message(0, np.zeros(1)))
+    receive(b, 1)
+    woken: list[None] = []
+    monkeypatch.setattr(a, "_step_soon", lambda: woken.append(None))
+    for number in range(1, 10):
+        a.send("b", message(number, np.zeros(100)))
+    assert sequences(receive(b, 9)) == list(range(1, 10))
+    assert woken == []
+
+
+def test_what_is_no_message_ends_its_own_connection_alone(tmp_path: Path) -> None:
+    a, b = TlsEndpoint(tmp_path, "a"), TlsEndpoint(tmp_path, "b")
+    try:
+        for garbage in (b"", b"\xff" * 40, bytes(36) + b"[1]"):
+            with socket.create_connection((b.address.host, b.address.port)) as other:
+                greeting = secured.GREETING.pack(bytes.fromhex(b.address.secret), 1, 1) + b"a"
+                other.sendall(greeting + HEAD.pack(1, 0, 0, 0, len(garbage)) + garbage)
+                assert other.recv(100) == secured.REPORT.pack(0)
+                other.settimeout(SOON_S)
+                with suppress(ConnectionResetError):
+                    assert other.recv(100) == b""
+        a.send("b", message(0, np.zeros(1)))
+        assert sequences(receive(b, 1)) == [0]
+    finally:
+        a.close()
+        b.close()
 
 
 def test_listening_beyond_loopback_needs_a_certificate(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_the_other_side_sees_what_the_worker_shows(boards):
     assert board.heartbeat_s == 12.5
     assert board.cpu_s == pytest.approx(time.process_time(), abs=1.0)
     assert board.busy(13.0) == Busy(3, 1 << 40, 1.0, (7, 9))
-    assert board.memory == MemoryReading(300, 200, 150, 50, "VmHWM shortly before its end")
+    assert board.memory == MemoryReading(300, 200, 150, 50, "VmHWM at its last sign of life")
     assert board.counts(2) == ([1.0, 0.0], [0.0, 2.0])
     worker.show_idle()
     assert board.busy(13.0) is None
