@@ -102,12 +102,13 @@ def _array(field: Field, name: str, datatype: str, shape: tuple[int, ...]) -> Ar
     if not isinstance(data.value, list):
         raise data.expected("a list of values")
     try:
-        values = np.array(data.value, dtype=object if datatype == "BYTES" else None)
+        values = _values(data.value, dtype)
     except ValueError:
         raise data.expected("lists of the same length at each level") from None
     if values.size and values.dtype.kind not in _KINDS[dtype.kind]:
         raise data.error(f"expected values of {datatype}, got others")
-    if values.shape not in (shape, (math.prod(shape),)):
+    # Nested lists do not state the sizes within an empty one.
+    if values.shape not in (shape, (math.prod(shape),)) and not values.size == math.prod(shape) == 0:
         raise data.error(f"expected values for shape {list(shape)[:8]}, flat or nested, got shape {list(values.shape)[:8]}")
     if datatype == "BYTES" and not all(isinstance(text, str) for text in values.ravel()):
         raise data.error("expected texts, got others")
@@ -116,6 +117,16 @@ def _array(field: Field, name: str, datatype: str, shape: tuple[int, ...]) -> Ar
     if not _are_held(values, array):
         raise data.error(f"expected values that {datatype} can hold")
     return array.reshape(shape)
+
+
+def _values(given: list[Any], dtype: np.dtype[Any]) -> Array:
+    """The values in the type that numpy gives them; ValueError for lists that are not regular."""
+    values = np.array(given, dtype=object if dtype.kind == "O" else None)
+    if dtype == np.uint64 and values.dtype.kind == "f":  # numpy has no integer for numbers below and above 2**63 together
+        exact = np.array(given, dtype=object)
+        if all(type(number) is int and 0 <= number < 2**64 for number in exact.flat):
+            return exact.astype(np.uint64)
+    return values
 
 
 def _are_held(values: Array, array: Array) -> bool:

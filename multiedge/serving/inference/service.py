@@ -139,7 +139,7 @@ class InferenceService:
             raise DeadlineExceeded("the time of the request was over before it began")
         outputs = tuple(dict.fromkeys(output.name for output in wire.outputs))
         parameters = {name: value for name, value in wire.parameters.items() if name not in PROTOCOL_PARAMETERS}
-        inputs = self._inputs(wire, replace(call, deadline_s=deadline_s))
+        inputs = self._inputs(wire, call if deadline_s == call.deadline_s else replace(call, deadline_s=deadline_s))
         return InferRequest(wire.model, inputs, outputs, wire.version, wire.id, parameters, deadline_s, call.is_active)
 
     def _inputs(self, wire: WireRequest, call: Call) -> dict[str, Array]:

@@ -1,9 +1,12 @@
 """`multiedge serve` as a process: what it prints, how it ends, and what it says when it cannot begin."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -96,3 +99,41 @@ def test_a_served_part_states_its_types(parts):
         call = channel.unary_unary(f"/{SERVICE}/ModelMetadata", send, receive)
         answer = call(kinds["ModelMetadataRequest"](name="stage_1"), timeout=10)
     assert [(each.name, each.datatype, list(each.shape)) for each in answer.inputs] == [("x", "FP32", [1, WIDTH])]
+
+
+def test_it_answers_over_http_too_and_a_stage_can_be_loaded_again(parts):
+    def ask(path, method="GET"):
+        request = urllib.request.Request(f"http://{address}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read() or b"{}")
+
+    with serve(parts, "--device", "d1", "--serve-http", "127.0.0.1:0") as (process, lines):
+        address, protocol = process.stdout.readline().split()
+        assert protocol == "HTTP"
+        model = ask("/v2/models/stage_2")
+        assert (model["platform"], model["inputs"][0]["datatype"]) == ("onnxruntime_onnx", "FP32")
+        assert model["versions"] == [version for version in model["versions"] if version.startswith("multiedge-")] != []
+        ask("/v2/repository/models/stage_2/unload", "POST")
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            ask("/v2/models/stage_2/ready")
+        ask("/v2/repository/models/stage_2/load", "POST")
+        assert ask("/v2/models/stage_2/ready")["ready"]
+        assert lines[0].endswith(" stage_2 sub_model_2.onnx (planned for 'd1')")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["--serve-http", "0.0.0.0:80"],
+            "--serve-http: 0.0.0.0 is not this machine alone, so TLS is needed; make",
+        ),
+        (["--serve-http", "80"], "--serve-http: expected HOST:PORT, got '80'"),
+        (["--identity", "nowhere"], "nowhere: holds no ca.pem; expected the folder of an identity"),
+    ],
+)
+def test_addresses_and_identities_that_cannot_be_used_are_refused_before_anything_is_read(words, line, capsys):
+    assert main(["serve", "nowhere", *words]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"multiedge serve: error: {line}")
+    assert said.count("\n") == 1

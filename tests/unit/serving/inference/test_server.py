@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import threading
 import time
 import urllib.error
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from multiedge.errors import ConfigError, PipelineError
+from multiedge.network.identity import Identity
 from multiedge.serving.inference.repository import ModelRepository
 from multiedge.serving.inference.server import InferenceServer, ServerOptions
 from tests.builders.inference import LOOPBACK, Doubler, Waiting, serving, until
@@ -231,6 +233,37 @@ def test_fifty_loads_and_unloads_under_requests_over_both_protocols_lose_none():
 def test_beyond_this_machine_it_listens_with_tls_alone(options):
     with pytest.raises(ConfigError, match=r"is not this machine alone, so TLS is needed; .* give --identity FOLDER"):
         InferenceServer(ModelRepository(), options)
+
+
+def test_with_an_identity_both_use_tls_and_clients_need_a_certificate_of_its_ca(tmp_path):
+    pytest.importorskip("cryptography", reason="the extra `fleet` (cryptography) is not installed")
+    from multiedge.serving.hub.authority import Authority, dns_name
+
+    authority = Authority.create(tmp_path / "hub")
+    authority.issue(tmp_path / "a", "node:a")
+    names = [(tmp_path / "hub/client" / name) for name in ("ca.pem", "key.pem", "cert.pem")]
+    options = ServerOptions(LOOPBACK, LOOPBACK, Identity(tmp_path / "a"))
+    known, stranger = (ssl.create_default_context(cafile=names[0]) for _ in range(2))
+    known.load_cert_chain(names[2], names[1])
+    known.check_hostname = stranger.check_hostname = False
+    with InferenceServer(ModelRepository(), options) as server:
+        with urllib.request.urlopen(f"https://{server.http_address}/v2", context=known, timeout=5) as answer:
+            assert json.load(answer)["name"] == "multiedge"
+        with pytest.raises(OSError), urllib.request.urlopen(f"https://{server.http_address}/v2", context=stranger, timeout=5):
+            pass
+        own = grpc.ssl_channel_credentials(*(name.read_bytes() for name in names))
+        target = (("grpc.ssl_target_name_override", dns_name("node:a")),)
+        kinds = messages()
+        for credentials, is_answered in ((own, True), (grpc.ssl_channel_credentials(names[0].read_bytes()), False)):
+            with grpc.secure_channel(server.grpc_address, credentials, target) as channel:
+                call = channel.unary_unary(
+                    f"/{SERVICE}/ServerLive", response_deserializer=kinds["ServerLiveResponse"].FromString
+                )
+                if is_answered:
+                    assert call(b"", timeout=5).live
+                else:
+                    with pytest.raises(grpc.RpcError):
+                        call(b"", timeout=5)
 
 
 def test_a_server_that_listens_nowhere_is_refused():
