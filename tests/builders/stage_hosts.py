@@ -35,10 +35,10 @@ def ended(command, **options):
 
 
 @contextmanager
-def serve(directory, *options):
-    """The running server and the lines that it printed, one per stage."""
+def serve(directory, *options, inside=()):
+    """The running server, by a command that begins with `inside`, and the lines that it printed, one per stage."""
     port = () if "--port" in options else ("--port", "0")
-    command = [sys.executable, "-m", "multiedge.cli", "serve", str(directory), *port, *options]
+    command = [*inside, sys.executable, "-m", "multiedge.cli", "serve", str(directory), *port, *options]
     with ended(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         for line in process.stderr:
             if line.startswith("stop with"):

@@ -1,89 +1,19 @@
 """A stage hosted by MLServer, a server that knows nothing of this project: outputs equal, a killed server recovered."""
 
-import json
-import os
 import shutil
 import signal
-import sys
 import threading
-import time
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 
 pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not installed")
 
-import grpc
-
 from multiedge.executors import open_pipeline
-from multiedge.transports.open_inference import SERVICE, messages
+from tests.builders.foreign_hosts import MLSERVER, STARTS_WITHIN_S, mlserver, write_repository
 from tests.builders.pipelines import small_plan, vectors
-from tests.builders.stage_hosts import ended, free_port, listens_beyond_loopback, serve
-
-MLSERVER = Path(sys.executable).with_name("mlserver")
-STARTS_WITHIN_S = 120.0
-RUNTIME = """
-import onnxruntime
-from mlserver import MLModel
-from mlserver.codecs import NumpyCodec
-from mlserver.types import InferenceResponse
-
-
-class StageRuntime(MLModel):
-    async def load(self):
-        self.session = onnxruntime.InferenceSession(self.settings.parameters.uri, providers=["CPUExecutionProvider"])
-        return True
-
-    async def predict(self, payload):
-        given = {tensor.name: NumpyCodec.decode_input(tensor) for tensor in payload.inputs}
-        names = [output.name for output in self.session.get_outputs()]
-        made = self.session.run(names, given)
-        outputs = [NumpyCodec.encode_output(name, array) for name, array in zip(names, made)]
-        return InferenceResponse(id=payload.id, model_name=self.name, outputs=outputs)
-"""
-
-
-def write_repository(folder, part_file):
-    """MLServer's settings and a runtime that opens the part; everything bound to loopback."""
-    folder.mkdir()
-    (folder / "stage_runtime.py").write_text(RUNTIME)
-    ports = {name: free_port() for name in ("http_port", "grpc_port", "metrics_port")}
-    settings = {"host": "127.0.0.1", **ports, "parallel_workers": 0, "debug": False, "metrics_endpoint": None}
-    (folder / "settings.json").write_text(json.dumps(settings))
-    model = {"name": "cls", "implementation": "stage_runtime.StageRuntime", "parameters": {"uri": str(part_file)}}
-    (folder / "model-settings.json").write_text(json.dumps(model))
-    return f"127.0.0.1:{ports['grpc_port']}"
-
-
-@contextmanager
-def mlserver(folder, address):
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONWARNINGS": "ignore"}
-    with (
-        (folder / "log").open("a") as log,
-        ended([MLSERVER, "start", "."], cwd=folder, env=environment, stdout=log, stderr=log) as p,
-    ):
-        wait_ready(p, address, folder / "log")
-        yield p
-
-
-def wait_ready(process, address, log):
-    kinds = messages()
-    request = kinds["ModelReadyRequest"](name="cls")
-    until = time.monotonic() + STARTS_WITHIN_S
-    with grpc.insecure_channel(address) as channel:
-        ask = channel.unary_unary(
-            f"/{SERVICE}/ModelReady", kinds["ModelReadyRequest"].SerializeToString, kinds["ModelReadyResponse"].FromString
-        )
-        while time.monotonic() < until:
-            assert process.poll() is None, log.read_text()[-2000:]
-            try:
-                if ask(request, timeout=1.0, wait_for_ready=True).ready:
-                    return
-            except grpc.RpcError:
-                time.sleep(0.1)
-    raise AssertionError(f"MLServer did not start: {log.read_text()[-2000:]}")
+from tests.builders.stage_hosts import listens_beyond_loopback, serve
 
 
 @pytest.fixture
