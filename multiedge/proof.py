@@ -58,8 +58,11 @@ class Scope:
             "" if self.least_fps is None else f"of at least {self.least_fps:.4g} items/s",
             "" if self.most_latency_s is None else f"within {self.most_latency_s * 1e3:.4g} ms",
             "" if self.most_memory_bytes is None else f"within {self.most_memory_bytes / 2**20:.1f} MiB on each device",
-            f"with the first stage on '{self.first_on}'" if self.first_on else "",
-            f"with the last stage on '{self.last_on}'" if self.last_on else "",
+            " and ".join(
+                f"with the {end} stage on '{device}'"
+                for end, device in (("first", self.first_on), ("last", self.last_on))
+                if device
+            ),
         ]
         return " ".join(filter(None, limits))
 

@@ -30,6 +30,8 @@ Progress = Callable[[str, float], None]
 
 _KEPT = ("local", "first", "last", "both", "fallback")
 """Kinds that are there for another reason than their figures; fall-backs last, since other rows may do."""
+PRECISION = "precision"
+"""The kind of a row that runs another variant of the model."""
 _SAME = 1e-9
 _COSTS = {"latency": ("latency", "s"), "energy": ("energy per item", "J/item")}
 """What throughput is drawn against: title and unit."""
@@ -41,15 +43,17 @@ class Row:
 
     Attributes:
         name: Unique in the table.
-        kind: Why it is there: one of `ROW_KINDS`, or `ONLY_ROW` for one that the user chose.
+        kind: Why it is there: one of `ROW_KINDS`, `PRECISION`, or `ONLY_ROW` for one that the user chose.
         plan: The plan.
         expected: What it promises; None in it is: not known.
+        variant: Name of the model's variant that it runs; '' for the model itself.
     """
 
     name: str
     kind: str
     plan: Plan
     expected: Expected
+    variant: str = ""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -80,15 +84,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The share of right answers as somebody measured it: of the model as it is, and of rows that round, by name."""
+    """The share of right answers as somebody measured it: of the model as it is, and of rows that round or run another variant,
+    by name."""
 
     exact: float | None = None
     of_rows: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, name: str, plan: Plan) -> float | None:
-        """That of a row; of one that rounds only if it was measured itself."""
-        rounds = any(move.encoding is Encoding.FLOAT16 for move in plan.transfers)
-        return self.of_rows.get(name, None if rounds else self.exact)
+    def of(self, row: Row) -> float | None:
+        """That of a row; of one that is not exact only if it was measured itself."""
+        return self.of_rows.get(row.name, None if row.variant or _rounds(row.plan) else self.exact)
 
 
 def plan_table(
@@ -97,6 +101,7 @@ def plan_table(
     kinds: Sequence[str] = DEFAULT_ROW_KINDS,
     *,
     chosen: Plan | None = None,
+    variants: Mapping[str, Profile] | None = None,
     accuracy: Accuracy = Accuracy(),
     progress: Progress = lambda step, share: None,
 ) -> Table:
@@ -107,6 +112,8 @@ def plan_table(
         fleet: The devices; its `source` is the calling device, without which there is no row that is on it.
         kinds: Some of `multiedge.defaults.ROW_KINDS`, the most important first.
         chosen: A plan that comes first, as the row `ONLY_ROW`.
+        variants: Costs of the model in other precisions, by the names of their rows, which come last; each has its fastest
+            plan.
         accuracy: What was measured.
         progress: Called with the kind and the share of them that is done.
 
@@ -120,7 +127,7 @@ def plan_table(
     for kind in kinds:
         if kind not in ROW_KINDS:
             raise ConfigError(f"rows: unknown kind '{kind}'{did_you_mean(kind, ROW_KINDS)}")
-    rows = [_row(ONLY_ROW, ONLY_ROW, chosen, fleet, accuracy)] if chosen else []
+    rows = [_row(ONLY_ROW, ONLY_ROW, chosen, fleet)] if chosen else []
     absent: dict[str, str] = {}
     order = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
     by_figures = [kind for kind in order if kind not in _KEPT]
@@ -128,30 +135,33 @@ def plan_table(
     for some in (by_figures, sorted(order.keys() - set(by_figures), key=_KEPT.index)):
         for kind in some:
             progress(f"planning '{kind}'", done / len(order))
-            _add(rows, absent, kind, profile, fleet, accuracy)
+            _add(rows, absent, kind, _Task(profile, fleet, tuple(rows)))
             done += 1
         if some is by_figures:
             rows = _undominated(rows, absent)
+    rows.sort(key=lambda row: order.get(row.kind, -1))
+    for name, costs in (variants or {}).items():
+        _add(rows, absent, PRECISION, _Task(costs, fleet, tuple(rows), name))
     if not rows:
         raise InfeasibleError(next(iter(absent.values()), "rows: expected at least one kind, got none"))
-    rows.sort(key=lambda row: order.get(row.kind, -1))
+    rows = [replace(row, expected=replace(row.expected, accuracy=accuracy.of(row))) for row in rows]
     unknown = next((name for name in accuracy.of_rows if name not in {row.name for row in rows}), None)
     if unknown is not None:
         raise ConfigError(f"accuracy: there is no row '{unknown}'{did_you_mean(unknown, [row.name for row in rows])}")
     return Table(tuple(rows), absent)
 
 
-def _add(rows: list[Row], absent: dict[str, str], kind: str, profile: Profile, fleet: Fleet, accuracy: Accuracy) -> None:
+def _add(rows: list[Row], absent: dict[str, str], kind: str, task: _Task) -> None:
     """Adds the rows of a kind whose plans are not there yet, and why there is none of it."""
     try:
-        for name, plan in _MAKERS[kind](_Task(profile, fleet, tuple(rows))):
+        for name, plan in _MAKERS[kind](task):
             same = next((each for each in rows if _is_same(each.plan, plan)), None)
             if same is None:
-                rows.append(_row(name, kind, plan, fleet, accuracy))
+                rows.append(_row(name, kind, plan, task.fleet, task.variant))
             else:
                 absent[name] = f"is the plan of '{same.name}'"
     except MultiedgeError as error:
-        absent[kind] = str(error)
+        absent[task.variant or kind] = str(error)
 
 
 def _undominated(rows: list[Row], absent: dict[str, str]) -> list[Row]:
@@ -161,7 +171,7 @@ def _undominated(rows: list[Row], absent: dict[str, str]) -> list[Row]:
     return [row for row in rows if row.name not in beaten]
 
 
-def expected_of(plan: Plan, fleet: Fleet | None = None, accuracy: float | None = None) -> Expected:
+def expected_of(plan: Plan, fleet: Fleet | None = None) -> Expected:
     """What a plan promises; energy of each device only with the fleet. Latency is with what the executor itself takes, if that
     is known."""
     expected = plan.estimate
@@ -171,8 +181,7 @@ def expected_of(plan: Plan, fleet: Fleet | None = None, accuracy: float | None =
         _finite(latency_s),
         tuple(NodeMemory(each.device, each.planned_bytes, each.limit_bytes) for each in expected.memory),
         expected.energy_j,
-        accuracy,
-        _work(plan, fleet) if plan.is_estimated else (),
+        work=_work(plan, fleet) if plan.is_estimated else (),
     )
 
 
@@ -199,6 +208,7 @@ class _Task:
     profile: Profile
     fleet: Fleet
     earlier: tuple[Row, ...]
+    variant: str = ""
 
     @property
     def source(self) -> str:
@@ -271,7 +281,7 @@ def _float16(task: _Task) -> Iterator[tuple[str, Plan]]:
     except PlanError:
         others = [name for name in task.fleet.names if name != task.fleet.source]
         plan = plan_model(task.profile, _rounding(task.fleet, others), "throughput")
-    if not any(move.encoding is Encoding.FLOAT16 for move in plan.transfers):
+    if not _rounds(plan):
         raise InfeasibleError("the fastest plan sends no tensor as float16")
     yield "float16", plan
 
@@ -280,6 +290,10 @@ def _rounding(fleet: Fleet, names: Sequence[str]) -> Fleet:
     """The fleet with float16 on all links between some devices."""
     links = {pair: replace(fleet.link(*pair), encoding=Encoding.FLOAT16) for pair in permutations(names, 2)}
     return replace(fleet, links={**fleet.links, **links})
+
+
+def _precision(task: _Task) -> Iterator[tuple[str, Plan]]:
+    yield task.variant, plan_model(task.profile, task.fleet, "throughput")
 
 
 def _pinned(name: str, *, first: bool, last: bool) -> Callable[[_Task], Iterator[tuple[str, Plan]]]:
@@ -311,14 +325,19 @@ _MAKERS: Mapping[str, Callable[[_Task], Iterator[tuple[str, Plan]]]] = {
     "first": _pinned("first", first=True, last=False),
     "last": _pinned("last", first=False, last=True),
     "both": _pinned("both", first=True, last=True),
+    PRECISION: _precision,
 }
 
 
 # -- figures ------------------------------------------------------------------------------------------------------------
 
 
-def _row(name: str, kind: str, plan: Plan, fleet: Fleet, accuracy: Accuracy) -> Row:
-    return Row(name, kind, plan, expected_of(plan, fleet, accuracy.of(name, plan)))
+def _row(name: str, kind: str, plan: Plan, fleet: Fleet, variant: str = "") -> Row:
+    return Row(name, kind, plan, expected_of(plan, fleet), variant)
+
+
+def _rounds(plan: Plan) -> bool:
+    return any(move.encoding is Encoding.FLOAT16 for move in plan.transfers)
 
 
 def _work(plan: Plan, fleet: Fleet | None) -> tuple[NodeWork, ...]:
@@ -348,7 +367,12 @@ def _joules(fleet: Fleet | None, name: str, busy_s: float, sent_bytes: float) ->
 
 
 def _is_same(one: Plan, other: Plan) -> bool:
-    return (one.stages, one.transfers, one.paths) == (other.stages, other.transfers, other.paths)
+    return (one.model_hash, one.stages, one.transfers, one.paths) == (
+        other.model_hash,
+        other.stages,
+        other.transfers,
+        other.paths,
+    )
 
 
 def _better(row: Row, rows: Sequence[Row]) -> Row | None:
@@ -369,8 +393,7 @@ def _respects(row: Row) -> tuple[float, float, float, float]:
     """Seconds per item, latency, joules and whether tensors are rounded; less is better, what is not known is inf."""
     expected = row.plan.estimate
     energy_j = math.inf if expected.energy_j is None else expected.energy_j
-    rounds = any(move.encoding is Encoding.FLOAT16 for move in row.plan.transfers)
-    return expected.bottleneck_s, expected.latency_s, energy_j, float(rounds)
+    return expected.bottleneck_s, expected.latency_s, energy_j, float(_rounds(row.plan))
 
 
 def _finite(value: float) -> float | None:

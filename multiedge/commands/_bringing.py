@@ -84,7 +84,8 @@ def bring(client: HubClient, rows: Sequence[RowParts], name: str, timeout_s: flo
     sent = _upload(client, shipments, progress)
     uploaded = time.monotonic()
     first = rows[0].manifest
-    client.put_model(_model(first, shipments))
+    of_model = [each for row, each in zip(rows, shipments, strict=True) if row.manifest.model_hash == first.model_hash]
+    client.put_model(_model(first, of_model))
     records = tuple(row.record(each.record.digest) for row, each in zip(rows, shipments, strict=True))
     client.deploy(Deployment(name, records[0].plan, Path(first.model).name, rows[0].expected, rows=records))
     deployment = _await_ready(client, name, timeout_s, progress)

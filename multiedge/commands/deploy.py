@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from multiedge.network.as_fleet import fleet_of
 from multiedge.network.client import HubClient
 from multiedge.network.encoding import require_name
 from multiedge.network.records import ONLY_ROW, Expected, NodeState
-from multiedge.onnx_io import read_runnable, write_parts
+from multiedge.onnx_io import read_graph, read_runnable, write_parts
 from multiedge.plan import Manifest, Plan
 from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
@@ -48,11 +48,20 @@ _PLANNING = (*_CHOICE, "devices", "profile", "reference", "source", "shape", "me
 
 @dataclass(frozen=True)
 class Planned:
-    """A model and its costs on the nodes."""
+    """The costs of a model, and of its variants by name, on the nodes."""
 
-    graph: Graph
     profile: Profile
     fleet: Fleet
+    variants: Mapping[str, Profile]
+
+    @property
+    def graph(self) -> Graph:
+        """The model."""
+        return self.profile.graph
+
+    def of(self, variant: str) -> Profile:
+        """The costs of a variant, '' for the model."""
+        return self.variants[variant] if variant else self.profile
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
             return 0
         if not args.model:
             raise ConfigError("MODEL: expected an ONNX file or the folder of a plan, or --remove NAME")
-        _options.require_with(args, "accuracy", "table", "rows", "show_plans")
+        for option in ("accuracy", "variant"):
+            _options.require_with(args, option, "table", "rows", "show_plans")
         if args.show_plans and not Path(args.model).is_dir():
             return _show_plans(args, client)
         name = require_name("--name", args.name or Path(args.model).stem)
@@ -110,7 +120,8 @@ def _written(args: argparse.Namespace, client: HubClient, folder: Path, progress
     rows: list[RowParts] = []
     for row in table.rows:
         progress(f"writing parts of '{row.name}'", len(rows) / len(table.rows))
-        manifest = write_parts(planned.graph, row.plan, folder / row.name, profile=planned.profile)
+        costs = planned.of(row.variant)
+        manifest = write_parts(costs.graph, row.plan, folder / row.name, profile=costs)
         rows.append(RowParts(row.name, row.kind, row.expected, manifest))
     return tuple(rows)
 
@@ -127,7 +138,32 @@ def _planned(args: argparse.Namespace, client: HubClient, progress: Progress) ->
     profile = node_costs(graph, fleet, args.profile, args.reference)
     for line in _options.warnings_of(profile):
         print(line, file=sys.stderr)
-    return Planned(graph, profile, fleet)
+    variants = {name: node_costs(each, fleet, None, args.reference) for name, each in _variants(args, graph).items()}
+    return Planned(profile, fleet, variants)
+
+
+def _variants(args: argparse.Namespace, graph: Graph) -> dict[str, Graph]:
+    """The graphs of --variant by name; ConfigError for one that does not take and give what the model does."""
+    variants: dict[str, Graph] = {}
+    for text in args.variant:
+        name, path = _options.parse_pair(text, "--variant", "NAME=FILE")
+        declared = read_graph(path)
+        ends, its = (*graph.inputs, *graph.outputs), (*declared.inputs, *declared.outputs)
+        if its != ends:
+            raise ConfigError(f"--variant {name}: expected the inputs and outputs {', '.join(ends)}, got {', '.join(its)}")
+        variant = variants[require_name("--variant", name)] = read_graph(path, graph.input_shapes)
+        for tensor in ends:
+            if _tensor(variant, tensor) != _tensor(graph, tensor):
+                raise ConfigError(
+                    f"--variant {name}: expected '{tensor}' to have the type and size that it has in {graph.name}"
+                )
+    return variants
+
+
+def _tensor(graph: Graph, name: str) -> tuple[str | None, int | None]:
+    """Type and size of a tensor, None where they are not known."""
+    tensor = graph.tensors.get(name)
+    return (tensor.dtype, tensor.nbytes) if tensor else (None, None)
 
 
 def _plan(args: argparse.Namespace, planned: Planned) -> Plan:
@@ -146,7 +182,15 @@ def _table(args: argparse.Namespace, planned: Planned, progress: Progress) -> Ta
     kinds = tuple(kind.strip() for kind in args.rows.split(",")) if args.rows else DEFAULT_ROW_KINDS
     chosen = _plan(args, planned) if any(vars(args)[name] for name in _CHOICE) else None
     accuracy = parse_accuracy(args.accuracy)
-    return plan_table(planned.profile, planned.fleet, kinds, chosen=chosen, accuracy=accuracy, progress=progress)
+    return plan_table(
+        planned.profile,
+        planned.fleet,
+        kinds,
+        chosen=chosen,
+        variants=planned.variants,
+        accuracy=accuracy,
+        progress=progress,
+    )
 
 
 def parse_accuracy(texts: Sequence[str]) -> Accuracy:

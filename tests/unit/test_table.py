@@ -12,7 +12,7 @@ from multiedge.fleet import Fleet, Link, Power
 from multiedge.graph import Graph
 from multiedge.network.records import ONLY_ROW, NodeWork
 from multiedge.run import plan_model
-from multiedge.table import Accuracy, Table, draw_table, expected_of, plan_table
+from multiedge.table import PRECISION, Accuracy, Table, draw_table, expected_of, plan_table
 from tests.builders.fleets import fleet_of, with_devices
 from tests.builders.graphs import chain_graph, fork_graph
 from tests.builders.profiles import profile_of
@@ -135,6 +135,16 @@ def test_accuracy_is_as_measured_and_that_of_a_row_that_rounds_only_if_it_was_me
     assert shown(Accuracy(0.9, {"float16": 0.8})) == {"fastest": 0.9, "float16": 0.8}
     with pytest.raises(ConfigError, match="accuracy: there is no row 'float'; did you mean 'float16'"):
         shown(Accuracy(of_rows={"float": 0.8}))
+
+
+def test_a_variant_has_a_row_of_its_own_whose_accuracy_is_not_that_of_the_model() -> None:
+    small = replace(CHAIN, graph=replace(CHAIN.graph, model_hash="int8"), seconds={n: s / 2 for n, s in CHAIN.seconds.items()})
+    table = plan_table(CHAIN, FLEET, ("fastest",), variants={"int8": small}, accuracy=Accuracy(0.9))
+    model, variant = table.rows
+    assert (variant.name, variant.kind, variant.variant, variant.expected.accuracy) == ("int8", PRECISION, "int8", None)
+    assert variant.expected.items_per_s > model.expected.items_per_s
+    measured = plan_table(CHAIN, FLEET, ("fastest",), variants={"int8": small}, accuracy=Accuracy(0.9, {"int8": 0.85}))
+    assert [row.expected.accuracy for row in measured.rows] == [0.9, 0.85]
 
 
 def test_work_is_what_an_item_takes_of_each_device_beyond_waiting() -> None:

@@ -30,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", metavar="KIND,KIND", help=f"the plans of such a table, the most important first: {', '.join(ROW_KINDS)}"
     )
+    parser.add_argument(
+        "--variant",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="the model in another precision, with the same inputs and outputs, for a row of that name; repeatable",
+    )
     parser.add_argument("--show-plans", action="store_true", help="print the table of plans, and deploy nothing")
     parser.add_argument(
         "--accuracy",

@@ -202,6 +202,20 @@ def test_a_table_is_deployed_with_all_of_its_plans_and_weights_are_sent_once(hub
     assert {path.name for path in (tmp_path / "parts").iterdir() if path.is_dir()} == {row["name"] for row in rows}
 
 
+def test_a_variant_of_the_model_is_a_row_with_parts_of_its_own(hub, model, tmp_path, capsys):
+    variant = saved(layers(4, 128), tmp_path / "shorter.onnx")
+    with _nodes(hub):
+        assert _deploy(hub, model, "--rows", "fastest", "--variant", f"short={variant}", "--json") == 0
+        rows = json.loads(capsys.readouterr().out)["deployment"]["rows"]
+        assert [(row["name"], row["kind"], row["phase"]) for row in rows] == [
+            ("fastest", "fastest", "ready"),
+            ("short", "precision", "ready"),
+        ]
+        wider = saved(layers(4, 256), tmp_path / "wider.onnx")
+        assert _deploy(hub, model, "--rows", "fastest", "--variant", f"wide={wider}") == 1
+    assert "wider.onnx: input 'x' has shape [1, 256], which [1, 128] does not fit" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

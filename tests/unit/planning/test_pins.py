@@ -65,7 +65,7 @@ def test_inputs_are_sent_to_that_device_alone_and_results_come_from_it() -> None
 
 def test_the_scope_says_so_and_stays_in_the_file() -> None:
     plan = plan_model(CHAIN, FLEET, "throughput", first_on="phone", last_on="desk")
-    assert str(plan.scope) == "contiguous plans with the first stage on 'phone' with the last stage on 'desk'"
+    assert str(plan.scope) == "contiguous plans with the first stage on 'phone' and with the last stage on 'desk'"
     assert plan_from_json(plan_to_json(plan)).scope == plan.scope
 
 
