@@ -34,7 +34,9 @@ PACKAGES = [
     *(f"{HOST}.{name}" for name in HOST_PACKAGES),
     "multiedge",
     "multiedge.backends",
+    "multiedge.backends.conversion",
     "multiedge.backends.onnxruntime",
+    "multiedge.backends.openvino",
     "multiedge.bench",
     "multiedge.commands",
     "multiedge.commands.arguments",
@@ -99,6 +101,7 @@ RAY = ["ray>=2.9"]
 REMOTE = ["grpcio>=1.60", "protobuf>=4.25"]
 FLEET = ["aiohttp>=3.9", "cryptography>=42", "prometheus-client>=0.20", "zstandard>=0.22"]
 OTEL = ["opentelemetry-sdk>=1.24", "opentelemetry-exporter-otlp-proto-grpc>=1.24"]
+OPENVINO = ["openvino>=2025.0"]
 DISCOVERY = ["zeroconf>=0.130"]
 # Peers that the tests and the comparisons run against; uvloop 0.22 breaks MLServer's start.
 PEERS = ["mlserver>=1.6", "uvloop<0.22", "tritonclient[grpc,http]>=2.40"]
@@ -140,6 +143,7 @@ setup(
         "remote": REMOTE,
         "fleet": FLEET,
         "discovery": DISCOVERY,
+        "openvino": OPENVINO,
         "otel": OTEL,
         "loadgen": LOADGEN,
         "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *OTEL, *PEERS, *SCHEMAS],

@@ -9,6 +9,7 @@ BACKENDS = Registry(
     "backend",
     {
         "onnxruntime": "multiedge.backends.onnxruntime:OnnxRuntimeBackend",
+        "openvino": "multiedge.backends.openvino:OpenVinoBackend",
         "synthetic": "multiedge.backends.synthetic:SyntheticBackend",
     },
 )

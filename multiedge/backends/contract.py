@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -155,12 +155,22 @@ class Backend(ABC):
     processors: ClassVar[tuple[str, ...]] = ("cpu",)
     """Where it can compute: 'cpu', 'gpu'."""
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
-    """Types of numbers that it computes with."""
+    """Types of numbers that it computes with. One with several has an option `precision`."""
+    tolerances: ClassVar[Mapping[str, float]] = {}
+    """The largest relative error against the reference backend that passes, for each of `precisions`. What it converts is
+    opened only if it has passed the comparison (`multiedge.backends.conversion`). Without tolerances nothing is compared."""
+    offline_only: ClassVar[bool] = False
+    """Whether `convert` is refused where the system has no processes without a network, since the converter would use it."""
 
     @property
     @abstractmethod
     def version(self) -> str:
         """The version of the runtime, as its package states it."""
+
+    @property
+    def numbers(self) -> str:
+        """The one of `precisions` that these options choose."""
+        return str(asdict(self).get("precision", self.precisions[0]))
 
     @abstractmethod
     def open(self, path: Path, device: Device | None = None) -> Session:

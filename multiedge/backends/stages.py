@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,15 @@ import numpy as np
 
 from multiedge.backends import BACKENDS
 from multiedge.backends.contract import Array, Backend, Session, Tensors
+from multiedge.backends.conversion.convert import write_converted
+from multiedge.backends.conversion.ready import ready
 from multiedge.backends.guarded import OpenFiles, guarded
 from multiedge.backends.kept import key_of, made_once
-from multiedge.errors import ChangedError, ConfigError, ModelError, MultiedgeError, ProfileError, did_you_mean, one_line
-from multiedge.files import temporary_folder
+from multiedge.backends.loading import load_backend as load_backend
+from multiedge.backends.loading import named_errors
+from multiedge.errors import ChangedError, ConfigError, MultiedgeError, ProfileError, did_you_mean, one_line
 from multiedge.fleet import Device, Fleet
-from multiedge.onnx_io import with_own_weights
 from multiedge.onnx_io.manifest import fingerprint, require_unchanged
-from multiedge.options import build
 from multiedge.plan import Part
 from multiedge.profile import MemoryUse
 from multiedge.transports import MAPPED_MESSAGES
@@ -29,14 +29,6 @@ BackendOptions = Mapping[str, Mapping[str, Any]]
 CONVERTED = ".converted"
 """The folder beside a part that keeps what backends convert it into."""
 SESSION_MEMBERS = ("inputs", "outputs", "batch_is_free", "provider", "run", "close")
-
-
-def load_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend:
-    """The backend registered under `name`, with these options; ConfigError for an option that it does not have."""
-    backend = build(BACKENDS, name, options or {})
-    if not isinstance(backend, Backend):
-        raise ConfigError(f"backend '{name}': expected a subclass of {Backend.__module__}.Backend, got {backend!r}")
-    return backend
 
 
 def device_backend(device: Device, options: BackendOptions) -> Backend:
@@ -79,7 +71,7 @@ def open_part(backend: Backend, part: Path, device: Device | None = None, keep: 
             f" {' or '.join(backend.processors)}, got '{device.type}'; change its type or its backend"
         )
     path = openable(backend, part, keep)
-    with _named(f"{part}: {type(backend).__name__} cannot open this file"):
+    with named_errors(f"{part}: {type(backend).__name__} cannot open this file"):
         session = backend.open(path, device)
     absent = [name for name in SESSION_MEMBERS if not hasattr(session, name)]
     if absent:
@@ -113,32 +105,17 @@ def open_stage(backend: Backend, folder: Path, part: Part, device: Device | None
 def openable(backend: Backend, part: Path, keep: Path | None = None) -> Path:
     """The part itself, or what the backend converted it into.
 
-    That is kept in the folder `keep`, by default one beside the part, until the part, the backend or its options change.
+    That is kept in the folder `keep`, by default one beside the part, until the part, the backend or its options change. For a
+    backend with tolerances it is only what has passed the comparison with the reference.
     """
     if part.suffix in backend.formats or not part.is_file():
         return part
+    keep = keep or part.parent / CONVERTED
+    if backend.tolerances and part.suffix == ".onnx":
+        return ready(backend, part, keep)
     name = f"{part.stem}{backend.formats[0]}"
-
-    def convert(draft: Path) -> None:
-        # Parts are linked to the whole model's weights, which onnx and converters refuse to follow.
-        with temporary_folder("convert-") as folder:
-            source = with_own_weights(part, Path(folder)) if part.suffix == ".onnx" else part
-            with _named(f"{part}: {type(backend).__name__} cannot convert this file"):
-                backend.convert(source, draft / name)
-
-    folder = (keep or part.parent / CONVERTED) / key_of(part, backend, backend.version)
-    return made_once(folder, convert, "converted parts") / name
-
-
-@contextmanager
-def _named(place: str) -> Iterator[None]:
-    """What a runtime raises becomes a ModelError of one line that begins with `place`."""
-    try:
-        yield
-    except MultiedgeError:
-        raise
-    except Exception as error:  # each runtime has its own classes of errors
-        raise ModelError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
+    folder = keep / key_of(part, backend, backend.version)
+    return made_once(folder, lambda draft: write_converted(backend, part, draft / name), "converted parts") / name
 
 
 @dataclass(frozen=True)

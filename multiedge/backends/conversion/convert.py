@@ -1,0 +1,144 @@
+"""One conversion in this process: convert, compare, and keep the result only if its outputs are right."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from multiedge.backends.contract import Backend, Session
+from multiedge.backends.conversion.bisection import first_wrong_node
+from multiedge.backends.conversion.gate import Comparison, SampleError, compare
+from multiedge.backends.conversion.record import Conversion, State, save_conversion
+from multiedge.backends.conversion.samples import Sample, samples_of
+from multiedge.backends.loading import named_errors
+from multiedge.backends.timing import Accuracy, time_in_turn
+from multiedge.errors import ModelError, MultiedgeError
+from multiedge.files import make_owned_folder, temporary_folder
+from multiedge.onnx_io import with_own_weights
+from multiedge.onnx_io.manifest import digest_of
+from multiedge.onnx_io.reader import declared_graph
+
+TIMING = Accuracy(relative=0.05, budget_s=0.5, least=5, most=50, warmup=1)
+
+
+def write_converted(backend: Backend, part: Path, target: Path) -> None:
+    """What the backend makes of an ONNX file, written to `target`; ModelError if it refuses."""
+    # Parts are linked to the whole model's weights, which onnx and converters refuse to follow.
+    with temporary_folder("convert-") as folder:
+        source = with_own_weights(part, Path(folder)) if part.suffix == ".onnx" else part
+        with named_errors(f"{part}: {type(backend).__name__} cannot convert this file"):
+            backend.convert(source, target)
+
+
+def convert_checked(
+    backend: Backend, reference: Backend, conversion: Conversion, folder: Path, inputs: Sequence[Sample] = ()
+) -> Conversion:
+    """Converts `conversion.model` into `folder`, if the outputs are those of the reference, and keeps the record beside it.
+
+    The record is at `folder` with '.json' appended. What fails leaves nothing but the record.
+    """
+    record = folder.with_name(f"{folder.name}.json")
+    running = replace(conversion, state=State.RUNNING, started_s=time.time())
+    save_conversion(running, record)
+    draft = make_owned_folder(folder.parent, "making-")
+    try:
+        ended = _converted(backend, reference, running, draft, inputs)
+        if ended.state is State.SUCCESS:
+            _put(draft, folder)
+    except MultiedgeError as error:
+        ended = replace(running, state=State.FAILED, reason=str(error), is_final=True)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    ended = replace(ended, finished_s=time.time())
+    save_conversion(ended, record)
+    return ended
+
+
+def _put(draft: Path, folder: Path) -> None:
+    """Gives the finished draft its name. What has it already is of an earlier attempt, and not known to be right."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(draft, folder)
+    except OSError as error:
+        raise ModelError(f"{folder}: converted parts cannot be kept here: {error.strerror}") from error
+
+
+def _converted(
+    backend: Backend, reference: Backend, conversion: Conversion, draft: Path, inputs: Sequence[Sample]
+) -> Conversion:
+    part = Path(conversion.model)
+    target = draft / f"{part.stem}{backend.formats[0]}"
+    write_converted(backend, part, target)
+    files = sorted(draft.iterdir(), key=lambda path: path != target)
+    artefact = {path.name: digest_of(path) for path in files if path.is_file()}
+    graph = declared_graph(part)
+    made = samples_of(graph, conversion.precision)
+    # With inputs at hand, the sizes that are made up need not be possible.
+    samples = [*(replace(sample, is_required=not inputs) for sample in made), *inputs]
+    compared, times = _compare(reference, backend, part, target, samples, conversion.tolerance or 0.0)
+    known = replace(
+        conversion,
+        errors=compared.errors,
+        left_out=compared.left_out,
+        agreement=compared.agreement,
+        reference_latency_s=times[0] if times else None,
+        latency_s=times[1] if times else None,
+    )
+    if compared.passed:
+        return replace(known, state=State.SUCCESS, artefact=artefact)
+    wrong = next(sample for sample in samples if compared.worst and sample.name == compared.worst.sample)
+    node = first_wrong_node(graph, wrong, compared.tolerance, reference.open, lambda path: _opened(backend, path))
+    reason = f"{part}: {conversion.backend} gives wrong outputs: {_words(compared.worst, compared.tolerance)}; {node}"
+    return replace(known, state=State.FAILED, reason=reason, is_final=True)
+
+
+def _compare(
+    reference: Backend, backend: Backend, part: Path, target: Path, samples: Sequence[Sample], tolerance: float
+) -> tuple[Comparison, tuple[float, float] | None]:
+    """The comparison, and if it passed the median times of a run in both."""
+    expected = reference.open(part)
+    try:
+        with named_errors(f"{part}: {type(backend).__name__} cannot open what it has converted"):
+            candidate = backend.open(target)
+        try:
+            compared = compare(expected, candidate, samples, tolerance)
+            return compared, _times(expected, candidate, _first(samples, compared)) if compared.passed else None
+        finally:
+            candidate.close()
+    finally:
+        expected.close()
+
+
+def _first(samples: Sequence[Sample], compared: Comparison) -> Sample:
+    """The first sample that the reference could run."""
+    return next(sample for sample in samples if sample.name == compared.errors[0].sample)
+
+
+def _times(reference: Session, candidate: Session, sample: Sample) -> tuple[float, float]:
+    runs = [lambda: reference.run(sample.tensors), lambda: candidate.run(sample.tensors)]
+    first, second = time_in_turn(runs, TIMING)
+    return first.median_s, second.median_s
+
+
+def _opened(backend: Backend, part: Path) -> Session:
+    """A session on an ONNX file, converted into a folder that is removed when it is open."""
+    with temporary_folder("convert-") as folder:
+        target = Path(folder) / f"{part.stem}{backend.formats[0]}"
+        write_converted(backend, part, target)
+        with named_errors(f"{part}: {type(backend).__name__} cannot open this file"):
+            return backend.open(target)
+
+
+def _words(worst: SampleError | None, tolerance: float) -> str:
+    if worst is None:
+        return "there was nothing to compare"
+    place = f"output '{worst.output}' of sample '{worst.sample}'" if worst.output else f"sample '{worst.sample}'"
+    if worst.problem:
+        return f"{place} {worst.problem}"
+    what = "is not finite where it must be" if math.isinf(worst.relative) else f"has relative error {worst.relative:.3g}"
+    return f"{place} {what}, tolerance {tolerance:g}"

@@ -1,0 +1,140 @@
+"""What may be opened: conversions that have passed, made in a process of their own where there are none yet.
+
+A process of its own, since converting takes more memory than running, and since converters are not to reach a network: where
+the system permits it, that process has none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from multiedge.backends.contract import Backend
+from multiedge.backends.conversion.record import Conversion, State, load_conversion, save_conversion
+from multiedge.backends.kept import key_of
+from multiedge.errors import ModelError
+from multiedge.onnx_io.manifest import digest_of
+
+GATE = 1
+"""Version of the samples and of the comparison: what an earlier one let pass is converted again."""
+WORKER = "multiedge.backends.conversion"
+OFFLINE = ("unshare", "--user", "--map-current-user", "--net", "--")
+"""Runs a command without any network but its own loopback interface, which is down."""
+
+
+def ready(backend: Backend, part: Path, keep: Path, *, again: bool = False, inputs: Sequence[Path] = ()) -> Path:
+    """The converted file of `part`, whose outputs have been compared; it is converted now if that is not done yet.
+
+    Raises ModelError with the reason if it cannot be converted or its outputs are wrong, also where that is known from before.
+    """
+    conversion = converted(backend, part, keep, again=again, inputs=inputs)
+    if conversion.state is not State.SUCCESS:
+        raise ModelError(conversion.reason)
+    return folder_of(backend, part, keep) / next(iter(conversion.artefact))
+
+
+def converted(backend: Backend, part: Path, keep: Path, *, again: bool = False, inputs: Sequence[Path] = ()) -> Conversion:
+    """The record of the conversion of `part`, which has succeeded or failed.
+
+    Args:
+        backend: With the options to convert for.
+        part: An ONNX file.
+        keep: The folder for conversions.
+        again: Whether to convert although the result is known.
+        inputs: .npz files with inputs to compare in addition; the comparison is then made in any case.
+    """
+    folder = folder_of(backend, part, keep)
+    record = folder.with_name(f"{folder.name}.json")
+    if not again and not inputs:
+        known = known_result(folder, record)
+        if known is not None:
+            return known
+    keep.mkdir(parents=True, exist_ok=True)
+    pending = Conversion(
+        state=State.PENDING,
+        model=str(part.resolve()),
+        backend=type(backend).__name__,
+        version=backend.version,
+        precision=backend.numbers,
+        options=asdict(backend),
+        tolerance=backend.tolerances.get(backend.numbers),
+    )
+    save_conversion(pending, record)
+    ended = _run_worker(backend, folder, record, inputs)
+    state = load_conversion(record)
+    if state.state in (State.SUCCESS, State.FAILED):
+        return state
+    failed = replace(state, state=State.FAILED, reason=f"{part}: the conversion ended early: {ended}")
+    save_conversion(failed, record)
+    return failed
+
+
+def folder_of(backend: Backend, part: Path, keep: Path) -> Path:
+    """Where the result is kept: by model, backend and version, options, and the abilities of the processor."""
+    return keep / key_of(part, backend, backend.version, GATE)
+
+
+def known_result(folder: Path, record: Path) -> Conversion | None:
+    """The record if nothing has to be done: it has succeeded and every file is as it was, or it would fail again."""
+    if not record.is_file():
+        return None
+    try:
+        conversion = load_conversion(record)
+    except ModelError:  # of another release, or damaged
+        return None
+    if conversion.state is State.FAILED and conversion.is_final:
+        return conversion
+    is_whole = bool(conversion.artefact) and all(
+        (folder / name).is_file() and digest_of(folder / name) == digest for name, digest in conversion.artefact.items()
+    )
+    return conversion if conversion.state is State.SUCCESS and is_whole else None
+
+
+def _run_worker(backend: Backend, folder: Path, record: Path, inputs: Sequence[Path]) -> str:
+    """Runs the conversion in a process of its own; what it said last, for an error."""
+    kind = type(backend)
+    request = {
+        "backend": f"{kind.__module__}:{kind.__qualname__}",
+        "options": asdict(backend),
+        "record": str(record),
+        "folder": str(folder),
+        "inputs": [str(path) for path in inputs],
+    }
+    command = [*_offline(backend), sys.executable, "-m", WORKER, json.dumps(request)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return last if done.returncode > 0 else f"it was stopped by signal {-done.returncode}" if done.returncode else ""
+
+
+def _offline(backend: Backend) -> tuple[str, ...]:
+    if can_be_offline():
+        return OFFLINE
+    if backend.offline_only:
+        raise ModelError(
+            f"{type(backend).__name__}: its converter sends data to its maker, and this system permits no process without a"
+            " network; convert on a machine where `unshare --user --net true` works"
+        )
+    return ()
+
+
+@lru_cache(maxsize=1)
+def can_be_offline() -> bool:
+    """Whether this system lets a user start a process without a network."""
+    if shutil.which(OFFLINE[0]) is None:
+        return False
+    return subprocess.run([*OFFLINE, "true"], capture_output=True, check=False).returncode == 0
+
+
+def request_of(text: str) -> dict[str, Any]:
+    """What `_run_worker` has sent."""
+    request: dict[str, Any] = json.loads(text)
+    return request

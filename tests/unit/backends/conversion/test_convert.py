@@ -1,0 +1,170 @@
+"""Conversions with seeded defects: none is ever kept, and the node that is wrong is named where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from multiedge.backends.conversion.convert import convert_checked
+from multiedge.backends.conversion.record import Conversion, State, load_conversion
+from multiedge.backends.conversion.samples import Sample
+from multiedge.backends.onnxruntime import OnnxRuntimeBackend
+from tests.builders.conversions import Change, Defective
+from tests.builders.onnx_models import noise, parsed, saved
+
+BODY = """g (float[n, 4] x) => (float[n, 6] y) {
+    [scaled] s = Mul(x, factor)
+    [product] p = MatMul(s, w)
+    [positive] r = Relu(p)
+    [spread] q = Softmax<axis = -1>(r)
+    [turned] t = Transpose<perm = [1, 0]>(q)
+    [back] b = Transpose<perm = [1, 0]>(t)
+    [last] y = Add(b, bias)
+}"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    weights = {"factor": np.float32(0.5), "w": noise(4, 6), "bias": noise(6, seed=1)}
+    return saved(parsed(BODY, **weights), tmp_path / "model.onnx")
+
+
+def convert(model: Path, backend: Defective, *inputs: Sample) -> tuple[Conversion, Path]:
+    folder = model.parent / "kept" / "key"
+    folder.parent.mkdir(exist_ok=True)
+    pending = Conversion(State.PENDING, str(model), "Defective", "1", "float32", {}, tolerance=1e-4)
+    ended = convert_checked(backend, OnnxRuntimeBackend(), pending, folder, inputs)
+    assert load_conversion(folder.with_name("key.json")) == ended
+    return ended, folder
+
+
+def node_changed(name: str, change: Callable[[onnx.NodeProto], None]) -> Change:
+    def changed(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            if node.name == name:
+                change(node)
+
+    return changed
+
+
+def weight_changed(name: str, change: Callable[[Any], Any]) -> Change:
+    def changed(model: onnx.ModelProto) -> None:
+        for tensor in model.graph.initializer:
+            if tensor.name == name:
+                tensor.CopyFrom(numpy_helper.from_array(np.asarray(change(numpy_helper.to_array(tensor)), np.float32), name))
+
+    return changed
+
+
+def rounded(model: onnx.ModelProto) -> None:
+    """The product with bfloat16's 8 bits, as CPUs with units for it compute by default."""
+    weight_changed("w", lambda w: (w.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32))(model)
+
+
+def operator(op_type: str) -> Callable[[onnx.NodeProto], None]:
+    return lambda node: setattr(node, "op_type", op_type)
+
+
+def axis_zero(node: onnx.NodeProto) -> None:
+    node.attribute[0].CopyFrom(helper.make_attribute("axis", 0))
+
+
+def unturned(node: onnx.NodeProto) -> None:
+    node.attribute[0].CopyFrom(helper.make_attribute("perm", [0, 1]))
+
+
+def test_what_is_right_is_kept_with_its_record(model: Path) -> None:
+    ended, folder = convert(model, Defective())
+    assert (ended.state, ended.reason, ended.worst_error) == (State.SUCCESS, "", 0.0)
+    assert [each.sample for each in ended.errors][-2:] == ["batch 2", "equal dimensions"]
+    assert ended.finished_s >= ended.started_s > 0
+    assert ended.latency_ratio > 0
+    assert [path.name for path in folder.iterdir()] == list(ended.artefact) == ["model.defect"]
+
+
+@pytest.mark.parametrize(
+    ("change", "node"),
+    [
+        pytest.param(node_changed("back", unturned), "'back' (Transpose)", id="a transpose is left out"),
+        pytest.param(weight_changed("factor", lambda factor: factor * 1.01), "'scaled' (Mul)", id="a constant is folded wrong"),
+        pytest.param(rounded, "'product' (MatMul)", id="bfloat16 by default"),
+        pytest.param(weight_changed("w", lambda w: w[:, ::-1]), "'product' (MatMul)", id="weights in another order"),
+        pytest.param(weight_changed("w", np.zeros_like), "'product' (MatMul)", id="weights are lost"),
+        pytest.param(node_changed("positive", operator("Identity")), "'positive' (Relu)", id="an activation is dropped"),
+        pytest.param(node_changed("positive", operator("Elu")), "'positive' (Relu)", id="another activation"),
+        pytest.param(node_changed("spread", axis_zero), "'spread' (Softmax)", id="another axis"),
+        pytest.param(node_changed("last", operator("Sub")), "'last' (Add)", id="a sign"),
+    ],
+)
+def test_a_wrong_conversion_is_not_kept_and_its_node_is_named(model: Path, change: Change, node: str) -> None:
+    ended, folder = convert(model, Defective(change))
+    assert (ended.state, ended.is_final, dict(ended.artefact)) == (State.FAILED, True, {})
+    assert f"first wrong node {node}, also alone" in ended.reason
+    assert [path.name for path in folder.parent.iterdir()] == ["key.json"]
+
+
+def swapped_where_square(outputs: dict[str, Any]) -> dict[str, Any]:
+    rows, columns = outputs["y"].shape
+    return {"y": outputs["y"].T} if rows == columns else outputs
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        pytest.param(
+            lambda outputs: {"y": np.repeat(outputs["y"][:1], len(outputs["y"]), axis=0)},
+            "has relative error",
+            id="each item of a batch is answered as the first",
+        ),
+        pytest.param(
+            lambda outputs: {"y": outputs["y"][:1]}, "of sample 'batch 2' gives shape [1, 4], expected [2, 4]", id="one item"
+        ),
+        pytest.param(
+            lambda outputs: {"y": outputs["y"].astype(np.float64)}, "gives float64, expected float32", id="another type"
+        ),
+        pytest.param(lambda outputs: {"y": outputs["y"] * np.nan}, "is not finite where it must be", id="no numbers"),
+        pytest.param(lambda outputs: {}, "gives no such output", id="no output"),
+        pytest.param(swapped_where_square, "of sample 'equal dimensions' has", id="swapped where sizes are equal"),
+    ],
+)
+def test_wrong_answers_are_told_by_output_and_sample(tmp_path: Path, answer: Any, reason: str) -> None:
+    model = saved(parsed("g (float[n, 4] x) => (float[n, 4] y) { [only] y = Tanh(x) }"), tmp_path / "model.onnx")
+    ended, folder = convert(model, Defective(answer=answer))
+    assert ended.state is State.FAILED
+    assert "model.onnx: Defective gives wrong outputs: output 'y' of sample '" in ended.reason
+    assert reason in ended.reason
+    assert not folder.exists()
+
+
+def test_sizes_that_the_model_refuses_need_inputs(tmp_path: Path) -> None:
+    model = saved(parsed("g (float[n, m] x) => (float[n, 6] y) { y = MatMul(x, w) }", w=noise(4, 6)), tmp_path / "model.onnx")
+    ended, _ = convert(model, Defective())
+    assert "the reference cannot run sample 'random': " in ended.reason
+    assert ended.reason.endswith("; give --inputs")
+    real = Sample("real", {"x": noise(3, 4)})
+    assert convert(model, Defective(), real)[0].state is State.SUCCESS
+    assert convert(model, Defective(weight_changed("w", lambda w: w * 2)), real)[0].state is State.FAILED
+
+
+def test_a_converter_that_refuses_leaves_its_reason(model: Path) -> None:
+    def refuse(model: onnx.ModelProto) -> None:
+        raise ValueError("operator\nunknown")
+
+    ended, folder = convert(model, Defective(refuse))
+    assert ended.reason.endswith("model.onnx: Defective cannot convert this file: ValueError: operator unknown")
+    assert [path.name for path in folder.parent.iterdir()] == ["key.json"]
+
+
+def test_a_result_of_an_earlier_attempt_is_replaced(model: Path) -> None:
+    folder = model.parent / "kept" / "key"
+    folder.mkdir(parents=True)
+    (folder / "model.defect").write_text("cut off")
+    ended, _ = convert(model, Defective())
+    assert ended.state is State.SUCCESS
+    assert (folder / "model.defect").stat().st_size > 100
