@@ -1,6 +1,6 @@
 """Writes the pages that are made from the project itself: docs/commands.md from the command line's own parsers,
-docs/metrics.md from the registry of metrics, docs/protocol.md from the table of what servers are asked, and
-docs/benchmarks.md from the records in benchmarks/results/.
+docs/metrics.md from the registry of metrics, docs/protocol.md from the table of what servers are asked, docs/benchmarks.md from
+the records in benchmarks/results/, and docs/sequences.md with its pictures from docs/sequences.json.
 
 python docs/generate.py            # write them
 python docs/generate.py --check    # exit 1 if one is out of date
@@ -14,11 +14,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-# The packages `core` and `benchmarks` are importable only from the root of a checkout.
+# The packages `core`, `benchmarks` and `docs` are importable only from the root of a checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import page
 from core.cmd.benchmarking import build_parser as build_ianvs_parser
+from docs import diagrams
 from multiedge.cli import COMMANDS, build_parser
 from multiedge.metrics import METRICS, describe_metric
 from multiedge.metrics.table import ANSWER_METRICS
@@ -114,6 +115,10 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "metrics.md": metrics,
     "protocol.md": protocol,
     "benchmarks.md": page.render,
+    "sequences.md": diagrams.page,
+    "images/sequence-push.svg": diagrams.push,
+    "images/sequence-pull.svg": diagrams.pull,
+    "images/sequence-inference.svg": diagrams.inference,
 }
 
 
@@ -135,6 +140,7 @@ def main() -> int:
             print(f"out of date: {', '.join(old)}; run: python docs/generate.py", file=sys.stderr)
         return 1 if old else 0
     for name, render in PAGES.items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         (FOLDER / name).write_text(render(), encoding="utf-8")
     return 0
 

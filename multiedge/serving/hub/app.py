@@ -6,6 +6,7 @@ A refusal is `{"error": "one line"}` with its status.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from multiedge.network.records import Deployment, ModelRecord, NodeState, PlanRe
 from multiedge.network.runs import RunReport
 from multiedge.serving.aio import web
 from multiedge.serving.hub.access import ANYBODY_ON_LOOPBACK, HEARTBEAT, RUNS, is_own_state, refusal_of
+from multiedge.serving.hub.exchange import Exchange, Observe, ignore
 from multiedge.serving.hub.hub import Hub
 from multiedge.serving.hub.joining import PATH as JOIN
 from multiedge.serving.hub.joining import JoinRequest
@@ -39,10 +41,10 @@ WRITE_BYTES = 1 << 20
 
 
 class HubApp:
-    """The handlers of a hub. `listener` is set before the first request."""
+    """The handlers of a hub. `listener` is set before the first request; `observe` is told of each permitted one."""
 
-    def __init__(self, hub: Hub, log: LimitedLog) -> None:
-        self._hub, self._log = hub, log
+    def __init__(self, hub: Hub, log: LimitedLog, observe: Observe = ignore) -> None:
+        self._hub, self._log, self._observe = hub, log, observe
         self._uploading: set[str] = set()
         self._feed, self._exposition, self._pages = Feed(hub.snapshot), Exposition(), page_files()
         self.listener: Listener | None = None
@@ -91,8 +93,12 @@ class HubApp:
                 return _error(403 if who else 401, reason, close=not who)
             if who and self.listener:
                 self.listener.permit(request.transport)
+            start_s = time.time()
             try:
-                return await handler(request)
+                answer = await handler(request)
+                if self._observe is not ignore:
+                    self._observe(await _exchange(who, request, answer, start_s))
+                return answer
             except web.HTTPException as error:
                 return _error(error.status, f"{request.method} {request.path}: {lower(error.reason)}")
             except MultiedgeError as error:
@@ -261,6 +267,14 @@ class HubApp:
             return _answer(records())
 
         return handler
+
+
+async def _exchange(who: str, request: Any, answer: Any, start_s: float) -> Exchange:
+    is_record = answer.content_type == "application/json" or request.content_type == "application/json"
+    received = await request.read() if request.method in ("PUT", "POST") else b""  # a file has been read, and leaves nothing
+    sent = answer.body if isinstance(answer, web.Response) and isinstance(answer.body, bytes) and is_record else b""
+    lengths = (request.content_length or 0, answer.content_length or 0)
+    return Exchange(who, request.method, request.path, answer.status, start_s, time.time(), *lengths, received, sent)
 
 
 async def _read_at_most(request: Any, most_bytes: int) -> bytes:

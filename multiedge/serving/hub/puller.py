@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from multiedge.errors import MultiedgeError, NetworkError, one_line
 from multiedge.formats.records import LineDecoder, encode_line
-from multiedge.network.encoding import MESSAGE
+from multiedge.network.encoding import MESSAGE, encode
 from multiedge.network.identity import NODE, Identity, parse_address, require_peer
 from multiedge.network.records import HEARTBEAT_S, GetState, NodeState
+from multiedge.serving.hub.exchange import Exchange, Observe, ignore
 from multiedge.serving.hub.hub import Hub
 from multiedge.serving.hub.log import LimitedLog
 
@@ -27,8 +29,8 @@ LONGEST_WAIT_S = 30.0
 class Puller:
     """Asks every node each `HEARTBEAT_S`, over one connection for each, until it is cancelled."""
 
-    def __init__(self, hub: Hub, identity: Identity | None, log: LimitedLog) -> None:
-        self._hub, self._identity, self._log = hub, identity, log
+    def __init__(self, hub: Hub, identity: Identity | None, log: LimitedLog, observe: Observe = ignore) -> None:
+        self._hub, self._identity, self._log, self._observe = hub, identity, log, observe
 
     async def run(self) -> None:
         asked: dict[str, asyncio.Task[None]] = {}
@@ -51,11 +53,14 @@ class Puller:
             async with self._connection(name, host, port) as (reader, writer):
                 decoder = LineDecoder((NodeState,), f"node '{name}' at {address}", MESSAGE, MAX_STATE_BYTES)
                 while True:
-                    writer.write(encode_line(GetState(self._hub.assignments(name))))
+                    asked, start_s = encode_line(GetState(self._hub.assignments(name))), time.time()
+                    writer.write(asked)
                     state = await asyncio.wait_for(_message(reader, decoder), ANSWER_S)
                     if state.name != name:
                         raise NetworkError(f"node '{name}' at {address}: gave the state of '{state.name}'")
                     self._hub.hear(state, host)
+                    if self._observe is not ignore:
+                        self._observe(_exchange(name, asked, state, start_s))
                     failures[name] = 0
                     await asyncio.sleep(HEARTBEAT_S)
         except (OSError, asyncio.TimeoutError) as error:
@@ -80,6 +85,11 @@ class Puller:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
+
+
+def _exchange(name: str, asked: bytes, state: NodeState, start_s: float) -> Exchange:
+    received = encode(state)
+    return Exchange(f"{NODE}{name}", "GetState", "", 200, start_s, time.time(), len(received), len(asked), received, asked)
 
 
 async def _message(reader: asyncio.StreamReader, decoder: LineDecoder[NodeState]) -> NodeState:

@@ -15,6 +15,7 @@ from multiedge.network.identity import CA_FILE, join_address, require_tls
 from multiedge.serving.aio import web
 from multiedge.serving.hub.app import HubApp
 from multiedge.serving.hub.authority import Authority
+from multiedge.serving.hub.exchange import Observe, ignore
 from multiedge.serving.hub.hub import Hub
 from multiedge.serving.hub.listener import Limits, Listener
 from multiedge.serving.hub.log import LOGGER, LimitedLog
@@ -51,12 +52,16 @@ class HubOptions:
 class HubServer:
     """A hub. `serve` runs it until it is cancelled; as a context manager it runs in a thread of its own.
 
+    Args:
+        options: How it runs.
+        observe: Is told of each exchange with somebody.
+
     Raises:
         ConfigError: If it would listen beyond loopback without TLS, or the folder or the address cannot be used.
     """
 
-    def __init__(self, options: HubOptions) -> None:
-        self._options = options
+    def __init__(self, options: HubOptions, observe: Observe = ignore) -> None:
+        self._options, self._observe = options, observe
         has_ca = (options.folder / CA_FILE).exists()
         self._authority = Authority(options.folder) if has_ca else None
         self._identity = self._authority.hub_identity if self._authority else None
@@ -76,7 +81,7 @@ class HubServer:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         hub = Hub(options.folder, options.most_file_bytes, authority=self._authority)
         log = LimitedLog(time.monotonic)
-        app = HubApp(hub, log)
+        app = HubApp(hub, log, self._observe)
         runner = web.AppRunner(app.application(), access_log=None, logger=log.logger(), keepalive_timeout=KEEP_ALIVE_S)
         try:
             await runner.setup()
@@ -88,7 +93,7 @@ class HubServer:
                 self.address = join_address(options.host, port)
                 LOGGER.info("listens on %s %s", self.address, "with TLS" if context else "without TLS, for this machine alone")
                 ready.set()
-                puller = asyncio.create_task(Puller(hub, self._identity, log).run()) if options.pulls else None
+                puller = asyncio.create_task(Puller(hub, self._identity, log, self._observe).run()) if options.pulls else None
                 await self._until_stopped(hub, log)
                 if puller:
                     puller.cancel()

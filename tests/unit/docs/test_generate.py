@@ -24,7 +24,7 @@ def test_the_committed_pages_are_up_to_date():
 
 def test_pages_that_were_written_pass_the_check(folder, monkeypatch):
     assert run(monkeypatch) == 0
-    assert {path.name for path in folder.iterdir()} == set(generate.PAGES)
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == set(generate.PAGES)
     assert run(monkeypatch, "--check") == 0
 
 
