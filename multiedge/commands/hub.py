@@ -10,17 +10,35 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from multiedge.commands._front import front_options, server_options
 from multiedge.commands._options import hub_data, read_size
-from multiedge.defaults import DEFAULT_HUB_PORT
+from multiedge.defaults import DEFAULT_HUB_PORT, LOOPBACK
 from multiedge.errors import ConfigError
 from multiedge.network.encoding import require_name
-from multiedge.network.identity import CLIENT, ENVIRONMENT, NODE, parse_address
+from multiedge.network.identity import (
+    CLIENT,
+    ENVIRONMENT,
+    KEY_FILE,
+    NODE,
+    Identity,
+    is_unspecified,
+    join_address,
+    parse_address,
+)
 from multiedge.serving.hub.authority import CLIENT_FOLDER, Authority
 from multiedge.serving.hub.server import HubOptions, HubServer
 from multiedge.serving.hub.store import Store
+
+if TYPE_CHECKING:
+    from multiedge.serving.front.front import FrontOptions
+    from multiedge.serving.front.mounted import MountedFront
+    from multiedge.serving.inference.server import ServerOptions
 
 MOST_HOURS = 24 * 366
 
@@ -62,10 +80,12 @@ def _token(args: argparse.Namespace, folder: Path) -> int:
 def _run(args: argparse.Namespace, folder: Path) -> int:
     host, port = parse_address(args.listen, "--listen", DEFAULT_HUB_PORT)
     server = HubServer(HubOptions(folder, host, port, read_size("--max-file", args.max_file), args.pull))
+    serving = server_options(args, server.identity)
+    front = front_options(args, folder) if serving else None
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("multiedge.hub").setLevel(logging.INFO)
     with _known(args.discover, host, port):
-        asyncio.run(_serve(server))
+        asyncio.run(_serve(server, partial(_mounted, folder, serving, front) if serving and front else None))
     return 0
 
 
@@ -80,7 +100,19 @@ def _known(discover: bool, host: str, port: int) -> AbstractContextManager[None]
     return advertised(socket.gethostname().partition(".")[0], host, port)
 
 
-async def _serve(server: HubServer) -> None:
+def _mounted(folder: Path, serving: ServerOptions, front: FrontOptions, address: str) -> MountedFront:
+    """The front end of the hub that listens at the address."""
+    from multiedge.serving.front.mounted import MountedFront
+    from multiedge.serving.front.openers import HubAccess
+
+    client = folder / CLIENT_FOLDER
+    identity = Identity(client) if (client / KEY_FILE).exists() else None
+    host, port = parse_address(address)
+    own = join_address(LOOPBACK if is_unspecified(host) else host, port)
+    return MountedFront(serving, front, HubAccess(own, identity))
+
+
+async def _serve(server: HubServer, mount: Callable[[str], MountedFront] | None) -> None:
     """Serves until SIGINT or SIGTERM; prints the address once it listens."""
     loop, ready = asyncio.get_running_loop(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -90,5 +122,11 @@ async def _serve(server: HubServer) -> None:
         await asyncio.sleep(0.01)
     if ready.is_set():
         print(f"hub {server.address} {'TLS' if server.uses_tls else 'without TLS'}", flush=True)
+        mounted = await asyncio.to_thread(mount, server.address) if mount else None
+        for line in mounted.addresses if mounted else ():
+            print(f"serves on {line}", flush=True)
         print("stop with Ctrl-C", file=sys.stderr, flush=True)
+        if mounted:
+            await server.stopped()
+            await asyncio.to_thread(mounted.close)
     await serving

@@ -11,7 +11,9 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from multiedge.commands._front import front_options, server_options
 from multiedge.commands._options import read_size
 from multiedge.defaults import DEFAULT_HUB_PORT, DEFAULT_NODE_PORT
 from multiedge.errors import ConfigError
@@ -21,6 +23,11 @@ from multiedge.network.encoding import require_name
 from multiedge.network.identity import KEY_FILE, NODE, Identity, find_identity, is_loopback, join_address, parse_address
 from multiedge.serving.node.agent import Agent, NodeOptions
 from multiedge.serving.node.limits import Limits
+
+if TYPE_CHECKING:
+    from multiedge.serving.front.front import FrontOptions
+    from multiedge.serving.front.mounted import MountedFront
+    from multiedge.serving.inference.server import ServerOptions
 
 IDENTITY = "identity"
 """The folder of the certificate, below the data folder."""
@@ -39,12 +46,35 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.data) if args.data else data_folder("nodes") / name
     identity = _identity(folder / IDENTITY, hub, name, args.join)  # last, since it uses up the token
     options = NodeOptions(name, hub, folder, identity, limits, host, port, cache_bytes, probe_bytes)
-    with _signals() as ended, contextlib.closing(Agent(options)) as agent:
+    serving = server_options(args, identity)
+    front = front_options(args, folder) if serving else None
+    with _signals() as ended, contextlib.closing(Agent(options)) as agent, contextlib.ExitStack() as stack:
         agent.start()
         print(f"node '{name}' on {agent.address}, hub {hub}", flush=True)
+        if serving and front:
+            mounted = stack.enter_context(contextlib.closing(_mounted(args, agent, options, serving, front)))
+            for line in mounted.addresses:
+                print(f"serves on {line}", flush=True)
         print("stop with Ctrl-C", file=sys.stderr, flush=True)
         os.read(ended, 1)
     return 0
+
+
+def _mounted(
+    args: argparse.Namespace, agent: Agent, options: NodeOptions, server: ServerOptions, front: FrontOptions
+) -> MountedFront:
+    """The front end of this device; it runs deployments as a client, and while its switch is off the node is silent."""
+    from multiedge.serving.front.mounted import MountedFront
+    from multiedge.serving.front.offload import OffloadView
+    from multiedge.serving.front.openers import HubAccess, ThisDevice
+
+    def look() -> OffloadView:
+        state = agent.state()
+        return OffloadView(busy=state.load, battery=state.battery)
+
+    hub = HubAccess(options.hub, find_identity(args.identity))
+    device = ThisDevice(options.name, agent.folders, options.limits)
+    return MountedFront(server, front, hub, device, look, lambda is_on: agent.set_silent(not is_on))
 
 
 @contextlib.contextmanager

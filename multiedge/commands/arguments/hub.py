@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from multiedge.commands import _options
+from multiedge.commands._front import add_front
 from multiedge.defaults import DEFAULT_HUB_PORT, LOOPBACK
 
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--pull", action="store_true", help="ask nodes for their states too, instead of waiting for reports")
     run.add_argument("--discover", action="store_true", help="make it known on this network (mDNS), for nodes with --discover")
     run.add_argument("--max-file", metavar="SIZE", default="64GiB", help="how large a file may be (default: %(default)s)")
+    add_front(run)
     token = actions.add_parser("token", help="print a token with which one node or client can join")
     _options.add_hub_data(token)
     token.add_argument("--name", metavar="NAME", help="the name that it admits, also if it is taken (default: any new one)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from multiedge.commands._front import add_front, add_offload
 from multiedge.defaults import DEFAULT_HUB_PORT, DEFAULT_NODE_PORT
 
 
@@ -31,3 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="4MiB",
         help="most that is sent to each other node to measure the connection, 0 for none (default: %(default)s)",
     )
+    front = add_front(parser)
+    front.add_argument(
+        "--identity",
+        metavar="DIR",
+        help="certificate of a client, as which the front end uses other nodes (default: $MULTIEDGE_IDENTITY)",
+    )
+    add_offload(parser)
+

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from multiedge.defaults import DEFAULT_HUB_PORT, LOOPBACK
-from multiedge.network.identity import CA_FILE, join_address, require_tls
+from multiedge.network.identity import CA_FILE, Identity, join_address, require_tls
 from multiedge.serving.aio import web
 from multiedge.serving.hub.app import HubApp
 from multiedge.serving.hub.authority import Authority
@@ -72,8 +72,18 @@ class HubServer:
         self._stop: asyncio.Event | None = None
 
     @property
+    def identity(self) -> Identity | None:
+        """Its own; None without TLS."""
+        return self._identity
+
+    @property
     def uses_tls(self) -> bool:
         return self._identity is not None
+
+    async def stopped(self) -> None:
+        """Returns once it is to end; it must be serving."""
+        assert self._stop is not None
+        await self._stop.wait()
 
     async def serve(self, ready: threading.Event) -> None:
         """Serves until `stop`, and sets `ready` once it listens."""

@@ -87,6 +87,7 @@ class Agent:
 
     def __init__(self, options: NodeOptions) -> None:
         self._options, self._closed, self._news = options, threading.Event(), threading.Event()
+        self._is_silent = False
         self._speed: Speed | None = None
         self._pulled_s = -math.inf
         self._seed = crc32(options.name.encode())
@@ -136,6 +137,18 @@ class Agent:
         """Whether no worker runs, and nothing is fetched or loaded."""
         return not self._holding.is_busy and not self._server.open_connections(OpenWorker.__name__)
 
+    @property
+    def folders(self) -> PlanFolders:
+        """Its files."""
+        return self._folders
+
+    def set_silent(self, is_silent: bool) -> None:
+        """A node that is silent tells the hub nothing and measures no connection: the hub takes it for lost until it is not."""
+        self._is_silent = is_silent
+        if is_silent:
+            self._neighbours.set_peers({})
+        self._news.set()
+
     def state(self) -> NodeState:
         """The node now."""
         with self._machine_lock:
@@ -170,7 +183,9 @@ class Agent:
         with self._client(HUB_TIMEOUT_S) as client:
             while not self._closed.is_set():
                 start_s, wait_s = time.monotonic(), HEARTBEAT_S
-                if start_s - self._pulled_s >= PULL_S or start_s - told_s >= LONGEST_WAIT_S:
+                if self._is_silent:
+                    client.close()  # the hub would end an idle connection later, which this node would have to answer
+                elif start_s - self._pulled_s >= PULL_S or start_s - told_s >= LONGEST_WAIT_S:
                     try:
                         self._take(client.heartbeat(self.state()))
                         told_s = start_s
@@ -189,7 +204,7 @@ class Agent:
         """Answers each line GetState with the state."""
         peer = accepted.peer or accepted.host
         with closing(Connection(accepted.connection, (GetState,), peer, arrived=accepted.first + accepted.rest)) as connection:
-            while not (self._closed.is_set() or connection.ended):
+            while not (self._closed.is_set() or connection.ended or self._is_silent):
                 for asked in connection.receive(LOOK_S):
                     self._pulled_s = time.monotonic()
                     self._holding.assign(asked.assignments)

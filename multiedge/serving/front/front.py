@@ -1,0 +1,198 @@
+"""A front end: serves the deployments of a hub, at the hub or on a node, as models of the Open Inference Protocol."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from multiedge.errors import MultiedgeError
+from multiedge.network.records import Deployment, PlanRecord, PlanRow
+from multiedge.serving.front.breaker import BreakerRules
+from multiedge.serving.front.callbacks import CallbackRules, Callbacks, Receivers
+from multiedge.serving.front.model import DeployedModel, ModelRules
+from multiedge.serving.front.offload import OffloadRules, OffloadView
+from multiedge.serving.front.once import OnceById
+from multiedge.serving.front.openers import HubAccess, ThisDevice, open_locally, open_on_fleet
+from multiedge.serving.front.requests import RequestStore, Retention
+from multiedge.serving.front.rows import ServingRow
+from multiedge.serving.front.served import Served, fetch_served, key_of, load, save
+from multiedge.serving.front.switch import OffloadSwitch
+from multiedge.serving.inference.contract import InferReply, InferRequest
+from multiedge.serving.inference.http_codec import encode_reply
+from multiedge.serving.inference.http_codec import error as encode_error
+from multiedge.serving.inference.repository import ModelRepository
+from multiedge.serving.inference.wire import MadeOutput, WireReply, WireRequest
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.25
+HUB_S = 1.0
+"""How often the hub is asked for its deployments."""
+SERVED_FILE = "served.json"
+
+
+@dataclass(frozen=True)
+class FrontOptions:
+    """How a front end serves.
+
+    Attributes:
+        folder: For stored requests, and what it serves.
+        model: How deployments answer.
+        breaker: Of their rows.
+        offload: Whether requests may leave the device.
+        retention: How long answers are kept.
+        callbacks: When results are sent again.
+        receivers: Where they may be sent.
+    """
+
+    folder: Path
+    model: ModelRules = field(default_factory=ModelRules)
+    breaker: BreakerRules = field(default_factory=BreakerRules)
+    offload: OffloadRules = field(default_factory=OffloadRules)
+    retention: Retention = field(default_factory=Retention)
+    callbacks: CallbackRules = field(default_factory=CallbackRules)
+    receivers: Receivers = field(default_factory=Receivers)
+
+
+class FrontEnd:
+    """Puts the deployments of a hub into a repository while it runs; a context manager.
+
+    Args:
+        repository: What a server answers from.
+        hub: The hub.
+        options: How it serves.
+        device: The node in whose process it is; None at the hub.
+        look: What is seen of the device.
+        on_turned: Called when the offload switch has turned.
+    """
+
+    def __init__(
+        self,
+        repository: ModelRepository,
+        hub: HubAccess,
+        options: FrontOptions,
+        device: ThisDevice | None = None,
+        look: Callable[[], OffloadView] = OffloadView,
+        on_turned: Callable[[bool], None] = lambda is_on: None,
+    ) -> None:
+        self.repository, self._hub, self._options, self._device = repository, hub, options, device
+        self.switch = OffloadSwitch(options.offload, look, on_turned)
+        self.store = RequestStore(options.folder, options.retention)
+        self._callbacks = Callbacks(self.store, options.callbacks)
+        self._once = OnceById(self.store, encoded, self._callbacks.wake)
+        self._path = options.folder / SERVED_FILE
+        self._served: dict[str, Served] = {}
+        self._models: dict[str, DeployedModel] = {}
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="front", daemon=True)
+
+    def __enter__(self) -> FrontEnd:
+        for served in load(self._path):
+            self._serve(served)
+        self._callbacks.__enter__()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def models(self) -> tuple[DeployedModel, ...]:
+        """Those that are served, by name."""
+        return tuple(model for _, model in sorted(self._models.items()))
+
+    def close(self) -> None:
+        """Ends all pipelines; what is to be computed or sent is done after the next start."""
+        self._closed.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._once.close()
+        self._callbacks.close()
+        for name in list(self._models):
+            self._forget(name)
+        self.store.close()
+
+    def _run(self) -> None:
+        asked_s = -HUB_S
+        while not self._closed.wait(LOOK_S):
+            self.switch.look()
+            # A device whose switch is off sends nothing, not even a question to its hub.
+            may_ask = self.switch.is_on or self._device is None
+            if may_ask and time.monotonic() - asked_s >= HUB_S:
+                asked_s = time.monotonic()
+                self._ask()
+            for model in self.models:
+                model.tend()
+            self._once.resume(self._compute_of)
+
+    def _ask(self) -> None:
+        """Serves what the hub has now; a hub that is away changes nothing."""
+        try:
+            with self._hub.client() as client:
+                deployments = {each.name: each for each in client.deployments()}
+                for name in self._served.keys() - deployments.keys():
+                    self._forget(name)
+                changed = [each for each in deployments.values() if self._is_new(each)]
+                for deployment in changed:
+                    self._serve(fetch_served(client, deployment))
+        except MultiedgeError as error:
+            log.debug("%s", error)
+            return
+        if changed:
+            save(self._path, self._served.values())
+
+    def _is_new(self, deployment: Deployment) -> bool:
+        """Whether a row of a deployment is ready, and it is not served as it is now."""
+        known = self._served.get(deployment.name)
+        is_same = known is not None and known.key == key_of(deployment)
+        return not is_same and any(row.phase == "ready" for row in deployment.rows)
+
+    def _serve(self, served: Served) -> None:
+        model = DeployedModel(
+            served.name,
+            served.signature,
+            [self._row(row, served.plans[row.plan]) for row in served.deployment.rows],
+            device=self._device.name if self._device else "",
+            rules=self._options.model,
+            switch=self.switch,
+            once=self._once,
+            refusal_of=self._options.receivers.refusal_of,
+            version=served.deployment.plan,
+        )
+        self._served[served.name], self._models[served.name] = served, model
+        model.tend()
+        self.repository.put(model)
+        log.info("serves '%s': %s", served.name, ", ".join(row.name for row in model.rows))
+
+    def _row(self, row: PlanRow, plan: PlanRecord) -> ServingRow:
+        device = self._device
+        if device is not None and set(row.nodes) == {device.name}:
+            return ServingRow(row, partial(open_locally, plan, device), self._options.breaker, is_local=True)
+        at = device.name if device else ""
+        return ServingRow(row, partial(open_on_fleet, plan, self._hub, at), self._options.breaker)
+
+    def _forget(self, name: str) -> None:
+        self._served.pop(name, None)
+        self._models.pop(name, None)
+        self.repository.remove(name)
+
+    def _compute_of(self, name: str) -> Callable[[InferRequest], InferReply] | None:
+        model = self._models.get(name)
+        return model.compute if model else None
+
+
+def encoded(request: InferRequest, outcome: InferReply | MultiedgeError) -> bytes:
+    """The body that a callback gets: a reply of the protocol over HTTP in JSON, or its error."""
+    if isinstance(outcome, MultiedgeError):
+        return encode_error(outcome)
+    made = tuple(MadeOutput(name, array) for name, array in outcome.outputs.items())
+    wire = WireRequest(request.model, request.version, request.id, (), (), {})
+    try:
+        return encode_reply(WireReply(request.model, outcome.version, request.id, made, outcome.parameters), wire).content
+    except MultiedgeError as error:  # values that JSON cannot state
+        return encode_error(error)

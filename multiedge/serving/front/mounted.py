@@ -1,0 +1,55 @@
+"""A front end with its server: what `multiedge node` and `multiedge hub run` have beside their own work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from multiedge.serving.front.front import FrontEnd, FrontOptions
+from multiedge.serving.front.offload import OffloadView
+from multiedge.serving.front.openers import HubAccess, ThisDevice
+from multiedge.serving.inference.repository import ModelRepository
+from multiedge.serving.inference.server import InferenceServer, ServerOptions
+
+
+class MountedFront:
+    """Serves the deployments of a hub until it is closed.
+
+    Args:
+        server: Where it listens.
+        front: How it serves.
+        hub: The hub, and as whom pipelines are opened.
+        device: The node in whose process it is; None at the hub.
+        look: What is seen of the device.
+        on_turned: Called when the offload switch has turned.
+
+    Raises:
+        ConfigError: If it cannot listen there, or its folder cannot be used.
+        PipelineError: If a port is taken.
+    """
+
+    def __init__(
+        self,
+        server: ServerOptions,
+        front: FrontOptions,
+        hub: HubAccess,
+        device: ThisDevice | None = None,
+        look: Callable[[], OffloadView] = OffloadView,
+        on_turned: Callable[[bool], None] = lambda is_on: None,
+    ) -> None:
+        self.repository = ModelRepository()
+        with ExitStack() as stack:
+            stack.callback(self.repository.close)
+            self.front = stack.enter_context(FrontEnd(self.repository, hub, front, device, look, on_turned))
+            self.server = stack.enter_context(InferenceServer(self.repository, server))
+            self._stack = stack.pop_all()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, with the protocol of each, for a person."""
+        named = (("gRPC", self.server.grpc_address), ("HTTP", self.server.http_address))
+        return tuple(f"{address} {name}" for name, address in named if address)
+
+    def close(self) -> None:
+        """Ends the server, then all pipelines. May be called twice."""
+        self._stack.close()
