@@ -74,7 +74,7 @@ def _mounted(
 
     hub = HubAccess(options.hub, find_identity(args.identity))
     device = ThisDevice(options.name, agent.folders, options.limits)
-    return MountedFront(server, front, hub, device, look, lambda is_on: agent.set_silent(not is_on))
+    return MountedFront(server, front, hub, device, look, agent.set_silent)
 
 
 @contextlib.contextmanager

@@ -8,13 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import AttributeProto
 
+from multiedge.errors import ModelError, one_line
 from multiedge.graph import Graph, Node, Tensor
 from multiedge.onnx_io.inner_weights import bodies, own_names
 from multiedge.onnx_io.model_file import ModelFile, captures, open_model
 from multiedge.onnx_io.runtime_types import types_of
-from multiedge.onnx_io.types import parameter_of, tensor_of, with_shapes
+from multiedge.onnx_io.types import open_sizes, parameter_of, tensor_of, with_shapes
 
 OF_EXPORTERS = frozenset({"", "graph", "main_graph", "torch_jit", "torch-jit-export", "tf2onnx"})
 """Names that exporters give every graph: the name of the file says more, and tells models apart."""
@@ -46,6 +48,19 @@ def declared_graph(path: str | os.PathLike[str]) -> Graph:
     """The model of an ONNX file with every dimension as the file declares it: open ones, the batch too, stay open."""
     model = open_model(path)
     return graph_of(model, model.proto)
+
+
+def declared_ends(data: bytes, place: str) -> dict[str, Tensor]:
+    """The inputs and outputs that a model file declares, by name; files beside it need not be there.
+
+    Raises ModelError, which begins with `place`, for what is no model.
+    """
+    try:
+        graph = onnx.ModelProto.FromString(data).graph
+    except DecodeError as error:
+        raise ModelError(f"{place}: is no ONNX model: {one_line(error)}") from None
+    open_sizes(graph)
+    return {value.name: tensor_of(value.name, value.type) for value in (*graph.input, *graph.output)}
 
 
 def graph_of(model: ModelFile, proto: Any) -> Graph:

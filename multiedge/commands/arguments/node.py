@@ -39,4 +39,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="certificate of a client, as which the front end uses other nodes (default: $MULTIEDGE_IDENTITY)",
     )
     add_offload(parser)
-

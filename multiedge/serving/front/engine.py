@@ -66,7 +66,7 @@ class Engine:
 
     Args:
         name: For threads and the log.
-        open_pipeline: Starts the pipeline, and ends it with its block; it is called again after the engine was parked. Its results
+        open_pipeline: Starts the pipeline, and ends it with its block; called again after the engine was parked. Its results
             need not be in order.
         on_failed: Called from the engine's thread with the reason when the pipeline could not start or has ended.
     """

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.25
 HUB_S = 1.0
 """How often the hub is asked for its deployments."""
+SETTLE_S = 60.0
+"""A device whose switch is off stays heard for so long after a new deployment, until all nodes of it are ready."""
 SERVED_FILE = "served.json"
 
 
@@ -68,7 +70,7 @@ class FrontEnd:
         options: How it serves.
         device: The node in whose process it is; None at the hub.
         look: What is seen of the device.
-        on_turned: Called when the offload switch has turned.
+        set_silent: Called with whether this device is to send nothing at all: while its switch is off, once it can answer.
     """
 
     def __init__(
@@ -78,16 +80,18 @@ class FrontEnd:
         options: FrontOptions,
         device: ThisDevice | None = None,
         look: Callable[[], OffloadView] = OffloadView,
-        on_turned: Callable[[bool], None] = lambda is_on: None,
+        set_silent: Callable[[bool], None] = lambda is_silent: None,
     ) -> None:
         self.repository, self._hub, self._options, self._device = repository, hub, options, device
-        self.switch = OffloadSwitch(options.offload, look, on_turned)
+        self.switch = OffloadSwitch(options.offload, look)
         self.store = RequestStore(options.folder, options.retention)
         self._callbacks = Callbacks(self.store, options.callbacks)
         self._once = OnceById(self.store, encoded, self._callbacks.wake)
         self._path = options.folder / SERVED_FILE
         self._served: dict[str, Served] = {}
         self._models: dict[str, DeployedModel] = {}
+        self._failure, self._settles_s = "", 0.0
+        self._is_silent, self._set_silent = False, set_silent
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="front", daemon=True)
 
@@ -121,14 +125,24 @@ class FrontEnd:
         asked_s = -HUB_S
         while not self._closed.wait(LOOK_S):
             self.switch.look()
-            # A device whose switch is off sends nothing, not even a question to its hub.
-            may_ask = self.switch.is_on or self._device is None
-            if may_ask and time.monotonic() - asked_s >= HUB_S:
+            self._follow_switch()
+            if not self._is_silent and time.monotonic() - asked_s >= HUB_S:
                 asked_s = time.monotonic()
                 self._ask()
             for model in self.models:
                 model.tend()
             self._once.resume(self._compute_of)
+
+    def _follow_switch(self) -> None:
+        """A device whose switch is off sends nothing, not even a question to its hub; but first it learns what to answer."""
+        is_prepared = (
+            bool(self._models) and time.monotonic() >= self._settles_s and all(each.answers_alone for each in self.models)
+        )
+        can_be = self._is_silent or is_prepared
+        is_silent = self._device is not None and not self.switch.is_on and can_be
+        if is_silent != self._is_silent:
+            self._is_silent = is_silent
+            self._set_silent(is_silent)
 
     def _ask(self) -> None:
         """Serves what the hub has now; a hub that is away changes nothing."""
@@ -138,11 +152,18 @@ class FrontEnd:
                 for name in self._served.keys() - deployments.keys():
                     self._forget(name)
                 changed = [each for each in deployments.values() if self._is_new(each)]
+                if changed:
+                    self._settles_s = time.monotonic() + SETTLE_S
+                elif all(each.phase == "ready" for each in deployments.values()):
+                    self._settles_s = 0.0
                 for deployment in changed:
                     self._serve(fetch_served(client, deployment))
         except MultiedgeError as error:
-            log.debug("%s", error)
+            if str(error) != self._failure:
+                log.warning("serves what it served before: %s", error)
+            self._failure = str(error)
             return
+        self._failure = ""
         if changed:
             save(self._path, self._served.values())
 

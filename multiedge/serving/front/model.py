@@ -183,6 +183,11 @@ class DeployedModel(ServedModel):
                 row.engine.park()
 
     @property
+    def answers_alone(self) -> bool:
+        """Whether the rows on this device are open, if it has any."""
+        return all(row.engine.is_running for row in self.rows if row.is_local)
+
+    @property
     def sends_nothing(self) -> bool:
         """Whether no pipeline to another device is open."""
         return not any(row.engine.is_open for row in self.rows if not row.is_local)

@@ -21,7 +21,7 @@ class MountedFront:
         hub: The hub, and as whom pipelines are opened.
         device: The node in whose process it is; None at the hub.
         look: What is seen of the device.
-        on_turned: Called when the offload switch has turned.
+        set_silent: Called with whether this device is to send nothing at all.
 
     Raises:
         ConfigError: If it cannot listen there, or its folder cannot be used.
@@ -35,12 +35,12 @@ class MountedFront:
         hub: HubAccess,
         device: ThisDevice | None = None,
         look: Callable[[], OffloadView] = OffloadView,
-        on_turned: Callable[[bool], None] = lambda is_on: None,
+        set_silent: Callable[[bool], None] = lambda is_silent: None,
     ) -> None:
         self.repository = ModelRepository()
         with ExitStack() as stack:
             stack.callback(self.repository.close)
-            self.front = stack.enter_context(FrontEnd(self.repository, hub, front, device, look, on_turned))
+            self.front = stack.enter_context(FrontEnd(self.repository, hub, front, device, look, set_silent))
             self.server = stack.enter_context(InferenceServer(self.repository, server))
             self._stack = stack.pop_all()
 

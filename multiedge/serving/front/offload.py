@@ -19,7 +19,7 @@ class OffloadMode(Enum):
     OFF = "off"
     AUTO = "auto"
     REQUEST = "request"
-    """The boolean input or parameter of the latest request that states it; off until then."""
+    """The boolean input or parameter of the latest request that states it; on until then."""
 
 
 class Because(Enum):
@@ -135,7 +135,8 @@ def switched(rules: OffloadRules, view: OffloadView, switch: Switch, now_s: floa
 
 def first_switch(rules: OffloadRules, now_s: float) -> Switch:
     """The switch before any request."""
-    return switched(rules, OffloadView(), Switch(since_s=now_s), now_s)
+    stated = True if rules.mode is OffloadMode.REQUEST else None
+    return switched(rules, OffloadView(stated=stated), Switch(since_s=now_s), now_s)
 
 
 def _decided(mode: OffloadMode, view: OffloadView, switch: Switch) -> tuple[bool, Because]:

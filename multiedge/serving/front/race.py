@@ -17,6 +17,8 @@ from multiedge.serving.front.engine import Answer, ItemFailed
 from multiedge.serving.front.rows import ServingRow
 from multiedge.serving.inference.contract import Abandoned, Array, DeadlineExceeded, RequestError, Unavailable
 
+MOST_OPENING = 2
+"""Rows that are opened for a request if none is open."""
 LOOK_S = 0.1
 """How often a request that waits looks whether its client still does."""
 
@@ -119,8 +121,12 @@ class Race:
                 self._rows[attempt.row].late()
 
     def _open_rows(self) -> None:
+        """Opens the first rows that may be opened, not all: each takes memory on its devices."""
+        opening = 0
         for row in self._rows.values():
-            row.open()
+            if opening < MOST_OPENING:
+                row.open()
+                opening += row.engine.is_open
 
     def _error(self, reason: GaveUp) -> RequestError:
         details = dict.fromkeys(self._errors.values()) or {

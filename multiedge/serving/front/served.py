@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multiedge.errors import MultiedgeError, PlanError
-from multiedge.files import temporary_folder, write_bytes
+from multiedge.files import write_bytes
 from multiedge.graph import Tensor
 from multiedge.network.client import HubClient
 from multiedge.network.encoding import decode, encode
 from multiedge.network.records import Deployment, PlanRecord
 from multiedge.onnx_io.manifest import parse_manifest
-from multiedge.onnx_io.reader import declared_graph
+from multiedge.onnx_io.reader import declared_ends
 from multiedge.plan import Manifest
 from multiedge.serving.signature import Signature
 
@@ -132,12 +132,8 @@ def _declared(client: HubClient, record: PlanRecord, manifest: Manifest, stage: 
         raise PlanError(f"plan {record.digest[:12]}: stage {stage} has no file '{wanted}'")
     if not wanted.endswith(".onnx") or file.size > MOST_PART_BYTES:
         return {}
-    with temporary_folder("front-") as folder:
-        path = folder / "part.onnx"
-        with path.open("wb") as part:
-            for piece in client.read(file.sha256, 0, file.size):
-                part.write(piece)
-        return declared_graph(path).tensors
+    data = b"".join(client.read(file.sha256, 0, file.size))
+    return declared_ends(data, f"plan {record.digest[:12]}: '{wanted}'")
 
 
 def save(path: Path, served: Iterable[Served]) -> None:

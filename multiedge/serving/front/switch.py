@@ -1,4 +1,4 @@
-"""The offload switch of a device: looks at the device, and tells those who act when it turns."""
+"""The offload switch of a device."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ class OffloadSwitch:
     Args:
         rules: Who decides.
         look: What is seen of the device now.
-        on_turned: Called after it turned, in the thread of whoever turned it.
     """
 
     def __init__(
         self,
         rules: OffloadRules,
         look: Callable[[], OffloadView] = OffloadView,
-        on_turned: Callable[[bool], None] = lambda is_on: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.rules = rules
-        self._look, self._on_turned, self._now = look, on_turned, clock
+        self._look, self._now = look, clock
         self._lock = threading.Lock()
         self.state: Switch = first_switch(rules, clock())
 
@@ -63,4 +61,3 @@ class OffloadSwitch:
             self.state = after = switched(self.rules, view, before, self._now())
         if before.is_on != after.is_on:
             log.info("offload is %s: %s", "on" if after.is_on else "off", after.because.value)
-            self._on_turned(after.is_on)

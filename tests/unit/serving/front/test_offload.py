@@ -64,7 +64,7 @@ def test_the_switch_follows_what_is_seen(rules, views, expected):
 def test_the_request_decides_until_the_next_one_that_states_it():
     rules = OffloadRules(OffloadMode.REQUEST)
     views = [OffloadView(stated=value) for value in (None, True, None, False, None)]
-    assert course(rules, *views) == [False, True, True, False, False]
+    assert course(rules, *views) == [True, True, True, False, False]
 
 
 def test_a_slow_link_is_tried_again_since_nothing_is_measured_while_it_is_off():
