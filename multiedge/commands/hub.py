@@ -83,7 +83,8 @@ def _run(args: argparse.Namespace, folder: Path) -> int:
     serving = server_options(args, server.identity)
     front = front_options(args, folder) if serving else None
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
-    logging.getLogger("multiedge.hub").setLevel(logging.INFO)
+    for name in ("multiedge.hub", "multiedge.serving.front"):
+        logging.getLogger(name).setLevel(logging.INFO)
     with _known(args.discover, host, port):
         asyncio.run(_serve(server, partial(_mounted, folder, serving, front) if serving and front else None))
     return 0
@@ -127,6 +128,8 @@ async def _serve(server: HubServer, mount: Callable[[str], MountedFront] | None)
             print(f"serves on {line}", flush=True)
         print("stop with Ctrl-C", file=sys.stderr, flush=True)
         if mounted:
-            await server.stopped()
+            stopped = asyncio.create_task(server.stopped())
+            await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
             await asyncio.to_thread(mounted.close)
+            stopped.cancel()
     await serving
