@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -83,7 +83,7 @@ class FrontEnd:
         set_silent: Callable[[bool], None] = lambda is_silent: None,
     ) -> None:
         self.repository, self._hub, self._options, self._device = repository, hub, options, device
-        self.switch = OffloadSwitch(options.offload, look)
+        self.switch = OffloadSwitch(options.offload, lambda: replace(look(), link_s=self._others_s()))
         self.store = RequestStore(options.folder, options.retention)
         self._callbacks = Callbacks(self.store, options.callbacks)
         self._once = OnceById(self.store, encoded, self._callbacks.wake)
@@ -196,6 +196,11 @@ class FrontEnd:
             return ServingRow(row, partial(open_locally, plan, device), self._options.breaker, is_local=True)
         at = device.name if device else ""
         return ServingRow(row, partial(open_on_fleet, plan, self._hub, at), self._options.breaker)
+
+    def _others_s(self) -> float | None:
+        """What a request to other devices lately took at best; None if none was seen."""
+        rows = [row for model in self.models for row in model.rows if not row.is_local]
+        return min((seen for row in rows if (seen := row.state().seen_latency_s) is not None), default=None)
 
     def _forget(self, name: str) -> None:
         self._served.pop(name, None)
