@@ -305,7 +305,7 @@ def switch_rows(toggles: int, seed: int) -> list[Row]:
         member = sandbox.members[DEVICE]
         member.command = (*member.command, "--cpu-share", str(DEVICE_SHARE))
         address = serve(sandbox, DEVICE, "127.0.0.1", "--offload", "request", "--identity", str(sandbox.identity.folder))
-        deploy(sandbox, path, MODEL, "--devices", str(devices))
+        deploy(sandbox, path, MODEL, "--devices", str(devices), "--source", DEVICE)
         job = Job(address, work.model, str(work.inputs), rate_per_s=RATE_PER_S, seed=seed)
         on, off = replace(job, parameters={"offload": True}), replace(job, parameters={"offload": False})
         await_answers(sandbox, off, DEVICE)
