@@ -47,6 +47,8 @@ from multiedge.serving.sandbox import Sandbox
 EXO_TIMEOUT_S = 30.0
 """What exo documents as the time after which a request whose node is gone fails."""
 MODEL = "squeezenet"
+ROWS = "fastest,quickest,local,fallback,branches"
+"""Plans that compute what the whole model does, to the tolerance of float32."""
 CLI = (sys.executable, "-m", "multiedge.cli")
 DISTINCT = 8
 PORT = 9000
@@ -89,7 +91,9 @@ def prepared(path: Path, name: str, folder: Path) -> Work:
 def deploy(sandbox: Sandbox, path: Path, name: str, *words: str) -> None:
     """Deploys a plan table."""
     where = ("--hub", sandbox.address, "--identity", str(sandbox.identity.folder))
-    subprocess.run([*CLI, "deploy", str(path), "--name", name, "--table", *words, *where], check=True, stdout=sys.stderr)
+    subprocess.run(
+        [*CLI, "deploy", str(path), "--name", name, "--table", "--rows", ROWS, *words, *where], check=True, stdout=sys.stderr
+    )
 
 
 def serve(sandbox: Sandbox, member: str, host: str, *words: str) -> str:

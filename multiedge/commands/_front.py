@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from multiedge.commands._options import Place, read_size, require_with
 from multiedge.commands._serving import add_serving, serving_options
 from multiedge.errors import ConfigError, describe
-from multiedge.network.identity import Identity, is_loopback, parse_address
 
 if TYPE_CHECKING:
+    from multiedge.network.identity import Identity
     from multiedge.serving.front.front import FrontOptions
     from multiedge.serving.front.offload import Band, OffloadRules
     from multiedge.serving.inference.server import ServerOptions
@@ -67,6 +67,8 @@ def server_options(args: argparse.Namespace, identity: Identity | None) -> Serve
             if name in vars(args):
                 require_with(args, name, "serve_grpc", "serve_http")
         return None
+    from multiedge.network.identity import is_loopback, parse_address
+
     is_local = all(is_loopback(parse_address(each, "--serve")[0]) for each in addresses)
     return serving_options(args, None if is_local else identity)
 
