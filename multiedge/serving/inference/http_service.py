@@ -34,7 +34,7 @@ class HttpService:
         self._service, self._pool, self._most_bytes = service, pool, most_bytes
         self._answers: dict[str, Answer] = {
             "ServerLive": self._server_live,
-            "ServerReady": self._server_live,
+            "ServerReady": self._server_ready,
             "ServerMetadata": self._server_metadata,
             "ModelReady": self._model_ready,
             "ModelMetadata": self._model_metadata,
@@ -63,7 +63,10 @@ class HttpService:
     # -- server and models
 
     async def _server_live(self, request: Any) -> Any:
-        return web.Response()
+        return _json({"live": True})
+
+    async def _server_ready(self, request: Any) -> Any:
+        return _json({"ready": True})
 
     async def _server_metadata(self, request: Any) -> Any:
         info = self._service.info

@@ -112,9 +112,11 @@ class InferenceServer:
 
     def close(self) -> None:
         """Ends within its grace time, whatever its requests do. May be called twice."""
-        for front in (self._grpc, self._http):
-            if front:
-                front.close()
+        ended = self._grpc.stop() if self._grpc else None
+        if self._http:
+            self._http.close()
+        if ended:
+            ended.wait(2 * STOP_S)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> InferenceServer:
@@ -148,8 +150,9 @@ class _Grpc:
     def start(self) -> None:
         self._server.start()
 
-    def close(self) -> None:
-        self._server.stop(grace=STOP_S).wait(2 * STOP_S)
+    def stop(self) -> Any:
+        """Takes no more requests; an event that is set when all have ended or their grace time is over."""
+        return self._server.stop(grace=STOP_S)
 
 
 def _credentials(grpc: Any, identity: Identity) -> Any:

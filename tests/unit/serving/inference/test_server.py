@@ -16,6 +16,7 @@ import pytest
 
 from multiedge.errors import ConfigError, PipelineError
 from multiedge.network.identity import Identity
+from multiedge.serving.inference.grpc_service import MOST_STREAMS
 from multiedge.serving.inference.repository import ModelRepository
 from multiedge.serving.inference.server import InferenceServer, ServerOptions
 from tests.builders.inference import LOOPBACK, Doubler, Waiting, serving, until
@@ -171,6 +172,34 @@ def test_a_method_that_the_protocol_does_not_have_is_unimplemented(server):
     assert caught.value.code().name == "UNIMPLEMENTED"
 
 
+def test_streams_beyond_the_limit_are_refused_until_others_have_been_cancelled(server):
+    kinds = messages()
+    send, receive = kinds["ModelInferRequest"].SerializeToString, kinds["ModelStreamInferResponse"].FromString
+    ended = threading.Event()
+
+    def requests():
+        yield infer_request("m", 1, X, ["y"])
+        ended.wait(20)
+
+    def begin():
+        """A stream that has answered its first request, and ''; None and the reason if it was refused."""
+        stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", send, receive)(requests())
+        try:
+            next(stream)
+            return stream, ""
+        except grpc.RpcError as error:
+            return None, f"{error.code().name}: {error.details()}"
+
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        streams = [begin() for _ in range(MOST_STREAMS)]
+        assert begin() == (None, "RESOURCE_EXHAUSTED: 64 streams are open; open it later")
+        for stream, reason in streams:
+            assert reason == ""
+            stream.cancel()
+        until(lambda: begin()[0] is not None)
+        ended.set()
+
+
 def test_a_server_has_one_repository_without_a_name(server):
     with pytest.raises(grpc.RpcError) as caught:
         ask(server, "RepositoryIndex", messages()["RepositoryIndexRequest"](repository_name="other"))
@@ -233,6 +262,12 @@ def test_fifty_loads_and_unloads_under_requests_over_both_protocols_lose_none():
 def test_beyond_this_machine_it_listens_with_tls_alone(options):
     with pytest.raises(ConfigError, match=r"is not this machine alone, so TLS is needed; .* give --identity FOLDER"):
         InferenceServer(ModelRepository(), options)
+
+
+@pytest.mark.parametrize(("path", "body"), [("live", {"live": True}), ("ready", {"ready": True})])
+def test_health_has_the_body_of_the_specification(server, path, body):
+    with urllib.request.urlopen(f"http://{server.http_address}/v2/health/{path}", timeout=5) as answer:
+        assert json.load(answer) == body
 
 
 def test_with_an_identity_both_use_tls_and_clients_need_a_certificate_of_its_ca(tmp_path):
