@@ -19,11 +19,20 @@ import pytest
 
 pytest.importorskip("aiohttp")
 pytest.importorskip("cryptography")
+pytest.importorskip("opentelemetry.sdk")
+
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client.parser import text_string_to_metric_families
 
 from multiedge.errors import NetworkError
+from multiedge.executors import open_pipeline
 from multiedge.network.client import HubClient
+from multiedge.network.http import HubConnection
 from multiedge.network.identity import CERTIFICATE_FILE, KEY_FILE, Identity, parse_address
 from multiedge.network.records import Deployment, HeartbeatReply, NodeState
+from multiedge.onnx_io.items import random_items
 from multiedge.onnx_io.shipment import Shipment, shipment_of
 from multiedge.serving.hub.authority import Authority
 from multiedge.serving.hub.joining import join
@@ -303,3 +312,53 @@ def progress(done, needed):
 
 PlanFolders(data, 1 << 30, lambda: HubClient("{hub}", Identity(data / "identity"))).open("{plan}", [0], progress)
 """
+
+
+# -- what is seen of nodes and runs
+
+
+def test_a_client_scrapes_a_node_and_another_node_may_not(
+    hub: TestHub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running_node(hub, "phone", tmp_path) as agent:
+        host, port = parse_address(agent.address)
+
+        def scrape(identity: Identity) -> str:
+            connection = HubConnection(host, port, "node", identity.client_context(), 5.0, "node:phone")
+            try:
+                return connection.call("GET", "/metrics").decode()
+            finally:
+                connection.close()
+
+        families = {family.name: family for family in text_string_to_metric_families(scrape(Identity(hub.folder / "client")))}
+        assert families["multiedge_node_memory_limit_bytes"].samples[0].value == LIMITS.memory_bytes
+        join(hub.address, hub.token(), "node:tablet", tmp_path / "tablet")
+        with pytest.raises(NetworkError):
+            scrape(Identity(tmp_path / "tablet"))
+        until(lambda: any("GET /metrics is for client:" in message for message in caplog.messages))
+
+
+def test_a_run_tells_the_hub_how_it_goes_and_makes_spans(hub: TestHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr("opentelemetry.trace.get_tracer_provider", lambda: provider)
+    manifest = split_layers(tmp_path / "model", [3])
+    options = {"hub": hub.address, "identity": str(hub.folder / "client"), "otel": True, "warmup_items": 0}
+    with running_node(hub, "device_0", tmp_path), running_node(hub, "device_1", tmp_path):
+        until(lambda: len(hub.client().nodes()) == 2)
+        with open_pipeline(manifest, hub.client().fleet(), "fleet", **options) as pipeline:
+            pipeline.map(random_items(manifest, 20))
+        totals = _metrics(hub)
+    assert totals["multiedge_run_items_total", ("model", "answered")] == 20
+    assert totals["multiedge_run_sent_bytes_total", ("device_0", "device_1")] == 20 * WIDTH * 4
+    assert totals["multiedge_run_device_busy_seconds_total", ("device_1",)] > 0
+    assert totals["multiedge_hub_runs", ()] == 0  # it has ended
+    names = Counter(span.name for span in exporter.get_finished_spans())
+    assert names == {"item": 20, "stage 1": 20, "stage 2": 20, "transfer": 60}
+
+
+def _metrics(hub: TestHub) -> dict[tuple[str, tuple[str, ...]], float]:
+    """The hub's samples by name and values of labels."""
+    text = hub.client()._http.call("GET", "/metrics").decode()
+    families = text_string_to_metric_families(text)
+    return {(sample.name, tuple(sample.labels.values())): sample.value for family in families for sample in family.samples}
