@@ -124,6 +124,8 @@ async def _serve(server: HubServer, mount: Callable[[str], MountedFront] | None)
     if ready.is_set():
         print(f"hub {server.address} {'TLS' if server.uses_tls else 'without TLS'}", flush=True)
         mounted = await asyncio.to_thread(mount, server.address) if mount else None
+        if mounted:
+            server.exposition.add(mounted.metrics)
         for line in mounted.addresses if mounted else ():
             print(f"serves on {line}", flush=True)
         print("stop with Ctrl-C", file=sys.stderr, flush=True)

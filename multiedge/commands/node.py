@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"node '{name}' on {agent.address}, hub {hub}", flush=True)
         if serving and front:
             mounted = stack.enter_context(contextlib.closing(_mounted(args, agent, options, serving, front)))
+            agent.exposition.add(mounted.metrics)
             for line in mounted.addresses:
                 print(f"serves on {line}", flush=True)
         print("stop with Ctrl-C", file=sys.stderr, flush=True)

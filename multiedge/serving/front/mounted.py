@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from multiedge.serving.front.front import FrontEnd, FrontOptions
 from multiedge.serving.front.offload import OffloadView
 from multiedge.serving.front.openers import HubAccess, ThisDevice
 from multiedge.serving.inference.repository import ModelRepository
 from multiedge.serving.inference.server import InferenceServer, ServerOptions
+from multiedge.serving.seeing.prometheus import inference_metrics
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 
 class MountedFront:
@@ -49,6 +54,10 @@ class MountedFront:
         """Where it listens, with the protocol of each, for a person."""
         named = (("gRPC", self.server.grpc_address), ("HTTP", self.server.http_address))
         return tuple(f"{address} {name}" for name, address in named if address)
+
+    def metrics(self) -> Iterator[Metric]:
+        """What requests took, by deployment."""
+        return inference_metrics((model.name, taken) for model, taken in self.repository.statistics())
 
     def close(self) -> None:
         """Ends the server, then all pipelines. May be called twice."""

@@ -43,10 +43,10 @@ WRITE_BYTES = 1 << 20
 class HubApp:
     """The handlers of a hub. `listener` is set before the first request; `observe` is told of each permitted one."""
 
-    def __init__(self, hub: Hub, log: LimitedLog, observe: Observe = ignore) -> None:
+    def __init__(self, hub: Hub, log: LimitedLog, exposition: Exposition, observe: Observe = ignore) -> None:
         self._hub, self._log, self._observe = hub, log, observe
         self._uploading: set[str] = set()
-        self._feed, self._exposition, self._pages = Feed(hub.snapshot), Exposition(), page_files()
+        self._feed, self._exposition, self._pages = Feed(hub.snapshot), exposition, page_files()
         self.listener: Listener | None = None
 
     def application(self) -> web.Application:

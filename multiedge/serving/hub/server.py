@@ -21,6 +21,7 @@ from multiedge.serving.hub.listener import Limits, Listener
 from multiedge.serving.hub.log import LOGGER, LimitedLog
 from multiedge.serving.hub.puller import Puller
 from multiedge.serving.hub.registry import LOOK_S
+from multiedge.serving.seeing.prometheus import Exposition
 
 KEEP_ALIVE_S = 30.0
 """How long a connection may be idle between two requests."""
@@ -67,6 +68,8 @@ class HubServer:
         self._identity = self._authority.hub_identity if self._authority else None
         require_tls(options.host, self._identity, "hub")
         self.address = ""
+        self.exposition = Exposition()
+        """Of the hub's metrics."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: BaseException | None = None
         self._stop: asyncio.Event | None = None
@@ -91,7 +94,7 @@ class HubServer:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         hub = Hub(options.folder, options.most_file_bytes, authority=self._authority)
         log = LimitedLog(time.monotonic)
-        app = HubApp(hub, log, self._observe)
+        app = HubApp(hub, log, self.exposition, self._observe)
         runner = web.AppRunner(app.application(), access_log=None, logger=log.logger(), keepalive_timeout=KEEP_ALIVE_S)
         try:
             await runner.setup()

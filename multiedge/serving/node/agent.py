@@ -92,7 +92,8 @@ class Agent:
         self._pulled_s = -math.inf
         self._seed = crc32(options.name.encode())
         self._machine_lock = threading.Lock()
-        exposition = Exposition()
+        self.exposition = Exposition()
+        """Of the node's metrics."""
         with ExitStack() as stack:
             self._folders = PlanFolders(options.folder, options.cache_bytes, self._client)
             stack.callback(self._folders.close)
@@ -109,7 +110,8 @@ class Agent:
                     GetState.__name__: Door(self._tell, (HUB,)),
                     Probe.__name__: Door(self._neighbours.answer, (NODE,)),
                     SCRAPE: Door(
-                        lambda each: answer_scrape(each, lambda accept: exposition.text(self._metrics(), accept)), (CLIENT, HUB)
+                        lambda each: answer_scrape(each, lambda accept: self.exposition.text(self._metrics(), accept)),
+                        (CLIENT, HUB),
                     ),
                 },
             )

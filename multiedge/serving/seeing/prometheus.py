@@ -6,12 +6,13 @@ constant 1 with labels. What is not known has no sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from multiedge.errors import MissingDependencyError
 from multiedge.network.records import Deployment, HubState, NodeState
 from multiedge.network.runs import LATENCY_BOUNDS_S, LatencyCounts
+from multiedge.serving.inference.statistics import Statistics
 from multiedge.serving.seeing.watch import Totals, Watch
 
 try:
@@ -28,18 +29,23 @@ Rows = Iterable[tuple[tuple[str, ...], float | None]]
 
 
 class Exposition:
-    """Answers a scrape; the process itself is measured, too."""
+    """Answers scrapes; the process itself is measured, too."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        ProcessCollector(registry=self._registry)
+        self._process = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=self._process)
+        self._sources: list[Callable[[], Iterable[Metric]]] = []
+
+    def add(self, source: Callable[[], Iterable[Metric]]) -> None:
+        """From now on a scrape has the metrics of the source, too."""
+        self._sources.append(source)
 
     def text(self, families: Iterable[Metric], accept: str = "") -> tuple[bytes, str]:
         """The metrics in the format that `accept`, the header of the scrape, prefers, and its content type."""
         encoder, content_type = choose_encoder(accept)
-        found = tuple(families)
+        added = [family for source in self._sources for family in source()]
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Given((*found, *self._registry.collect())))
+        registry.register(_Given((*families, *added, *self._process.collect())))
         return encoder(registry), content_type
 
 
@@ -79,6 +85,32 @@ def node_metrics(state: NodeState, workers: int) -> Iterator[Metric]:
     yield _gauges("multiedge_node_link_bandwidth_bytes_per_second", about, ("peer",), rates)
     trips = [((link.peer,), link.rtt_s) for link in state.links]
     yield _gauges("multiedge_node_link_round_trip_seconds", "Measured time of a round trip to another node.", ("peer",), trips)
+
+
+def inference_metrics(served: Iterable[tuple[str, Statistics]]) -> Iterator[Metric]:
+    """The metrics of a server of the Open Inference Protocol.
+
+    Args:
+        served: Names of models, with what their requests took.
+    """
+    requests: list[tuple[tuple[str, ...], float]] = []
+    seconds: list[tuple[tuple[str, ...], float]] = []
+    for name, taken in served:
+        requests += [((name, "answered"), taken.success.count), ((name, "failed"), taken.fail.count)]
+        phases = {
+            "queue": taken.queue,
+            "input": taken.compute_input,
+            "compute": taken.compute_infer,
+            "output": taken.compute_output,
+            "failed": taken.fail,
+        }
+        seconds += [((name, phase), duration.ns / 1e9) for phase, duration in phases.items()]
+    about = "Requests of the Open Inference Protocol, by how they ended."
+    yield _counters("multiedge_inference_requests", about, ("model", "result"), requests)
+    about = (
+        "What these requests took: waiting for a slot, taking inputs, computing, giving outputs, and all of those that failed."
+    )
+    yield _counters("multiedge_inference_seconds", about, ("model", "phase"), seconds)
 
 
 def hub_metrics(state: HubState, watch: Watch, deployments: Iterable[Deployment], now_s: float) -> Iterator[Metric]:

@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from multiedge.network.records import Deployment, HeldStage, HubState, LinkState, NodeState
 from multiedge.network.runs import LATENCY_BOUNDS_S
-from multiedge.serving.seeing.prometheus import Exposition, hub_metrics, node_metrics
+from multiedge.serving.inference.statistics import Duration, Statistics
+from multiedge.serving.seeing.prometheus import Exposition, hub_metrics, inference_metrics, node_metrics
 from multiedge.serving.seeing.watch import Watch, heard_run, looked
 from tests.builders.reports_of_runs import fault, report
 
@@ -45,6 +46,13 @@ def _of_hub() -> str:
         watch = heard_run(watch, each, 2.0 + second, 2.0 + second)
     state = HubState("0.1.0", 10.0, 0.1, 1 << 20, 2, 1, 4096, 3)
     return Exposition().text(hub_metrics(state, watch, [Deployment("d", "p", "m", phase="ready")], 3.0))[0].decode()
+
+
+def _of_front_end() -> str:
+    times = {name: Duration(3, 2_000_000_000) for name in ("queue", "compute_input", "compute_infer", "compute_output")}
+    exposition = Exposition()
+    exposition.add(lambda: inference_metrics([("vit", Statistics(0, Duration(3, 8), Duration(1, 500_000_000), **times))]))
+    return exposition.text(())[0].decode()
 
 
 def _samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -85,6 +93,14 @@ def test_a_hub_tells_what_runs_did() -> None:
     assert samples["multiedge_hub_runs", ()] == 1
 
 
+def test_a_front_end_tells_what_requests_took() -> None:
+    samples = _samples(_of_front_end())
+    assert samples["multiedge_inference_requests_total", (("model", "vit"), ("result", "answered"))] == 3
+    assert samples["multiedge_inference_requests_total", (("model", "vit"), ("result", "failed"))] == 1
+    assert samples["multiedge_inference_seconds_total", (("model", "vit"), ("phase", "compute"))] == 2.0
+    assert samples["multiedge_inference_seconds_total", (("model", "vit"), ("phase", "failed"))] == 0.5
+
+
 def test_latencies_are_a_cumulative_histogram() -> None:
     samples = _samples(_of_hub())
     buckets = [
@@ -97,7 +113,7 @@ def test_latencies_are_a_cumulative_histogram() -> None:
     assert samples["multiedge_run_latency_seconds_sum", (("model", "m"),)] == pytest.approx(1.2)
 
 
-@pytest.mark.parametrize("text", [_of_node, _of_hub])
+@pytest.mark.parametrize("text", [_of_node, _of_hub, _of_front_end])
 def test_names_end_with_their_unit(text) -> None:
     for family in parse_text(text()):
         if family.name.startswith("multiedge_"):
@@ -107,7 +123,7 @@ def test_names_end_with_their_unit(text) -> None:
             assert counted or family.name.endswith(BASE_UNITS), family.name
 
 
-@pytest.mark.parametrize("text", [_of_node, _of_hub])
+@pytest.mark.parametrize("text", [_of_node, _of_hub, _of_front_end])
 def test_the_documentation_lists_every_metric(text) -> None:
     documented = (Path(__file__).parents[4] / "docs" / "seeing.md").read_text(encoding="utf-8")
     for family in parse_text(text()):
@@ -124,7 +140,7 @@ def test_a_scrape_that_prefers_openmetrics_gets_it() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (apt-get install prometheus)")
-@pytest.mark.parametrize("text", [_of_node, _of_hub])
+@pytest.mark.parametrize("text", [_of_node, _of_hub, _of_front_end])
 def test_promtool_finds_nothing_to_correct(text) -> None:
     own = "\n".join(line for line in text().splitlines() if "process_" not in line) + "\n"
     checked = subprocess.run(
