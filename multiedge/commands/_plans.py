@@ -55,11 +55,21 @@ def absent_lines(absent: Mapping[str, str]) -> list[str]:
     return [f"no row '{name}': {reason}" for name, reason in absent.items()]
 
 
+def request_lines(deployment: str) -> list[str]:
+    """Where requests for a deployment with several plans are sent."""
+    return [
+        "each request takes one of these plans: start a front end with",
+        "  multiedge hub run ... --serve-http HOST:PORT    or on a device: multiedge node ... --serve-http HOST:PORT",
+        f"and send requests to http://HOST:PORT/v2/models/{deployment}/infer",
+    ]
+
+
 def show_rows(title: str, rows: Sequence[PlanRow], console: Console) -> None:
-    """Prints the rows of a deployment with their phases, then what those wait for that are not ready."""
+    """Prints the rows of a deployment, with their phases and what they wait for unless all are ready."""
+    is_ready = all(row.phase == "ready" for row in rows)
     columns = [
         Column("plan", [row.name for row in rows], is_number=False),
-        Column("phase", [row.phase for row in rows], is_number=False),
+        *([] if is_ready else [Column("phase", [row.phase for row in rows], is_number=False)]),
         *_figures([row.expected for row in rows]),
         Column("devices", [" + ".join(row.nodes) for row in rows], leaves=1, is_number=False),
     ]
@@ -70,12 +80,14 @@ def show_rows(title: str, rows: Sequence[PlanRow], console: Console) -> None:
 
 
 def _figures(expected: Sequence[Expected]) -> list[Column]:
-    return [
+    """The figures that are known of some row: a column of unknown ones would take the place of the devices."""
+    columns = [
         Column("items/s\nat most", [_text(each.items_per_s) for each in expected]),
         Column("latency\nms", [_text(each.latency_s, 1e3) for each in expected]),
         Column("J/item", [_text(each.energy_j) for each in expected]),
         Column("accuracy", [_text(each.accuracy) for each in expected]),
     ]
+    return [column for column in columns if any(cell != UNKNOWN for cell in column.cells)]
 
 
 def _text(value: float | None, factor: float = 1.0) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from multiedge.commands import _options
 from multiedge.commands._bringing import Deployed, Progress, RowParts, bring
-from multiedge.commands._plans import absent_lines, show_rows, show_table, table_json
+from multiedge.commands._plans import absent_lines, request_lines, show_rows, show_table, table_json
 from multiedge.commands._terminal import new_console, print_line, share_bar
 from multiedge.defaults import DEFAULT_ROW_KINDS
 from multiedge.errors import ConfigError, PlanError, describe
@@ -274,6 +274,8 @@ def _show(args: argparse.Namespace, done: Deployed) -> None:
         print_line(console, line)
     if len(done.rows) > 1:
         show_rows(f"plans of {deployment.name}", deployment.rows, console)
+        for line in request_lines(deployment.name):
+            print_line(console, line)
     if args.output or Path(args.model).is_dir():
         print_line(console, f"run it: multiedge run {first.directory} --executor fleet --hub {args.hub} --random 100")
 

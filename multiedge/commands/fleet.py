@@ -23,7 +23,7 @@ from multiedge.network.client import HubClient
 from multiedge.network.encoding import require_name
 from multiedge.network.identity import Identity, find_identity, join_address, parse_address
 from multiedge.network.records import Deployment, HubState, ModelRecord, NodeState, ResultRecord, StagePlace
-from multiedge.quantity import human_bytes
+from multiedge.quantity import human_bytes, number_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -221,7 +221,7 @@ def _bytes(nbytes: int | None) -> str:
 
 
 def _number(value: float | None, unit: float) -> str:
-    return "not known" if value is None else f"{value / unit:.4g}"
+    return "not known" if value is None else number_text(value / unit)
 
 
 def _share(value: float | None) -> str:

@@ -139,7 +139,7 @@ def test_the_fleet_shows_nodes_links_and_deployments(hub, model, capsys):
     assert [node["name"] for node in data["nodes"]] == ["a", "b"]
     assert [(each["name"], each["phase"]) for each in data["deployments"]] == [("chain", "ready")]
     assert "2 nodes" in shown.splitlines()[0]
-    for word in ("chain 1", "8000", "0.1", "ready", "not shown in 80 columns"):
+    for word in ("chain 1", "8,000", "0.1", "ready", "not shown in 80 columns"):
         assert word in shown
 
 
