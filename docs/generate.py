@@ -36,13 +36,19 @@ Made from the program by `python docs/generate.py`: both front ends are built fr
 Triton's four Python clients (gRPC and HTTP, each also with asyncio). [Serving](serving.md) says how it is answered. Routes
 below `/v2/models/{{model}}` are there below `/v2/models/{{model}}/versions/{{version}}`, too.
 
-| gRPC | HTTP | `tritonclient` | answer |
-|---|---|---|---|
-{rows}
+## Answered
 
-MLServer's clients use the same methods and routes, and its service `inference.model_repository.ModelRepositoryService` is
-there, too. Streams are in the form of Triton (`ModelStreamInferResponse`); MLServer's own stub of `ModelStreamInfer` expects another
-message.
+{answered}
+
+## Refused with UNIMPLEMENTED, over HTTP with 501
+
+{refused}
+
+## Other clients
+
+MLServer's and KServe's clients use the same methods and routes, and MLServer's service
+`inference.model_repository.ModelRepositoryService` is there, too. Streams are in the form of Triton
+(`ModelStreamInferResponse`); MLServer's own stub of `ModelStreamInfer` expects another message.
 """
 METRICS_HEAD = """# Metrics
 
@@ -87,15 +93,21 @@ def commands() -> str:
 
 
 def protocol() -> str:
-    """The table of all that clients can ask of a server."""
-    return PROTOCOL_HEAD.format(rows="\n".join(_operation_row(operation) for operation in OPERATIONS))
+    """The tables of all that clients can ask of a server: what is answered, and what is refused by its reason."""
+    reasons = dict.fromkeys(operation.refusal for operation in OPERATIONS if operation.refusal)
+    refused = [f"{reason[0].upper()}{reason[1:]}:\n\n{_operations(reason)}" for reason in reasons]
+    return PROTOCOL_HEAD.format(answered=_operations(""), refused="\n\n".join(refused))
+
+
+def _operations(refusal: str) -> str:
+    rows = [_operation_row(operation) for operation in OPERATIONS if operation.refusal == refusal]
+    return "\n".join(["| gRPC, and the method of `tritonclient` | HTTP |", "|---|---|", *rows])
 
 
 def _operation_row(operation: Operation) -> str:
     routes = "<br>".join(f"`{route}`" for route in operation.routes if "/versions/" not in route)
-    answer = f"UNIMPLEMENTED: {operation.refusal}" if operation.refusal else "answered"
-    method = f"`{operation.method}`" if operation.method else ""
-    return f"| {f'`{operation.name}`' if operation.has_rpc else ''} | {routes} | {method} | {answer} |"
+    names = [operation.name] * operation.has_rpc + [operation.method] * bool(operation.method)
+    return f"| {'<br>'.join(f'`{name}`' for name in names)} | {routes} |"
 
 
 def metrics() -> str:

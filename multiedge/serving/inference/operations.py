@@ -1,6 +1,6 @@
 """Everything that clients of the Open Inference Protocol can ask of a server, and whether this one answers it.
 
-Both front ends are built from this table, and so is the table in docs/serving.md; a test asks all of it with Triton's clients.
+Both front ends are built from this table, and so is docs/protocol.md; a test asks all of it with Triton's clients.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ MODEL = "/v2/models/{model}"
 VERSION = f"{MODEL}/versions/{{version}}"
 GPU, TRACES, LOGS, TEXT = (
     "CUDA shared memory is not supported; use system shared memory",
-    "traces are not set over the protocol; see the options of the command",
-    "the log is not set over the protocol; see the options of the command",
+    "traces are not set over the protocol",
+    "the log is not set over the protocol",
     "generation from text is not supported; use infer with tensors",
 )
 

@@ -197,8 +197,9 @@ class ModelRepository:
         with self._lock:
             entry = self._known(name)
             if entry.loaded is None:
-                reason = "being loaded" if entry.is_loading else "not loaded"
-                raise Unavailable(f"model '{name}' is {reason}{f': {entry.reason}' if entry.reason else ''}")
+                if entry.is_loading:
+                    raise Unavailable(f"model '{name}' is being loaded")
+                raise Unavailable(f"model '{name}' is not loaded{f': {entry.reason}' if entry.reason else ''}")
             versions = entry.loaded.model.versions
             if version and version not in versions:
                 raise NotFound(f"model '{name}' has no version '{version}'; there are {', '.join(versions) or 'none'}")

@@ -92,6 +92,27 @@ def test_a_load_that_fails_leaves_the_old_model_and_its_reason_in_the_index():
     ]
 
 
+def test_while_a_model_is_loaded_for_the_first_time_it_is_unavailable_and_said_to_be_loaded():
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        assert go_on.wait(5)
+        return Doubler()
+
+    repository = ModelRepository()
+    repository.declare("m", slow)
+    thread = threading.Thread(target=repository.load, args=("m",))
+    thread.start()
+    assert begun.wait(5)
+    with pytest.raises(Unavailable, match="^model 'm' is being loaded$"), repository.using("m"):
+        pass
+    assert [entry.state for entry in repository.index()] == [State.LOADING]
+    go_on.set()
+    thread.join(5)
+    assert repository.is_ready("m")
+
+
 def test_a_model_without_a_loader_is_neither_loaded_nor_unloaded_by_clients():
     repository = ModelRepository()
     repository.put(Doubler())
