@@ -25,6 +25,7 @@ COMMANDS = {
     "inspect": "size, MACs, operators and cheapest cuts of a model",
     "split": "cut a model into parts",
     "check": "prove that the parts equal the whole",
+    "convert": "models and parts for another runtime, proven",
     "profile": "what each node and each cut costs",
     "calibrate": "measure this machine for devices.yaml",
     "plan": "decide which nodes run on which device",

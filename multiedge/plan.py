@@ -155,6 +155,24 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Runtime:
+    """What computes the stages of a device.
+
+    Attributes:
+        backend: Name of the backend.
+        version: Version of the runtime where the plan was made; '' if it is not installed there.
+        precision: Type of the numbers that it computes with.
+    """
+
+    backend: str
+    version: str
+    precision: str
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.backend, self.version, self.precision)))
+
+
+@dataclass(frozen=True)
 class Plan:
     """A placement, its estimate and its proof.
 
@@ -183,6 +201,7 @@ class Plan:
         reference: What a device of speed 1 was taken for; '' where times were measured, or if unknown.
         paths: The ways of items through the stages; empty if every item passes every stage.
         batch: Samples in an item, where the plan was made for a batch: all figures are those of an item.
+        runtimes: What computes the stages of each device in use, by name; empty if unknown.
     """
 
     strategy: str
@@ -208,6 +227,7 @@ class Plan:
     reference: str = ""
     paths: tuple[Path, ...] = ()
     batch: int = 1
+    runtimes: Mapping[str, Runtime] = field(default_factory=dict)
 
     def with_names(self, graph: Graph) -> Plan:
         """This plan with the names of its model and of the ends of its stages, and the shapes of the model's inputs.

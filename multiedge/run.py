@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from multiedge.backends.stages import memory_use_of, require_backends
+from multiedge.backends.stages import memory_use_of, require_backends, runtime_of
 from multiedge.defaults import DEFAULT_PROFILER, DEFAULT_STRATEGY
 from multiedge.errors import ConfigError, MultiedgeError, PipelineError
 from multiedge.files import cache_folder
@@ -27,7 +27,7 @@ from multiedge.graph import Graph
 from multiedge.onnx_io import read_graph, read_runnable, write_parts
 from multiedge.onnx_io.manifest import read_profile
 from multiedge.options import build, option_names, require_options
-from multiedge.plan import Manifest, Plan, Stage, direct_transfers, relay_transfers, require, unestimated_plan
+from multiedge.plan import Manifest, Plan, Runtime, Stage, direct_transfers, relay_transfers, require, unestimated_plan
 from multiedge.planning import cost
 from multiedge.planning.baseline import best_single
 from multiedge.planning.checks import encoding_violations, memory_violations, structural_violations, violations
@@ -156,7 +156,18 @@ def plan_model(
         # A strategy from a package may leave its time out, as `plan_by_hand` does.
         plan = replace(plan, solve_s=perf_counter() - start)
     require(violations(profile, fleet, plan.stages, plan.transfers, plan.paths), f"plan of strategy '{strategy}'")
-    return replace(plan, baseline=best_single(profile, fleet, plan.objective), options=options)
+    return replace(
+        plan,
+        baseline=best_single(profile, fleet, plan.objective),
+        options=options,
+        runtimes=_runtimes(plan, fleet),
+    )
+
+
+def _runtimes(plan: Plan, fleet: Fleet) -> dict[str, Runtime]:
+    """What computes the stages of each device that the plan uses."""
+    names = dict.fromkeys(name for stage in plan.stages for name in stage.devices)
+    return {name: runtime_of(fleet.device(name)) for name in names}
 
 
 def _pinnable() -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
 from typing import Any
 
 from multiedge.backends import BACKENDS
@@ -18,6 +22,24 @@ def load_backend(name: str, options: Mapping[str, Any] | None = None) -> Backend
     if not isinstance(backend, Backend):
         raise ConfigError(f"backend '{name}': expected a subclass of {Backend.__module__}.Backend, got {backend!r}")
     return backend
+
+
+def description_of(backend: Backend) -> dict[str, Any]:
+    """What another process needs to make the same backend, as JSON data."""
+    kind = type(backend)
+    return {"backend": f"{kind.__module__}:{kind.__qualname__}", "options": asdict(backend)}
+
+
+def backend_of(description: Mapping[str, Any]) -> Backend:
+    """The backend that `description_of` described."""
+    module, _, name = description["backend"].partition(":")
+    backend: Backend = getattr(import_module(module), name)(**description["options"])
+    return backend
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a process that imports what this one does."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from multiedge.backends.loading import named_errors
 from multiedge.errors import ChangedError, ConfigError, MultiedgeError, ProfileError, did_you_mean, one_line
 from multiedge.fleet import Device, Fleet
 from multiedge.onnx_io.manifest import fingerprint, require_unchanged
-from multiedge.plan import Part
+from multiedge.plan import Part, Runtime
 from multiedge.profile import MemoryUse
 from multiedge.transports import MAPPED_MESSAGES
 
@@ -42,6 +42,16 @@ def memory_use_of(fleet: Fleet, options: BackendOptions | None = None) -> Memory
     for name in dict.fromkeys(device.backend for device in fleet.devices):
         use = use.at_least(load_backend(name, (options or {}).get(name)).memory_use())
     return use
+
+
+def runtime_of(device: Device) -> Runtime:
+    """What computes the stages of the device with its backend's own options; the version is '' where it is not installed."""
+    backend = load_backend(device.backend)
+    try:
+        version = backend.version
+    except (MultiedgeError, ImportError):  # plans are made for other machines, too
+        version = ""
+    return Runtime(device.backend, version, backend.numbers)
 
 
 def require_backend_options(fleet: Fleet, options: BackendOptions) -> None:

@@ -17,7 +17,19 @@ from multiedge.fleet import Encoding
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.pipeline_cost import pipeline_cost_to_json, read_pipeline_cost
 from multiedge.formats.profile import plain_data
-from multiedge.plan import CALLER, Baseline, DeviceMemory, Estimate, Path, Plan, SourceEstimate, Stage, StageEstimate, Transfer
+from multiedge.plan import (
+    CALLER,
+    Baseline,
+    DeviceMemory,
+    Estimate,
+    Path,
+    Plan,
+    Runtime,
+    SourceEstimate,
+    Stage,
+    StageEstimate,
+    Transfer,
+)
 from multiedge.proof import Plans, Scope, scope_in_words
 from multiedge.quantity import Knowledge
 
@@ -33,7 +45,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     """The plan as JSON data; names that the plan does not hold (see `Plan.with_names`) are null."""
     expected = plan.estimate
     ends = plan.stage_ends or ((None, None),) * len(plan.stages)
-    return {
+    data = {
         "version": VERSION,
         "model": plan.model,
         "model_hash": plan.model_hash,
@@ -71,6 +83,8 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "known": plan.known.value,
         "reference": plan.reference,
     }
+    runtimes = {device: asdict(runtime) for device, runtime in plan.runtimes.items()}
+    return {**data, "runtimes": runtimes} if runtimes else data
 
 
 def _scope(scope: Scope) -> dict[str, Any]:
@@ -162,6 +176,7 @@ def read_plan(data: Field) -> Plan:
         free_batch=data["free_batch"].optional(lambda names: names.list_of(Field.text), ()),
         measured_sizes=data["measured_sizes"].optional(lambda names: names.list_of(Field.text), ()),
         batch=data["batch"].optional(lambda batch: batch.integer(1), 1),
+        runtimes=data["runtimes"].optional(lambda devices: devices.mapping_of(_read_runtime), {}),
         options=data["options"].optional(lambda options: options.mapping_of(Field.data), {}),
         known=_known(data["known"]),
         reference=_name(data["reference"]),
@@ -190,6 +205,10 @@ def _read_path(path: Field, stages: int) -> Path:
     if rate <= 0:
         raise path["items_per_s"].expected("a rate above 0")
     return Path(numbers, rate)
+
+
+def _read_runtime(data: Field) -> Runtime:
+    return Runtime(data["backend"].text(), data["version"].text(), data["precision"].text())
 
 
 def _read_baseline(data: Field) -> Baseline:

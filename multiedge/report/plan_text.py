@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from multiedge.plan import DeviceMemory, Path, Plan
+from multiedge.fleet import REFERENCE_BACKEND
+from multiedge.plan import DeviceMemory, Path, Plan, Runtime
 from multiedge.quantity import Knowledge, human_bytes, least, number_text
 
 NOTABLE = 0.01
@@ -32,6 +33,7 @@ def plan_lines(plan: Plan, shared: SharedRate | None = None) -> list[str]:
     ]
     if plan.reference and plan.known is Knowledge.ESTIMATED:
         lines.append(f"estimated with speed 1 as {plan.reference}")
+    lines += runtime_lines(plan.runtimes)
     lines += [f"path: {text}" for text in path_texts(plan)]
     lines += margin_lines(expected.memory)
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
@@ -72,6 +74,15 @@ def latency_text(plan: Plan) -> str:
     if expected_s is None or expected_s <= (1.0 + NOTABLE) * seconds:
         return f"{number_text(seconds * 1e3)} ms"
     return f"{number_text(expected_s * 1e3)} ms, {number_text(seconds * 1e3)} ms of them in stages and links"
+
+
+def runtime_lines(runtimes: Mapping[str, Runtime]) -> list[str]:
+    """One line for each runtime with its devices, where a device has another one than the reference."""
+    if all(runtime.backend == REFERENCE_BACKEND for runtime in runtimes.values()):
+        return []
+    each = dict.fromkeys(runtimes.values())
+    devices = {runtime: ", ".join(name for name, own in runtimes.items() if own == runtime) for runtime in each}
+    return [f"runtime: {runtime} on {names}" for runtime, names in devices.items()]
 
 
 def path_texts(plan: Plan) -> list[str]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 
-from multiedge.backends.contract import Backend
 from multiedge.backends.conversion.convert import convert_checked
 from multiedge.backends.conversion.ready import request_of
 from multiedge.backends.conversion.record import load_conversion
 from multiedge.backends.conversion.samples import Sample
-from multiedge.backends.loading import load_backend
+from multiedge.backends.loading import backend_of, load_backend
 from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.onnx_io.npz import read_npz
 from multiedge.onnx_io.reader import declared_graph
@@ -20,8 +18,7 @@ from multiedge.onnx_io.reader import declared_graph
 def main(text: str) -> None:
     """Converts, and writes the record; the record says how it ended."""
     request = request_of(text)
-    module, _, name = request["backend"].partition(":")
-    backend: Backend = getattr(import_module(module), name)(**request["options"])
+    backend = backend_of(request)
     conversion = load_conversion(Path(request["record"]))
     inputs = _inputs(Path(conversion.model), [Path(path) for path in request["inputs"]])
     convert_checked(backend, load_backend(REFERENCE_BACKEND), conversion, Path(request["folder"]), inputs)

@@ -7,7 +7,6 @@ the system permits it, that process has none.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 from multiedge.backends.contract import Backend
 from multiedge.backends.conversion.record import Conversion, State, load_conversion, save_conversion
 from multiedge.backends.kept import key_of
+from multiedge.backends.loading import child_environment, description_of
 from multiedge.errors import ModelError
 from multiedge.onnx_io.manifest import digest_of
 
@@ -100,17 +100,14 @@ def known_result(folder: Path, record: Path) -> Conversion | None:
 
 def _run_worker(backend: Backend, folder: Path, record: Path, inputs: Sequence[Path]) -> str:
     """Runs the conversion in a process of its own; what it said last, for an error."""
-    kind = type(backend)
     request = {
-        "backend": f"{kind.__module__}:{kind.__qualname__}",
-        "options": asdict(backend),
+        **description_of(backend),
         "record": str(record),
         "folder": str(folder),
         "inputs": [str(path) for path in inputs],
     }
     command = [*_offline(backend), sys.executable, "-m", WORKER, json.dumps(request)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, errors="replace", check=False)
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     return last if done.returncode > 0 else f"it was stopped by signal {-done.returncode}" if done.returncode else ""
 

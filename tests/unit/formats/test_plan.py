@@ -12,7 +12,7 @@ from multiedge.errors import PlanError
 from multiedge.formats.fields import Field
 from multiedge.formats.plan import plan_from_json, plan_or_none, plan_to_json
 from multiedge.pipeline_cost import PipelineCost
-from multiedge.plan import Baseline, Path
+from multiedge.plan import Baseline, Path, Runtime
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
 from partitioners.throughput import Throughput
 from tests.builders.refusals import refusal, with_one_value_changed
@@ -46,6 +46,12 @@ def test_the_executors_own_cost_comes_back(plan):
 def test_a_plan_with_several_paths_comes_back_from_json_as_it_was(plan):
     several = replace(plan, paths=(Path(tuple(range(len(plan.stages))), 2.5), Path((0, len(plan.stages) - 1), 0.5)))
     assert plan_from_json(json.loads(json.dumps(plan_to_json(several), allow_nan=False))) == several
+
+
+def test_the_runtime_of_each_device_comes_back(plan):
+    known = replace(plan, runtimes={"a": Runtime("openvino", "2026.4", "bfloat16"), "b": Runtime("litert", "", "float32")})
+    assert plan_from_json(json.loads(json.dumps(plan_to_json(known)))) == known
+    assert "runtimes" not in plan_to_json(plan)
 
 
 def test_a_plan_of_an_earlier_release_has_no_paths(plan):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from multiedge.formats.plan import plan_from_json, plan_to_json
-from multiedge.plan import Baseline, DeviceMemory, Stage
+from multiedge.plan import Baseline, DeviceMemory, Runtime, Stage
 from multiedge.planning.baseline import best_single
 from multiedge.quantity import Knowledge
 from multiedge.report.plan_text import SharedRate, gain_line, plan_lines, value_text
@@ -31,6 +31,16 @@ def test_a_value_has_the_unit_of_its_objective(objective: str, text: str) -> Non
 def test_objective_and_proof_come_first() -> None:
     first = plan_lines(PLAN)[0]
     assert first == "throughput: 48 ms per item; bound 48 ms per item, gap 0.00% among contiguous plans; solved in 0.01 s"
+
+
+def test_runtimes_are_told_where_one_is_not_the_reference() -> None:
+    usual, other = Runtime("onnxruntime", "1.31.1", "float32"), Runtime("openvino", "", "bfloat16")
+    lines = plan_lines(replace(PLAN, runtimes={"a": usual, "b": other, "c": usual}))
+    assert [line for line in lines if line.startswith("runtime")] == [
+        "runtime: onnxruntime 1.31.1 float32 on a, c",
+        "runtime: openvino bfloat16 on b",
+    ]
+    assert not any(line.startswith("runtime") for line in plan_lines(replace(PLAN, runtimes={"a": usual})))
 
 
 def test_without_a_bound_nothing_is_proven() -> None:

@@ -1,0 +1,19 @@
+"""What `multiedge convert` takes."""
+
+from __future__ import annotations
+
+import argparse
+
+from multiedge.commands import _options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL|DIR", help="ONNX file, or a folder that split, plan or run has written")
+    parser.add_argument("--backend", metavar="NAME", required=True, help="runtime to convert for")
+    parser.add_argument("--precision", metavar="TYPE", help="what to compute with, such as float16 (default: the backend's)")
+    _options.add_option(parser, "backend")
+    parser.add_argument(
+        "--inputs", action="append", default=[], metavar="FILE", help=".npz file with inputs to compare too; repeatable"
+    )
+    parser.add_argument("--again", action="store_true", help="convert again what is known to be right or wrong")
+    _options.add_json(parser, "the records")

@@ -1,0 +1,137 @@
+"""`multiedge convert`: models and parts for another runtime, with proof that their outputs are right."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multiedge.backends.contract import Backend
+from multiedge.backends.conversion.footprint import peak_bytes
+from multiedge.backends.conversion.ready import converted, folder_of
+from multiedge.backends.conversion.record import Conversion, State, conversion_to_json
+from multiedge.backends.stages import CONVERTED, load_backend
+from multiedge.commands import _options
+from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar
+from multiedge.errors import ConfigError, ModelError, no_such
+from multiedge.fleet import REFERENCE_BACKEND
+from multiedge.onnx_io import random_inputs, read_manifest
+from multiedge.onnx_io.reader import declared_graph
+from multiedge.quantity import counted, human_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Converted:
+    """One part with its record. Memory is the peak of a process with the runtime; None where it is not known."""
+
+    part: Path
+    folder: Path
+    record: Conversion
+    peak_bytes: int | None = None
+    reference_bytes: int | None = None
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 if every part was converted and gives the right outputs, otherwise 1."""
+    flags = {} if args.precision is None else {"precision": args.precision}
+    backend = load_backend(args.backend, _options.with_own(flags, args.option))
+    parts = parts_of(Path(args.model))
+    require_convertible(args, backend)
+    results = []
+    with share_bar(f"converting {Path(args.model).name} for {args.backend}") as progress:
+        for number, part in enumerate(parts):
+            progress(f"{number + 1} of {len(parts)}", number / len(parts))
+            results.append(convert(backend, part, args))
+    if args.json:
+        print(json.dumps([_data(each) for each in results], indent=1))
+    else:
+        show(f"{Path(args.model).name} for {args.backend} {backend.version}, {backend.numbers}", results, new_console())
+    return 0 if all(each.record.state is State.SUCCESS for each in results) else 1
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The file itself, or the parts of the plan in a folder, each file once."""
+    if path.is_dir():
+        return [path / name for name in dict.fromkeys(part.file for part in read_manifest(path).parts)]
+    if not path.is_file():
+        raise ModelError(no_such(path, "model file"))
+    return [path]
+
+
+def require_convertible(args: argparse.Namespace, backend: Backend) -> None:
+    """ConfigError for a backend that converts nothing or compares nothing, and for inputs that fit the whole model only."""
+    if ".onnx" in backend.formats:
+        raise ConfigError(f"--backend {args.backend}: opens .onnx files itself, so there is nothing to convert")
+    if not backend.tolerances:
+        raise ConfigError(f"--backend {args.backend}: states no tolerances, so its outputs cannot be judged")
+    if args.inputs and Path(args.model).is_dir():
+        raise ConfigError("--inputs: are those of a whole model, and parts take others; give the model in place of the folder")
+
+
+def convert(backend: Backend, part: Path, args: argparse.Namespace) -> Converted:
+    keep = part.parent / CONVERTED
+    record = converted(backend, part, keep, again=args.again, inputs=[Path(path) for path in args.inputs])
+    folder = folder_of(backend, part, keep)
+    if record.state is not State.SUCCESS:
+        return Converted(part, folder, record)
+    return Converted(part, folder, record, *_memory(backend, folder / next(iter(record.artefact)), part))
+
+
+def _memory(backend: Backend, path: Path, part: Path) -> tuple[int | None, int | None]:
+    """What a process takes with the converted file, and with the part in the reference backend."""
+    inputs = random_inputs(declared_graph(part))
+    if not all(isinstance(value, np.ndarray) and not value.dtype.hasobject for value in inputs.values()):
+        return None, None
+    return peak_bytes(backend, path, inputs), peak_bytes(load_backend(REFERENCE_BACKEND), part, inputs)
+
+
+def _data(result: Converted) -> dict[str, Any]:
+    return {
+        **conversion_to_json(result.record),
+        "folder": str(result.folder),
+        "peak_bytes": result.peak_bytes,
+        "reference_peak_bytes": result.reference_bytes,
+    }
+
+
+def show(title: str, results: Sequence[Converted], console: Console) -> None:
+    """Prints a table of the parts, what its columns are, and why parts have failed."""
+    records = [each.record for each in results]
+    columns = [
+        Column("part", [each.part.name for each in results], is_number=False),
+        Column("state", [record.state.value for record in records], is_number=False),
+        Column("error", [_figure(record.worst_error, ".2g") for record in records]),
+        Column("agreement", [_figure(record.agreement, ".1%") for record in records], leaves=1),
+        Column("latency", [_figure(record.latency_ratio, ".2f") for record in records]),
+        Column("memory", [_bytes(each.peak_bytes) for each in results]),
+        Column(f"of {REFERENCE_BACKEND}", [_bytes(each.reference_bytes) for each in results], leaves=2),
+    ]
+    print_columns(console, title, columns)
+    first = records[0]
+    print_line(
+        console,
+        f"error: largest difference from {REFERENCE_BACKEND} over the largest value, in {counted(len(first.errors), 'sample')};"
+        f" tolerance {first.tolerance:g}",
+    )
+    print_line(console, f"latency: one run with one thread over that of {REFERENCE_BACKEND}; memory: peak of a process with it")
+    for result in results:
+        if result.record.reason:
+            print_line(console, result.record.reason, style="red")
+    if any(record.state is State.SUCCESS for record in records):
+        print_line(console, f"kept in {results[0].folder.parent}")
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def _bytes(value: int | None) -> str:
+    return "-" if value is None else human_bytes(value)
