@@ -39,13 +39,16 @@ class Limit(Enum):
 
 
 class Cause(Enum):
-    """Why a plan may not answer a request, in words."""
+    """Why a plan may not answer a request, in words, and the kind of plan that might; '' for none."""
 
-    NOT_ASKED = "the request names another plan"
-    UNUSABLE = "cannot be used now"
-    REMOTE = "uses other devices, which the request or the offload switch forbids"
-    FIRST = "its first stage is not on the calling device"
-    LAST = "its last stage is not on the calling device"
+    NOT_ASKED = ("is not the one that the request names", "")
+    UNUSABLE = ("cannot be used now", "")
+    REMOTE = ("uses other devices, which the request or the offload switch forbids", "local")
+    FIRST = ("does not begin on the calling device", "first")
+    LAST = ("does not end on the calling device", "last")
+
+    def __init__(self, words: str, kind: str) -> None:
+        self.words, self.kind = words, kind
 
 
 class Why(Enum):
@@ -155,7 +158,7 @@ class Excluded:
     detail: str = ""
 
     def __str__(self) -> str:
-        return f"'{self.row.name}' {self.cause.value}{f' ({self.detail})' if self.detail else ''}"
+        return f"'{self.row.name}' {self.cause.words}{f' ({self.detail})' if self.detail else ''}"
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,9 @@ class Refusal:
             names = [each.row.name for each in self.excluded if each.cause is Cause.NOT_ASKED]
             if names and len(names) == len(self.excluded):
                 return f"no plan has the name that the request asks for; there are: {', '.join(names)}"
-            return f"no plan may answer: {self._listed()}"
+            kinds = dict.fromkeys(each.cause.kind for each in self.excluded if each.cause.kind)
+            remedy = f"; multiedge deploy --rows KINDS with {' and '.join(kinds)} makes such a plan" if kinds else ""
+            return f"no plan may answer: {self._listed()}{remedy}"
         misses = self.nearest.misses
         bounds = " and ".join(f"{miss.limit.parameter}={miss.bound:.6g}" for miss in misses)
         offers = " and ".join(miss.offer for miss in misses)

@@ -139,10 +139,12 @@ def test_a_refusal_names_the_reason_of_each_plan_up_to_four() -> None:
     lost = Condition(PHONE, rows={"fastest": RowState(False, "node 'desk' is lost")}, may_offload=False)
     assert str(_refused(Bounds(), lost, (FASTEST, QUICKEST))) == (
         "no plan may answer: 'fastest' cannot be used now (node 'desk' is lost); 'quickest' uses other devices, which the"
-        " request or the offload switch forbids"
+        " request or the offload switch forbids; multiedge deploy --rows KINDS with local makes such a plan"
     )
     away = Condition("tablet", may_offload=False)
-    assert str(_refused(Bounds(), away, (*TABLE, replace(LOCAL, name="again")))).endswith("; and 1 more")
+    assert str(_refused(Bounds(), away, (*TABLE, replace(LOCAL, name="again")))).endswith(
+        "; and 1 more; multiedge deploy --rows KINDS with local makes such a plan"
+    )
     assert str(_refused(Bounds(), rows=())) == "no plan may answer: the deployment has none"
 
 
