@@ -35,6 +35,7 @@ PACKAGES = [
     "multiedge",
     "multiedge.backends",
     "multiedge.backends.conversion",
+    "multiedge.backends.mnn",
     "multiedge.backends.onnxruntime",
     "multiedge.backends.openvino",
     "multiedge.bench",
@@ -101,6 +102,7 @@ RAY = ["ray>=2.9"]
 REMOTE = ["grpcio>=1.60", "protobuf>=4.25"]
 FLEET = ["aiohttp>=3.9", "cryptography>=42", "prometheus-client>=0.20", "zstandard>=0.22"]
 OTEL = ["opentelemetry-sdk>=1.24", "opentelemetry-exporter-otlp-proto-grpc>=1.24"]
+MNN = ["mnn>=3.2"]
 OPENVINO = ["openvino>=2025.0"]
 DISCOVERY = ["zeroconf>=0.130"]
 # Peers that the tests and the comparisons run against; uvloop 0.22 breaks MLServer's start.
@@ -143,10 +145,11 @@ setup(
         "remote": REMOTE,
         "fleet": FLEET,
         "discovery": DISCOVERY,
+        "mnn": MNN,
         "openvino": OPENVINO,
         "otel": OTEL,
         "loadgen": LOADGEN,
-        "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *OTEL, *PEERS, *SCHEMAS],
+        "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *MNN, *OPENVINO, *OTEL, *PEERS, *SCHEMAS],
     },
     entry_points={
         "console_scripts": ["ianvs = multiedge.ianvs.host:main", "multiedge = multiedge.cli:main"],

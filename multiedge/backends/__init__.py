@@ -8,6 +8,7 @@ from multiedge.registry import Registry
 BACKENDS = Registry(
     "backend",
     {
+        "mnn": "multiedge.backends.mnn:MnnBackend",
         "onnxruntime": "multiedge.backends.onnxruntime:OnnxRuntimeBackend",
         "openvino": "multiedge.backends.openvino:OpenVinoBackend",
         "synthetic": "multiedge.backends.synthetic:SyntheticBackend",
