@@ -110,19 +110,21 @@ def clients(sandbox: Sandbox, jobs: Sequence[Job], at: str | None = None) -> lis
     """Runs jobs at the same time, each in a process, in the namespace of a member or in that of the caller."""
     prefix = sandbox.network.command(at) if at else ()
     command = [*prefix, sys.executable, str(Path(__file__).with_name("front_client.py"))]
-    running = []
-    for job in jobs:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert process.stdin is not None
-        json.dump(asdict(job), process.stdin)
-        process.stdin.close()
-        running.append(process)
     outcomes: list[Outcome] = []
-    for process in running:
-        assert process.stdout is not None
-        outcomes += [Outcome(**each) for each in json.load(process.stdout)]
-        if process.wait():
-            raise PipelineError(f"a client ended with {process.returncode}")
+    with ExitStack() as stack:
+        running = []
+        for job in jobs:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            running.append(stack.enter_context(process))
+            assert process.stdin is not None
+            json.dump(asdict(job), process.stdin)
+            process.stdin.close()
+        for process in running:
+            assert process.stdout is not None
+            text = process.stdout.read()
+            if process.wait():
+                raise PipelineError(f"a client ended with {process.returncode}")
+            outcomes += [Outcome(**each) for each in json.loads(text)]
     return outcomes
 
 
@@ -234,8 +236,7 @@ def faults_row(requests: int, seed: int) -> Row:
     free = [each.done_s - each.issued_s for each in outcomes if not any(_meets(each, fault) for fault in harm.faults)]
     figures = {
         **counts(outcomes),
-        "computed_again": Figure(sum(not each.is_stored for each in again)),
-        "differing": Figure(sum(not each.is_right for each in again)),
+        **stored(again),
         "faults": Figure(len(harm.faults)),
         "hit": Figure(len(hit)),
         **({"hit_p99_s": Figure(percentile(hit, 0.99)), "hit_p50_s": Figure(percentile(hit, 0.5))} if hit else {}),
@@ -256,6 +257,14 @@ def counts(outcomes: Sequence[Outcome]) -> dict[str, Figure]:
     }
 
 
+def stored(again: Sequence[Outcome]) -> dict[str, Figure]:
+    """What came when all ids were asked for again."""
+    return {
+        "computed_again": Figure(sum(not each.is_stored for each in again)),
+        "differing": Figure(sum(not each.is_right for each in again)),
+    }
+
+
 def _meets(outcome: Outcome, fault: Fault) -> bool:
     """Whether a request waited while the fault lasted."""
     return outcome.issued_s < fault.end_s and outcome.done_s > fault.begin_s
@@ -269,8 +278,8 @@ def _shares(outcomes: Sequence[Outcome]) -> dict[str, int]:
 # -- a row that hangs ---------------------------------------------------------------------------------------------------
 
 
-def hung_row(seed: int) -> Row:
-    """A request while a node of the preferred row stands still."""
+def hung_rows(seed: int) -> list[Row]:
+    """A request while a node stands still, each in turn; and requests while the front end itself is killed and starts again."""
     with fleet(3) as (sandbox, folder):
         path = path_of(MODEL)
         work = prepared(path, MODEL, folder)
@@ -285,14 +294,34 @@ def hung_row(seed: int) -> Row:
             latencies += clients(sandbox, [replace(job, name=f"while-{node}", requests=1)])
             sandbox.resume(node)
             time.sleep(3.0)
+        restarted = replace(job, name="restarted", requests=60)
+        killer = threading.Timer(FIRST_FAULT_S, lambda: (sandbox.kill(HUB), sandbox.start(HUB)))
+        killer.start()
+        over = clients(sandbox, [restarted])
+        killer.join()
+        again = clients(sandbox, [replace(restarted, rate_per_s=200.0)])
     seconds = [each.done_s - each.issued_s for each in latencies]
     figures = {
         **counts([*before, *latencies]),
+        "faults": Figure(len(latencies)),
+        "hit": Figure(len(latencies)),
         "free_p50_s": Figure(percentile([each.done_s - each.issued_s for each in before], 0.5)),
         "hit_p50_s": Figure(percentile(seconds, 0.5)),
         "hit_p99_s": Figure(max(seconds)),
     }
-    return Row({"case": "hung node", "requests": len(before) + len(latencies)}, figures)
+    waits = [each.done_s - each.issued_s for each in over]
+    restart = {
+        **counts(over),
+        **stored(again),
+        "faults": Figure(1),
+        "hit": Figure(sum(each.tries > 1 for each in over)),
+        "hit_p50_s": Figure(percentile(waits, 0.5)),
+        "hit_p99_s": Figure(percentile(waits, 0.99)),
+    }
+    return [
+        Row({"case": "each node hangs in turn", "requests": len(before) + len(latencies)}, figures),
+        Row({"case": "front end killed, started again", "requests": len(over)}, restart),
+    ]
 
 
 # -- the switch ---------------------------------------------------------------------------------------------------------
@@ -344,7 +373,7 @@ def measure(requests: int, toggles: int, seed: int, parts: Sequence[str]) -> lis
     """All cases; one that cannot run says why."""
     cases: Mapping[str, Any] = {
         "faults": lambda: [faults_row(requests, seed)],
-        "hung": lambda: [hung_row(seed)],
+        "hung": lambda: hung_rows(seed),
         "switch": lambda: switch_rows(toggles, seed),
     }
     rows: list[Row] = []
@@ -373,8 +402,8 @@ def section(record: Record) -> str:
             figure("hit_p99_s", "p99 in faults, s", ".2f"),
         ]
         texts.append(
-            f"Two clients at {RATE_PER_S:g} requests per second each, over {NODES} nodes that are killed, stopped, cut off and"
-            " slowed at random. A request is in a fault if it waited while one lasted. exo documents"
+            f"`faults`: two clients at {RATE_PER_S:g} requests per second each, while {NODES} nodes are killed, stopped, cut off"
+            " and slowed at random. A request is in a fault if it waited while one lasted. exo documents"
             f" {EXO_TIMEOUT_S:.0f} s until a request whose node is gone fails. {_stored(failing)}"
         )
         texts.append(table(columns, failing))
@@ -396,12 +425,8 @@ def section(record: Record) -> str:
 
 
 def _stored(rows: Sequence[Row]) -> str:
-    return " ".join(
-        f"Asked again with the same ids, {row.median('computed_again'):.0f} were computed again and"
-        f" {row.median('differing'):.0f} answers differed."
-        for row in rows
-        if row.median("computed_again") is not None
-    )
+    again, differing = (sum(row.median(name) or 0 for row in rows) for name in ("computed_again", "differing"))
+    return f"Asked again with the same ids, {again:.0f} were computed again and {differing:.0f} answers differed."
 
 
 BENCHMARK = Benchmark(
