@@ -295,7 +295,7 @@ def hung_rows(seed: int) -> list[Row]:
             sandbox.resume(node)
             time.sleep(3.0)
         restarted = replace(job, name="restarted", requests=60)
-        killer = threading.Timer(FIRST_FAULT_S, lambda: (sandbox.kill(HUB), sandbox.start(HUB)))
+        killer = threading.Timer(FIRST_FAULT_S, _restart, (sandbox,))
         killer.start()
         over = clients(sandbox, [restarted])
         killer.join()
@@ -322,6 +322,11 @@ def hung_rows(seed: int) -> list[Row]:
         Row({"case": "each node hangs in turn", "requests": len(before) + len(latencies)}, figures),
         Row({"case": "front end killed, started again", "requests": len(over)}, restart),
     ]
+
+
+def _restart(sandbox: Sandbox) -> None:
+    sandbox.kill(HUB)
+    sandbox.start(HUB)
 
 
 # -- the switch ---------------------------------------------------------------------------------------------------------
@@ -402,8 +407,8 @@ def section(record: Record) -> str:
             figure("hit_p99_s", "p99 in faults, s", ".2f"),
         ]
         texts.append(
-            f"`faults`: two clients at {RATE_PER_S:g} requests per second each, while {NODES} nodes are killed, stopped, cut off"
-            " and slowed at random. A request is in a fault if it waited while one lasted. exo documents"
+            f"`faults`: two clients at {RATE_PER_S:g} requests per second each, while {NODES} nodes are killed, stopped, cut"
+            " off and slowed at random. A request is in a fault if it waited while one lasted. exo documents"
             f" {EXO_TIMEOUT_S:.0f} s until a request whose node is gone fails. {_stored(failing)}"
         )
         texts.append(table(columns, failing))

@@ -94,12 +94,19 @@ def namespace_commands(ends: Sequence[End]) -> list[str]:
 
 
 def address_commands(end: End, ends: Sequence[End]) -> list[str]:
-    """The `ip` commands that assign addresses in the namespace of `end`."""
+    """The `ip` commands that assign addresses in the namespace of `end`.
+
+    There is none of IPv6: the kernel would look for routers by itself, and counters are to show what programs send.
+    """
     lines = ["link set lo up"] if end.namespace else []
     for peer in ends:
         if peer is not end:
             interface = end.interface(peer)
-            lines += [f"addr add {end.host} peer {peer.host} dev {interface}", f"link set {interface} up"]
+            lines += [
+                f"addr add {end.host} peer {peer.host} dev {interface}",
+                f"link set {interface} addrgenmode none",
+                f"link set {interface} up",
+            ]
     return lines
 
 

@@ -66,8 +66,10 @@ def test_there_is_a_pair_of_interfaces_for_every_two_ends() -> None:
     assert address_commands(phone, ends) == [
         "link set lo up",
         "addr add 198.18.7.2 peer 198.18.7.1 dev to-0",
+        "link set to-0 addrgenmode none",
         "link set to-0 up",
         "addr add 198.18.7.2 peer 198.18.7.3 dev to-2",
+        "link set to-2 addrgenmode none",
         "link set to-2 up",
     ]
     assert "link set lo up" not in address_commands(caller, ends)
