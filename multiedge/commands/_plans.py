@@ -58,8 +58,9 @@ def absent_lines(absent: Mapping[str, str]) -> list[str]:
 def request_lines(deployment: str) -> list[str]:
     """Where requests for a deployment with several plans are sent."""
     return [
-        "each request takes one of these plans: start a front end with",
-        "  multiedge hub run ... --serve-http HOST:PORT    or on a device: multiedge node ... --serve-http HOST:PORT",
+        "each request takes one of these plans: start a front end at the hub or on a node,",
+        "  multiedge hub run ... --serve-http HOST:PORT",
+        "  multiedge node ... --serve-http HOST:PORT",
         f"and send requests to http://HOST:PORT/v2/models/{deployment}/infer",
     ]
 
