@@ -37,11 +37,13 @@ def made_once(folder: Path, make: Callable[[Path], None], what: str) -> Path:
 
 
 def key_of(path: Path, *settings: object) -> str:
-    """A name for what is made from the model at `path`: it differs where the model, the files beside it that may hold its
-    weights, the processor or the settings differ."""
-    beside = [each for each in path.parent.iterdir() if each.is_file() and each.suffix not in (".onnx", ".json")]
+    """A name for what is made from the model at `path`: it differs where the model, the files beside it that hold its weights,
+    the processor or the settings differ."""
+    data = path.read_bytes()
+    # A model names the files of its weights; others may come, go and grow.
+    beside = [each for each in path.parent.iterdir() if each.name.encode() in data and each.is_file()]
     weights = sorted((each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in beside)
-    content = hashlib.sha256(path.read_bytes())
+    content = hashlib.sha256(data)
     content.update(repr((weights, settings, platform.machine(), platform.processor(), _flags())).encode())
     return f"{path.stem}-{content.hexdigest()[:16]}"
 

@@ -115,18 +115,24 @@ def show(title: str, results: Sequence[Converted], console: Console) -> None:
         Column(f"of {REFERENCE_BACKEND}", [_bytes(each.reference_bytes) for each in results], leaves=2),
     ]
     print_columns(console, title, columns)
-    first = records[0]
+    compared = [record for record in records if record.errors]
+    if compared:
+        _show_meaning(compared[0], console)
+    for result in results:
+        if result.record.reason:
+            print_line(console, result.record.reason, style="red")
+    if any(record.state is State.SUCCESS for record in records):
+        print_line(console, f"kept in {results[0].folder.parent}")
+
+
+def _show_meaning(first: Conversion, console: Console) -> None:
+    """Prints what the figures are relative to."""
     print_line(
         console,
         f"error: largest difference from {REFERENCE_BACKEND} over the largest value, in {counted(len(first.errors), 'sample')};"
         f" tolerance {first.tolerance:g}",
     )
     print_line(console, f"latency: one run with one thread over that of {REFERENCE_BACKEND}; memory: peak of a process with it")
-    for result in results:
-        if result.record.reason:
-            print_line(console, result.record.reason, style="red")
-    if any(record.state is State.SUCCESS for record in records):
-        print_line(console, f"kept in {results[0].folder.parent}")
 
 
 def _figure(value: float | None, form: str) -> str:

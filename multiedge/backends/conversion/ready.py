@@ -21,6 +21,7 @@ from multiedge.backends.conversion.record import Conversion, State, load_convers
 from multiedge.backends.kept import key_of
 from multiedge.backends.loading import child_environment, description_of
 from multiedge.errors import ModelError
+from multiedge.files import remove_orphans
 from multiedge.onnx_io.manifest import digest_of
 
 GATE = 1
@@ -72,6 +73,7 @@ def converted(backend: Backend, part: Path, keep: Path, *, again: bool = False, 
     state = load_conversion(record)
     if state.state in (State.SUCCESS, State.FAILED):
         return state
+    remove_orphans(keep)
     failed = replace(state, state=State.FAILED, reason=f"{part}: the conversion ended early: {ended}")
     save_conversion(failed, record)
     return failed

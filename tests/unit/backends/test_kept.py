@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from multiedge.backends.kept import made_once
+from multiedge.backends.kept import key_of, made_once
 from multiedge.errors import ModelError
 from multiedge.files import owner
 
@@ -30,6 +30,18 @@ def test_what_a_killed_process_began_is_removed_and_what_a_living_one_makes_stay
     mine.mkdir()
     made_once(tmp_path / "key", write, "packed weights")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["key", mine.name])
+
+
+def test_a_key_changes_with_the_weights_and_not_with_other_files_beside_the_model(tmp_path: Path) -> None:
+    model, weights = tmp_path / "m.onnx", tmp_path / "m.data"
+    model.write_bytes(b"a model whose weights are in m.data")
+    weights.write_bytes(b"weights")
+    before = key_of(model, "settings")
+    (tmp_path / "log.txt").write_text("written while the model is used")
+    assert key_of(model, "settings") == before
+    assert key_of(model, "others") != before
+    weights.write_bytes(b"other weights")
+    assert key_of(model, "settings") != before
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:

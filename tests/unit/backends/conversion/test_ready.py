@@ -17,6 +17,7 @@ from multiedge.backends.conversion.record import State, load_conversion, save_co
 from multiedge.backends.openvino import OpenVinoBackend
 from multiedge.backends.stages import open_part
 from multiedge.errors import ModelError
+from multiedge.files import owner
 from multiedge.onnx_io.npz import write_npz
 from tests.builders.conversions import Defective
 from tests.builders.pipelines import small_model
@@ -67,6 +68,19 @@ def test_other_options_are_another_conversion(first: Path, workers: list[str]) -
         ready(backend, first, first.parent / "kept")
     ended = load_conversion(folder_of(backend, first, first.parent / "kept").with_suffix(".json"))
     assert (ended.state, ended.is_final) == (State.FAILED, False)
+
+
+def test_what_a_killed_conversion_began_is_removed(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+
+    def killed(*request: object) -> str:
+        (tmp_path / f"multiedge-{owner(gone.pid)}-making-a").mkdir()
+        return "it was stopped by signal 9"
+
+    monkeypatch.setattr(module, "_run_worker", killed)
+    converted(OpenVinoBackend(), first, tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 
 
 def test_other_abilities_of_the_processor_are_another_conversion(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
