@@ -12,7 +12,21 @@ from pathlib import Path
 from benchmarks import record as records
 from benchmarks.record import Measure, Origin, Record, Row
 
-BENCHMARKS = ("split", "profiling", "plan", "pipeline", "hops", "job", "memory", "load", "helix", "scale", "fleet", "front")
+BENCHMARKS = (
+    "split",
+    "profiling",
+    "plan",
+    "pipeline",
+    "hops",
+    "servers",
+    "job",
+    "memory",
+    "load",
+    "helix",
+    "scale",
+    "fleet",
+    "front",
+)
 """Modules of this folder, in the order of the page. Each has a BENCHMARK."""
 
 WIDTH = 100

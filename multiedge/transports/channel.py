@@ -144,17 +144,16 @@ class TlsChannel:
         return True
 
     def receive_into(self, place: memoryview) -> int:
+        arrived, got = self._arrived, 0
         while True:
-            if self._tls.pending() or self._arrived.pending:
-                try:
-                    count = int(self._tls.read(len(place), place))
-                    if not self._tls.pending():
-                        self._partial_bytes = self._arrived.pending
-                    return count
-                except ssl.SSLWantReadError:  # part of a record, which may have left `_arrived`
-                    pass
-            if not self._fill():
-                return 0
+            try:
+                while got < len(place) and (arrived.pending or self._tls.pending()):
+                    got += int(self._tls.read(len(place) - got, place[got:]))
+                    self._partial_bytes = arrived.pending
+            except ssl.SSLWantReadError:  # part of a record, which may have left `arrived`
+                pass
+            if got or not self._fill():
+                return got
 
     def expect(self, nbytes: int) -> None:
         records = -(-nbytes // RECORD_BYTES)

@@ -1,6 +1,6 @@
 """The sentences and tables of single benchmarks, on figures whose result is known."""
 
-from benchmarks import fleet, hops, job, load, memory, pipeline, profiling, split
+from benchmarks import fleet, hops, job, load, memory, pipeline, profiling, servers, split
 from benchmarks.record import Figure, Row
 from tests.builders.records import record
 
@@ -150,3 +150,17 @@ def test_fleet_compares_its_routes_and_lists_faults_and_many_nodes():
     assert "a has 0.95 times the rate on emulated links (the aim: 0.95 to 1.05) and 1.90 times that by the caller." in shown
     assert "| node stopped |   400 |    0 |" in shown
     assert "50 nodes: a hub that begins anew knew all after 0.10 s; their fleet and a plan of 11 stages took 0.30 s" in shown
+
+
+def test_servers_compares_the_quickest_of_both_sides():
+    seconds = {"our node (stream)": 2e-4, "our node (gRPC)": 6e-4, "MLServer (gRPC)": 9e-4, "Ray Serve (HTTP)": 3e-3}
+    rows = [
+        Row({"server": name, "nbytes": 16}, {"alone_s": Figure(each, each / 2, each * 2)}, details={"version": "1.2"})
+        for name, each in seconds.items()
+    ]
+    failed = Row({"server": "kserve"}, failure="cannot install kserve: no network")
+    shown = servers.section(record_of(servers, [*rows, failed]))
+    assert "With 16 bytes MLServer (gRPC), the quickest of the others, takes 4.5 times as long as our node (stream)." in shown
+    assert "Versions: MLServer (gRPC) 1.2, Ray Serve (HTTP) 1.2." in shown
+    assert "| our node (stream)    |       200 (100 to 400) |" in shown
+    assert "kserve" not in shown
