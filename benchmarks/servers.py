@@ -430,13 +430,14 @@ def section(record: Record) -> str:
     """What the record says, and its table."""
     rows = [row for row in record.rows if not row.failure]
     sizes = list(dict.fromkeys(int(row.case["nbytes"]) for row in rows))
-    heads = ["microseconds per hop", *(f"{size:,} B, {load}" for size in sizes for load in ("alone", f"{DEPTH} under way"))]
+    heads = ["microseconds per hop", *(f"{size:,} B, {load}" for size in sizes for load in ("alone", "full"))]
     names = dict.fromkeys(str(row.case["server"]) for row in rows)
-    versions = {str(row.case["server"]): str(row.details["version"]) for row in rows}
-    others = ", ".join(f"{name} {version}" for name, version in versions.items() if not name.startswith(OURS))
+    versions = {str(row.case["server"]).partition(" (")[0]: str(row.details["version"]) for row in rows}
+    others = ", ".join(f"{name} {version}" for name, version in versions.items() if name != OURS)
     lines = [[name, *(_us(record.row(server=name, nbytes=size), of) for size in sizes for of in MEASURES)] for name in names]
-    beside = "".join(_beside(rows, size) for size in sizes)
-    return f"An array goes to a server and comes back.{beside} Versions: {others or 'ours alone'}.\n\n{markdown(heads, lines)}"
+    beside = " ".join(filter(None, (_beside(rows, size) for size in sizes)))
+    rest = f'"alone" is one request at a time, "full" with {DEPTH} under way.{f" Versions: {others}." if others else ""}'
+    return f"{beside or 'Nothing was compared.'}\n\n{markdown(heads, lines)}\n\n{rest}"
 
 
 def _beside(rows: Sequence[Row], nbytes: int) -> str:
@@ -448,13 +449,15 @@ def _beside(rows: Sequence[Row], nbytes: int) -> str:
         return ""
     our, other = min(ours, key=ours.__getitem__), min(others, key=others.__getitem__)
     ratio = others[other] / ours[our]
-    return f" With {nbytes:,} bytes {other}, the quickest of the others, takes {ratio:.1f} times as long as {our}."
+    return f"With {nbytes:,} bytes {other}, the quickest of the others, takes {ratio:.1f} times as long as {our}."
 
 
 def _us(row: Row, measure: str) -> str:
     figure = row.figures.get(measure)
-    if figure is None or figure.low is None or figure.high is None:
+    if figure is None:
         return MISSING
+    if measure != "alone_s" or figure.low is None or figure.high is None:
+        return f"{figure.median * 1e6:,.0f}"
     return f"{figure.median * 1e6:,.0f} ({figure.low * 1e6:,.0f} to {figure.high * 1e6:,.0f})"
 
 

@@ -161,6 +161,6 @@ def test_servers_compares_the_quickest_of_both_sides():
     failed = Row({"server": "kserve"}, failure="cannot install kserve: no network")
     shown = servers.section(record_of(servers, [*rows, failed]))
     assert "With 16 bytes MLServer (gRPC), the quickest of the others, takes 4.5 times as long as our node (stream)." in shown
-    assert "Versions: MLServer (gRPC) 1.2, Ray Serve (HTTP) 1.2." in shown
+    assert "Versions: MLServer 1.2, Ray Serve 1.2." in shown
     assert "| our node (stream)    |       200 (100 to 400) |" in shown
     assert "kserve" not in shown
