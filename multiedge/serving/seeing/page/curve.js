@@ -51,6 +51,7 @@ export function draw(svg, points, now, events, words) {
     parts.push(shape("line", { x1: at, x2: at, y1: TOP, y2: HEIGHT - BOTTOM, class: event.isBack ? "event back" : "event" }));
   }
   for (const piece of pieces(shown)) {
+    if (piece.length === 1) parts.push(shape("circle", { cx: x(piece[0].at), cy: y(piece[0].value), r: 1.5, class: "head" }));
     const line = piece.map((point) => `${x(point.at).toFixed(1)} ${y(point.value).toFixed(1)}`).join("L");
     const [first, last] = [x(piece[0].at).toFixed(1), x(piece.at(-1).at).toFixed(1)];
     parts.push(shape("path", { d: `M${first} ${y(0)}L${line}L${last} ${y(0)}Z`, class: "under" }));

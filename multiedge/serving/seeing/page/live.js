@@ -2,7 +2,7 @@
 
 import { draw } from "./curve.js";
 
-const RETRY_MS = 1000, SILENT_MS = 6000, RECENT_S = 600, COLOURS = 8;
+const RETRY_MS = 1000, SILENT_MS = 6000, RECENT_S = 600, IDLE_S = 30, COLOURS = 8, MOST_NAMED = 4;
 const state = { nodes: {}, links: {}, deployments: {}, runs: {}, samples: {}, faults: {} };
 let nowS = 0;
 
@@ -211,7 +211,8 @@ function chip() {
   return {
     element,
     update({ name, phase, stages, reason }) {
-      say(element, `${name} · ${stages.length > 1 ? "stages" : "stage"} ${stages.join(", ")}${phase === "ready" || phase === "lost" ? "" : ` · ${phase}`}`);
+      const which = stages.length > MOST_NAMED ? plural(stages.length, "stage") : `${stages.length > 1 ? "stages" : "stage"} ${stages.join(", ")}`;
+      say(element, `${name} · ${which}${phase === "ready" || phase === "lost" ? "" : ` · ${phase}`}`);
       style(element, phase);
       element.title = reason;
     },
@@ -307,8 +308,8 @@ function fault(entry) {
     element,
     update(now) {
       const recovered = now.recovered_after_s === null ? "not recovered yet" : `${now.run ? "recovered" : "back"} after ${seconds(now.recovered_after_s)}`;
-      say(after, isBack ? "" : recovered);
-      what.title = now.model;
+      const run = state.runs[now.run];
+      say(after, [run ? titleOf(run) : "", isBack ? "" : recovered].filter(Boolean).join(" · "));
     },
   };
 }
@@ -376,12 +377,25 @@ function list(section, id, entries, build, card = byId(id)) {
 
 const PHASE_ORDER = ["running", "silent", "ended"];
 
+/* Pipelines with nothing to do for a while can be opened; front ends keep one for each plan. */
+function showPipelines(runs) {
+  const busy = new Set(Object.values(state.samples).filter((sample) => sample.items_per_s > 0 && sample.unix_s > nowS - IDLE_S).map((sample) => sample.run));
+  const isIdle = (run) => run.phase === "running" && !run.unanswered && !busy.has(run.run);
+  const running = runs.filter(([, run]) => run.phase !== "ended");
+  const shown = running.length ? running : runs.slice(0, 1);
+  const idle = shown.filter(([, run]) => isIdle(run));
+  list("pipelines", "pipeline-list", shown.filter(([, run]) => !isIdle(run)), pipeline);
+  byId("no-pipelines").hidden = shown.length > 0;
+  byId("idle-pipelines").hidden = idle.length === 0;
+  say(byId("idle-pipelines-title"), plural(idle.length, "idle pipeline"));
+  show(byId("idle-pipeline-list"), idle, pipeline);
+}
+
 function showAll() {
   const sorted = (section, order) => Object.entries(state[section]).sort(([, a], [, b]) => order(a, b));
   showTiles();
-  const recent = sorted("runs", (a, b) => PHASE_ORDER.indexOf(a.phase) - PHASE_ORDER.indexOf(b.phase));
-  const running = recent.filter(([, run]) => run.phase !== "ended");
-  list("pipelines", "pipeline-list", running.length ? running : recent.slice(0, 1), pipeline);
+  const recent = sorted("runs", (a, b) => PHASE_ORDER.indexOf(a.phase) - PHASE_ORDER.indexOf(b.phase) || titleOf(a).localeCompare(titleOf(b)));
+  showPipelines(recent);
   list("devices", "device-list", sorted("nodes", (a, b) => a.name.localeCompare(b.name)), device);
   showLinks(sorted("links", (a, b) => (b.bytes_per_s ?? 0) - (a.bytes_per_s ?? 0) || a.source.localeCompare(b.source)));
   list("faults", "fault-list", sorted("faults", (a, b) => b.unix_s - a.unix_s), fault, byId("fault-card"));
