@@ -383,6 +383,7 @@ def measure(requests: int, toggles: int, seed: int, parts: Sequence[str]) -> lis
     }
     rows: list[Row] = []
     for name in parts:
+        print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr, flush=True)
         try:
             rows += cases[name]()
         except MultiedgeError as error:
