@@ -83,6 +83,7 @@ class FrontEnd:
         set_silent: Callable[[bool], None] = lambda is_silent: None,
     ) -> None:
         self.repository, self._hub, self._options, self._device = repository, hub, options, device
+        self._look, self._charge = look, look().battery
         self.switch = OffloadSwitch(options.offload, lambda: replace(look(), link_s=self._others_s()))
         self.store = RequestStore(options.folder, options.retention)
         self._callbacks = Callbacks(self.store, options.callbacks)
@@ -125,6 +126,7 @@ class FrontEnd:
         asked_s = -HUB_S
         while not self._closed.wait(LOOK_S):
             self.switch.look()
+            self._charge = self._look().battery
             self._follow_switch()
             if not self._is_silent and time.monotonic() - asked_s >= HUB_S:
                 asked_s = time.monotonic()
@@ -184,6 +186,7 @@ class FrontEnd:
             once=self._once,
             refusal_of=self._options.receivers.refusal_of,
             version=served.deployment.plan,
+            battery=lambda: self._charge,
         )
         self._served[served.name], self._models[served.name] = served, model
         model.tend()

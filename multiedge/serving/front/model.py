@@ -84,6 +84,7 @@ class DeployedModel(ServedModel):
         once: Answers requests that have an id; None computes them like the others.
         refusal_of: Why nothing may be sent to a callback's address; '' if it may.
         version: Digest of the plan.
+        battery: The charge of the calling device now; None is not known.
     """
 
     platform = PLATFORM
@@ -101,13 +102,14 @@ class DeployedModel(ServedModel):
         once: OnceById | None = None,
         refusal_of: Callable[[str], str] = lambda url: "callback: this server keeps no results",
         version: str = "",
+        battery: Callable[[], float | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self._signature, self.rows = name, signature, tuple(rows)
         self.versions = (version,) if version else ()
         self._device, self._rules, self._once, self._now = device, rules or ModelRules(), once, clock
         self._switch = switch or OffloadSwitch(OffloadRules())
-        self._refusal_of = refusal_of
+        self._refusal_of, self._battery = refusal_of, battery
 
     @property
     def signature(self) -> Signature:
@@ -218,8 +220,9 @@ class DeployedModel(ServedModel):
         states = {row.name: row.state() for row in self.rows}
         table = [row.row for row in self.rows]
         chosen: list[ServingRow] = []
+        battery = self._battery()
         while True:
-            choice = choose(table, asked.bounds, Condition(self._device, asked.may_offload, rows=states))
+            choice = choose(table, asked.bounds, Condition(self._device, asked.may_offload, battery, rows=states))
             if isinstance(choice, Refusal):
                 if chosen:
                     return chosen

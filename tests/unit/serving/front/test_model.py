@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from multiedge.errors import ConfigError, ModelError
+from multiedge.network.records import NodeWork
 from multiedge.serving.front.attempts import AttemptRules
 from multiedge.serving.front.breaker import Phase
 from multiedge.serving.front.model import Refused
 from multiedge.serving.front.offload import OffloadMode, OffloadRules
 from multiedge.serving.front.switch import OffloadSwitch
 from multiedge.serving.inference.contract import Abandoned, DeadlineExceeded, Invalid, RequestError, Status, Unavailable
-from tests.builders.front import BREAKER, QUICK, FakePipeline, fake_rows, request, wait_until
+from tests.builders.front import BREAKER, DEVICE, QUICK, FakePipeline, fake_rows, request, wait_until
 
 
 def value_of(reply) -> float:
@@ -166,8 +167,8 @@ def stated(value: bool, x: float = 0.0):
 
 def test_a_request_that_may_not_leave_is_answered_by_the_local_row():
     with with_local(OffloadSwitch(OffloadRules())) as held:
-        rows = [held.model.infer(each).parameters["row"] for each in (request(offload=False), stated(False), stated(True))]
-    assert rows == ["local", "local", "remote"]
+        rows = [held.model.infer(each).parameters["row"] for each in (request(offload=False), stated(False))]
+    assert rows == ["local", "local"]
 
 
 def test_the_input_of_a_request_turns_the_switch_and_pipelines_to_others_are_closed():
@@ -184,8 +185,9 @@ def test_the_input_of_a_request_turns_the_switch_and_pipelines_to_others_are_clo
         assert not remote.is_open
         assert held.model.infer(request()).parameters["row"] == "local"
         assert held.model.infer(stated(True))  # by the local row, until the pipeline is open again
+        held.model.tend()
         held.wait_open("remote")
-        assert held.model.infer(request()).parameters["row"] == "remote"
+        assert held.model.infer(request(row="remote")).parameters["row"] == "remote"
 
 
 def test_toggling_under_load_loses_nothing_and_keeps_each_request_on_one_side():
@@ -204,3 +206,12 @@ def test_nothing_leaves_without_a_local_row():
     switch = OffloadSwitch(OffloadRules(OffloadMode.OFF))
     with two(switch=switch) as held, pytest.raises(Refused, match="uses other devices"):
         held.model.infer(request())
+
+
+def test_the_charge_of_the_device_decides_where_a_request_does_not_state_it():
+    work = {"remote": NodeWork(DEVICE, 0.001), "local": NodeWork(DEVICE, 0.1)}
+    with fake_rows({"local": FakePipeline(1.0), "remote": FakePipeline(2.0)}, battery=lambda: 0.1) as held:
+        for name, row in held.rows.items():
+            row.row = replace(row.row, expected=replace(row.row.expected, work=(work[name],)))
+        assert held.model.infer(request()).parameters["row"] == "remote"
+        assert held.model.infer(request(battery=0.9)).parameters["row"] == "local"
