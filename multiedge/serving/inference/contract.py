@@ -87,7 +87,14 @@ class Unsupported(RequestError):
 
 
 def status_of(error: BaseException) -> Status:
-    """The status for any error that a model raises: a caller sends a request again, or elsewhere, where that can help."""
+    """The status of an error: a caller sends a request again, or elsewhere, where that can help.
+
+    Args:
+        error: Any error that a model raises.
+
+    Returns:
+        The status.
+    """
     if isinstance(error, RequestError):
         return error.status
     if isinstance(error, ChangedError):
@@ -103,10 +110,17 @@ def _always() -> bool:
 
 @dataclass(frozen=True)
 class InferRequest:
-    """One inference. `version` and `id` are empty where the client gave none; no `outputs` means all of them.
+    """One inference.
 
-    `deadline_s` is a time of `time.monotonic`; None where the client waits without limit. `is_active` says whether the client
-    still waits for the answer.
+    Attributes:
+        model: Name of the model.
+        inputs: Arrays by name of the input.
+        outputs: Names of the outputs that are wanted; empty for all.
+        version: Of the model; '' where the client gave none.
+        id: That of the client; '' where it gave none.
+        parameters: What else the client states.
+        deadline_s: A time of `time.monotonic`; None where the client waits without limit.
+        is_active: Whether the client still waits for the answer.
     """
 
     model: str
@@ -126,7 +140,13 @@ class InferRequest:
 
 @dataclass(frozen=True)
 class InferReply:
-    """The outputs by name: those that were requested, or more. `version` is that of the model that computed them."""
+    """The answer to a request.
+
+    Attributes:
+        outputs: Arrays by name: the outputs that were requested, or more.
+        parameters: What else the client is told.
+        version: Of the model that computed them.
+    """
 
     outputs: Mapping[str, Array]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
@@ -135,11 +155,15 @@ class InferReply:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A model's configuration as the protocol's clients read it; `signature` has the whole shapes, so there is no batching
-    by the server (`max_batch_size` is 0 for the clients).
+    """A model's configuration for clients of the protocol. The server makes no batches: `max_batch_size` is 0 for them.
 
-    `instances` is how many requests compute at the same time. `streams` is whether a request may have several replies.
-    `parameters` are texts about the model, such as the rows of its plan table.
+    Attributes:
+        name: Name of the model.
+        platform: As `ServedModel.platform`.
+        signature: Types and whole shapes of inputs and outputs.
+        instances: How many requests compute at the same time.
+        streams: Whether a request may have several replies.
+        parameters: Texts about the model, such as the rows of its plan table.
     """
 
     name: str
@@ -175,21 +199,49 @@ class ServedModel(ABC):
         return True
 
     def check(self, request: InferRequest) -> None:
-        """Raises RequestError or ModelError for a request that does not fit, before it takes a slot."""
+        """Refuses a request that does not fit, before it takes a slot.
+
+        Args:
+            request: The request.
+
+        Raises:
+            RequestError: If the model does not answer such requests.
+            ModelError: If a tensor is missing, unknown, or of another type or shape.
+        """
         self.signature.require_inputs(request.inputs)
         self.signature.require_outputs(request.outputs)
 
     @abstractmethod
     def infer(self, request: InferRequest) -> InferReply:
-        """The reply to a checked request; blocks, and ends about when the deadline does. Raises RequestError, or whatever the
-        runtime raises: that is this request's failure alone."""
+        """Computes; blocks, and ends about when the deadline does.
+
+        Args:
+            request: A request that was checked.
+
+        Returns:
+            The reply.
+
+        Raises:
+            RequestError: If there is no answer. Whatever the runtime raises is this request's failure alone, too.
+        """
 
     def infer_stream(self, request: InferRequest) -> Iterator[InferReply]:
-        """The replies to one request of a stream; one unless a model has more."""
+        """Computes for a stream.
+
+        Args:
+            request: A request that was checked.
+
+        Returns:
+            The replies to it; one unless a model has more.
+        """
         yield self.infer(request)
 
     def config(self) -> ModelConfig:
-        """The configuration for clients."""
+        """Describes the model.
+
+        Returns:
+            The configuration for clients.
+        """
         return ModelConfig(self.name, self.platform, self.signature, self.concurrency)
 
     def close(self) -> None:
