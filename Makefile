@@ -49,11 +49,13 @@ mobility: prepare
 
 test: test-parallel test-alone
 
-# Units do not depend on how busy the machine is; pipelines of real processes have it to themselves.
-PARALLEL := tests/unit tests/property
+# What does not depend on how busy the machine is runs in parallel, a file at a time, long ones first. Pipelines and meters have
+# the machine to themselves.
+INTEGRATION := $(addprefix tests/integration/,test_docs.py onnx_io examples core ianvs partitioners report test_plugins.py)
+PARALLEL := $(INTEGRATION) tests/property tests/unit
 
 test-parallel: setup
-	$(BIN)/pytest -m 'not slow' -n auto --dist worksteal $(PARALLEL) $(ARGS)
+	$(BIN)/pytest -m 'not slow' -n auto --dist loadfile $(PARALLEL) $(ARGS)
 
 test-alone: setup
 	$(BIN)/pytest -m 'not slow' $(addprefix --ignore=,$(PARALLEL)) $(ARGS)
