@@ -18,9 +18,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection
@@ -41,6 +42,7 @@ from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.errors import MultiedgeError, NetworkError, PipelineError
 from multiedge.executors import open_pipeline
 from multiedge.executors.flow.contract import Result
+from multiedge.executors.flow.pipeline import Pipeline
 from multiedge.executors.flow.scenarios import scenario
 from multiedge.executors.workers.options import Emulation
 from multiedge.fleet import Device, Fleet, Link
@@ -59,10 +61,10 @@ from multiedge.serving.sandbox import Sandbox
 MODELS = ("vit_b16", "squeezenet")
 FAULTS_ON = "squeezenet"
 DEVICES = """devices:
-- {name: slow, bandwidth: 20Mbit/s, memory: 220MiB}
-- {name: middle, bandwidth: 50Mbit/s, memory: 220MiB}
-- {name: fast, bandwidth: 100Mbit/s, memory: 220MiB}
-- {name: wired, bandwidth: 1Gbit/s, memory: 220MiB}
+- {{name: slow, bandwidth: 20Mbit/s, memory: 220MiB, speed: {speed}}}
+- {{name: middle, bandwidth: 50Mbit/s, memory: 220MiB, speed: {speed}}}
+- {{name: fast, bandwidth: 100Mbit/s, memory: 220MiB, speed: {speed}}}
+- {{name: wired, bandwidth: 1Gbit/s, memory: 220MiB, speed: {speed}}}
 source: wired
 """
 CLI = (sys.executable, "-m", "multiedge.cli")
@@ -73,6 +75,8 @@ FLEET, EMULATED, BY_CALLER = "fleet", "emulated", "by the caller"
 RATE_PER_S, AT_S, LASTS_S = 40.0, 2.0, 3.0
 """Items per second while faults happen; when each fault begins and how long it lasts."""
 FAULT_ITEMS = 400
+SHARE = 0.4
+"""Of a processor that each device takes where all of them are to fit the processors of this machine."""
 SLOW_FACTOR = 10.0
 NULL_NODES, NODES_PER_PROCESS, NULL_S = 50, 10, 5.0
 MOST_S = 60.0
@@ -103,11 +107,11 @@ class Deployed:
         )
 
 
-def deployed(sandbox: Sandbox, model: str, folder: Path) -> Deployed:
+def deployed(sandbox: Sandbox, model: str, folder: Path, speed: float = 1.0) -> Deployed:
     """The model, planned for the nodes that are there, brought to them and loaded, by one command."""
     path, begin = path_of(model), time.monotonic()
     devices = folder / "devices.yaml"
-    devices.write_text(DEVICES)
+    devices.write_text(DEVICES.format(speed=speed))
     parts = folder / model
     words = ["deploy", str(path), "--hub", sandbox.address, "--identity", str(sandbox.identity.folder), "-o", str(parts)]
     subprocess.run([*CLI, *words, "--name", model, "--devices", str(devices)], check=True, stdout=sys.stderr)
@@ -152,51 +156,81 @@ def options_of(route: str, sandbox: Sandbox, manifest: Manifest) -> Iterator[tup
             yield "remote", {"endpoints": endpoints, "direct": False, "connect_s": 60.0}
 
 
-def route_row(route: str, sandbox: Sandbox, model: str, run: Deployed, items: int, repeats: int) -> Row:
-    """Rate and prediction of a route, and what it sent; each answer is compared."""
-    key: Case = {"model": model, "route": route, "items": items * repeats}
-    fleet, wrong, rates, predictions = fleet_of_bench(), 0, [], []
-    try:
-        with options_of(route, sandbox, run.manifest) as (executor, options):
-            before = sandbox.network.sent_bytes()
-            with open_pipeline(run.manifest, fleet, executor, warmup_items=DISTINCT, **options) as pipeline:
-                for _ in range(repeats):
-                    results, measured = pipeline.map(run.items(items))
-                    wrong += sum(not run.is_right(result) for result in results)
-                    rates.append(len(results) / measured.wall_s)
-                    predictions.append(predicted(measured, run.manifest, fleet))
-            sent = {pair: nbytes - before[pair] for pair, nbytes in sandbox.network.sent_bytes().items()}
-    except MultiedgeError as error:
-        return Row(key, failure=str(error))
-    figures = {
-        "fps": Figure.of(rates),
-        "predicted": Figure.of(predictions),
-        "error": Figure.of(wanted / rate - 1.0 for wanted, rate in zip(predictions, rates, strict=True)),
-        "wrong": Figure(wrong),
-    }
-    if route != EMULATED:  # those have a network of their own
-        of_caller = sum(nbytes for pair, nbytes in sent.items() if "caller" in pair)
-        figures |= {
-            "caller_bytes": Figure(of_caller / items / repeats),
-            "network_bytes": Figure(sum(sent.values()) / items / repeats),
+def route_rows(
+    sandbox: Sandbox, model: str, run: Deployed, routes: Sequence[str], speed: float, items: int, repeats: int
+) -> list[Row]:
+    """Rates and predictions of the routes, which take turns, and what each sent; every answer is compared."""
+    fleet, rows = fleet_of_bench(speed), []
+    with ExitStack() as stack:
+        turns = []
+        for route in routes:
+            key: Case = {"model": model, "route": route, "share, %": round(100 * speed), "items": items * repeats}
+            try:
+                executor, options = stack.enter_context(options_of(route, sandbox, run.manifest))
+                opened = open_pipeline(run.manifest, fleet, executor, warmup_items=DISTINCT, **options)
+                turns.append((key, Turns(stack.enter_context(opened), sandbox, run, fleet)))
+            except MultiedgeError as error:
+                rows.append(Row(key, failure=str(error)))
+        for _ in range(repeats):
+            for _, each in turns:
+                each.take(items)
+    return rows + [each.row(key, has_own_links=key["route"] == EMULATED) for key, each in turns]
+
+
+@dataclass
+class Turns:
+    """The turns of one route."""
+
+    pipeline: Pipeline
+    sandbox: Sandbox
+    run: Deployed
+    fleet: Fleet
+    wrong: int = 0
+    rates: list[float] = field(default_factory=list)
+    predictions: list[float] = field(default_factory=list)
+    sent: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def take(self, items: int) -> None:
+        before = self.sandbox.network.sent_bytes()
+        results, measured = self.pipeline.map(self.run.items(items))
+        self.sent.update({pair: nbytes - before[pair] for pair, nbytes in self.sandbox.network.sent_bytes().items()})
+        self.wrong += sum(not self.run.is_right(result) for result in results)
+        self.rates.append(len(results) / measured.wall_s)
+        self.predictions.append(predicted(measured, self.run.manifest, self.fleet))
+
+    def row(self, key: Case, *, has_own_links: bool) -> Row:
+        """The figures; bytes only of a route over the links of the sandbox."""
+        figures = {
+            "fps": Figure.of(self.rates),
+            "predicted": Figure.of(self.predictions),
+            "error": Figure.of(wanted / rate - 1.0 for wanted, rate in zip(self.predictions, self.rates, strict=True)),
+            "wrong": Figure(self.wrong),
         }
-    per_item = {f"{source} -> {target}": round(nbytes / items / repeats) for (source, target), nbytes in sent.items() if nbytes}
-    return Row(key, figures, details={"bytes_per_item": per_item} if route != EMULATED else {})
+        if has_own_links:
+            return Row(key, figures)
+        items = int(key["items"])
+        of_caller = sum(nbytes for pair, nbytes in self.sent.items() if "caller" in pair)
+        figures |= {"caller_bytes": Figure(of_caller / items), "network_bytes": Figure(self.sent.total() / items)}
+        per_item = {f"{source} -> {target}": round(nbytes / items) for (source, target), nbytes in self.sent.items() if nbytes}
+        return Row(key, figures, details={"bytes_per_item": per_item})
 
 
 def predicted(measured: Measurements, manifest: Manifest, fleet: Fleet) -> float:
     """Items per second that the plan predicts on this route, with all devices on this machine's processors."""
-    cores = {"devices": {name: {"speed": 1.0, "threads": 1} for name in fleet.names}, "processors": psutil.cpu_count()}
+    cores = {
+        "devices": {each.name: {"speed": each.speed, "threads": 1} for each in fleet.devices},
+        "processors": psutil.cpu_count(),
+    }
     shared = replace(measured, settings={"emulated": cores, **measured.settings})
     plan = expected_plan(manifest, fleet, measured.by_caller)
     value = compute(shared, ["fps_predicted"], plan=plan)["fps_predicted"].value
     return float("nan") if value is None else value
 
 
-def fleet_of_bench() -> Fleet:
-    """The declared devices."""
+def fleet_of_bench(speed: float = 1.0) -> Fleet:
+    """The declared devices, each with this share of a processor."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(DEVICES)
+        file.write(DEVICES.format(speed=speed))
         file.flush()
         return read_fleet(file.name)
 
@@ -407,17 +441,20 @@ def many_row(folder: Path) -> Row:
 
 
 def measure(items: int, repeats: int, models: Sequence[str] = MODELS, faults: Sequence[str] = tuple(FAULTS)) -> list[Row]:
-    """Rows of deployments, routes and faults, and of many nodes. Each model runs `items` items over the fleet, and a fraction
-    of them over the other routes."""
+    """Rows of deployments, routes and faults, and of many nodes. Each model runs `items` items over each route."""
     rows = []
+    with tempfile.TemporaryDirectory() as name, Sandbox(fleet_of_bench(SHARE), Path(name, "fleet"), say) as sandbox:
+        for model in models:
+            say(f"{model}: {FLEET} and {EMULATED} in turns, on {SHARE:.0%} of a processor each")
+            run = deployed(sandbox, model, Path(name), SHARE)
+            rows += route_rows(sandbox, model, run, (FLEET, EMULATED), SHARE, max(1, round(SHARE * items / repeats)), repeats)
     with tempfile.TemporaryDirectory() as name, Sandbox(fleet_of_bench(), Path(name, "fleet"), say) as sandbox:
         runs = {model: deployed(sandbox, model, Path(name)) for model in models}
         for model, run in runs.items():
             stages = ", ".join(part.device for part in run.manifest.parts)
             rows.append(Row({"model": model, "deployed on": stages}, {"deploy_s": Figure(run.seconds)}))
-            for route in (FLEET, EMULATED, BY_CALLER):
-                say(f"{model}: {route}")
-                rows.append(route_row(route, sandbox, model, run, max(1, items // repeats), repeats))
+            say(f"{model}: {FLEET}, {EMULATED} and {BY_CALLER} in turns")
+            rows += route_rows(sandbox, model, run, (FLEET, EMULATED, BY_CALLER), 1.0, max(1, items // repeats), repeats)
         for fault in faults:
             say(fault)
             rows.append(fault_row(fault, sandbox, runs.get(FAULTS_ON, run), FAULT_ITEMS, repeats))
@@ -442,13 +479,18 @@ def section(record: Record) -> str:
         columns = [
             case("model"),
             case("route"),
+            case("share, %"),
             spread("fps", "items/s", ".2f"),
             figure("predicted", "predicted", ".2f"),
             figure("error", "error, %", "+.1f", 100),
             figure("caller_bytes", "caller, kB", ",.1f", 1e-3),
             figure("network_bytes", "network, kB", ",.1f", 1e-3),
         ]
-        texts.append(f"Of all answers {wrong:.0f} differ from the whole model's, bit for bit.{_beside(routes)}")
+        texts.append(
+            f"Of all answers {wrong:.0f} differ from the whole model's, bit for bit. `share` is what each device takes of a"
+            " processor: with 100 % two cores are full, and encryption takes time from stages."
+        )
+        texts.append(f"The aim is 0.95 to 1.05 times the rate on emulated links.{_beside(routes)}")
         texts.append(table(columns, routes))
         texts.append(f"{_deployments(rows)} Bytes are those of an item with all headers, counted at the interfaces.")
     if faults:
@@ -478,14 +520,13 @@ def _deployments(rows: Sequence[Row]) -> str:
 
 def _beside(routes: Sequence[Row]) -> str:
     """The rate of the fleet over that of the other routes, in a sentence for each model."""
-    by = {(row.case["model"], row.case["route"]): row.median("fps") for row in routes}
+    by = {(row.case["model"], row.case["share, %"], row.case["route"]): row.median("fps") for row in routes}
     texts = []
-    for model in dict.fromkeys(row.case["model"] for row in routes):
-        rates = [rate for route in (FLEET, EMULATED, BY_CALLER) if (rate := by.get((model, route))) is not None]
-        if len(rates) == 3:
-            fleet, emulated, by_caller = rates
-            texts.append(f" {model} has {fleet / emulated:.2f} times the rate on emulated links (the aim: 0.95 to 1.05)")
-            texts.append(f" and {fleet / by_caller:.2f} times that by the caller.")
+    for model, share in dict.fromkeys((row.case["model"], row.case["share, %"]) for row in routes):
+        fleet, emulated, by_caller = (by.get((model, share, route)) for route in (FLEET, EMULATED, BY_CALLER))
+        if fleet and emulated:
+            texts.append(f" {model} at {share} % has {fleet / emulated:.2f} times the rate on emulated links")
+            texts.append(f" and {fleet / by_caller:.2f} times that by the caller." if by_caller else ".")
     return "".join(texts)
 
 

@@ -194,7 +194,8 @@ class Sandbox:
             f"{self.network.hosts[name]}:{DEFAULT_NODE_PORT}",
         )
         memory = () if device.memory_bytes is None else ("--memory", f"{device.memory_bytes}B")
-        command = ("node", "--name", name, *where, "--threads", str(device.threads), *memory)
+        share = () if device.speed is None or device.speed >= 1 else ("--cpu-share", f"{device.speed:g}")
+        command = ("node", "--name", name, *where, "--threads", str(device.threads), *memory, *share)
         self.members[name] = self._spawn(name, (*command, "--join", token))
         # A token is good for one time: started again, the node has its certificate.
         self.members[name].command = command
