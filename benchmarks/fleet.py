@@ -479,12 +479,12 @@ def section(record: Record) -> str:
         columns = [
             case("model"),
             case("route"),
-            case("share, %"),
+            case("share, %", "share"),
             spread("fps", "items/s", ".2f"),
             figure("predicted", "predicted", ".2f"),
             figure("error", "error, %", "+.1f", 100),
-            figure("caller_bytes", "caller, kB", ",.1f", 1e-3),
-            figure("network_bytes", "network, kB", ",.1f", 1e-3),
+            figure("caller_bytes", "caller kB", ",.0f", 1e-3),
+            figure("network_bytes", "all kB", ",.0f", 1e-3),
         ]
         texts.append(
             f"Of all answers {wrong:.0f} differ from the whole model's, bit for bit. `share` is what each device takes of a"

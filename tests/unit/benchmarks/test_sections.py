@@ -134,7 +134,10 @@ def test_memory_counts_the_parts_within_the_aim_and_names_the_largest_error():
 def test_fleet_compares_its_routes_and_lists_faults_and_many_nodes():
     rates = {fleet.FLEET: 9.5, fleet.EMULATED: 10.0, fleet.BY_CALLER: 5.0}
     routes = [
-        Row({"model": "a", "route": route, "items": 90}, {"fps": Figure(rate), "wrong": Figure(0), "error": Figure(0.02)})
+        Row(
+            {"model": "a", "route": route, "share, %": 100, "items": 90},
+            {"fps": Figure(rate), "wrong": Figure(0), "error": Figure(0.02)},
+        )
         for route, rate in rates.items()
     ]
     counts = {name: Figure(0) for name in ("lost", "twice", "out_of_order", "wrong")}
@@ -147,7 +150,7 @@ def test_fleet_compares_its_routes_and_lists_faults_and_many_nodes():
     shown = fleet.section(record_of(fleet, rows))
     assert shown.startswith("Of all answers 0 differ from the whole model's, bit for bit.")
     assert "a was deployed in 2.5 s on x, y." in shown
-    assert "a has 0.95 times the rate on emulated links (the aim: 0.95 to 1.05) and 1.90 times that by the caller." in shown
+    assert "a at 100 % has 0.95 times the rate on emulated links and 1.90 times that by the caller." in shown
     assert "| node stopped |   400 |    0 |" in shown
     assert "50 nodes: a hub that begins anew knew all after 0.10 s; their fleet and a plan of 11 stages took 0.30 s" in shown
 
