@@ -61,6 +61,11 @@ class Row:
         return tuple(dict.fromkeys(device for stage in self.plan.stages for device in stage.devices))
 
     @property
+    def is_exact(self) -> bool:
+        """Whether it computes the model as it is; not with tensors that are rounded on their way, nor another model file."""
+        return not self.variant and not _rounds(self.plan)
+
+    @property
     def first(self) -> tuple[str, ...]:
         """The devices to which the caller sends inputs."""
         return self._at({move.target for move in self.plan.transfers if move.source == CALLER})
@@ -92,7 +97,7 @@ class Accuracy:
 
     def of(self, row: Row) -> float | None:
         """That of a row; of one that is not exact only if it was measured itself."""
-        return self.of_rows.get(row.name, None if row.variant or _rounds(row.plan) else self.exact)
+        return self.of_rows.get(row.name, self.exact if row.is_exact else None)
 
 
 def plan_table(
@@ -393,7 +398,7 @@ def _respects(row: Row) -> tuple[float, float, float, float]:
     """Seconds per item, latency, joules and whether tensors are rounded; less is better, what is not known is inf."""
     expected = row.plan.estimate
     energy_j = math.inf if expected.energy_j is None else expected.energy_j
-    return expected.bottleneck_s, expected.latency_s, energy_j, float(_rounds(row.plan))
+    return expected.bottleneck_s, expected.latency_s, energy_j, float(not row.is_exact)
 
 
 def _finite(value: float) -> float | None:

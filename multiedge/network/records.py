@@ -246,6 +246,7 @@ class PlanRow:
         nodes: All nodes that it needs.
         first: The nodes whose stages take the inputs; empty if not known.
         last: The nodes whose stages give the results; empty if not known.
+        is_exact: Whether it computes the model as it is: it rounds no tensor and runs no other model file.
         phase: 'ready' once every stage is loaded on all of its nodes.
         reason: What it waits for, or why it failed.
     """
@@ -257,6 +258,7 @@ class PlanRow:
     nodes: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
+    is_exact: bool = True
     phase: Phase = "pending"
     reason: str = ""
 

@@ -5,7 +5,7 @@ import pytest
 from multiedge.network.records import PlanRow
 from multiedge.serving.front.bounds import Bounds, Otherwise, Prefer
 from multiedge.serving.front.choose import Cause, Choice, Condition, Refusal, RowState, Why, choose
-from tests.builders.rows import FASTEST, LOCAL, PHONE, QUICKEST, TABLE, row
+from tests.builders.rows import FASTEST, FLOAT16, LOCAL, PHONE, QUICKEST, TABLE, row
 
 NEAREST = Otherwise.NEAREST
 AT_HOME = Condition(PHONE)
@@ -156,3 +156,14 @@ def test_a_name_that_no_plan_has_is_answered_with_those_that_there_are() -> None
 def test_a_plan_whose_ends_are_not_known_cannot_be_forced_to_the_device() -> None:
     unknown = replace(LOCAL, first=(), last=())
     assert _refused(Bounds(first_on_device=True), rows=(unknown,)).excluded[0].cause is Cause.FIRST
+
+
+@pytest.mark.parametrize(
+    ("bounds", "name"),
+    [(Bounds(), "quickest"), (Bounds(min_accuracy=0.5), "float16"), (Bounds(row="float16"), "float16")],
+)
+def test_a_plan_that_rounds_answers_only_where_the_request_states_what_accuracy_it_needs(bounds: Bounds, name: str) -> None:
+    rounds = replace(FLOAT16, is_exact=False, expected=replace(FLOAT16.expected, accuracy=0.8))
+    chosen = choose((FASTEST, LOCAL, QUICKEST, rounds), bounds, AT_HOME)
+    assert isinstance(chosen, Choice)
+    assert chosen.row.name == name
