@@ -61,15 +61,12 @@ class Slots:
             self._waiting += 1
             try:
                 while len(self._running) >= self._count:
-                    self._wait(deadline_s)
+                    self._changed.wait(LOOK_S if deadline_s is None else min(LOOK_S, max(0.0, deadline_s - time.monotonic())))
+                    # Before the caller is looked at: one whose time is over may have gone because of that.
+                    if deadline_s is not None and time.monotonic() >= deadline_s:
+                        raise DeadlineExceeded(f"the time of the request was over before a slot of '{self._name}' was free")
                     if not is_active():
                         raise Abandoned("the caller has gone")
             finally:
                 self._waiting -= 1
             self._running.append(is_active)
-
-    def _wait(self, deadline_s: float | None) -> None:
-        left_s = LOOK_S if deadline_s is None else deadline_s - time.monotonic()
-        if left_s <= 0:
-            raise DeadlineExceeded(f"the time of the request was over before a slot of '{self._name}' was free")
-        self._changed.wait(min(LOOK_S, left_s))

@@ -69,3 +69,9 @@ def test_a_request_whose_time_is_over_while_it_waits_is_not_computed() -> None:
         with pytest.raises(DeadlineExceeded, match="before a slot of 'm' was free"), slots.taken(active, begin + 0.02):
             pass
         assert time.monotonic() - begin < 0.5
+
+
+def test_a_caller_that_goes_since_its_time_is_over_is_told_so() -> None:
+    slots, over_s = Slots("m", 1, 1), time.monotonic() + 0.02
+    with slots.taken(lambda: True), pytest.raises(DeadlineExceeded), slots.taken(lambda: time.monotonic() < over_s, over_s):
+        pass
