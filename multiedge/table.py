@@ -32,6 +32,8 @@ _KEPT = ("local", "first", "last", "both", "fallback")
 """Kinds that are there for another reason than their figures; fall-backs last, since other rows may do."""
 PRECISION = "precision"
 """The kind of a row that runs another variant of the model."""
+_APPROXIMATE = ("float16", PRECISION)
+"""Kinds whose answers are others than those of the model on the fleet as it is stated."""
 _SAME = 1e-9
 _COSTS = {"latency": ("latency", "s"), "energy": ("energy per item", "J/item")}
 """What throughput is drawn against: title and unit."""
@@ -61,9 +63,9 @@ class Row:
         return tuple(dict.fromkeys(device for stage in self.plan.stages for device in stage.devices))
 
     @property
-    def is_exact(self) -> bool:
-        """Whether it computes the model as it is; not with tensors that are rounded on their way, nor another model file."""
-        return not self.variant and not _rounds(self.plan)
+    def is_approximate(self) -> bool:
+        """Whether it rounds, or runs another variant, only to be faster; that links round may be the choice of the user."""
+        return self.kind in _APPROXIMATE
 
     @property
     def first(self) -> tuple[str, ...]:
@@ -97,7 +99,7 @@ class Accuracy:
 
     def of(self, row: Row) -> float | None:
         """That of a row; of one that is not exact only if it was measured itself."""
-        return self.of_rows.get(row.name, self.exact if row.is_exact else None)
+        return self.of_rows.get(row.name, None if row.variant or _rounds(row.plan) else self.exact)
 
 
 def plan_table(
@@ -398,7 +400,7 @@ def _respects(row: Row) -> tuple[float, float, float, float]:
     """Seconds per item, latency, joules and whether tensors are rounded; less is better, what is not known is inf."""
     expected = row.plan.estimate
     energy_j = math.inf if expected.energy_j is None else expected.energy_j
-    return expected.bottleneck_s, expected.latency_s, energy_j, float(not row.is_exact)
+    return expected.bottleneck_s, expected.latency_s, energy_j, float(_rounds(row.plan))
 
 
 def _finite(value: float) -> float | None:

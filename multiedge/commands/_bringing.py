@@ -32,7 +32,7 @@ class RowParts:
     kind: str
     expected: Expected
     manifest: Manifest
-    is_exact: bool = True
+    is_approximate: bool = False
 
     def record(self, digest: str) -> PlanRow:
         """The row as the hub gets it, with the digest of its plan."""
@@ -48,7 +48,7 @@ class RowParts:
             nodes,
             tuple(name for name in nodes if any(name in part.devices for part in parts if part.stage in first)),
             tuple(name for name in nodes if any(name in part.devices for part in parts if part.stage in last)),
-            self.is_exact,
+            self.is_approximate,
         )
 
 

@@ -122,7 +122,7 @@ def _written(args: argparse.Namespace, client: HubClient, folder: Path, progress
         progress(f"writing parts of '{row.name}'", len(rows) / len(table.rows))
         costs = planned.of(row.variant)
         manifest = write_parts(costs.graph, row.plan, folder / row.name, profile=costs)
-        rows.append(RowParts(row.name, row.kind, row.expected, manifest, row.is_exact))
+        rows.append(RowParts(row.name, row.kind, row.expected, manifest, row.is_approximate))
     return tuple(rows)
 
 

@@ -246,7 +246,7 @@ class PlanRow:
         nodes: All nodes that it needs.
         first: The nodes whose stages take the inputs; empty if not known.
         last: The nodes whose stages give the results; empty if not known.
-        is_exact: Whether it computes the model as it is: it rounds no tensor and runs no other model file.
+        is_approximate: Whether it rounds tensors, or runs another variant of the model, only to be faster.
         phase: 'ready' once every stage is loaded on all of its nodes.
         reason: What it waits for, or why it failed.
     """
@@ -258,7 +258,7 @@ class PlanRow:
     nodes: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
-    is_exact: bool = True
+    is_approximate: bool = False
     phase: Phase = "pending"
     reason: str = ""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from multiedge.errors import ConfigError, InfeasibleError
-from multiedge.fleet import Fleet, Link, Power
+from multiedge.fleet import Encoding, Fleet, Link, Power
 from multiedge.graph import Graph
 from multiedge.network.records import ONLY_ROW, NodeWork
 from multiedge.run import plan_model
@@ -122,6 +122,18 @@ def test_float16_leaves_the_calling_device_out_if_its_tensors_are_of_another_typ
     slow_caller = replace(profile, seconds={**profile.seconds, "a": profile.seconds["a"] * 50})
     row = next(row for row in plan_table(slow_caller, FLEET, ("fastest", "float16")).rows if row.name == "float16")
     assert "a" not in row.devices
+
+
+def test_a_row_is_approximate_if_the_table_rounds_and_not_if_the_fleet_states_it() -> None:
+    assert {row.name: row.is_approximate for row in plan_table(CHAIN, FLEET, ("fastest", "local", "float16")).rows} == {
+        "fastest": False,
+        "local": False,
+        "float16": True,
+    }
+    stated = replace(fleet_of("a", "b", "c", links=Link(2.0, encoding=Encoding.FLOAT16)), source="a")
+    (row,) = plan_table(CHAIN, stated, ("fastest",)).rows
+    assert any(move.encoding is Encoding.FLOAT16 for move in row.plan.transfers)
+    assert not row.is_approximate
 
 
 def test_accuracy_is_as_measured_and_that_of_a_row_that_rounds_only_if_it_was_measured_itself() -> None:

@@ -43,7 +43,7 @@ class Cause(Enum):
 
     NOT_ASKED = ("is not the one that the request names", "")
     UNUSABLE = ("cannot be used now", "")
-    ROUNDS = ("does not compute the model as it is, and the request states no min_accuracy", "")
+    APPROXIMATE = ("only approximates the model, and the request states no min_accuracy", "")
     REMOTE = ("uses other devices, which the request or the offload switch forbids", "local")
     FIRST = ("does not begin on the calling device", "first")
     LAST = ("does not end on the calling device", "last")
@@ -230,8 +230,8 @@ def _excluded(row: PlanRow, bounds: Bounds, condition: Condition) -> Excluded | 
         return Excluded(row, Cause.NOT_ASKED)
     if not state.is_usable:
         return Excluded(row, Cause.UNUSABLE, state.reason)
-    if not row.is_exact and bounds.min_accuracy is None and not bounds.row:
-        return Excluded(row, Cause.ROUNDS)
+    if row.is_approximate and bounds.min_accuracy is None and not bounds.row:
+        return Excluded(row, Cause.APPROXIMATE)
     if (bounds.offload is False or not condition.may_offload) and not (row.nodes and set(row.nodes) <= own):
         return Excluded(row, Cause.REMOTE)
     if bounds.first_on_device and not (row.first and set(row.first) <= own):

@@ -162,8 +162,10 @@ def test_a_plan_whose_ends_are_not_known_cannot_be_forced_to_the_device() -> Non
     ("bounds", "name"),
     [(Bounds(), "quickest"), (Bounds(min_accuracy=0.5), "float16"), (Bounds(row="float16"), "float16")],
 )
-def test_a_plan_that_rounds_answers_only_where_the_request_states_what_accuracy_it_needs(bounds: Bounds, name: str) -> None:
-    rounds = replace(FLOAT16, is_exact=False, expected=replace(FLOAT16.expected, accuracy=0.8))
+def test_a_plan_that_approximates_answers_only_where_the_request_states_what_accuracy_it_needs(
+    bounds: Bounds, name: str
+) -> None:
+    rounds = replace(FLOAT16, is_approximate=True, expected=replace(FLOAT16.expected, accuracy=0.8))
     chosen = choose((FASTEST, LOCAL, QUICKEST, rounds), bounds, AT_HOME)
     assert isinstance(chosen, Choice)
     assert chosen.row.name == name
