@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,9 @@ from multiedge.meters.memory import MemoryReading, read_memory
 from multiedge.plan import Manifest, Part
 
 RESOURCE = "multiedge_"
-TASK_RETRIES = 3
-"""How often Ray sends an item again whose actor died. An item that kills its actor must fail in the end."""
+TASK_RETRIES = 1
+"""How often Ray sends an item again whose actor died, first together with other items and then alone. An item that kills its
+actor must fail in the end."""
 MEMORY_S = 2.0
 LOOPBACK = "127.0.0.1"
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -108,6 +110,7 @@ class RayExecutor(ThreadsExecutor):
         self._load_s, self._backends = options.load_s, options.backends
         self._expected_s = expected_seconds(manifest)
         self._actors: dict[str, Any] = {}
+        self._turns: dict[str, Turns] = {}
         self._pids: dict[str, int] = {}
         self._pinned = False
         self._ray: Any = None
@@ -120,6 +123,7 @@ class RayExecutor(ThreadsExecutor):
             self._pinned = self._is_pinned()
             for device in self.routes.devices:
                 self._actors[device] = self._make_actor(device)
+                self._turns[device] = Turns()
             for device in self.routes.devices:
                 self._pids[device] = self._wait_started(device)
         except BaseException:
@@ -130,7 +134,7 @@ class RayExecutor(ThreadsExecutor):
     def connect(self, stage: int, device: str) -> RayStage:
         clock = StageClock(self.options.deadlines, self._expected_s)
         part, restart_s = self.routes.parts[stage], self.options.deadlines.first_s
-        return RayStage(self._ray, self._actors[device], part, device, clock, restart_s, self._saw_pid)
+        return RayStage(self._ray, self._actors[device], part, device, clock, restart_s, self._saw_pid, self._turns[device])
 
     def settings(self) -> dict[str, Any]:
         return {"ray": {"version": self._ray.__version__, "pinned": self._pinned, "own_cluster": self._owns_ray}}
@@ -210,6 +214,57 @@ class RayExecutor(ThreadsExecutor):
         return Memory(device, seen.peak_bytes, seen.anonymous_bytes, seen.file_bytes, method=seen.method)
 
 
+class ActorGoneError(StageError):
+    """The actor died while it had the item, as often as Ray sends one again."""
+
+
+class Turns:
+    """Items that are with an actor: several together, or one alone."""
+
+    def __init__(self) -> None:
+        self._together = 0
+        self._alone = False
+        self._waiting = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def together(self, closing: threading.Event) -> Iterator[None]:
+        """Waits while an item is alone with the actor or is to be; StageError if the pipeline is closed."""
+        with self._changed:
+            self._wait(lambda: not self._alone and not self._waiting, closing)
+            self._together += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._together -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self, closing: threading.Event) -> Iterator[None]:
+        """Waits until no other item is with the actor; StageError if the pipeline is closed."""
+        with self._changed:
+            self._waiting += 1
+            try:
+                self._wait(lambda: not self._alone and not self._together, closing)
+            finally:
+                self._waiting -= 1
+                self._changed.notify_all()
+            self._alone = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone = False
+                self._changed.notify_all()
+
+    def _wait(self, is_free: Callable[[], bool], closing: threading.Event) -> None:
+        while not closing.is_set():
+            if self._changed.wait_for(is_free, TICK_S):
+                return
+        raise StageError("the pipeline is closed")
+
+
 class RayStage:
     """One stage of a device's actor. Of its outputs the caller has references, unless it wants the arrays."""
 
@@ -224,13 +279,29 @@ class RayStage:
         clock: StageClock,
         restart_s: float,
         saw_pid: Callable[[str, int, float], bool],
+        turns: Turns,
     ) -> None:
         self._ray, self._actor, self._part, self._device = ray, actor, part, device
-        self._clock, self._restart_s, self._saw_pid = clock, restart_s, saw_pid
+        self._clock, self._restart_s, self._saw_pid, self._turns = clock, restart_s, saw_pid, turns
         self._closing = threading.Event()
 
     def run(self, tensors: Mapping[str, Held], wanted: Collection[str], again: Again) -> dict[str, Held]:
-        """The stage's outputs; raises what the stage raised, or StageError if the actor is gone or takes too long."""
+        """The stage's outputs; raises what the stage raised, or StageError if the actor is gone or takes too long.
+
+        Each item that was with an actor as it died is tried once more, alone: the item that killed it must not fail others.
+        """
+        try:
+            with self._turns.together(self._closing):
+                return self._run(tensors, wanted, again)
+        except ActorGoneError:
+            again()
+        with self._turns.alone(self._closing):
+            return self._run(tensors, wanted, again)
+
+    def close(self) -> None:
+        self._closing.set()
+
+    def _run(self, tensors: Mapping[str, Held], wanted: Collection[str], again: Again) -> dict[str, Held]:
         begin, outputs = time.monotonic(), self._part.outputs
         call = self._actor.run.options(num_returns=1 + len(outputs))
         process, *made = call.remote(self._part.stage, tuple(tensors), outputs, *tensors.values())
@@ -243,9 +314,6 @@ class RayStage:
         else:
             self._clock.saw(self._part.stage, self._device, time.monotonic() - begin)
         return held
-
-    def close(self) -> None:
-        self._closing.set()
 
     def _wait(self, answers: Sequence[Any], begin_s: float, tensors: Mapping[str, Held]) -> list[Any]:
         errors = self._ray.exceptions
@@ -264,7 +332,7 @@ class RayStage:
             except errors.RayTaskError as error:
                 raise (error.cause if isinstance(error.cause, Exception) else StageError(_last_line(error))) from None
             except errors.RayError as error:
-                raise StageError(f"the actor is gone: {type(error).__name__}: {_last_line(error)}") from error
+                raise ActorGoneError(f"the actor is gone: {type(error).__name__}: {_last_line(error)}") from error
         raise StageError("the pipeline is closed" if self._closing.is_set() else f"no answer for {until - begin_s:.1f} s")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
 
 from multiedge.errors import ModelError, PipelineError, StageError
 from multiedge.executors.flow.stage_clock import StageClock, StageDeadlines
-from multiedge.executors.ray import RESOURCE, RayExecutor, RayOptions, RayStage
+from multiedge.executors.ray import RESOURCE, RayExecutor, RayOptions, RayStage, Turns
 from multiedge.executors.workers.threads import LostInputsError
 from multiedge.plan import Part
 from tests.builders.flow import chain_manifest, vector
@@ -83,7 +84,7 @@ PART = Part(0, "stage_0.json", "d0", ("t0",), ("t1",), {})
 
 def stage(*answers, restarted=False, first_s=0.05):
     clock = StageClock(StageDeadlines(first_s=first_s), {})
-    return RayStage(FakeRay(*answers), ACTOR, PART, "d0", clock, first_s, lambda device, pid, sent_s: restarted)
+    return RayStage(FakeRay(*answers), ACTOR, PART, "d0", clock, first_s, lambda device, pid, sent_s: restarted, Turns())
 
 
 def executor(ray, **options):
@@ -130,9 +131,52 @@ def test_what_the_stage_raises_is_raised_here():
 
 def test_an_actor_that_is_gone_is_named_in_one_line():
     with pytest.raises(StageError, match="the actor is gone: RayError: killed"):
-        stage(RayError("long\n\nkilled\n")).run({}, (), fail)
+        stage(RayError(), RayError("long\n\nkilled\n")).run({}, (), lambda: None)
     with pytest.raises(StageError, match="the actor is gone: RayError: RayError"):
-        stage(RayError()).run({}, (), fail)
+        stage(RayError(), RayError()).run({}, (), lambda: None)
+
+
+def test_an_item_that_was_with_an_actor_as_it_died_is_tried_again_alone():
+    runner = stage(RayError("another item killed it"), [8, vector(2)])
+    tries = []
+    made = runner.run({"t0": vector(1)}, {"t1"}, lambda: tries.append(1))
+    assert float(made["t1"][0]) == 2.0
+    assert tries == [1]
+
+
+def test_who_is_alone_waits_for_others_and_lets_none_in():
+    turns, running, order, first, entered = Turns(), threading.Event(), [], threading.Event(), threading.Event()
+
+    def alone():
+        with turns.alone(running):
+            order.append("alone")
+            entered.set()
+            first.wait(10)
+            order.append("alone ends")
+
+    def together():
+        with turns.together(running):
+            order.append("together")
+
+    with turns.together(running):
+        waiting = threading.Thread(target=alone)
+        waiting.start()
+        assert not entered.wait(0.05)
+        order.append("before")
+    assert entered.wait(10)
+    later = threading.Thread(target=together)
+    later.start()
+    first.set()
+    waiting.join(10)
+    later.join(10)
+    assert order == ["before", "alone", "alone ends", "together"]
+
+
+def test_closing_ends_the_wait_for_a_turn():
+    turns, closed = Turns(), threading.Event()
+    closed.set()
+    with pytest.raises(StageError, match="the pipeline is closed"), turns.alone(closed):
+        pass
 
 
 def test_an_actor_that_does_not_answer_fails_the_item_in_time():
