@@ -21,6 +21,9 @@ DEFAULT_LIVE_PORT = 8472
 AUDIT_TIME_LIMIT_S = 60.0
 """How long `multiedge verify` searches for a bound of its own."""
 
+CONVERSION_LIMIT_S = 1800.0
+"""How long the conversion of a part may take."""
+
 REPLAN_TOLERANCE = 0.05
 """What an adapted plan may lose to spare moves of weights."""
 

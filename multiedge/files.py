@@ -91,7 +91,7 @@ def _open_draft(path: PathLike, error: type[MultiedgeError], mode: int) -> tuple
     if target.exists() and not target.is_file():
         raise error(f"{path}: is {'a folder' if target.is_dir() else 'no regular file'}; expected a path for a file")
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_partial_files(target.parent)
+    _remove_orphans_once(target.parent)
     temporary = target.with_name(f".{owner()}-{secrets.token_hex(8)}.partial")
     return target, temporary, open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode))
 
@@ -141,10 +141,13 @@ def make_owned_folder(root: Path, purpose: str = "") -> Path:
 
 
 def remove_orphans(root: Path) -> None:
-    """Removes temporary folders of processes that do not exist any more."""
+    """Removes temporary folders and files in `root` of processes that do not exist any more."""
     for path in root.glob(f"{OWNED}*-*"):
         if is_orphan(path.name.removeprefix(OWNED)):
             shutil.rmtree(path, ignore_errors=True)
+    for path in root.glob(TEMPORARY):
+        if is_orphan(path.name.removeprefix(".")):
+            path.unlink(missing_ok=True)
 
 
 def owner(pid: int | None = None) -> str:
@@ -179,11 +182,9 @@ def _is_alive(pid: int) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _remove_partial_files(folder: Path) -> None:
+def _remove_orphans_once(folder: Path) -> None:
     """Removes what killed processes left in `folder`; once per process, since a folder may have many files."""
-    for path in folder.glob(TEMPORARY):
-        if is_orphan(path.name.removeprefix(".")):
-            path.unlink(missing_ok=True)
+    remove_orphans(folder)
 
 
 @contextmanager

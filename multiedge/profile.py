@@ -56,8 +56,7 @@ class Span:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """How a worker holds stages, in addition to the runtime and one copy of the weights. The defaults are the least that any
-    worker takes.
+    """How a worker holds stages, in addition to the runtime. The defaults are the least that any worker takes.
 
     Attributes:
         working_copies: Bytes of the runtime's arena per byte of live activations; gaps between them count.
@@ -67,6 +66,7 @@ class MemoryUse:
             done, both versions of such a weight exist.
         body_copies: By type of operator inside a sub-graph, how many more copies of all its weights exist until all weights of
             that sub-graph are packed.
+        weight_copies: Copies of each weight that stay: 2 where the file is mapped, and what is computed with is packed.
     """
 
     working_copies: int = 1
@@ -74,6 +74,7 @@ class MemoryUse:
     packing_copies: Mapping[str, int] = field(default_factory=dict, hash=False)
     folded: Mapping[str, str] = field(default_factory=dict, hash=False)
     body_copies: Mapping[str, int] = field(default_factory=dict, hash=False)
+    weight_copies: int = 1
 
     def at_least(self, other: MemoryUse) -> MemoryUse:
         """The larger of both in every figure.
@@ -90,6 +91,7 @@ class MemoryUse:
             _larger(self.packing_copies, other.packing_copies),
             {**self.folded, **other.folded},
             _larger(self.body_copies, other.body_copies),
+            max(self.weight_copies, other.weight_copies),
         )
 
     def stage_bytes(
@@ -108,7 +110,7 @@ class MemoryUse:
             Bytes, without the runtime: the larger of the peaks of loading and of running.
         """
         running = self.working_copies * live + self.buffered_items * buffers
-        return np.asarray(parameters + np.maximum(running, packing + folded), dtype=np.int64)
+        return np.asarray(self.weight_copies * parameters + np.maximum(running, packing + folded), dtype=np.int64)
 
 
 def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

@@ -279,7 +279,10 @@ def _machine(profile: Profile, fleet: Fleet, dag: Dag) -> Machine:
         per_byte_s={(a, b): fleet.link(names[a], names[b]).occupancy_s(1.0) for a, b in permutations(range(len(names)), 2)},
         source=None if fleet.source is None else names.index(fleet.source),
         parameters=tuple(
-            (tensor.nbytes, tuple(sorted({group_of[reader] for reader in graph.consumers[name]})))
+            (
+                profile.memory_use.weight_copies * tensor.nbytes,
+                tuple(sorted({group_of[reader] for reader in graph.consumers[name]})),
+            )
             for name, tensor in graph.parameters.items()
             if tensor.nbytes and name in graph.consumers
         ),

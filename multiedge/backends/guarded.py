@@ -17,9 +17,10 @@ from multiedge.transports.message import ArraySpec
 
 
 class OpenFiles:
-    """Files, held open, as they were when this was made. OSError for one that cannot be opened."""
+    """Files, held open, as they were when this was made; `remedy` is for the error. OSError for one that cannot be opened."""
 
-    def __init__(self, paths: Iterable[Path]) -> None:
+    def __init__(self, paths: Iterable[Path], remedy: str = "write the parts again") -> None:
+        self._remedy = remedy
         self._files: list[tuple[int, Path, tuple[int, int]]] = []
         for path in paths:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -29,7 +30,7 @@ class OpenFiles:
         """ChangedError that names the first file that was written to. It takes about a microsecond for each file."""
         for fd, path, state in self._files:
             if _state(fd) != state:
-                raise ChangedError(f"{path.parent}: '{path.name}' has changed since it was loaded; write the parts again")
+                raise ChangedError(f"{path.parent}: '{path.name}' has changed since it was loaded; {self._remedy}")
 
     def __len__(self) -> int:
         return len(self._files)

@@ -73,7 +73,8 @@ def require_backends(fleet: Fleet) -> None:
 def open_part(backend: Backend, part: Path, device: Device | None = None, keep: Path | None = None) -> Session:
     """A session on a part, which is converted first if the backend does not open such files; see `openable`.
 
-    ConfigError if the backend does not compute on the device's processor, ModelError if it cannot open or convert the part.
+    ConfigError if the backend does not compute on the device's processor, ModelError if it cannot open or convert the part,
+    ChangedError, also from `run`, if what the part was converted into is written to while it is open.
     """
     if device is not None and device.gpu is not None and "gpu" not in backend.processors:
         raise ConfigError(
@@ -81,6 +82,22 @@ def open_part(backend: Backend, part: Path, device: Device | None = None, keep: 
             f" {' or '.join(backend.processors)}, got '{device.type}'; change its type or its backend"
         )
     path = openable(backend, part, keep)
+    made = OpenFiles(_files_of(path, part), "open it again, which converts it again")
+    try:
+        session = _opened(backend, part, path, device)
+        made.require_unchanged()
+    except BaseException:
+        made.close()
+        raise
+    return guarded(session, made) if made else session
+
+
+def _files_of(path: Path, part: Path) -> list[Path]:
+    """What the conversion of `part` that is opened at `path` consists of; nothing if the part itself is opened."""
+    return [] if path == part else sorted(each for each in path.parent.iterdir() if each.is_file())
+
+
+def _opened(backend: Backend, part: Path, path: Path, device: Device | None) -> Session:
     with named_errors(f"{part}: {type(backend).__name__} cannot open this file"):
         session = backend.open(path, device)
     absent = [name for name in SESSION_MEMBERS if not hasattr(session, name)]

@@ -67,18 +67,20 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def require_convertible(args: argparse.Namespace, backend: Backend) -> None:
-    """ConfigError for a backend that converts nothing or compares nothing, and for inputs that fit the whole model only."""
+    """ConfigError for a backend that converts nothing or compares nothing, for inputs of a whole model, and for no time."""
     if ".onnx" in backend.formats:
         raise ConfigError(f"--backend {args.backend}: opens .onnx files itself, so there is nothing to convert")
     if not backend.tolerances:
         raise ConfigError(f"--backend {args.backend}: states no tolerances, so its outputs cannot be judged")
+    if args.limit <= 0:
+        raise ConfigError(f"--limit: expected more than 0 seconds, got {args.limit:g}")
     if args.inputs and Path(args.model).is_dir():
         raise ConfigError("--inputs: are those of a whole model, and parts take others; give the model in place of the folder")
 
 
 def convert(backend: Backend, part: Path, args: argparse.Namespace) -> Converted:
     keep = part.parent / CONVERTED
-    record = converted(backend, part, keep, again=args.again, inputs=[Path(path) for path in args.inputs])
+    record = converted(backend, part, keep, again=args.again, inputs=[Path(path) for path in args.inputs], limit_s=args.limit)
     folder = folder_of(backend, part, keep)
     if record.state is not State.SUCCESS:
         return Converted(part, folder, record)

@@ -200,6 +200,7 @@ def _memory_use(field: Field) -> MemoryUse:
         field["packing_copies"].mapping_of(Field.count),
         field["folded"].optional(lambda folded: folded.mapping_of(Field.text), {}),
         field["body_copies"].optional(lambda copies: copies.mapping_of(Field.count), {}),
+        field["weight_copies"].optional(Field.count, 1),
     )
 
 

@@ -1,6 +1,6 @@
 """The part of the cost model that counts memory. A device needs
 
-    runtime_d + sum over its stages of ( parameters, shared ones once
+    runtime_d + sum over its stages of ( weight_copies * parameters, shared ones once
                                          + max(packing + folded,
                                                working_copies * peak over its nodes of live activations
                                                    + buffered_items * (bytes that enter + bytes that leave)) )

@@ -146,7 +146,7 @@ def _memory(
 
 
 def stage_bytes(model: Model, nodes: Sequence[int], index: int, transfers: Sequence[Transfer]) -> int:
-    """The peak of a stage without the runtime: its parameters once, and the larger of loading and running.
+    """The peak of a stage without the runtime: the copies of its parameters that stay, and the larger of loading and running.
 
     Running takes the arena for the most activations that exist while one node runs, and the messages that wait; loading the
     copies of a parameter while it is packed, and the second versions of those that are folded.
@@ -167,7 +167,8 @@ def stage_bytes(model: Model, nodes: Sequence[int], index: int, transfers: Seque
     buffers = sum(model.nbytes(move.tensors) for move in transfers if index in (move.source, move.target))
     running = use.working_copies * _peak_bytes(model, nodes, entered, kept) + use.buffered_items * buffers
     parameters = set[str]().union(*(model.parameters[node] for node in nodes))
-    return model.nbytes(parameters) + max(running, max(copies for copies, _ in loading) + sum(twice for _, twice in loading))
+    packed = max(copies for copies, _ in loading) + sum(twice for _, twice in loading)
+    return use.weight_copies * model.nbytes(parameters) + max(running, packed)
 
 
 def most_bytes(device: Device) -> int | None:

@@ -75,7 +75,8 @@ class Spans:
         live = _peaks(crossing[:-1] + model.written_bytes)
         ends = crossing[:, None] + crossing[None, :] + model.returned_bytes[None, :] - model.returned_bytes[:, None]
         running = use.working_copies * live + use.buffered_items * ends
-        return np.asarray(self._parameters + np.maximum(running, _peaks(loading[:, 0]) + twice[None, :] - twice[:, None]))
+        packed = _peaks(loading[:, 0]) + twice[None, :] - twice[:, None]
+        return np.asarray(use.weight_copies * self._parameters + np.maximum(running, packed))
 
     @cached_property
     def _parameters(self) -> Ints:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from multiedge.backends.conversion.convert import convert_checked
+from multiedge.backends.conversion.lifetime import end_with
 from multiedge.backends.conversion.ready import request_of
 from multiedge.backends.conversion.record import load_conversion
 from multiedge.backends.conversion.samples import Sample
@@ -18,6 +19,7 @@ from multiedge.onnx_io.reader import declared_graph
 def main(text: str) -> None:
     """Converts, and writes the record; the record says how it ended."""
     request = request_of(text)
+    end_with(request["parent"])
     backend = backend_of(request)
     conversion = load_conversion(Path(request["record"]))
     inputs = _inputs(Path(conversion.model), [Path(path) for path in request["inputs"]])

@@ -42,11 +42,12 @@ class WrongNode:
         return f"first wrong node '{self.name}' ({self.op_type}), {alone}"
 
 
-def first_wrong_node(graph: Graph, sample: Sample, tolerance: float, reference: Open, candidate: Open) -> WrongNode:
+def first_wrong_node(graph: Graph, sample: Sample, tolerance: float, reference: Open, candidate: Open) -> WrongNode | None:
     """The first node, in the order of the model, whose outputs are not those of the reference for this sample.
 
     Takes about log2 of the number of nodes conversions. A beginning that is wrong is taken to make all longer ones wrong.
-    Where the model cannot be cut between nodes, the last of them is named.
+    Where the model cannot be cut between nodes, the last of them is named. None if the whole model is right for this sample in
+    a session of its own: then no node is wrong, but what the runtime keeps between runs.
 
     Args:
         graph: The model, read from its file, with dimensions as the file declares them.
@@ -57,6 +58,8 @@ def first_wrong_node(graph: Graph, sample: Sample, tolerance: float, reference: 
     """
     search = _Search(graph, sample, tolerance, reference, candidate)
     right, wrong, worst = 0, len(graph.nodes), None
+    if search.is_right(wrong):
+        return None
     while wrong - right > 1:
         middle = (right + wrong) // 2
         beginning = search.beginning(middle, right, wrong)
@@ -77,6 +80,14 @@ class _Search:
     tolerance: float
     reference: Open
     candidate: Open
+
+    def is_right(self, stop: int) -> bool:
+        """Whether the first `stop` nodes are right; not, if that cannot be found out."""
+        try:
+            with temporary_folder("bisection-") as folder:
+                return self._error(self._cut(stop, folder), self.sample.tensors) is None
+        except MultiedgeError:
+            return False
 
     def beginning(self, middle: int, right: int, wrong: int) -> tuple[int, str | None] | None:
         """The first `stop` nodes, as near to `middle` as the model can be cut, and the tensor that is wrong there, if any.

@@ -91,9 +91,11 @@ def _converted(
     )
     if compared.passed:
         return replace(known, state=State.SUCCESS, artefact=artefact)
-    wrong = next(sample for sample in samples if compared.worst and sample.name == compared.worst.sample)
-    node = first_wrong_node(graph, wrong, compared.tolerance, reference.open, lambda path: _opened(backend, path))
-    reason = f"{part}: {conversion.backend} gives wrong outputs: {_words(compared.worst, compared.tolerance)}; {node}"
+    reason = f"{part}: {conversion.backend} gives wrong outputs: {_words(compared.worst, compared.tolerance)}"
+    wrong = next((sample for sample in samples if compared.worst and sample.name == compared.worst.sample), None)
+    if wrong is not None and compared.worst is not None and not compared.worst.exchanged_with:
+        node = first_wrong_node(graph, wrong, compared.tolerance, reference.open, lambda path: _opened(backend, path))
+        reason += f"; {node or 'no node is wrong: this sample alone is right in a new session'}"
     return replace(known, state=State.FAILED, reason=reason, is_final=True)
 
 
@@ -138,6 +140,8 @@ def _words(worst: SampleError | None, tolerance: float) -> str:
     if worst is None:
         return "there was nothing to compare"
     place = f"output '{worst.output}' of sample '{worst.sample}'" if worst.output else f"sample '{worst.sample}'"
+    if worst.exchanged_with:
+        return f"{place} has the values of output '{worst.exchanged_with}'"
     if worst.problem:
         return f"{place} {worst.problem}"
     what = "is not finite where it must be" if math.isinf(worst.relative) else f"has relative error {worst.relative:.3g}"

@@ -1,12 +1,14 @@
 """What may be opened: conversions that have passed, made in a process of their own where there are none yet.
 
 A process of its own, since converting takes more memory than running, and since converters are not to reach a network: where
-the system permits it, that process has none.
+the system permits it, that process has none. It ends with the process that waits for it, and after a limit. Of several
+processes that want the same part, one converts and the others wait.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,14 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.backends.contract import Backend
+from multiedge.backends.conversion.lifetime import LimitError, alone_with, run_limited
 from multiedge.backends.conversion.record import Conversion, State, load_conversion, save_conversion
 from multiedge.backends.kept import key_of
 from multiedge.backends.loading import child_environment, description_of
+from multiedge.defaults import CONVERSION_LIMIT_S
 from multiedge.errors import ModelError
-from multiedge.files import remove_orphans
+from multiedge.files import remove_orphans, temporary_folder
 from multiedge.onnx_io.manifest import digest_of
 
-GATE = 1
+GATE = 2
 """Version of the samples and of the comparison: what an earlier one let pass is converted again."""
 WORKER = "multiedge.backends.conversion"
 OFFLINE = ("unshare", "--user", "--map-current-user", "--net", "--")
@@ -42,7 +46,15 @@ def ready(backend: Backend, part: Path, keep: Path, *, again: bool = False, inpu
     return folder_of(backend, part, keep) / next(iter(conversion.artefact))
 
 
-def converted(backend: Backend, part: Path, keep: Path, *, again: bool = False, inputs: Sequence[Path] = ()) -> Conversion:
+def converted(
+    backend: Backend,
+    part: Path,
+    keep: Path,
+    *,
+    again: bool = False,
+    inputs: Sequence[Path] = (),
+    limit_s: float = CONVERSION_LIMIT_S,
+) -> Conversion:
     """The record of the conversion of `part`, which has succeeded or failed.
 
     Args:
@@ -51,14 +63,24 @@ def converted(backend: Backend, part: Path, keep: Path, *, again: bool = False, 
         keep: The folder for conversions.
         again: Whether to convert although the result is known.
         inputs: .npz files with inputs to compare in addition; the comparison is then made in any case.
+        limit_s: Seconds after which the conversion is stopped.
     """
     folder = folder_of(backend, part, keep)
     record = folder.with_name(f"{folder.name}.json")
-    if not again and not inputs:
-        known = known_result(folder, record)
-        if known is not None:
-            return known
+    may_be_known = not again and not inputs
+    known = known_result(folder, record) if may_be_known else None
+    if known is not None:
+        return known
     keep.mkdir(parents=True, exist_ok=True)
+    with alone_with(part):
+        known = known_result(folder, record) if may_be_known else None  # of the process that this one has waited for
+        return known or _converted_now(backend, part, folder, record, inputs, limit_s)
+
+
+def _converted_now(
+    backend: Backend, part: Path, folder: Path, record: Path, inputs: Sequence[Path], limit_s: float
+) -> Conversion:
+    offline = _offline(backend)
     pending = Conversion(
         state=State.PENDING,
         model=str(part.resolve()),
@@ -69,14 +91,17 @@ def converted(backend: Backend, part: Path, keep: Path, *, again: bool = False, 
         tolerance=backend.tolerances.get(backend.numbers),
     )
     save_conversion(pending, record)
-    ended = _run_worker(backend, folder, record, inputs)
-    state = load_conversion(record)
-    if state.state in (State.SUCCESS, State.FAILED):
-        return state
-    remove_orphans(keep)
-    failed = replace(state, state=State.FAILED, reason=f"{part}: the conversion ended early: {ended}")
-    save_conversion(failed, record)
-    return failed
+    ended = "it was interrupted"
+    try:
+        ended = _run_worker([*offline, sys.executable, "-m", WORKER], backend, folder, record, inputs, limit_s)
+    finally:
+        remove_orphans(folder.parent)
+        state = load_conversion(record)
+        if state.state not in (State.SUCCESS, State.FAILED):
+            shutil.rmtree(folder, ignore_errors=True)
+            state = replace(state, state=State.FAILED, reason=f"{part}: the conversion ended early: {ended}")
+            save_conversion(state, record)
+    return state
 
 
 def folder_of(backend: Backend, part: Path, keep: Path) -> Path:
@@ -100,18 +125,23 @@ def known_result(folder: Path, record: Path) -> Conversion | None:
     return conversion if conversion.state is State.SUCCESS and is_whole else None
 
 
-def _run_worker(backend: Backend, folder: Path, record: Path, inputs: Sequence[Path]) -> str:
-    """Runs the conversion in a process of its own; what it said last, for an error."""
+def _run_worker(
+    command: Sequence[str], backend: Backend, folder: Path, record: Path, inputs: Sequence[Path], limit_s: float
+) -> str:
+    """Runs the conversion in a process of its own; why it ended early, if it did."""
     request = {
         **description_of(backend),
+        "parent": os.getpid(),
         "record": str(record),
         "folder": str(folder),
         "inputs": [str(path) for path in inputs],
     }
-    command = [*_offline(backend), sys.executable, "-m", WORKER, json.dumps(request)]
-    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, errors="replace", check=False)
-    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return last if done.returncode > 0 else f"it was stopped by signal {-done.returncode}" if done.returncode else ""
+    with temporary_folder("conversion-") as scratch:
+        try:
+            status, said = run_limited([*command, json.dumps(request)], child_environment(), scratch, limit_s)
+        except LimitError:
+            return f"it took longer than {limit_s:g} s and was stopped; give it more with: multiedge convert --limit"
+    return said if status >= 0 else f"it was stopped by signal {-status}"
 
 
 def _offline(backend: Backend) -> tuple[str, ...]:

@@ -118,6 +118,7 @@ def _error_to_json(error: SampleError) -> dict[str, Any]:
         "relative": error.relative if math.isfinite(error.relative) else None,
         "agreement": error.agreement,
         "problem": error.problem,
+        "exchanged_with": error.exchanged_with,
     }
 
 
@@ -159,4 +160,5 @@ def _read_error(data: Field) -> SampleError:
         data["relative"].optional(Field.number, math.inf),
         data["agreement"].optional(Field.number),
         data["problem"].text(),
+        data["exchanged_with"].optional(Field.text, ""),
     )

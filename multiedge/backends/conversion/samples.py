@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from multiedge.onnx_io import random_inputs
 
 LARGE = {"float16": 4.0}
 """By how much larger than usual values may be, by precision; 100 for others. Beyond that, products leave the range."""
+EXTREME = (1e4, -1e4)
+"""Factors of values for which functions of small ranges, such as exponentials, overflow if they are not guarded."""
 EQUAL, MOST_EQUAL = 4, 64
 """Size of all open dimensions in the sample of equal ones, where no input has a fixed one of at most MOST_EQUAL: a swapped axis
 then gives the right shape with wrong values."""
@@ -21,11 +23,14 @@ BATCH = 2
 
 @dataclass(frozen=True)
 class Sample:
-    """One set of inputs. `is_required` is whether the model must accept it: sizes that a file leaves open may be impossible."""
+    """One set of inputs. `is_required` is whether the model must accept it: sizes that a file leaves open may be impossible.
+
+    Of an `is_extreme` one only what is finite is compared: there, the smallest rounding may change a result."""
 
     name: str
     tensors: Mapping[str, Any]
     is_required: bool = True
+    is_extreme: bool = False
 
 
 def samples_of(graph: Graph, precision: str = "float32", seed: int = 0) -> list[Sample]:
@@ -34,11 +39,19 @@ def samples_of(graph: Graph, precision: str = "float32", seed: int = 0) -> list[
     made = [Sample("random", usual), Sample("random, other values", random_inputs(graph, seed + 1))]
     if any(_is_float(value) for value in usual.values()):
         large = LARGE.get(precision, 100.0)
+        # With opposite signs, activations that a sample leaves at zero are at work.
         made += [
-            Sample("large values", _each_float(usual, lambda value: value * value.dtype.type(large))),
-            Sample("small values", _each_float(usual, lambda value: value * value.dtype.type(1e-3))),
-            Sample("zeros", _each_float(usual, np.zeros_like)),
+            Sample(name, _times(usual, factor))
+            for name, factor in (
+                ("opposite signs", -1.0),
+                ("large values", large),
+                ("large values of opposite signs", -large),
+                ("small values", 1e-3),
+                ("zeros", 0.0),
+            )
         ]
+        if precision not in LARGE:
+            made += [Sample(f"extreme values, factor {factor:g}", _times(usual, factor), is_extreme=True) for factor in EXTREME]
     dims = [list(graph.tensors[name].shape or ()) for name in graph.inputs]
     fixed = [dim for each in dims for dim in each if isinstance(dim, int) and 1 < dim <= MOST_EQUAL]
     if any(each and not isinstance(each[0], int) for each in dims):
@@ -53,8 +66,8 @@ def _is_float(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
-def _each_float(tensors: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
-    return {name: change(value) if _is_float(value) else value for name, value in tensors.items()}
+def _times(tensors: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    return {name: value * value.dtype.type(factor) if _is_float(value) else value for name, value in tensors.items()}
 
 
 def _sized(graph: Graph, batch: int, length: int | None) -> Graph:

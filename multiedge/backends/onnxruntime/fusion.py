@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from multiedge.backends.ownership import NO_OWNER, Ownership, claim_left_over, depends_on_inputs, hidden_tensors
 from multiedge.graph import Graph
-from multiedge.profile import Floats, Ints
+from multiedge.profile import Ints
 
 LAYOUT_SUFFIX = "_nchwc"
 _TOKEN = re.compile(r"_token_\d+$")
 """What onnxruntime appends to names to make them unique."""
 REORDERS = ("ReorderInput", "ReorderOutput")
-NO_OWNER = -1
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,6 @@ class OptimisedNode:
 def is_blocked(node: OptimisedNode) -> bool:
     """Whether the node works on, or makes or undoes, tensors that are laid out in blocks."""
     return node.name.endswith(LAYOUT_SUFFIX) or node.op_type in REORDERS
-
-
-@dataclass(frozen=True)
-class Ownership:
-    """`owner`, (n,), is the index of the optimised node that does the work of each node of the model, or NO_OWNER if that was
-    folded into a constant before the first run. `group`, (m,), is for each optimised node the one to which its own time
-    belongs: itself, or for a node that only serves another (a Reorder) that other, or NO_OWNER if that is not known."""
-
-    owner: Ints
-    group: Ints
 
 
 def owners(graph: Graph, optimised: Sequence[OptimisedNode]) -> Ownership:
@@ -69,19 +59,8 @@ def owners(graph: Graph, optimised: Sequence[OptimisedNode]) -> Ownership:
     for index, found in sorted(enumerate(anchors), key=lambda pair: pair[1]):
         for anchor in (anchor for anchor in found if owner[anchor] == index):
             _claim_backwards(graph, optimised[index], anchor, index, owner, visible, constant)
-    _claim_left_over(graph, owner)
+    claim_left_over(graph, owner)
     return Ownership(owner, _groups(optimised, owner, anchors))
-
-
-def depends_on_inputs(graph: Graph) -> npt.NDArray[np.bool_]:
-    """Whether each node, (n,), reads anything that follows from the model's inputs; if not, it can be folded."""
-    fed = set(graph.inputs)
-    found = np.zeros(len(graph.nodes), dtype=np.bool_)
-    for index, node in enumerate(graph.nodes):
-        if not fed.isdisjoint(node.reads):
-            found[index] = True
-            fed.update(node.writes)
-    return found
 
 
 def fused_tensors(graph: Graph, optimised: Sequence[OptimisedNode], ownership: Ownership) -> frozenset[str]:
@@ -89,35 +68,8 @@ def fused_tensors(graph: Graph, optimised: Sequence[OptimisedNode], ownership: O
 
     A cut at one of them undoes the fusion."""
     aliases = _aliases(graph, optimised)
-    visible = {aliases.get(name, name) for node in optimised for name in (*node.inputs, *node.outputs)} | set(graph.outputs)
-    owner = ownership.owner
-    return frozenset(
-        name
-        for name, maker in graph.producer.items()
-        if name not in visible
-        and owner[maker] != NO_OWNER
-        and graph.consumers.get(name)
-        and all(owner[reader] == owner[maker] for reader in graph.consumers[name])
-    )
-
-
-def spread(ownership: Ownership, optimised_s: Floats, weights: Floats) -> Floats:
-    """Seconds of each node of the model, (n,): each optimised node's time over the nodes that it does the work of, in
-    proportion to `weights`. Time that belongs to no node in particular goes over all, in proportion to theirs."""
-    owner, group = ownership.owner, ownership.group
-    known = group != NO_OWNER
-    totals = np.zeros(len(optimised_s))
-    np.add.at(totals, group[known], optimised_s[known])
-    owned = owner != NO_OWNER
-    share = np.where(owned, np.maximum(weights, 1e-9), 0.0)
-    shares = np.zeros(len(optimised_s))
-    np.add.at(shares, owner[owned], share[owned])
-    seconds = np.zeros(len(owner))
-    seconds[owned] = share[owned] / shares[owner[owned]] * totals[owner[owned]]
-    rest = float(optimised_s[~known].sum())
-    if rest and seconds.sum() > 0:
-        seconds *= 1 + rest / seconds.sum()
-    return seconds
+    visible = {aliases.get(name, name) for node in optimised for name in (*node.inputs, *node.outputs)}
+    return hidden_tensors(graph, ownership, visible)
 
 
 def _groups(optimised: Sequence[OptimisedNode], owner: Ints, anchors: Sequence[Sequence[int]]) -> Ints:
@@ -194,13 +146,3 @@ def _claim_backwards(
             if source != NO_OWNER and owner[source] == NO_OWNER and name not in visible and not constant[source]:
                 owner[source] = index
                 waiting.append(source)
-
-
-def _claim_left_over(graph: Graph, owner: Ints) -> None:
-    """Gives what is still no one's to the owner of the latest node it reads from; pure constants stay without."""
-    for index in range(len(graph.nodes)):
-        if owner[index] == NO_OWNER:
-            sources = [graph.producer[name] for name in graph.activations_read(index) if name in graph.producer]
-            owned = [source for source in sources if owner[source] != NO_OWNER]
-            if owned:
-                owner[index] = owner[max(owned)]

@@ -18,15 +18,7 @@ import numpy as np
 import onnx
 
 from multiedge.backends.contract import Coverage, NodeTimes, Tensors
-from multiedge.backends.onnxruntime.fusion import (
-    NO_OWNER,
-    OptimisedNode,
-    Ownership,
-    fused_tensors,
-    is_blocked,
-    owners,
-    spread,
-)
+from multiedge.backends.onnxruntime.fusion import OptimisedNode, fused_tensors, is_blocked, owners
 from multiedge.backends.onnxruntime.session import Recording, open_session
 from multiedge.backends.onnxruntime.trace import (
     KernelTimes,
@@ -36,6 +28,7 @@ from multiedge.backends.onnxruntime.trace import (
     read_trace,
     times_of_trace,
 )
+from multiedge.backends.ownership import NO_OWNER, Ownership, spread, without_probe
 from multiedge.backends.stages import Call
 from multiedge.backends.timing import Accuracy, Progress, Timing, median_error, time_in_turn
 from multiedge.errors import ProfileError
@@ -154,17 +147,6 @@ def _assemble(
         fused=fused_tensors(graph, optimised, ownership),
         blocked_share=float(corrected[[is_blocked(node) for node in optimised]].sum() / max(corrected.sum(), 1e-12)),
     )
-
-
-def without_probe(kernel_s: Floats, total_s: float) -> Floats:
-    """Kernel times, (m,), that add up to `total_s`.
-
-    The profiler costs the same for each node, so the excess is taken off evenly, though never more than half of a node's
-    time; the rest is scaled.
-    """
-    excess = max(0.0, float(kernel_s.sum()) - total_s) / max(len(kernel_s), 1)
-    left = np.maximum(kernel_s - excess, kernel_s / 2)
-    return np.asarray(left * (total_s / max(float(left.sum()), 1e-12)), dtype=np.float64)
 
 
 def _coverage(graph: Graph, optimised: Sequence[OptimisedNode], ownership: Ownership, seconds: Floats) -> Coverage:

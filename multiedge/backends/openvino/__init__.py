@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from multiedge.backends.contract import Backend
+from multiedge.backends.contract import Backend, NodeTimer
 from multiedge.errors import MissingDependencyError
 from multiedge.fleet import Device
 
@@ -55,3 +55,8 @@ class OpenVinoBackend(Backend):
         from multiedge.backends.openvino.session import convert
 
         convert(source, target)
+
+    def node_timer(self) -> NodeTimer:
+        from multiedge.backends.openvino.node_times import OpenVinoNodeTimer
+
+        return OpenVinoNodeTimer(self)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multiedge.backends.contract import Array, Provider, Session, Tensors
+from multiedge.backends.contract import Array, DirectSession, Provider, Tensors
 from multiedge.errors import MissingDependencyError, ModelError, did_you_mean, one_line
 from multiedge.fleet import Device
+from multiedge.transports.message import ArraySpec
 
 if TYPE_CHECKING:
     from multiedge.backends.openvino import OpenVinoBackend
@@ -51,7 +53,10 @@ class OpenVinoSession:
         self.inputs = tuple(port.any_name for port in compiled.inputs)
         self.outputs = tuple(map(_output_name, compiled.outputs))
         self.provider = Provider("+".join(compiled.get_property("EXECUTION_DEVICES")))
+        self.fixed = _fixed_outputs(compiled, self.outputs)
         self._request = compiled.create_infer_request()
+        self._own = {name: self._request.get_output_tensor(self.outputs.index(name)) for name in self.fixed}
+        self._bound = dict.fromkeys(self.fixed, 0)
 
     @property
     def batch_is_free(self) -> bool:
@@ -60,21 +65,39 @@ class OpenVinoSession:
         return all(shape.rank.is_static and len(shape) > 0 and shape[0].is_dynamic for shape in shapes)
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
+        return self.run_into(tensors, {})
+
+    def run_into(self, tensors: Tensors, places: Mapping[str, Array]) -> dict[str, Array]:
+        """As `run`, but OpenVINO writes outputs to `places`."""
+        bound = {name: place for name, place in places.items() if name in self.fixed}
         missing = [name for name in self.inputs if name not in tensors]
         if missing:
             raise ModelError(f"{self.path}: input '{missing[0]}' was not given{did_you_mean(missing[0], tensors)}")
         feed = {name: _contiguous(tensors[name]) for name in self.inputs}
-        results = self._request.infer(feed, share_inputs=True, share_outputs=False)
-        return {name: results[place] for place, name in enumerate(self.outputs)}
+        self._bind(bound)
+        results = self._request.infer(feed, share_inputs=True, share_outputs=True)
+        return {name: bound[name] if name in bound else np.array(results[place]) for place, name in enumerate(self.outputs)}
+
+    def _bind(self, places: Mapping[str, Array]) -> None:
+        """Lets these outputs be written to their places, and the others to the memory that OpenVINO has for them."""
+        for name, before in self._bound.items():
+            address = places[name].__array_interface__["data"][0] if name in places else 0
+            if address != before:
+                tensor = load_openvino().Tensor(places[name], shared_memory=True) if name in places else self._own[name]
+                self._request.set_output_tensor(self.outputs.index(name), tensor)
+                self._bound[name] = address
 
     def close(self) -> None:
         """Frees the model's memory; the session cannot be used afterwards."""
+        self._own.clear()
         self._request = self.compiled = None
 
 
-def open_session(backend: OpenVinoBackend, path: Path, device: Device | None) -> OpenVinoSession:
-    """A session on the `.xml` file, with the backend's options. ModelError if OpenVINO cannot load it, or cannot compute with
-    the precision."""
+def open_session(backend: OpenVinoBackend, path: Path, device: Device | None, *, counts: bool = False) -> OpenVinoSession:
+    """A session on the `.xml` file, with the backend's options, which counts the time of its nodes if `counts`.
+
+    ModelError if OpenVINO cannot load the file, or cannot compute with the precision.
+    """
     if not path.is_file():
         raise ModelError(f"{path}: no such model file; write the plan's parts again or correct the path")
     openvino = load_openvino()
@@ -84,6 +107,7 @@ def open_session(backend: OpenVinoBackend, path: Path, device: Device | None) ->
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,
         "CPU_DENORMALS_OPTIMIZATION": not backend.denormals,
+        "PERF_COUNT": counts,
     }
     try:
         compiled = openvino.Core().compile_model(str(path), "CPU", settings)
@@ -112,6 +136,16 @@ def _output_name(port: Any) -> str:
     return name if name in port.names else str(port.any_name)
 
 
+def _fixed_outputs(compiled: Any, names: tuple[str, ...]) -> dict[str, ArraySpec]:
+    """The outputs whose shape is known; an input that is an output too is none of them, since nothing computes it."""
+    passed = {name for port in compiled.inputs for name in port.names}
+    return {
+        name: ArraySpec(np.dtype(port.element_type.to_dtype()), tuple(port.shape))
+        for name, port in zip(names, compiled.outputs, strict=True)
+        if port.partial_shape.is_static and all(port.shape) and name not in passed
+    }
+
+
 def _contiguous(array: Array) -> Array:
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
 
@@ -123,6 +157,6 @@ def _reason(error: RuntimeError) -> str:
     return one_line(RuntimeError(" ".join(told))) if told else one_line(error)
 
 
-def _check(session: OpenVinoSession) -> Session:
+def _check(session: OpenVinoSession) -> DirectSession:
     """For the type checker: the class satisfies the contract."""
     return session

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from multiedge.commands import _options
+from multiedge.defaults import CONVERSION_LIMIT_S
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,4 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--inputs", action="append", default=[], metavar="FILE", help=".npz file with inputs to compare too; repeatable"
     )
     parser.add_argument("--again", action="store_true", help="convert again what is known to be right or wrong")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=CONVERSION_LIMIT_S,
+        metavar="S",
+        help="seconds after which the conversion of a part is stopped (default: %(default)g)",
+    )
     _options.add_json(parser, "the records")

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from multiedge.backends.onnxruntime.node_times import without_probe
+from multiedge.backends.ownership import without_probe
 from multiedge.backends.timing import BLOCK_S, MOST_IN_A_ROW, Accuracy, median_error, time_in_turn
 
 

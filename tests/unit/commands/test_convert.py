@@ -49,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Options of the backend, name of the part, again and inputs of each conversion; those of part 2 fail."""
     calls: list[tuple[Any, ...]] = []
 
-    def converted(backend: Any, part: Path, keep: Path, *, again: bool, inputs: list[Path]) -> Conversion:
+    def converted(backend: Any, part: Path, keep: Path, *, again: bool, inputs: list[Path], limit_s: float) -> Conversion:
         calls.append((backend.numbers, part.name, again, [path.name for path in inputs]))
         return WRONG if part.name == "sub_model_2.onnx" else RIGHT
 
@@ -103,6 +103,7 @@ def test_one_wrong_part_of_a_plan_is_an_error_with_its_reason(
             ["--backend", "openvino", "--precision", "float16", "--option", "precision=float32"],
             "--option precision: a flag gives it, too",
         ),
+        (["--backend", "openvino", "--limit", "0"], "--limit: expected more than 0 seconds, got 0"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_in_one_line(

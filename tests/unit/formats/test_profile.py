@@ -199,7 +199,7 @@ def test_the_executors_own_cost_is_kept_and_older_files_have_none() -> None:
 
 
 def test_how_workers_hold_memory_is_kept_and_older_files_have_the_least() -> None:
-    use = MemoryUse(2, 5, {"Conv": 3}, body_copies={"MatMul": 1})
+    use = MemoryUse(2, 5, {"Conv": 3}, body_copies={"MatMul": 1}, weight_copies=2)
     profile = profile_of(chain_graph(2), {"a": 1.0}, memory_use=use)
     data = profile_to_json(profile)
     assert profile_from_json(data).memory_use == use

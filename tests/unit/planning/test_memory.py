@@ -43,6 +43,7 @@ def test_memory_adds_the_runtime_once_per_device(profile, fleet):
     [
         pytest.param(MemoryUse(), 1300 + 155 + 15, id="the least that any worker takes"),
         pytest.param(MemoryUse(working_copies=2), 1300 + 2 * 155 + 15, id="an arena of two copies"),
+        pytest.param(MemoryUse(weight_copies=2), 2 * 1300 + 155 + 15, id="a mapped and a packed copy of weights"),
         pytest.param(MemoryUse(buffered_items=5), 1300 + 155 + 5 * 15, id="five slots of each transfer"),
         pytest.param(MemoryUse(packing_copies={"Op": 3}), 1300 + 3 * 1000, id="the peak is while the largest is packed"),
         pytest.param(MemoryUse(folded={"Op": "Op"}), 1300 + 300, id="B, which only C reads, has two versions while loading"),

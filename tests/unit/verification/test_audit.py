@@ -82,6 +82,14 @@ def test_copies_of_the_weights_of_a_body_count(profile: Profile, fleet: Fleet) -
     assert of("memory", audit(plan, profile, fleet)).verdict is Verdict.CONFIRMED
 
 
+def test_copies_of_weights_that_stay_count(profile: Profile, fleet: Fleet) -> None:
+    profile = replace(profile, memory_use=MemoryUse(weight_copies=2))
+    plan = plan_model(profile, fleet, "throughput")
+    enough = plan.estimate.planned_bytes["a"]
+    assert of("memory", audit(plan, profile, with_device(fleet, "a", memory_bytes=enough))).verdict is Verdict.CONFIRMED
+    assert of("memory", audit(plan, profile, with_device(fleet, "a", memory_bytes=enough - 1))).verdict is Verdict.WRONG
+
+
 def test_a_plan_that_does_not_fit_is_wrong(profile: Profile, fleet: Fleet) -> None:
     findings = audit(plan_model(profile, fleet, "throughput"), profile, with_device(fleet, "b", memory_bytes=5))
     assert of("memory", findings).verdict is Verdict.WRONG

@@ -39,7 +39,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The folder of each conversion that is started; none really is."""
     started: list[str] = []
 
-    def run(backend: object, folder: Path, record: Path, inputs: object) -> str:
+    def run(command: object, backend: object, folder: Path, record: Path, inputs: object, limit_s: float) -> str:
         started.append(folder.name)
         return "it was stopped by signal 9"
 
@@ -138,7 +138,8 @@ def test_a_converter_that_uses_a_network_is_refused_where_there_is_always_one(
     monkeypatch.setattr(module, "can_be_offline", lambda: False)
     monkeypatch.setattr(Defective, "offline_only", True)
     with pytest.raises(ModelError, match=r"Defective: its converter sends data to its maker, and this system permits no"):
-        module._run_worker(Defective(), tmp_path, tmp_path, ())
+        converted(Defective(), first, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_process_of_a_conversion_has_no_network() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from multiedge.backends.onnxruntime.fusion import NO_OWNER, OptimisedNode, depends_on_inputs, fused_tensors, owners, spread
+from multiedge.backends.onnxruntime.fusion import OptimisedNode, fused_tensors, owners
+from multiedge.backends.ownership import NO_OWNER, depends_on_inputs, spread
 from multiedge.graph import Node
 from tests.builders.graphs import graph_of
 

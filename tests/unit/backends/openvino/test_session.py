@@ -14,6 +14,7 @@ import pytest
 from multiedge.backends.openvino import OpenVinoBackend
 from multiedge.errors import MissingDependencyError, ModelError
 from multiedge.fleet import Device
+from multiedge.transports.message import ArraySpec
 from tests.builders.onnx_models import layers, parsed, saved
 
 pytest.importorskip("openvino", reason="pip install 'multi-edge-bench[openvino]'")
@@ -45,6 +46,25 @@ def test_outputs_stay_what_they_are_in_the_next_run(tmp_path: Path) -> None:
     first = session.run({"x": ones, "unused": ones})["z"]
     session.run({"x": 2 * ones, "unused": ones})
     np.testing.assert_array_equal(first, ones)
+
+
+def test_outputs_of_known_size_are_written_where_they_are_needed(tmp_path: Path) -> None:
+    body = "g (float[2, 3] x) => (float[2, 3] y, float[2, 3] z) { y = Relu(x) z = Neg(y) }"
+    session = OpenVinoBackend().open(made(tmp_path, body))
+    assert session.fixed == {name: ArraySpec(np.dtype(np.float32), (2, 3)) for name in ("y", "z")}
+    x, place, other = (np.full((2, 3), value, np.float32) for value in (5, 0, 0))
+    outputs = session.run_into({"x": x}, {"z": place})
+    assert outputs["z"] is place
+    assert (place == -5).all()
+    assert (outputs["y"] == 5).all()
+    session.run_into({"x": 2 * x}, {"z": other, "y": place})
+    assert ((place == 10) & (other == -10)).all()
+    assert (session.run({"x": 3 * x})["z"] == -15).all()
+    assert ((place == 10) & (other == -10)).all()
+
+
+def test_outputs_of_open_size_and_inputs_passed_on_have_memory_of_their_own(tmp_path: Path) -> None:
+    assert OpenVinoBackend().open(made(tmp_path)).fixed == {}
 
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_every_span_equals_the_cost_model_whatever_the_runtime_packs(seed: int) 
     profile, _ = random_case(seed, Options(nodes=(1, 6), devices=(1, 1)))
     operators = sorted({node.op_type for node in profile.graph.nodes})
     copies = {name: number % 4 for number, name in enumerate(operators, start=1)}
-    profile = replace(profile, memory_use=MemoryUse(2, 5, copies))
+    profile = replace(profile, memory_use=MemoryUse(2, 5, copies, weight_copies=1 + seed % 2))
     for start, row in enumerate(memory_rows(profile)):
         for stop in range(start + 1, len(profile) + 1):
             spans = [span for span in ((0, start), (start, stop), (stop, len(profile))) if span[0] < span[1]]
