@@ -4,15 +4,17 @@
 
 Hub and four nodes, each in a network namespace with a data folder of its own, have links of 20, 50, 100 Mbit/s and 1 Gbit/s;
 the caller is at the fastest. Each model is deployed by one command. Every answer is compared with the whole model's, bit for
-bit. `emulated` is the same plan on workers of this machine, with links by the kernel too; `by the caller` is `multiedge serve`
-beside each node, with all tensors by way of the caller. Then faults happen while items run at a steady rate. All devices share
-the processors of this machine, which predictions allow for. Needs root.
+bit. `emulated` is the same plan on workers of this machine, with links by the kernel and TLS too; `by the caller` is `multiedge
+serve` beside each node, with all tensors by way of the caller. Then faults happen while items run at a steady rate. All devices
+share the processors of this machine, which predictions allow for. Needs root.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -38,6 +40,7 @@ from benchmarks.models import path_of
 from benchmarks.page import Benchmark
 from benchmarks.record import Case, Figure, Measure, Record, Row, add_option
 from benchmarks.tables import case, figure, spread, table
+from multiedge.backends.contract import Session
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.errors import MultiedgeError, NetworkError, PipelineError
 from multiedge.executors import open_pipeline
@@ -48,14 +51,16 @@ from multiedge.executors.workers.options import Emulation
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.formats.devices import read_fleet
 from multiedge.measurements import Measurements
-from multiedge.metrics import compute
+from multiedge.metrics.prediction import SharedRun
 from multiedge.network.client import HubClient
 from multiedge.network.identity import HUB
 from multiedge.onnx_io import random_inputs, read_runnable
+from multiedge.onnx_io.manifest import read_profile
 from multiedge.plan import Manifest
 from multiedge.planning.synthetic import synthetic_graph, synthetic_profile
 from multiedge.replanning.replanner import Replanner
 from multiedge.run import expected_plan, plan_model
+from multiedge.serving.hub.authority import identities_of_one_run
 from multiedge.serving.sandbox import Sandbox
 
 MODELS = ("vit_b16", "squeezenet")
@@ -71,6 +76,7 @@ CLI = (sys.executable, "-m", "multiedge.cli")
 DISTINCT = 8
 """Different inputs, whose answers of the whole model are known."""
 PORT = 8090
+PACE_RUNS = 8
 FLEET, EMULATED, BY_CALLER = "fleet", "emulated", "by the caller"
 RATE_PER_S, AT_S, LASTS_S = 40.0, 2.0, 3.0
 """Items per second while faults happen; when each fault begins and how long it lasts."""
@@ -92,6 +98,17 @@ class Deployed:
     inputs: list[dict[str, Any]]
     answers: list[dict[str, Any]]
     seconds: float
+    planned_s: float
+    whole: Session
+
+    def pace(self) -> float:
+        """How fast this machine is now, over when the model was profiled: times of the whole model alone."""
+        times = []
+        for feed in self.inputs[:PACE_RUNS]:
+            begin = time.perf_counter()
+            self.whole.run(feed)
+            times.append(time.perf_counter() - begin)
+        return self.planned_s / statistics.median(times)
 
     def items(self, count: int) -> list[dict[str, Any]]:
         return [self.inputs[number % len(self.inputs)] for number in range(count)]
@@ -119,8 +136,12 @@ def deployed(sandbox: Sandbox, model: str, folder: Path, speed: float = 1.0) -> 
     whole = OnnxRuntimeBackend().open(path, Device("whole"))
     inputs = [random_inputs(graph, seed) for seed in range(DISTINCT)]
     answers = [whole.run(feed) for feed in inputs]
-    whole.close()
-    return Deployed(read_runnable(parts), inputs, answers, seconds)
+    manifest = read_runnable(parts)
+    profile = read_profile(manifest)
+    if profile is None:
+        raise PipelineError(f"{parts}: holds no profile")
+    planned_s = profile.span_s("wired", 0, len(profile)) * speed
+    return Deployed(manifest, inputs, answers, seconds, planned_s, whole)
 
 
 # -- routes -------------------------------------------------------------------------------------------------------------
@@ -150,7 +171,9 @@ def options_of(route: str, sandbox: Sandbox, manifest: Manifest) -> Iterator[tup
     if route == FLEET:
         yield "fleet", {"hub": sandbox.address, "identity": str(sandbox.identity.folder)}
     elif route == EMULATED:
-        yield "processes", {"emulation": Emulation(namespaces=True)}
+        devices = dict.fromkeys(device for part in manifest.parts for device in part.devices)
+        with identities_of_one_run(devices) as identities:
+            yield "processes", {"emulation": Emulation(namespaces=True), "identities": identities}
     else:
         with servers(sandbox, manifest) as endpoints:
             yield "remote", {"endpoints": endpoints, "direct": False, "connect_s": 60.0}
@@ -188,15 +211,19 @@ class Turns:
     wrong: int = 0
     rates: list[float] = field(default_factory=list)
     predictions: list[float] = field(default_factory=list)
+    at_pace: list[float] = field(default_factory=list)
     sent: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def take(self, items: int) -> None:
+        pace = self.run.pace()
         before = self.sandbox.network.sent_bytes()
         results, measured = self.pipeline.map(self.run.items(items))
         self.sent.update({pair: nbytes - before[pair] for pair, nbytes in self.sandbox.network.sent_bytes().items()})
         self.wrong += sum(not self.run.is_right(result) for result in results)
         self.rates.append(len(results) / measured.wall_s)
+        pace = math.sqrt(pace * self.run.pace())
         self.predictions.append(predicted(measured, self.run.manifest, self.fleet))
+        self.at_pace.append(predicted(measured, self.run.manifest, self.fleet, pace))
 
     def row(self, key: Case, *, has_own_links: bool) -> Row:
         """The figures; bytes only of a route over the links of the sandbox."""
@@ -204,6 +231,7 @@ class Turns:
             "fps": Figure.of(self.rates),
             "predicted": Figure.of(self.predictions),
             "error": Figure.of(wanted / rate - 1.0 for wanted, rate in zip(self.predictions, self.rates, strict=True)),
+            "error_at_pace": Figure.of(wanted / rate - 1.0 for wanted, rate in zip(self.at_pace, self.rates, strict=True)),
             "wrong": Figure(self.wrong),
         }
         if has_own_links:
@@ -215,16 +243,19 @@ class Turns:
         return Row(key, figures, details={"bytes_per_item": per_item})
 
 
-def predicted(measured: Measurements, manifest: Manifest, fleet: Fleet) -> float:
-    """Items per second that the plan predicts on this route, with all devices on this machine's processors."""
+def predicted(measured: Measurements, manifest: Manifest, fleet: Fleet, pace: float = 1.0) -> float:
+    """Items per second that the plan predicts on this route, with all devices on this machine, which is `pace` times as fast as
+    when the model was profiled; NaN if they are not known."""
     cores = {
         "devices": {each.name: {"speed": each.speed, "threads": 1} for each in fleet.devices},
         "processors": psutil.cpu_count(),
     }
     shared = replace(measured, settings={"emulated": cores, **measured.settings})
-    plan = expected_plan(manifest, fleet, measured.by_caller)
-    value = compute(shared, ["fps_predicted"], plan=plan)["fps_predicted"].value
-    return float("nan") if value is None else value
+    plan = expected_plan(manifest, fleet, measured.by_caller, str(measured.settings["transport"]))
+    run = SharedRun.of(shared, plan) if plan else None
+    if run is None:
+        return float("nan")
+    return replace(run, works=tuple(work.at_pace(pace) for work in run.works), caller_s=run.caller_s / pace).fps
 
 
 def fleet_of_bench(speed: float = 1.0) -> Fleet:
@@ -480,15 +511,17 @@ def section(record: Record) -> str:
             case("model"),
             case("route"),
             case("share, %", "share"),
-            spread("fps", "items/s", ".2f"),
+            spread("fps", "items/s", ".3g"),
             figure("predicted", "predicted", ".2f"),
             figure("error", "error, %", "+.1f", 100),
+            figure("error_at_pace", "at pace", "+.1f", 100),
             figure("caller_bytes", "caller kB", ",.0f", 1e-3),
             figure("network_bytes", "all kB", ",.0f", 1e-3),
         ]
         texts.append(
             f"Of all answers {wrong:.0f} differ from the whole model's, bit for bit. `share` is what each device takes of a"
-            " processor: with 100 % two cores are full, and encryption takes time from stages."
+            " processor: with 100 % two cores are full. `at pace` is the error at the pace of this machine, which the whole model alone"
+            " tells before and after each turn."
         )
         texts.append(f"The aim is 0.95 to 1.05 times the rate on emulated links.{_beside(routes)}")
         texts.append(table(columns, routes))
@@ -548,6 +581,9 @@ BENCHMARK = Benchmark(
         "fps": Measure("1/s", "items per second"),
         "predicted": Measure("1/s", "what the plan predicts on this route, with all devices on the processors of this machine"),
         "error": Measure("1", "predicted over measured items per second, less 1"),
+        "error_at_pace": Measure(
+            "1", "the same at the pace of this machine, which the whole model alone tells before and after"
+        ),
         "wrong": Measure("1", "answers that differ from the whole model's"),
         "caller_bytes": Measure("B", "from and to the caller per item, with all headers, by the counters of interfaces"),
         "network_bytes": Measure("B", "on all links per item"),

@@ -1,7 +1,8 @@
 """What the executor `processes` itself takes on this machine: a pipeline of null stages, measured once and kept.
 
-Where the reference is 'declared' (`MULTIEDGE_REFERENCE`), nothing of this machine enters a plan, and nothing is measured.
-Figures that are kept are read without the executors.
+Figures are kept for the transport between the processes of one machine, and for others where these were measured: a message
+takes several times as much over TLS. Where the reference is 'declared' (`MULTIEDGE_REFERENCE`), nothing of this machine enters
+a plan, and nothing is measured. Figures that are kept are read without the executors.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import logging
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -23,6 +24,7 @@ from multiedge.fleet import Device, Fleet
 from multiedge.formats.documents import read_json
 from multiedge.formats.pipeline_cost import pipeline_cost_to_json, read_pipeline_cost
 from multiedge.measurements import Measurements
+from multiedge.network.identity import Identity
 from multiedge.pipeline_cost import PipelineCost
 from multiedge.plan import CALLER, Manifest, Part, Transfer
 from multiedge.planning.shared_host import Admission, Host, Work, competing_threads, outcome
@@ -31,9 +33,12 @@ from profilers.engine.machine import machine_name
 if TYPE_CHECKING:
     from multiedge.executors import Pipeline
 
-RECIPE = 3
+RECIPE = 4
 """Raise this when the executor or the measurement changes, so that older figures are no longer used."""
-STAGES = 3
+LOCAL = "auto"
+"""The transport that `processes` chooses."""
+NULL_DEVICES = ("d0", "d1", "d2")
+STAGES = len(NULL_DEVICES)
 SMALL_BYTES, LARGE_BYTES = 16, 256 << 10
 ROUNDS, SMALL_ITEMS, LARGE_ITEMS, SINGLE_ITEMS, WARMUP_ITEMS = 3, 1000, 150, 100, 100
 MOST_OTHER_CORES = 0.2
@@ -68,27 +73,38 @@ class Drain:
 
 def kept_pipeline_cost() -> PipelineCost | None:
     """What the executor takes on this machine: as it was measured before, otherwise measured now."""
+    return known_pipeline_cost() or renewed_pipeline_cost()
+
+
+def known_pipeline_cost(transport: str = LOCAL) -> PipelineCost | None:
+    """What the executor takes with that transport, as it was measured before; None if it was not."""
     try:
-        return read_pipeline_cost(read_json(kept_at()))
-    except MultiedgeError:
-        return renewed_pipeline_cost()  # absent or damaged
+        return read_pipeline_cost(read_json(kept_at(transport)))
+    except MultiedgeError:  # absent or damaged
+        return None
 
 
-def renewed_pipeline_cost() -> PipelineCost | None:
-    """What the executor takes on this machine: measured now, kept, reported in one line. None where it cannot be measured."""
+def renewed_pipeline_cost(transport: str = LOCAL, identities: Mapping[str, Identity] | None = None) -> PipelineCost | None:
+    """What the executor takes on this machine: measured now, kept, reported in one line. None where it cannot be measured.
+
+    Args:
+        transport: How messages go; `LOCAL` is what `processes` chooses.
+        identities: For 'tls', the certificate of each of `NULL_DEVICES` and of the caller.
+    """
     start = perf_counter()
     try:
-        cost = measure_pipeline_cost()
+        cost = measure_pipeline_cost(transport, identities)
         if cost is None:
             return None
     except (OSError, MultiedgeError) as error:
         log.debug("the executor's own cost is not known: %s", error)
         return None
-    path = kept_at()
-    place = f"kept in {path}" if keep_pipeline_cost(cost) else f"not kept: {path.parent} cannot be written"
+    path = kept_at(transport)
+    place = f"kept in {path}" if keep_pipeline_cost(cost, transport) else f"not kept: {path.parent} cannot be written"
     log.warning(
-        "measured the pipeline's own cost in %.1f s: %.0f us per item, %.0f us per stage and item; computing takes"
+        "measured the pipeline's own cost%s in %.1f s: %.0f us per item, %.0f us per stage and item; computing takes"
         " %.2f x beside other work and %.2f x in turns with it (%s)",
+        "" if transport == LOCAL else f" over {transport}",
         perf_counter() - start,
         cost.caller_s * 1e6,
         cost.worker_s * 1e6,
@@ -99,31 +115,32 @@ def renewed_pipeline_cost() -> PipelineCost | None:
     return cost
 
 
-def keep_pipeline_cost(cost: PipelineCost) -> bool:
+def keep_pipeline_cost(cost: PipelineCost, transport: str = LOCAL) -> bool:
     """Keeps the cost for later plans; False if the folder cannot be written."""
     try:
-        write_text(kept_at(), json.dumps(pipeline_cost_to_json(cost), indent=1) + "\n")
+        write_text(kept_at(transport), json.dumps(pipeline_cost_to_json(cost), indent=1) + "\n")
     except MultiedgeError:
         return False
     return True
 
 
-def kept_at() -> Path:
-    """The file of this machine's figures."""
-    what = hashlib.sha256(json.dumps([machine_name(), "processes", RECIPE]).encode()).hexdigest()[:16]
+def kept_at(transport: str = LOCAL) -> Path:
+    """The file of this machine's figures with that transport."""
+    what = hashlib.sha256(json.dumps([machine_name(), transport, RECIPE]).encode()).hexdigest()[:16]
     return cache_folder("calibration") / f"pipeline-{what}.json"
 
 
-def measure_pipeline_cost() -> PipelineCost | None:
+def measure_pipeline_cost(transport: str = LOCAL, identities: Mapping[str, Identity] | None = None) -> PipelineCost | None:
     """The cost from null stages with small and with large messages, and with one item at a time; None where processor time is
-    not known."""
+    not known. See `renewed_pipeline_cost`."""
     from multiedge.executors.flow.scenarios import scenario
     from profilers.engine.contention import measure_contention
 
-    with temporary_folder("pipeline-") as folder, _null_pipeline(folder, SMALL_BYTES) as pipeline:
+    options = {"transport": transport, "identities": identities or {}}
+    with temporary_folder("pipeline-") as folder, _null_pipeline(folder, SMALL_BYTES, **options) as pipeline:
         small = _drains(pipeline, SMALL_BYTES, SMALL_ITEMS)
         _, alone = pipeline.map([_item(SMALL_BYTES)] * SINGLE_ITEMS, scenario("singlestream"))
-    with temporary_folder("pipeline-") as folder, _null_pipeline(folder, LARGE_BYTES) as pipeline:
+    with temporary_folder("pipeline-") as folder, _null_pipeline(folder, LARGE_BYTES, **options) as pipeline:
         large = _drains(pipeline, LARGE_BYTES, LARGE_ITEMS)
     if not small or not large:
         return None
@@ -131,7 +148,9 @@ def measure_pipeline_cost() -> PipelineCost | None:
     if other_cores > MOST_OTHER_CORES:
         log.warning("other work took %.1f processors meanwhile; run multiedge calibrate when this machine is idle", other_cores)
     latency_s = statistics.median(item.done_s - item.issued_s for item in alone.items)
-    cost, contention = cost_of(small, large, latency_s / (STAGES + 1)), measure_contention()
+    cost = cost_of(small, large, latency_s / (STAGES + 1))
+    # How processes share processors does not depend on how their messages go.
+    contention = (known_pipeline_cost() if transport != LOCAL else None) or measure_contention()
     return replace(cost, beside=contention.beside, in_turns=contention.in_turns) if contention else cost
 
 
@@ -174,18 +193,18 @@ def _item(nbytes: int) -> dict[str, Any]:
     return {"t0": np.zeros(nbytes, np.uint8)}
 
 
-def _null_pipeline(folder: str | Path, nbytes: int) -> Pipeline:
+def _null_pipeline(folder: str | Path, nbytes: int, **options: Any) -> Pipeline:
     """Stages that compute nothing, in processes; each sends an array of `nbytes` that is its own."""
     from multiedge.executors import open_pipeline
     from multiedge.executors.workers.options import Emulation
 
     parts, moves = [], [Transfer(CALLER, 0, ("t0",), nbytes)]
-    for number in range(STAGES):
+    for number, device in enumerate(NULL_DEVICES):
         made, last = f"t{number + 1}", number + 1 == STAGES
         description = {"inputs": [f"t{number}"], "outputs": {made: {"shape": [nbytes], "dtype": "uint8"}}}
         write_text(Path(folder) / f"null_{number}.json", json.dumps(description))
-        parts.append(Part(number, f"null_{number}.json", f"d{number}", (f"t{number}",), (made,), {}))
+        parts.append(Part(number, f"null_{number}.json", device, (f"t{number}",), (made,), {}))
         moves.append(Transfer(number, CALLER if last else number + 1, (made,), nbytes))
     manifest = Manifest("null", "", ("t0",), (f"t{STAGES}",), tuple(parts), tuple(moves), "none", str(folder))
-    fleet = Fleet(tuple(Device(f"d{number}", backend="synthetic") for number in range(STAGES)))
-    return open_pipeline(manifest, fleet, emulation=Emulation.none(), warmup_items=WARMUP_ITEMS)
+    fleet = Fleet(tuple(Device(device, backend="synthetic") for device in NULL_DEVICES))
+    return open_pipeline(manifest, fleet, emulation=Emulation.none(), warmup_items=WARMUP_ITEMS, **options)

@@ -369,13 +369,14 @@ class PlanRun:
         from multiedge.report.results import make_result
 
         measurements = self.measurements()
+        transport = str(measurements.settings.get("transport", ""))
         return make_result(
             self._name,
             measurements,
             plan=self._manifest.plan,
             configuration=self._configuration,
             graph=graph_of(self._manifest),
-            predicted=expected_plan(self._manifest, self._fleet, measurements.by_caller),
+            predicted=expected_plan(self._manifest, self._fleet, measurements.by_caller, transport),
         )
 
 
@@ -405,16 +406,33 @@ def run_plan(
     return collected(run)[0], run.result()
 
 
-def expected_plan(manifest: Manifest, fleet: Fleet, by_caller: Collection[tuple[int, int]]) -> Plan | None:
-    """The plan with the estimate that holds if those transfers, by (source, target), go by way of the caller; without an
-    estimate if the plan's folder has no profile. None for a folder without a plan."""
+def expected_plan(manifest: Manifest, fleet: Fleet, by_caller: Collection[tuple[int, int]], transport: str = "") -> Plan | None:
+    """The plan with the estimate that holds on an executor.
+
+    Args:
+        manifest: The plan's folder.
+        fleet: The devices.
+        by_caller: The (source, target) of the transfers that go by way of the caller.
+        transport: How messages go. What that takes on this machine counts if it was measured.
+
+    Returns:
+        None for a folder without a plan. Without an estimate if transfers go by way of the caller and the folder has no
+        profile.
+    """
+    from multiedge.calibration import known_pipeline_cost
+
     plan = manifest.plan
-    if plan is None or not by_caller:
+    if plan is None:
+        return None
+    pipeline = known_pipeline_cost(transport) if transport and plan.estimate.pipeline else None
+    if not by_caller and pipeline is None:
         return plan
     profile = read_profile(manifest)
+    if profile is None and not by_caller:
+        return plan
     if profile is None:
         return replace(plan, estimate=replace(plan.estimate, bottleneck_s=math.inf, bottleneck="not known", latency_s=math.inf))
-    return routed(plan, profile, fleet, by_caller)
+    return routed(plan, profile, fleet, by_caller, pipeline)
 
 
 def graph_of(manifest: Manifest) -> Graph | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,14 +13,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 
-from multiedge.calibration import renewed_pipeline_cost
+from multiedge.calibration import NULL_DEVICES, renewed_pipeline_cost
 from multiedge.commands._terminal import share_bar
-from multiedge.errors import ConfigError
+from multiedge.errors import ConfigError, MissingDependencyError
 from multiedge.executors import open_pipeline
 from multiedge.executors.workers.options import Emulation
 from multiedge.fleet import REFERENCE_BACKEND, Device, Fleet
 from multiedge.onnx_io import read_graph, write_parts
 from multiedge.run import plan_model, profile_model
+from multiedge.serving.hub.authority import identities_of_one_run
 from profilers.engine.calibration import chain_model, devices_yaml, measure
 from profilers.engine.reference import keep
 
@@ -36,6 +38,9 @@ def run(args: argparse.Namespace) -> int:
     if (args.threads, args.backend) == (1, REFERENCE_BACKEND):
         keep(calibration)
         renewed_pipeline_cost()
+        renewed_pipeline_cost("tcp")
+        with suppress(MissingDependencyError), identities_of_one_run(NULL_DEVICES) as identities:
+            renewed_pipeline_cost("tls", identities)
     if args.json:
         figures = {**asdict(calibration), "runtime_bytes": runtime, "hop": asdict(hop)}
         print(json.dumps({"name": args.name, **figures}, indent=1))

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from multiedge.calibration import known_pipeline_cost
 from multiedge.commands import _options
 from multiedge.commands._bringing import Deployed, Progress, RowParts, bring
 from multiedge.commands._plans import absent_lines, request_lines, show_rows, show_table, table_json
@@ -135,11 +136,18 @@ def _planned(args: argparse.Namespace, client: HubClient, progress: Progress) ->
         fleet.device(args.source)
         fleet = replace(fleet, source=args.source)
     progress("planning", 0.0)
-    profile = node_costs(graph, fleet, args.profile, args.reference)
+    profile = _over_tls(node_costs(graph, fleet, args.profile, args.reference))
     for line in _options.warnings_of(profile):
         print(line, file=sys.stderr)
-    variants = {name: node_costs(each, fleet, None, args.reference) for name, each in _variants(args, graph).items()}
+    graphs = _variants(args, graph)
+    variants = {name: _over_tls(node_costs(each, fleet, None, args.reference)) for name, each in graphs.items()}
     return Planned(profile, fleet, variants)
+
+
+def _over_tls(profile: Profile) -> Profile:
+    """A measured profile with what messages between nodes take, if `multiedge calibrate` has measured that."""
+    pipeline = known_pipeline_cost("tls") if profile.pipeline else None
+    return replace(profile, pipeline=pipeline) if pipeline else profile
 
 
 def _variants(args: argparse.Namespace, graph: Graph) -> dict[str, Graph]:

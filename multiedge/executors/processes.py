@@ -17,7 +17,8 @@ from multiedge.measurements import Memory
 from multiedge.plan import Manifest
 from multiedge.transports import TRANSPORTS, rundir
 from multiedge.transports.namespaces import Network
-from multiedge.transports.tcp import set_hosts
+from multiedge.transports.peers import set_place
+from multiedge.transports.tcp import LOOPBACK, set_hosts
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ class ProcessesExecutor(WorkersExecutor):
             if self.options.emulation.namespaces:
                 self._network = Network(self.fleet, CALLER_NAME)
                 set_hosts(self.directory, self._network.hosts)
+            hosts = self._network.hosts if self._network else {}
+            for name, identity in self.options.identities.items():
+                set_place(self.directory, name, hosts.get(name, LOOPBACK), identity)
             self.open_endpoint(endpoint_class(self.directory, CALLER_NAME))
             self._start_workers(self.directory)
         except BaseException:
@@ -92,15 +96,19 @@ class ProcessesExecutor(WorkersExecutor):
 
 
 def pick_transport(options: ProcessesOptions) -> str:
-    """The transport to use where the options leave it open; ConfigError for one that cannot cross network namespaces."""
+    """The transport to use where the options leave it open; ConfigError for one that cannot be used with the other options."""
+    if options.identities:
+        return _require_transport(options, "tls", "with identities")
     if options.emulation.namespaces:
-        if options.transport not in ("auto", "tcp"):
-            raise ConfigError(
-                f"transport: expected 'tcp' between network namespaces, got '{options.transport}'; leave it at 'auto'"
-            )
-        return "tcp"
+        return _require_transport(options, "tcp", "between network namespaces")
     if options.transport == "tls":
         raise ConfigError("transport: 'tls' is between machines, of the executor 'fleet'; leave it at 'auto'")
     if options.transport == "auto":
         return "shared-memory" if rundir.has_shared_memory() else "pipe"
     return options.transport
+
+
+def _require_transport(options: ProcessesOptions, needed: str, where: str) -> str:
+    if options.transport not in ("auto", needed):
+        raise ConfigError(f"transport: expected '{needed}' {where}, got '{options.transport}'; leave it at 'auto'")
+    return needed

@@ -23,7 +23,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from multiedge.fleet import CALLER_NAME
-from multiedge.network.identity import NODE, require_tls
+from multiedge.network.identity import CLIENT, NODE, require_tls
 from multiedge.transports.channel import CHUNK_BYTES, READ, WRITE
 from multiedge.transports.clock import RunClock
 from multiedge.transports.message import Address, Array, ArraySpec, Message
@@ -53,7 +53,7 @@ class TlsEndpoint:
         self._listener = socket.create_server((host, 0), family=family, backlog=BACKLOG)
         self._listener.setblocking(False)
         self._secret = secrets.token_bytes(SECRET_BYTES)
-        holder = NODE + name if self._identity and name != CALLER_NAME else ""
+        holder = (CLIENT if name == CALLER_NAME else NODE) + name if self._identity else ""
         self.address = PeerAddress(host, self._listener.getsockname()[1], self._secret.hex(), holder)
         write_address(directory, name, self.address)
         self._oldest_epoch = 0

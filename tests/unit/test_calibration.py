@@ -9,12 +9,24 @@ from pathlib import Path
 import pytest
 
 from multiedge import calibration
-from multiedge.calibration import LARGE_BYTES, SMALL_BYTES, Drain, cost_of, kept_at, kept_pipeline_cost
+from multiedge.calibration import (
+    LARGE_BYTES,
+    NULL_DEVICES,
+    SMALL_BYTES,
+    Drain,
+    cost_of,
+    keep_pipeline_cost,
+    kept_at,
+    kept_pipeline_cost,
+    known_pipeline_cost,
+    renewed_pipeline_cost,
+)
 from multiedge.files import write_text
 from multiedge.fleet import Device, Fleet
 from multiedge.measurements import HostLoad, Item, Measurements
 from multiedge.pipeline_cost import PipelineCost
 from multiedge.run import profile_model
+from multiedge.serving.hub.authority import identities_of_one_run
 from profilers.engine import contention
 from profilers.engine.reference import VARIABLE
 from tests.builders.graphs import chain_graph
@@ -70,7 +82,7 @@ def test_the_cost_is_measured_once_and_said(
     cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     measured: list[int] = []
-    monkeypatch.setattr(calibration, "measure_pipeline_cost", lambda: measured.append(1) or COST)
+    monkeypatch.setattr(calibration, "measure_pipeline_cost", lambda *how: measured.append(1) or COST)
     assert kept_pipeline_cost() == COST
     assert "measured the pipeline's own cost" in caplog.text
     assert "100 us per item, 50 us per stage and item" in caplog.text
@@ -82,13 +94,30 @@ def test_the_cost_is_measured_once_and_said(
 
 
 def test_a_machine_that_cannot_be_measured_has_no_cost(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "measure_pipeline_cost", lambda: None)
+    monkeypatch.setattr(calibration, "measure_pipeline_cost", lambda *how: None)
     assert kept_pipeline_cost() is None
     assert not kept_at().exists()
 
 
+def test_each_transport_has_figures_of_its_own(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dearer = replace(COST, worker_s=3 * COST.worker_s)
+    monkeypatch.setattr(calibration, "measure_pipeline_cost", lambda transport, identities: dearer)
+    assert keep_pipeline_cost(COST)
+    assert renewed_pipeline_cost("tls") == dearer
+    assert [known_pipeline_cost(), known_pipeline_cost("tls"), known_pipeline_cost("tcp")] == [COST, dearer, None]
+
+
+def test_how_processors_are_shared_does_not_depend_on_the_transport(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_null_pipeline", lambda folder, nbytes, **options: nullcontext(_Fake()))
+    monkeypatch.setattr(contention, "measure_contention", lambda: contention.Contention(1.5, 1.6))
+    keep_pipeline_cost(replace(COST, beside=1.1, in_turns=1.2))
+    cost = calibration.measure_pipeline_cost("tcp")
+    assert cost is not None
+    assert (cost.beside, cost.in_turns) == (1.1, 1.2)
+
+
 def test_declared_figures_have_nothing_of_this_machine(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "measure_pipeline_cost", lambda: COST)
+    monkeypatch.setattr(calibration, "measure_pipeline_cost", lambda *how: COST)
     graph, fleet = chain_graph(3), Fleet((Device("a", speed=1.0),))
     monkeypatch.setenv(VARIABLE, "declared")
     assert profile_model(graph, fleet).pipeline is None
@@ -97,7 +126,7 @@ def test_declared_figures_have_nothing_of_this_machine(cache: Path, monkeypatch:
 
 
 def test_the_cost_states_how_stages_slow_each_other(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(calibration, "_null_pipeline", lambda folder, nbytes: nullcontext(_Fake()))
+    monkeypatch.setattr(calibration, "_null_pipeline", lambda folder, nbytes, **options: nullcontext(_Fake()))
     monkeypatch.setattr(contention, "measure_contention", lambda: contention.Contention(1.1, 1.2))
     cost = calibration.measure_pipeline_cost()
     assert cost is not None
@@ -128,3 +157,12 @@ def test_this_machine_takes_microseconds_for_an_item() -> None:
     assert cost.switching >= 1.0
     assert 1.0 <= cost.beside < 5.0
     assert 1.0 <= cost.in_turns < 5.0
+
+
+@pytest.mark.slow
+def test_a_pipeline_can_be_measured_over_tls() -> None:
+    pytest.importorskip("cryptography", reason="the extra `fleet` is not installed")
+    with identities_of_one_run(NULL_DEVICES) as identities:
+        secured = calibration.measure_pipeline_cost("tls", identities)
+    assert secured is not None
+    assert 1e-11 < secured.worker_byte_s < 1e-7

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 from multiedge.backends.stages import BackendOptions
-from multiedge.errors import ConfigError, require_least
+from multiedge.errors import ConfigError, describe, require_least
 from multiedge.executors.flow.contract import RunOptions
 from multiedge.executors.flow.stage_clock import StageDeadlines
 from multiedge.fleet import Fleet
+from multiedge.network.identity import Identity
 from multiedge.plan import Manifest
 from multiedge.trace import Trace
 
@@ -132,7 +133,22 @@ class ProcessesOptions(WorkersOptions):
     Attributes:
         transport: A name of `multiedge.transports`, or 'auto'.
         emulation: What is emulated of the fleet.
+        identities: The certificate of each device's worker, and the caller's, by name: messages then go over TLS, as they do
+            between nodes. Without them, the transport 'tls' is refused.
+
+    Raises:
+        ConfigError: If an identity is none.
     """
 
     transport: str = "auto"
     emulation: Emulation = field(default_factory=Emulation)
+    identities: Mapping[str, Identity] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, identity in self.identities.items():
+            if not isinstance(identity, Identity):
+                raise ConfigError(f"identities: {name}: expected an Identity of Python, got {describe(identity)}")
+
+    def as_settings(self) -> dict[str, Any]:
+        return {**super().as_settings(), "identities": bool(self.identities)}

@@ -11,12 +11,15 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from multiedge.errors import ConfigError, MissingDependencyError
-from multiedge.files import replacing, write_bytes
+from multiedge.files import replacing, temporary_folder, write_bytes
+from multiedge.fleet import CALLER_NAME
 from multiedge.network.encoding import require_name
 from multiedge.network.identity import CA_FILE, CERTIFICATE_FILE, CLIENT, HUB, KEY_FILE, NODE, SCHEME, Identity
 
@@ -164,6 +167,15 @@ class Authority:
         names = [x509.UniformResourceIdentifier(f"{SCHEME}{holder}"), x509.DNSName(dns_name(holder))]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return _pem(builder.sign(self._key, _sha256()))
+
+
+@contextmanager
+def identities_of_one_run(names: Iterable[str]) -> Iterator[dict[str, Identity]]:
+    """Certificates of a new CA for workers of these names and for the caller, until the end of the block."""
+    with temporary_folder("identities-") as folder:
+        authority = Authority.create(Path(folder) / "ca")
+        identities = {name: authority.issue(Path(folder) / f"node-{name}", NODE + name) for name in names}
+        yield {**identities, CALLER_NAME: authority.issue(Path(folder) / "caller", CLIENT + CALLER_NAME)}
 
 
 def dns_name(holder: str) -> str:

@@ -36,7 +36,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, kept: list[Calibration]) -> list[t
 
     monkeypatch.setattr(command, "measure", measure)
     monkeypatch.setattr(command, "keep", kept.append)
-    monkeypatch.setattr(command, "renewed_pipeline_cost", lambda: None)
+    monkeypatch.setattr(command, "renewed_pipeline_cost", lambda *how: None)
     monkeypatch.setattr(command, "runtime_bytes", lambda threads, backend: RUNTIME_BYTES)
     return calls
 

@@ -33,6 +33,7 @@ OWN = {
         "backends",
         "in_order",
         "otel",
+        "identities",
     },
     "fleet": {
         "depth",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.graph import Node
+from multiedge.pipeline_cost import PipelineCost
 from multiedge.plan import Stage, direct_transfers
 from multiedge.planning import cost
 from multiedge.planning.routes import routed
@@ -36,6 +39,16 @@ def plan(devices):
 def test_a_plan_of_which_nothing_goes_by_the_caller_is_unchanged():
     direct = plan(fleet())
     assert routed(direct, PROFILE, fleet(), ()) is direct
+
+
+def test_what_the_executor_takes_can_be_another_than_the_plan_was_made_for():
+    cheap, dear = PipelineCost(0.0, 0.0, 0.5, 0.0, 0.0), PipelineCost(0.0, 0.0, 2.0, 0.0, 0.0)
+    made = cost.make_plan(
+        "by hand", "throughput", replace(PROFILE, pipeline=cheap), fleet(), STAGES, direct_transfers(GRAPH, STAGES)
+    )
+    routes = routed(made, replace(PROFILE, pipeline=cheap), fleet(), (), dear)
+    assert routes.estimate.expected_s - made.estimate.expected_s == pytest.approx(1.5)
+    assert routes.estimate.bottleneck_s == made.estimate.bottleneck_s
 
 
 def test_the_caller_s_links_carry_what_stages_send_to_each_other():

@@ -18,6 +18,7 @@ from multiedge.executors.processes import pick_transport
 from multiedge.executors.workers.options import Emulation, ProcessesOptions
 from multiedge.files import owner
 from multiedge.fleet import Device, Fleet, Link
+from multiedge.network.identity import Identity
 from multiedge.transports import namespaces
 from multiedge.transports.namespaces import (
     RANGE,
@@ -152,6 +153,12 @@ def test_only_tcp_crosses_namespaces() -> None:
     assert pick_transport(NAMESPACES_ON) == "tcp"
     with pytest.raises(ConfigError, match="transport: expected 'tcp' between network namespaces, got 'pipe'"):
         pick_transport(replace(NAMESPACES_ON, transport="pipe"))
+    identities = {"caller": Identity(Path("caller"))}
+    assert pick_transport(replace(NAMESPACES_ON, identities=identities)) == "tls"
+    with pytest.raises(ConfigError, match="transport: expected 'tls' with identities, got 'tcp'"):
+        pick_transport(replace(NAMESPACES_ON, transport="tcp", identities=identities))
+    with pytest.raises(ConfigError, match="identities: caller: expected an Identity of Python, got 'folder'"):
+        ProcessesOptions(identities={"caller": "folder"})
 
 
 def test_the_command_line_asks_for_namespaces() -> None:
