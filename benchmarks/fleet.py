@@ -513,15 +513,15 @@ def section(record: Record) -> str:
             case("share, %", "share"),
             spread("fps", "items/s", ".3g"),
             figure("predicted", "predicted", ".2f"),
-            figure("error", "error, %", "+.1f", 100),
-            figure("error_at_pace", "at pace", "+.1f", 100),
+            figure("error", "error", "+.1f", 100),
+            figure("error_at_pace", "paced", "+.1f", 100),
             figure("caller_bytes", "caller kB", ",.0f", 1e-3),
             figure("network_bytes", "all kB", ",.0f", 1e-3),
         ]
         texts.append(
             f"Of all answers {wrong:.0f} differ from the whole model's, bit for bit. `share` is what each device takes of a"
-            " processor: with 100 % two cores are full. `at pace` is the error at the pace of this machine, which the whole model alone"
-            " tells before and after each turn."
+            " processor: with 100 % two cores are full. `error` is that of the prediction, in percent; `paced` is the same at"
+            " the pace of this machine, which the whole model alone tells before and after each turn."
         )
         texts.append(f"The aim is 0.95 to 1.05 times the rate on emulated links.{_beside(routes)}")
         texts.append(table(columns, routes))
