@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from multiedge.backends.contract import Array, Backend, Tensors
-from multiedge.backends.stages import load_backend, open_part
+from multiedge.backends.stages import load_backend, open_part, stateful
 from multiedge.defaults import DEFAULT_TOLERANCE
 from multiedge.errors import PlanError
 from multiedge.files import temporary_folder
@@ -20,7 +20,7 @@ from multiedge.graph import Graph
 from multiedge.metrics.difference import difference
 from multiedge.onnx_io import random_inputs, read_manifest, write_parts
 from multiedge.onnx_io.verify import part_violations, whole_graph
-from multiedge.plan import CALLER, Manifest, Stage, Transfer, require, unestimated_plan
+from multiedge.plan import CALLER, Manifest, Part, Stage, Transfer, require, unestimated_plan
 from multiedge.transports.coding import through_link
 
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
@@ -133,7 +133,8 @@ def run_parts(backend: Backend, manifest: Manifest, inputs: Tensors, path: int =
     inbox[CALLER] = dict(inputs)
     _send(manifest, moves, CALLER, inputs, inbox)
     for number in stages:
-        made = _run(backend, Path(manifest.directory) / manifest.parts[number].file, inbox[number])
+        part = manifest.parts[number]
+        made = _run(backend, Path(manifest.directory) / part.file, inbox[number], part)
         _send(manifest, moves, number, {**inbox[number], **made}, inbox)
         inbox[number] = {}
     return inbox[CALLER]
@@ -155,8 +156,8 @@ def _received(value: Value, encoding: Encoding) -> Any:
     return through_link(value, encoding) if isinstance(value, np.ndarray) else value
 
 
-def _run(backend: Backend, path: Path, tensors: Tensors, keep: Path | None = None) -> dict[str, Array]:
-    session = open_part(backend, path, keep=keep)
+def _run(backend: Backend, path: Path, tensors: Tensors, kept: Part | Graph, keep: Path | None = None) -> dict[str, Array]:
+    session = stateful(open_part(backend, path, keep=keep), kept.states, kept.extended)
     try:
         return session.run(tensors)
     finally:
@@ -168,7 +169,7 @@ def _run_whole(backend: Backend, graph: Graph, inputs: Tensors) -> dict[str, Arr
     is_large = path.stat().st_size > PROTOBUF_LIMIT_BYTES
     # A large model is linked, not copied, which needs a folder on its own file system.
     with temporary_folder("check-", path.parent if is_large else None) as folder:
-        return _run(backend, _as_one_part(graph, folder) if is_large else path, inputs, folder)
+        return _run(backend, _as_one_part(graph, folder) if is_large else path, inputs, graph, folder)
 
 
 def _as_one_part(graph: Graph, folder: Path) -> Path:

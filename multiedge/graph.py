@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from multiedge.errors import ModelError, UnknownSizeError, did_you_mean
+from multiedge.states import FIELDS, SEQUENCE, Extended, State
 
 Dim = int | str | None
 """One dimension: a number, the name of a symbolic size, or None where nothing is known."""
@@ -102,21 +104,31 @@ class Cut:
 class Graph:
     """A model.
 
-    Parameters are known before any input is, so they never cross a cut: a part contains those that it reads.
+    Parameters are known before any input is, so they never cross a cut: a part contains those that it reads. So it is with the
+    inputs of states, which are parameters, too: the stage that reads them keeps them. Nodes that read states also read
+    SEQUENCE.
 
     Attributes:
         name: Name of the model.
         nodes: The operations, in topological order.
-        inputs: Names of the tensors that the caller gives.
+        inputs: Names of the tensors that the caller gives; SEQUENCE is one of them if there are states.
         outputs: Names of the tensors that the caller gets.
         tensors: Activations, inputs and outputs, by name.
-        parameters: Initialisers, and tensors that nodes make from initialisers alone, by name.
+        parameters: Initialisers, tensors that nodes make from initialisers alone, and inputs of states, by name.
         opsets: Version by operator domain.
         ir_version: Version of the ONNX format; 0 if unknown.
         model_hash: Hash of the structure and of the sizes and ends of the weights; '' if unknown. Plans have it, too.
         path: The file that it was read from; None if there is none.
         free_batch: Inputs whose first dimension the model leaves open; it is taken as 1.
         measured_sizes: Tensors whose size depends on the data, or is not known from the file; theirs is that of one run.
+        states: What loops from one step of a sequence to the next.
+        extended: Inputs of which items have the values of their own tokens alone; `tensors` has them so.
+        whole_inputs: The tensors of `extended` as the nodes read them, by name.
+        recomputed: Tensors that each stage which reads them makes for itself: they are among `parameters`, and who reads them
+            captures what they are made from.
+        growing: Tensors whose size grows with the sequence.
+        sequences: Sequences for whose states `parameters` count memory.
+        refusal: Why its states cannot be kept; '' if they can.
     """
 
     name: str
@@ -131,11 +143,75 @@ class Graph:
     path: str | None = None
     free_batch: tuple[str, ...] = ()
     measured_sizes: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
+    extended: tuple[Extended, ...] = ()
+    whole_inputs: Mapping[str, Tensor] = field(default_factory=dict)
+    recomputed: tuple[str, ...] = ()
+    growing: tuple[str, ...] = ()
+    sequences: int = 1
+    refusal: str = ""
+
+    @property
+    def file_inputs(self) -> dict[str, Tensor]:
+        """The tensors that the model's file takes, by name: `inputs` as its nodes read them, and the inputs of states."""
+        given = {name: self.whole_inputs.get(name) or self.tensors[name] for name in self.inputs if name != SEQUENCE}
+        return {**given, **{state.input: self.parameters[state.input] for state in self.states}}
+
+    def of_file(self) -> Graph:
+        """The model as its file is: states are inputs and outputs as others are.
+
+        Returns:
+            A new Graph; this one if it has no states.
+        """
+        if not self.states:
+            return self
+        given = self.file_inputs
+        tensors = {name: tensor for name, tensor in self.tensors.items() if name != SEQUENCE}
+        return replace(
+            self,
+            nodes=tuple(
+                replace(node, captures=tuple(name for name in node.captures if name != SEQUENCE)) for node in self.nodes
+            ),
+            inputs=tuple(given),
+            outputs=(*self.outputs, *(state.output for state in self.states)),
+            tensors={**tensors, **given},
+            parameters={name: tensor for name, tensor in self.parameters.items() if name not in given},
+            states=(),
+            whole_inputs={},
+        )
+
+    @cached_property
+    def inside_states(self) -> frozenset[int]:
+        """Boundaries between nodes of one state, where no stage may end."""
+        spans = [range(nodes[0] + 1, nodes[-1] + 1) for nodes in self.state_nodes.values()]
+        return frozenset(after for span in spans for after in span)
+
+    @cached_property
+    def closed_boundaries(self) -> frozenset[int]:
+        """Boundaries where strategies end no stage of a model with states: those inside a state; where a tensor crosses that
+        grows with the sequence; and of those from one layer's states to the next one's all where more crosses than must."""
+        if not self.states:
+            return frozenset()
+        growing = frozenset(self.growing) - self.parameters.keys()
+        closed = self.inside_states | {cut.after for cut in self.cuts if not growing.isdisjoint(cut.tensors)}
+        made = sorted({self.producer[state.output] for state in self.states})
+        for before, following in pairwise(made):
+            between = [self.cuts[after] for after in range(before + 1, following + 1) if after not in closed]
+            least = min((math.inf if cut.nbytes is None else cut.nbytes for cut in between), default=0)
+            closed |= {cut.after for cut in between if cut.nbytes is None or cut.nbytes > least}
+        return closed
+
+    @cached_property
+    def state_nodes(self) -> dict[str, tuple[int, ...]]:
+        """Indices of the nodes that read or make each state, ascending, by the name of its input; they are in one stage."""
+        made = {state.input: {self.producer[state.output]} for state in self.states}
+        return {name: tuple(sorted({*made[name], *self.consumers.get(name, ())})) for name in made}
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each input whose dimensions are all known, by name."""
-        shapes = {name: self.tensors[name].known_shape for name in self.inputs if name in self.tensors}
+        """The shape of each input of the model's file whose dimensions are all known, by name."""
+        given = self.file_inputs if self.states else {name: self.tensors[name] for name in self.inputs if name in self.tensors}
+        shapes = {name: tensor.known_shape for name, tensor in given.items()}
         return {name: shape for name, shape in shapes.items() if shape is not None}
 
     @cached_property
@@ -154,9 +230,11 @@ class Graph:
         """Checks that each input is a tensor whose shape is known.
 
         Raises:
-            ModelError: If one is no tensor, such as a sequence or an optional.
+            ModelError: If one is no tensor, such as a sequence or an optional, or the model has states that cannot be kept.
             UnknownSizeError: If one is not; it has a shape to give for each of these inputs.
         """
+        if self.refusal:
+            raise ModelError(f"{self.name}: {self.refusal}")
         for tensor in (self.tensors[name] for name in self.inputs if name in self.tensors):
             if not tensor.is_array:
                 raise ModelError(f"{self.name}: input '{tensor.name}' is of type {tensor.dtype}; items can hold tensors only")
@@ -325,6 +403,7 @@ class Graph:
         What a node makes from as many values (DequantizeLinear, Transpose, Cast) repeats them, and is left out.
         """
         made_from = {name: node.reads for node in self.nodes for name in node.writes}
+        kept = {*self.recomputed, *(state.input for state in self.states)}
 
         def count(name: str, unknown: float) -> float:
             tensor = self.parameters.get(name)
@@ -334,7 +413,7 @@ class Graph:
         def repeats(name: str) -> bool:
             return name in made_from and count(name, math.inf) <= sum(count(read, 0) for read in made_from[name])
 
-        return tuple(tensor for name, tensor in self.parameters.items() if not repeats(name))
+        return tuple(tensor for name, tensor in self.parameters.items() if name not in kept and not repeats(name))
 
     @property
     def parameter_bytes(self) -> int | None:
@@ -343,6 +422,9 @@ class Graph:
         known = [nbytes for nbytes in sizes if nbytes is not None]
         return sum(known) if len(known) == len(sizes) else None
 
+
+SEQUENCE_TENSOR = Tensor(SEQUENCE, "int64", (FIELDS,), 8 * FIELDS)
+"""What says which step of which sequence an item is."""
 
 _LENGTH, _SIDE, _SAMPLES, _FRAMES = 128, 640, 16000, 100
 """Examples of sizes: tokens of a text, pixels of an image's side, samples of a second of speech, frames of it."""

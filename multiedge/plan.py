@@ -31,6 +31,7 @@ from multiedge.placement import path_transfers as path_transfers
 from multiedge.placement import relay_transfers as relay_transfers
 from multiedge.proof import Scope
 from multiedge.quantity import Knowledge
+from multiedge.states import Extended, State
 
 LINKED = "stat:"
 """How the fingerprint of a linked file begins; that of other files is a digest."""
@@ -202,6 +203,8 @@ class Plan:
         paths: The ways of items through the stages; empty if every item passes every stage.
         batch: Samples in an item, where the plan was made for a batch: all figures are those of an item.
         runtimes: What computes the stages of each device in use, by name; empty if unknown.
+        recomputed: Tensors that each stage which reads them makes for itself, so that they are not sent.
+        sequences: Sequences whose states each stage has memory for.
     """
 
     strategy: str
@@ -228,6 +231,8 @@ class Plan:
     paths: tuple[Path, ...] = ()
     batch: int = 1
     runtimes: Mapping[str, Runtime] = field(default_factory=dict)
+    recomputed: tuple[str, ...] = ()
+    sequences: int = 1
 
     def with_names(self, graph: Graph) -> Plan:
         """This plan with the names of its model and of the ends of its stages, and the shapes of the model's inputs.
@@ -246,6 +251,8 @@ class Plan:
             input_shapes=graph.input_shapes,
             free_batch=graph.free_batch,
             measured_sizes=self.measured_sizes or graph.measured_sizes,
+            recomputed=self.recomputed or graph.recomputed,
+            sequences=max(self.sequences, graph.sequences),
         )
 
     @property
@@ -322,11 +329,15 @@ class Part:
         stage: Number of the stage.
         file: The sub-model, relative to the plan's folder.
         device: Name of the device that runs it.
-        inputs: The sub-model's own input tensors.
-        outputs: The sub-model's own output tensors.
+        inputs: The tensors that it takes for each item: the sub-model's own inputs without those of states, and SEQUENCE if it
+            has states.
+        outputs: The sub-model's own output tensors without those of states.
         files: Every file that the part needs, relative to the plan's folder, with its digest 'xxh3:...', or for linked weights
             a fingerprint 'stat:size:mtime_ns'.
         replicas: Names of other devices that run it on other items.
+        states: What the part keeps from one step of a sequence to the next.
+        extended: Inputs of which items have the values of their own tokens alone; the part keeps the others.
+        sequences: The most sequences whose states are kept.
     """
 
     stage: int
@@ -336,6 +347,9 @@ class Part:
     outputs: tuple[str, ...]
     files: Mapping[str, str]
     replicas: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
+    extended: tuple[Extended, ...] = ()
+    sequences: int = 1
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -370,6 +384,16 @@ class Manifest:
     directory: str
     plan: Plan | None = None
     profile: str = ""
+
+    @property
+    def state_pairs(self) -> tuple[tuple[str, str], ...]:
+        """The input and the output of each state that its parts keep."""
+        return tuple(dict.fromkeys((state.input, state.output) for part in self.parts for state in part.states))
+
+    @property
+    def recomputed(self) -> tuple[str, ...]:
+        """Tensors that each part which reads them makes for itself."""
+        return () if self.plan is None else self.plan.recomputed
 
     @property
     def input_shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -341,8 +341,10 @@ class Profile:
 
     @cached_property
     def open_boundaries(self) -> Bools:
-        """Whether each boundary, (n + 1,), is free of fused tensors, so that a stage may end and the next one begin there."""
-        return np.array([self.fused.isdisjoint(cut.tensors) for cut in self.graph.cuts], dtype=np.bool_)
+        """Whether each boundary, (n + 1,), is free of fused tensors and not closed by states, so that a stage may end and the
+        next one begin there."""
+        closed, fused = self.graph.closed_boundaries, self.fused
+        return np.array([fused.isdisjoint(cut.tensors) and cut.after not in closed for cut in self.graph.cuts], dtype=np.bool_)
 
     @cached_property
     def output_bytes(self) -> Ints:

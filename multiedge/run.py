@@ -31,6 +31,7 @@ from multiedge.plan import Manifest, Plan, Runtime, Stage, direct_transfers, rel
 from multiedge.planning import cost
 from multiedge.planning.baseline import best_single
 from multiedge.planning.checks import encoding_violations, memory_violations, structural_violations, violations
+from multiedge.planning.kept import with_kept_states
 from multiedge.planning.pins import Pins, plan_pinned
 from multiedge.planning.routes import routed
 from multiedge.profile import Profile
@@ -47,13 +48,16 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, **options: Any) -> Profile:
+def profile_model(
+    graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, *, sequences: int = 1, **options: Any
+) -> Profile:
     """Costs of every node of a model on every device.
 
     Args:
         graph: The model.
         fleet: The devices.
         profiler: Name of a profiler: 'static', 'measured', 'segments', or one from a package.
+        sequences: Of a model with states, the sequences that are to be kept at the same time.
         **options: Options of the profiler.
 
     Returns:
@@ -67,23 +71,26 @@ def profile_model(graph: Graph, fleet: Fleet, profiler: str = DEFAULT_PROFILER, 
     require_backends(fleet)
     graph.require_inputs()
     profile: Profile = build(PROFILERS, profiler, options).profile(graph, fleet)
-    return _completed(profile, fleet, options.get("reference"))
+    return _completed(profile, fleet, options.get("reference"), sequences)
 
 
-def node_costs(graph: Graph, fleet: Fleet, path: PathLike | None = None, reference: str | None = None) -> Profile:
+def node_costs(
+    graph: Graph, fleet: Fleet, path: PathLike | None = None, reference: str | None = None, sequences: int = 1
+) -> Profile:
     """The profile in the file, checked against model and fleet, or one by the default profiler, relative to `reference`."""
     if path is None:
-        return profile_model(graph, fleet, **({"reference": reference} if reference else {}))
+        return profile_model(graph, fleet, sequences=sequences, **({"reference": reference} if reference else {}))
     profile = load_profile(path)
     require_fits(profile, graph, fleet)
-    return _completed(profile, fleet, reference)
+    return _completed(profile, fleet, reference, sequences)
 
 
-def _completed(profile: Profile, fleet: Fleet, reference: str | None) -> Profile:
-    """The profile with how workers hold memory, and what the executor itself takes on this machine."""
+def _completed(profile: Profile, fleet: Fleet, reference: str | None, sequences: int = 1) -> Profile:
+    """The profile with how workers hold memory and states, and what the executor itself takes on this machine."""
     from profilers.engine.reference import is_declared
 
     memory_use = profile.memory_use.at_least(memory_use_of(fleet))
+    profile = with_kept_states(profile, fleet, sequences)
     if profile.pipeline is None and not is_declared(reference):
         from multiedge.calibration import kept_pipeline_cost  # starts processes: not for those who take declared figures
 
@@ -92,14 +99,20 @@ def _completed(profile: Profile, fleet: Fleet, reference: str | None) -> Profile
 
 
 def segment_costs(
-    graph: Graph, fleet: Fleet, strategy: str, options: Mapping[str, Any], progress: Callable[[str, float], None]
+    graph: Graph,
+    fleet: Fleet,
+    strategy: str,
+    options: Mapping[str, Any],
+    progress: Callable[[str, float], None],
+    sequences: int = 1,
 ) -> Profile:
     """Costs by timing the parts that `strategy` would make, again until the plan stays the same; times are kept on disk.
 
     `progress` is called with the step and the share of it that is done.
     """
     cache = str(cache_folder("segments"))
-    return profile_model(graph, fleet, "segments", strategy=strategy, options=options, cache=cache, progress=progress)
+    given = {"strategy": strategy, "options": options, "cache": cache, "progress": progress}
+    return profile_model(graph, fleet, "segments", sequences=sequences, **given)
 
 
 def choose_strategy(strategy: str | None, objective: str | None, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -225,7 +238,7 @@ def plan_cuts(graph: Graph, boundaries: Sequence[int]) -> Plan:
         return unestimated_plan("split", graph, stages)
     fleet = Fleet(tuple(Device(name) for name in names), name="parts")
     profile = profile_model(graph, fleet, reference="declared")
-    transfers = relay_transfers(graph, stages, profile.cut_bytes.tolist())
+    transfers = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())
     return cost.make_plan("split", "throughput", profile, fleet, stages, transfers)
 
 
@@ -444,7 +457,7 @@ def graph_of(manifest: Manifest) -> Graph | None:
     if not Path(manifest.model).is_file():
         return None
     try:
-        graph = read_graph(manifest.model, manifest.input_shapes)
+        graph = read_graph(manifest.model, manifest.input_shapes, manifest.state_pairs)
     except MultiedgeError:  # a run does not need the file, so what is wrong with it does not concern the run
         return None
     return graph if graph.model_hash == manifest.model_hash else None

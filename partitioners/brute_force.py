@@ -97,7 +97,8 @@ def _interleaved(profile: Profile, order: tuple[str, ...]) -> Iterator[tuple[Sta
         if name in graph.producer
     ]
     for home in product(range(len(order)), repeat=len(graph.nodes)):
-        in_order = all(home[a] == home[b] if fused else home[a] <= home[b] for a, b, fused in edges)
+        together = all(home[after - 1] == home[after] for after in graph.closed_boundaries)
+        in_order = together and all(home[a] == home[b] if fused else home[a] <= home[b] for a, b, fused in edges)
         if in_order and len(set(home)) == len(order):
             members = [tuple(node for node, stage in enumerate(home) if stage == index) for index in range(len(order))]
             yield tuple(Stage(device, nodes) for device, nodes in zip(order, members, strict=True))

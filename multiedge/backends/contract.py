@@ -86,6 +86,30 @@ class DirectSession(Session, Protocol):
         ...
 
 
+Held = Any
+"""A tensor that stays in the runtime, as the runtime has it."""
+
+
+@runtime_checkable
+class HoldingSession(Session, Protocol):
+    """A session that can keep tensors in the runtime from one run to the next, without a copy."""
+
+    def held(self, array: Array) -> Held:
+        """The tensor in the runtime."""
+        ...
+
+    def array(self, held: Held) -> Array:
+        """The values of a tensor of the runtime; a view of them where the runtime has that."""
+        ...
+
+    def run_held(
+        self, tensors: Tensors, held: Mapping[str, Held], kept: Mapping[str, Held | None]
+    ) -> tuple[dict[str, Array], dict[str, Held]]:
+        """As `run`, with the inputs `held` from the runtime. The outputs that `kept` names stay there: each is written to the
+        tensor that it names, which may be one of `held`, or to new memory. Returns the other outputs, and these."""
+        ...
+
+
 @dataclass(frozen=True)
 class Coverage:
     """How nodes got their times: numbers of nodes that were found by name, by an output tensor of a node that ran, as part of

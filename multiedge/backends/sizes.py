@@ -11,7 +11,8 @@ from multiedge.backends.stages import load_backend, open_part
 from multiedge.files import temporary_folder
 from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.graph import Graph, Tensor
-from multiedge.onnx_io import random_inputs, write_parts
+from multiedge.onnx_io import write_parts
+from multiedge.onnx_io.inputs import random_feed
 from multiedge.plan import CALLER, Stage, Transfer, unestimated_plan
 
 
@@ -33,7 +34,7 @@ def measure_sizes(graph: Graph, *, backend: str = REFERENCE_BACKEND, seed: int =
     graph.require_inputs()
     if not graph.unsized:
         return graph
-    values: dict[str, Any] = dict(random_inputs(graph, seed))
+    values: dict[str, Any] = dict(random_feed(graph, seed))
     made = tuple(name for name in graph.unsized if name in graph.producer and name not in graph.parameters)
     if made:
         stages = (Stage.span("whole", 0, len(graph.nodes)),)

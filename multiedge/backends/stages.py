@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from multiedge.backends.guarded import OpenFiles, guarded
 from multiedge.backends.kept import key_of, made_once
 from multiedge.backends.loading import load_backend as load_backend
 from multiedge.backends.loading import named_errors
+from multiedge.backends.stateful import StatefulSession
 from multiedge.errors import ChangedError, ConfigError, MultiedgeError, ProfileError, did_you_mean, one_line
 from multiedge.fleet import Device, Fleet
 from multiedge.onnx_io.manifest import fingerprint, require_unchanged
 from multiedge.plan import Part, Runtime
 from multiedge.profile import MemoryUse
+from multiedge.states import Extended, State
 from multiedge.transports import MAPPED_MESSAGES
 
 BackendOptions = Mapping[str, Mapping[str, Any]]
@@ -118,7 +120,7 @@ def open_stage(backend: Backend, folder: Path, part: Part, device: Device | None
     weights = OpenFiles(folder / name for name in part.files if name != part.file and (folder / name).is_file())
     try:
         before = require_unchanged(folder, part.files)
-        session = open_part(backend, folder / part.file, device)
+        session = stateful(open_part(backend, folder / part.file, device), part.states, part.extended, part.sequences)
         changed = [name for name, known in before.items() if fingerprint(folder / name) != known]
         if changed:
             session.close()
@@ -127,6 +129,11 @@ def open_stage(backend: Backend, folder: Path, part: Part, device: Device | None
         weights.close()
         raise
     return guarded(session, weights) if weights else session
+
+
+def stateful(session: Session, states: Sequence[State] = (), extended: Sequence[Extended] = (), sequences: int = 1) -> Session:
+    """The session, which keeps the states of sequences if there are any."""
+    return StatefulSession(session, states, extended, sequences) if states or extended else session
 
 
 def openable(backend: Backend, part: Path, keep: Path | None = None) -> Path:

@@ -28,9 +28,36 @@ def add_shape(parser: Place) -> None:
     parser.add_argument("--shape", action="append", default=[], metavar=SHAPE, help="size of a dynamic input; repeatable")
 
 
+def add_states(parser: Place) -> None:
+    """What a model keeps from step to step, and how long its sequences are: --state and --context."""
+    parser.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        metavar="INPUT=OUTPUT",
+        help="an output that is an input of the next step; repeatable",
+    )
+    parser.add_argument(
+        "--context", type=int, metavar="TOKENS", help="of a model with states: its sizes for one token behind so many less one"
+    )
+
+
+def read_with_states(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]] | None) -> Graph:
+    """The model in `args.model` with these shapes, --state and --context."""
+    from multiedge.onnx_io import read_graph
+    from multiedge.onnx_io.reader import declared_graph
+    from multiedge.onnx_io.states import parse_pairs, step_shapes
+
+    pairs = parse_pairs(args.state)
+    if args.context is not None:
+        shapes = {**step_shapes(declared_graph(args.model, pairs), args.context), **(shapes or {})}
+    return read_graph(args.model, shapes, pairs)
+
+
 def add_sizes(parser: Place) -> None:
-    """What decides the sizes of a model: --shape and --measure-shapes."""
+    """What decides the sizes of a model: --shape, --measure-shapes, and --context of a model with states."""
     add_shape(parser)
+    add_states(parser)
     parser.add_argument(
         "--measure-shapes", action="store_true", help="measure sizes that depend on the data, in one run on random inputs"
     )
@@ -43,11 +70,11 @@ def read_sized(args: argparse.Namespace, profile: str | None = None) -> Graph:
     from multiedge.onnx_io import read_graph
 
     shapes: Mapping[str, Sequence[int]] | None = parse_shapes(args.shape)
-    if profile and not shapes:
+    if profile and not shapes and args.context is None:
         declared = read_graph(args.model)
         if declared.free_batch or not declared.is_input_known:
             shapes = profiled_shapes(load_profile(profile).graph)
-    graph = read_graph(args.model, shapes)
+    graph = read_with_states(args, shapes)
     return measure_sizes(graph) if args.measure_shapes else graph
 
 

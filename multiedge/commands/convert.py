@@ -20,7 +20,8 @@ from multiedge.commands import _options
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar
 from multiedge.errors import ConfigError, ModelError, no_such
 from multiedge.fleet import REFERENCE_BACKEND
-from multiedge.onnx_io import random_inputs, read_manifest
+from multiedge.onnx_io import read_manifest
+from multiedge.onnx_io.inputs import random_feed
 from multiedge.onnx_io.reader import declared_graph
 from multiedge.quantity import counted, human_bytes
 
@@ -89,7 +90,7 @@ def convert(backend: Backend, part: Path, args: argparse.Namespace) -> Converted
 
 def _memory(backend: Backend, path: Path, part: Path) -> tuple[int | None, int | None]:
     """What a process takes with the converted file, and with the part in the reference backend."""
-    inputs = random_inputs(declared_graph(part))
+    inputs = random_feed(declared_graph(part))
     if not all(isinstance(value, np.ndarray) and not value.dtype.hasobject for value in inputs.values()):
         return None, None
     return peak_bytes(backend, path, inputs), peak_bytes(load_backend(REFERENCE_BACKEND), part, inputs)

@@ -59,6 +59,7 @@ def describe(graph: Graph) -> dict[str, Any]:
         "parameter_bytes": graph.parameter_bytes,
         "inputs": [_tensor(graph.tensors[name]) for name in graph.inputs],
         "outputs": [_tensor(graph.tensors[name]) for name in graph.outputs if name in graph.tensors],
+        "states": [{"input": state.input, "output": state.output} for state in graph.states],
         "free_batch": list(graph.free_batch),
         "measured_sizes": list(graph.measured_sizes),
         "operators": dict(Counter(node.op_type for node in graph.nodes).most_common()),
@@ -71,7 +72,7 @@ def costs(graph: Graph, top: int) -> dict[str, Any]:
     return {
         "macs": int(profile.macs.sum()),
         "uncounted": list(profile.uncounted),
-        "cheapest_cuts": [_cut(graph, cut) for cut in cheapest_cuts(graph, top)],
+        "cheapest_cuts": [_cut(graph, cut) for cut in cheapest_cuts(profile.graph, top)],
     }
 
 
@@ -108,6 +109,9 @@ def show(graph: Graph, facts: dict[str, Any], console: Console) -> None:
     for kind in ("inputs", "outputs"):
         named = [f"{item['name']} {item['dtype']} {shape_text(item['shape'])}" for item in facts[kind]]
         print_line(console, f"{kind}: {'; '.join(named)}")
+    if graph.states:
+        first, *others = (f"{state.input} -> {state.output}" for state in graph.states)
+        print_line(console, f"states: {first}{f' and {len(others)} more' if others else ''}")
     operators = [f"{count} {name}" for name, count in facts["operators"].items()]
     print_line(console, f"operators: {', '.join(operators)}")
     for line in (*batch_lines(facts["free_batch"]), *measured_lines(facts["measured_sizes"])):

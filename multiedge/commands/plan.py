@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from multiedge.batching import BATCHES, Arrivals, Planned, Tried, best, samples_per_s, try_batches, value_per_sample
 from multiedge.commands import _options
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar, shorten
-from multiedge.errors import ConfigError
+from multiedge.errors import ConfigError, require_least
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.plan import plan_to_json
@@ -80,10 +80,16 @@ def plan_graph(
     progress: Callable[[str, float], None],
 ) -> Planned:
     """The plan of a model with known sizes, with its costs."""
+    if args.sequences is not None:
+        require_least("--sequences", args.sequences, 1)
+        if not graph.states:
+            raise ConfigError(
+                f"--sequences: {graph.name} has no states; leave it out, or name states with --state INPUT=OUTPUT"
+            )
     profile = (
-        segment_costs(graph, fleet, strategy, options, progress)
+        segment_costs(graph, fleet, strategy, options, progress, args.sequences or 1)
         if args.time_segments
-        else node_costs(graph, fleet, args.profile, args.reference)
+        else node_costs(graph, fleet, args.profile, args.reference, args.sequences or 1)
     )
     progress("searching", 1.0)
     return Planned(graph, profile, plan_model(profile, fleet, strategy, **_options.pins(args), **options))

@@ -80,7 +80,7 @@ def planned(args: argparse.Namespace, fleet: Fleet) -> tuple[Plan, Profile]:
         raise PlanError(f"{args.model}/plan.json: expected a plan with stages, got none; write the parts again")
     shapes = _options.parse_shapes(args.shape)
     kept = None if args.profile or args.reference or shapes else read_profile(manifest)
-    graph = read_graph(manifest.model, shapes or manifest.input_shapes)
+    graph = read_graph(manifest.model, shapes or manifest.input_shapes, manifest.state_pairs)
     if kept is None:
         return manifest.plan, node_costs(graph, fleet, args.profile, args.reference)
     require_fits(kept, graph, fleet)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from multiedge.commands import _options
 from multiedge.commands._terminal import new_console, new_table
-from multiedge.onnx_io import read_graph, write_parts
+from multiedge.onnx_io import write_parts
 from multiedge.onnx_io.cuts import boundaries_at, boundaries_for
 from multiedge.onnx_io.manifest import to_json
 from multiedge.plan import Manifest
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
-    graph = read_graph(args.model, _options.parse_shapes(args.shape))
+    graph = _options.read_with_states(args, _options.parse_shapes(args.shape))
     inner = (
         boundaries_for(graph, args.parts) if args.parts is not None else boundaries_at(graph, [at.split(",") for at in args.at])
     )

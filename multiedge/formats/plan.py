@@ -84,7 +84,9 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "reference": plan.reference,
     }
     runtimes = {device: asdict(runtime) for device, runtime in plan.runtimes.items()}
-    return {**data, "runtimes": runtimes} if runtimes else data
+    sequences = plan.sequences if plan.sequences > 1 else None
+    optional = {"runtimes": runtimes, "recomputed": list(plan.recomputed), "sequences": sequences}
+    return {**data, **{key: value for key, value in optional.items() if value}}
 
 
 def _scope(scope: Scope) -> dict[str, Any]:
@@ -177,6 +179,8 @@ def read_plan(data: Field) -> Plan:
         measured_sizes=data["measured_sizes"].optional(lambda names: names.list_of(Field.text), ()),
         batch=data["batch"].optional(lambda batch: batch.integer(1), 1),
         runtimes=data["runtimes"].optional(lambda devices: devices.mapping_of(_read_runtime), {}),
+        sequences=data["sequences"].optional(lambda count: count.integer(1), 1),
+        recomputed=data["recomputed"].optional(lambda names: names.list_of(Field.text), ()),
         options=data["options"].optional(lambda options: options.mapping_of(Field.data), {}),
         known=_known(data["known"]),
         reference=_name(data["reference"]),

@@ -21,6 +21,7 @@ from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.pipeline_cost import pipeline_cost_to_json, read_pipeline_cost
 from multiedge.formats.spans import read_span_cost, span_cost_to_json
+from multiedge.formats.states import read_extended, read_states, states_to_json
 from multiedge.graph import Dim, Graph, Node, Tensor
 from multiedge.profile import Floats, MemoryUse, Profile
 from multiedge.quantity import Knowledge
@@ -84,6 +85,9 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
             "outputs": list(graph.outputs),
             "free_batch": list(graph.free_batch),
             "measured_sizes": list(graph.measured_sizes),
+            **states_to_json(graph.states, graph.extended),
+            **({"whole_inputs": [_tensor_to_json(each) for each in graph.whole_inputs.values()]} if graph.whole_inputs else {}),
+            **_kept_to_json(graph),
         },
         "devices": {
             name: {
@@ -105,6 +109,13 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
         "pipeline": pipeline_cost_to_json(profile.pipeline),
         "settings": plain_data(profile.settings),
     }
+
+
+def _kept_to_json(graph: Graph) -> dict[str, Any]:
+    """What is to be known of a model with states, beside them."""
+    if not graph.states:
+        return {}
+    return {"recomputed": list(graph.recomputed), "growing": list(graph.growing), "sequences": graph.sequences}
 
 
 def _node_to_json(profile: Profile, index: int) -> dict[str, Any]:
@@ -235,6 +246,12 @@ def _graph(document: Field) -> Graph:
         path=model["path"].optional(Field.text),
         free_batch=model["free_batch"].optional(_texts, ()),
         measured_sizes=model["measured_sizes"].optional(_texts, ()),
+        states=read_states(model),
+        extended=read_extended(model),
+        whole_inputs=model["whole_inputs"].optional(_tensors, {}),
+        recomputed=model["recomputed"].optional(_texts, ()),
+        growing=model["growing"].optional(_texts, ()),
+        sequences=model["sequences"].optional(lambda count: count.integer(1), 1),
     )
 
 

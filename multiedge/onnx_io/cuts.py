@@ -47,13 +47,14 @@ def boundaries_for(graph: Graph, parts: int) -> tuple[int, ...]:
         least = found[-1] + 1 if found else 1
         most = count - (parts - number)
         near = range(max(least, middle - reach), min(most, middle + reach) + 1) or range(least, least + 1)
-        found.append(min(near, key=lambda after: (_bytes(graph.cuts[after]), abs(after - middle))))
+        whole = [after for after in near if after not in graph.closed_boundaries] or near
+        found.append(min(whole, key=lambda after: (_bytes(graph.cuts[after]), abs(after - middle))))
     return tuple(found)
 
 
 def cheapest_cuts(graph: Graph, count: int) -> tuple[Cut, ...]:
     """The `count` inner cuts that carry the fewest bytes, in order of the model; of equal neighbours the first."""
-    inner = [cut for cut in graph.cuts[1:-1] if cut.tensors]
+    inner = [cut for cut in graph.cuts[1:-1] if cut.tensors and cut.after not in graph.closed_boundaries]
     distinct = [cut for number, cut in enumerate(inner) if number == 0 or cut.tensors != inner[number - 1].tensors]
     return tuple(sorted(sorted(distinct, key=_bytes)[:count], key=lambda cut: cut.after))
 

@@ -13,6 +13,7 @@ from multiedge.errors import CutError
 from multiedge.graph import Graph
 from multiedge.onnx_io.inner_weights import subgraphs
 from multiedge.onnx_io.model_file import ModelFile
+from multiedge.states import SEQUENCE
 
 EMPTY = "nothing"
 """Output of a part that has none to give, since a runtime loads no graph without outputs."""
@@ -32,12 +33,18 @@ class Extractor:
     def part(self, name: str, nodes: Sequence[int], outputs: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
         """The sub-model of `nodes` that gives `outputs`, and the names of its inputs in order of first use.
 
-        Constants that the nodes read are made again inside; initialisers are referred to as in the whole model.
+        Constants that the nodes read are made again inside; initialisers are referred to as in the whole model. The sub-model
+        has inputs and outputs for its states as well, which are not among the names.
         """
+        own = set(nodes)
+        states = [state for state in self.graph.states if self.graph.producer[state.output] in own]
+        given = outputs
+        outputs = (*given, *(state.output for state in states if state.output not in given))
         chosen = self._with_constants(nodes, outputs)
         made = {name for index in chosen for name in self.graph.nodes[index].writes}
         reads = dict.fromkeys(name for index in chosen for name in self.graph.nodes[index].reads)
-        inputs = tuple(name for name in reads if name not in made and name not in self.model.initialisers)
+        present = {*made, *self.model.initialisers, SEQUENCE}
+        inputs = tuple(name for name in reads if name not in present)
         part = onnx.ModelProto()
         self._copy_header(part)
         part.graph.name = name
@@ -52,7 +59,8 @@ class Extractor:
         self._add_functions(part)
         if not outputs:
             _add_empty_output(part.graph)
-        return part, inputs
+        kept = {state.input for state in states}
+        return part, (*(name for name in inputs if name not in kept), *((SEQUENCE,) if SEQUENCE in reads else ()))
 
     def _with_constants(self, nodes: Sequence[int], outputs: Iterable[str]) -> list[int]:
         """`nodes` without constants that none of them reads, and with those of other parts that one of them reads."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from multiedge.errors import ModelError
-from multiedge.graph import Graph, Node, Tensor
+from multiedge.graph import Dim, Graph, Node, Tensor
+from multiedge.states import BATCH as ROWS
+from multiedge.states import SEQUENCE, Step
 
 BATCH, LENGTH = 1, 8
 """What a dimension without a size gets: the first one is taken for a batch, others for a length."""
@@ -41,7 +43,37 @@ def random_inputs(graph: Graph, seed: int = 0) -> dict[str, Any]:
     """
     generator = np.random.default_rng(seed)
     sizes: dict[str, int] = {}
-    return {name: _value(graph, graph.tensors[name], generator, sizes) for name in graph.inputs}
+    made = {name: _value(graph, graph.tensors[name], generator, sizes) for name in graph.inputs if name != SEQUENCE}
+    made.update({each.input: np.ones_like(made[each.input]) for each in graph.extended})
+    return {**made, SEQUENCE: _step(graph).array()} if graph.states else made
+
+
+def random_feed(graph: Graph, seed: int = 0) -> dict[str, Any]:
+    """Random inputs of a model's file: as `random_inputs`, with values for states, too, and all of masks.
+
+    Args:
+        graph: The model.
+        seed: The same seed gives the same values.
+
+    Returns:
+        An array for each input of the file, by name.
+
+    Raises:
+        ModelError: If the type or shape of an input is unknown.
+    """
+    return random_inputs(graph.of_file(), seed)
+
+
+def _step(graph: Graph) -> Step:
+    """A step alone, of the rows and tokens that the shapes of the graph have."""
+    shapes = [(state.start, graph.parameters[state.input].shape or state.start) for state in graph.states]
+    rows = [size for start, shape in shapes for kind, size in zip(start, shape, strict=True) if kind == ROWS]
+    tokens = [(graph.tensors[each.input].shape or {each.axis: 1})[each.axis] for each in graph.extended]
+    return Step(batch=_first_known(rows), tokens=_first_known(tokens))
+
+
+def _first_known(sizes: Sequence[Dim]) -> int:
+    return next((size for size in sizes if isinstance(size, int) and size > 0), 1)
 
 
 def _value(graph: Graph, tensor: Tensor, generator: np.random.Generator, sizes: dict[str, int]) -> Any:

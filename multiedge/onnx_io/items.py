@@ -77,4 +77,4 @@ def _whole_model(manifest: Manifest) -> Graph:
             f"{manifest.directory}: the model '{manifest.model}' is not there, and random items need its inputs;"
             " give .npz files instead"
         )
-    return read_graph(path, manifest.input_shapes)
+    return read_graph(path, manifest.input_shapes, manifest.state_pairs)

@@ -21,6 +21,7 @@ from multiedge.formats.documents import parse_json, read_json
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.plan import plan_or_none, plan_to_json, read_transfers, transfer_to_json
 from multiedge.formats.profile import load_profile
+from multiedge.formats.states import read_extended, read_states, states_to_json
 from multiedge.onnx_io.weights import resolve_inside
 from multiedge.plan import LINKED, Manifest, Part
 from multiedge.profile import Profile
@@ -49,6 +50,8 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
                 "inputs": list(part.inputs),
                 "outputs": list(part.outputs),
                 "files": dict(part.files),
+                **states_to_json(part.states, part.extended),
+                **({"sequences": part.sequences} if part.states else {}),
             }
             for part in manifest.parts
         ],
@@ -136,6 +139,9 @@ def _part(entry: Field) -> Part:
         outputs=entry["outputs"].list_of(Field.text),
         files=entry["files"].mapping_of(Field.text),
         replicas=entry["replicas"].optional(lambda names: names.list_of(Field.text), ()),
+        sequences=entry["sequences"].optional(lambda count: count.integer(1), 1),
+        states=read_states(entry),
+        extended=read_extended(entry),
     )
 
 

@@ -16,13 +16,16 @@ from multiedge.graph import Graph, Node, Tensor
 from multiedge.onnx_io.inner_weights import bodies, own_names
 from multiedge.onnx_io.model_file import ModelFile, captures, open_model
 from multiedge.onnx_io.runtime_types import types_of
+from multiedge.onnx_io.states import Pair, longer_shapes, with_states
 from multiedge.onnx_io.types import open_sizes, parameter_of, tensor_of, with_shapes
 
 OF_EXPORTERS = frozenset({"", "graph", "main_graph", "torch_jit", "torch-jit-export", "tf2onnx"})
 """Names that exporters give every graph: the name of the file says more, and tells models apart."""
 
 
-def read_graph(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
+def read_graph(
+    path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None, states: Sequence[Pair] = ()
+) -> Graph:
     """The model of an ONNX file as a Graph; weights are not loaded.
 
     Initialisers, and tensors made from them alone, are `parameters`. Nodes that make such constants are just before their first
@@ -32,22 +35,27 @@ def read_graph(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]]
         path: The ONNX file.
         shapes: Shapes, by name, for inputs with open dimensions. An open first dimension that no shape gives is taken as a
             batch of 1, see `Graph.free_batch`; tensors that depend on other open dimensions have no `nbytes`.
+        states: Pairs of an input and the output that is this input of the next step, in addition to those of decoders, which
+        are
+            found by their names.
 
     Returns:
         The Graph.
 
     Raises:
-        ModelError: If the file is missing or is no valid ONNX model.
+        ModelError: If the file is missing or is no valid ONNX model, or has no such states.
     """
     model = open_model(path)
     proto, free_batch = with_shapes(model.proto, shapes or {}, str(path), model.initialisers)
-    return replace(graph_of(model, proto), free_batch=free_batch)
+    graph = graph_of(model, proto, states)
+    return replace(graph, free_batch=free_batch, growing=_growing(model, graph) if graph.states else ())
 
 
-def declared_graph(path: str | os.PathLike[str]) -> Graph:
-    """The model of an ONNX file with every dimension as the file declares it: open ones, the batch too, stay open."""
+def declared_graph(path: str | os.PathLike[str], states: Sequence[Pair] = ()) -> Graph:
+    """The model of an ONNX file with every dimension as the file declares it: open ones, the batch too, stay open. `states` are
+    those of `read_graph`."""
     model = open_model(path)
-    return graph_of(model, model.proto)
+    return graph_of(model, model.proto, states)
 
 
 def declared_ends(data: bytes, place: str) -> dict[str, Tensor]:
@@ -63,15 +71,15 @@ def declared_ends(data: bytes, place: str) -> dict[str, Tensor]:
     return {value.name: tensor_of(value.name, value.type) for value in (*graph.input, *graph.output)}
 
 
-def graph_of(model: ModelFile, proto: Any) -> Graph:
-    """The Graph of an opened model, with the input shapes of `proto`."""
+def graph_of(model: ModelFile, proto: Any, states: Sequence[Pair] = ()) -> Graph:
+    """The Graph of an opened model, with the input shapes of `proto`; `states` are those of `read_graph`."""
     types = model.types if proto is model.proto else types_of(proto, model.path.parent)
     parameters = _parameters(model, types)
     graph = proto.graph
     nodes = tuple(_node(node) for node in graph.node)
     inputs = tuple(value.name for value in graph.input if value.name not in model.initialisers)
     names = dict.fromkeys((*inputs, *(name for node in nodes for name in node.writes)))
-    return Graph(
+    graph_of_file = Graph(
         name=model.path.stem if graph.name in OF_EXPORTERS else graph.name,
         nodes=nodes,
         inputs=inputs,
@@ -83,6 +91,19 @@ def graph_of(model: ModelFile, proto: Any) -> Graph:
         model_hash=model.model_hash,
         path=str(model.path),
     )
+    declared = {value.name: tensor_of(value.name, value.type) for value in (*model.graph.input, *model.graph.output)}
+    return with_states(graph_of_file, declared, states)
+
+
+def _growing(model: ModelFile, graph: Graph) -> tuple[str, ...]:
+    """The tensors that nodes make whose size is another one if there is one more token before the step."""
+    shapes = longer_shapes(graph)
+    if not shapes:
+        return ()
+    proto, _ = with_shapes(model.proto, shapes, graph.name, model.initialisers)
+    types = types_of(proto, model.path.parent)
+    made = [name for name in graph.producer if name not in graph.parameters]
+    return tuple(name for name in made if tensor_of(name, types.get(name)).shape != graph.tensors[name].shape)
 
 
 def _parameters(model: ModelFile, types: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from multiedge.errors import ModelError
@@ -12,11 +12,12 @@ from multiedge.graph import Graph
 from multiedge.onnx_io.manifest import read_manifest
 from multiedge.onnx_io.reader import declared_graph, read_graph
 from multiedge.plan import CALLER, Manifest, Transfer, require
+from multiedge.states import State
 
 
 def whole_graph(manifest: Manifest, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
     """The model that the parts were cut from, with these shapes or those of the plan; ModelError if it has changed since."""
-    graph = read_graph(manifest.model, shapes or manifest.input_shapes)
+    graph = read_graph(manifest.model, shapes or manifest.input_shapes, manifest.state_pairs)
     if graph.model_hash != manifest.model_hash:
         raise ModelError(f"{manifest.model}: has changed since {manifest.directory} was written; split it again")
     return graph
@@ -58,13 +59,18 @@ def part_violations(manifest: Manifest, whole: Graph | None) -> list[str]:
 
 def _part_graphs(manifest: Manifest) -> list[Graph]:
     """The graph of each part, in order; a file is read once."""
-    files = {part.file: declared_graph(Path(manifest.directory) / part.file) for part in manifest.parts}
+    files = {part.file: declared_graph(Path(manifest.directory) / part.file, _pairs(part.states)) for part in manifest.parts}
     return [files[part.file] for part in manifest.parts]
 
 
 def _wrong_parts(manifest: Manifest, whole: Graph | None, parts: Sequence[Graph]) -> list[str]:
-    held = [[node.name for node in part.nodes if not set(node.writes) <= part.parameters.keys()] for part in parts]
-    wrong = [text for stages, _ in manifest.taken for text in _wrong_nodes(whole, [held[n] for n in stages])] if whole else []
+    shared = {name for each in (whole, *parts) if each for name in _made_again(each, manifest)}
+    held = [_held(part, shared) for part in parts]
+    wrong = (
+        [text for stages, _ in manifest.taken for text in _wrong_nodes(_held(whole, shared), [held[n] for n in stages])]
+        if whole
+        else []
+    )
     wrong += _wrong_numbers(manifest)
     for stages, moves in manifest.taken:
         wrong += _wrong_transfers(manifest, parts, stages, moves)
@@ -117,8 +123,22 @@ def _unsendable(manifest: Manifest, parts: Sequence[Graph]) -> list[str]:
     ]
 
 
-def _wrong_nodes(whole: Graph, held: Sequence[Sequence[str]]) -> list[str]:
-    wanted = {node.name for node in whole.nodes if not set(node.writes) <= whole.parameters.keys()}
+def _made_again(graph: Graph, manifest: Manifest) -> set[str]:
+    """Names of the nodes that each part which needs them has."""
+    return {graph.nodes[graph.producer[name]].name for name in manifest.recomputed if name in graph.producer}
+
+
+def _held(graph: Graph, shared: Collection[str]) -> list[str]:
+    """Names of the nodes that are in one part each."""
+    return [node.name for node in graph.nodes if not set(node.writes) <= graph.parameters.keys() and node.name not in shared]
+
+
+def _pairs(states: Iterable[State]) -> tuple[tuple[str, str], ...]:
+    return tuple((state.input, state.output) for state in states)
+
+
+def _wrong_nodes(names: Iterable[str], held: Sequence[Sequence[str]]) -> list[str]:
+    wanted = set(names)
     count = Counter(name for names in held for name in names)
     wrong = [f"node '{name}' is in no part" for name in sorted(wanted - count.keys())]
     wrong += [f"node '{name}' is in {times} parts" for name, times in sorted(count.items()) if times > 1]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from multiedge.onnx_io.manifest import FILE_NAME, PROFILE_NAME, digest_of, finge
 from multiedge.onnx_io.model_file import ModelFile, open_model
 from multiedge.onnx_io.weights import Reference, is_external, refer, reference
 from multiedge.plan import CALLER, Manifest, Part, Plan, Stage, Transfer
+from multiedge.planning.kept import recomputing
 from multiedge.profile import Profile
+from multiedge.states import Extended, State
 
 ALIGNMENT = 4096
 """Copied weights begin at multiples of this, so that a runtime can map them."""
@@ -66,6 +68,7 @@ def write_parts(
         PlanError: If the folder cannot be written.
     """
     model = _same_model(graph)
+    graph = recomputing(graph, plan.recomputed)
     folder = Path(directory)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,6 +117,8 @@ def with_own_weights(path: Path, folder: Path) -> Path:
 def _same_model(graph: Graph) -> ModelFile:
     if graph.path is None:
         raise ModelError(f"{graph.name}: this graph was not read from a file, so there is nothing to cut")
+    if graph.refusal:
+        raise ModelError(f"{graph.path}: {graph.refusal}")
     model = open_model(graph.path)
     if model.model_hash != graph.model_hash:
         raise ModelError(f"{graph.path}: has changed since it was read; read it again and plan anew")
@@ -143,8 +148,17 @@ def _write_all(extractor: Extractor, plan: Plan, store: _LinkedWeights | _Copied
     parts = []
     for number, (stage, key) in enumerate(zip(plan.stages, wanted, strict=True)):
         name, inputs, files = written[key]
-        parts.append(Part(number, f"{name}.onnx", stage.device, inputs, key[1], files, stage.replicas))
+        states, extended = _kept(extractor.graph, stage, inputs)
+        part = Part(number, f"{name}.onnx", stage.device, inputs, key[1], files, stage.replicas, states, extended)
+        parts.append(replace(part, sequences=plan.sequences) if states else part)
     return tuple(parts)
+
+
+def _kept(graph: Graph, stage: Stage, inputs: Collection[str]) -> tuple[tuple[State, ...], tuple[Extended, ...]]:
+    """What the part of a stage keeps of each sequence."""
+    nodes = set(stage.nodes)
+    states = tuple(state for state in graph.states if graph.producer[state.output] in nodes)
+    return states, tuple(each for each in graph.extended if each.input in inputs)
 
 
 def _outputs(graph: Graph, number: int, stage: Stage, plan: Plan) -> tuple[str, ...]:

@@ -139,9 +139,21 @@ def _wrong_cover(graph: Graph, stages: Mapping[int, Stage]) -> list[str]:
     stage_of = [NO_STAGE] * len(graph.nodes)
     for number, stage in stages.items():
         wrong += _enter(graph, stage, number, stage_of)
+    wrong += _parted_states(graph, stages, stage_of)
     missing = (node for node, number in enumerate(stage_of) if number == NO_STAGE)
     wrong += [f"node {node} '{graph.nodes[node].name}' is in no stage" for node in missing]
     return wrong + list(_broken_order(graph, stage_of))
+
+
+def _parted_states(graph: Graph, stages: Mapping[int, Stage], stage_of: Sequence[int]) -> Iterator[str]:
+    """Each state that is not kept by one stage, on one device."""
+    for name, nodes in graph.state_nodes.items():
+        held = sorted({stage_of[node] for node in nodes} - {NO_STAGE})
+        if len(held) > 1:
+            yield f"state '{name}' is read and made in stages {' and '.join(map(str, held))}; it can be kept by one stage only"
+        for number in held:
+            if stages[number].replicas:
+                yield f"stage {number} keeps state '{name}', and its replicas would take steps of one sequence in turn"
 
 
 def _enter(graph: Graph, stage: Stage, number: int, stage_of: list[int]) -> list[str]:

@@ -39,7 +39,7 @@ class Replanner:
             raise PlanError(f"{manifest.directory}/plan.json: expected a plan to start from, got none; write the parts again")
         self._plan = manifest.plan
         self._first = self._current = manifest
-        self._graph = read_graph(manifest.model, manifest.input_shapes)
+        self._graph = read_graph(manifest.model, manifest.input_shapes, manifest.state_pairs)
         # Scaled to the plan, so that the machine needs no calibration, which would take time from the run.
         self._profile = (
             profile or read_profile(manifest) or self._scaled_to_plan(profile_model(self._graph, fleet, reference="declared"))

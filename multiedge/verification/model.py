@@ -99,6 +99,19 @@ class Model:
         return [self._named((*node.inputs, *node.captures)) for node in self.graph.nodes]
 
     @cached_property
+    def state_nodes(self) -> dict[str, set[int]]:
+        """The nodes that read or make each state, by the name of its input."""
+        states = {state.input: state.output for state in self.graph.states}
+        return {
+            name: {
+                index
+                for index, node in enumerate(self.graph.nodes)
+                if name in (*node.inputs, *node.captures) or output in node.outputs
+            }
+            for name, output in states.items()
+        }
+
+    @cached_property
     def writes(self) -> list[set[str]]:
         """Activations that each node makes."""
         return [self._named(node.outputs) for node in self.graph.nodes]
@@ -166,6 +179,7 @@ class Model:
         is_open = np.ones(self.count + 1, dtype=np.bool_)
         for name in self.profile.fused:
             is_open[self.maker[name] + 1 : self.readers[name][-1] + 1] = False
+        is_open[list(self.graph.closed_boundaries)] = False
         return is_open
 
     def loading_bytes(self, node: int) -> tuple[int, int]:

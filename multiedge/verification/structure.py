@@ -69,6 +69,11 @@ def _node_errors(plan: Plan, way: Way, model: Model) -> Iterator[str]:
             yield f"node {node} does not exist: the model has {model.count} nodes"
         elif times[node] != 1:
             yield f"node {node} '{model.graph.nodes[node].name}' is in {times[node]} stages"
+    for name, nodes in model.state_nodes.items():
+        holders = [index for index in way.stages if not nodes.isdisjoint(plan.stages[index].nodes)]
+        if len(holders) != 1 or plan.stages[holders[0]].replicas:
+            places = ", ".join(map(str, holders))
+            yield f"state '{name}' is not kept by one stage on one device: stages {places} read or make it"
     for index in way.stages:
         stage = plan.stages[index]
         if not stage.nodes or list(stage.nodes) != sorted(stage.nodes):

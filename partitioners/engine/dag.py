@@ -107,6 +107,7 @@ def _numbers(profile: Profile, home: list[int]) -> list[int]:
 
     graph = profile.graph
     tied = [(node, reader) for name in profile.fused for node in [graph.producer[name]] for reader in graph.consumers[name]]
+    tied += [(after - 1, after) for after in sorted(graph.closed_boundaries)]
     pairs = np.array([*enumerate(home), *tied], dtype=np.int64).reshape(-1, 2)
     ties = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(home), len(home)))
     label: list[int] = connected_components(ties, directed=False)[1].tolist()

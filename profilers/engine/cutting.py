@@ -16,7 +16,8 @@ from multiedge.errors import MultiedgeError
 from multiedge.files import temporary_folder
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph
-from multiedge.onnx_io import random_inputs, write_parts
+from multiedge.onnx_io import write_parts
+from multiedge.onnx_io.inputs import random_feed
 from multiedge.plan import Manifest, Plan, Stage
 from multiedge.profile import Floats, Profile
 from partitioners.engine.contract import contiguous_plan
@@ -32,12 +33,12 @@ CUT_ACCURACY = Accuracy(relative=0.01, budget_s=1.5, least=5, most=100, warmup=2
 def part_calls(graph: Graph, manifest: Manifest, hosts: Sequence[Host], wanted: set[int], seed: int = 0) -> dict[int, Call]:
     """For each wanted part an open session with what reaches it when the model runs; `hosts` are the parts'. Only parts
     up to the last wanted one are run."""
-    tensors: dict[str, Any] = dict(random_inputs(graph, seed))
+    tensors: dict[str, Any] = dict(random_feed(graph, seed))
     calls: dict[int, Call] = {}
     for index, part in enumerate(manifest.parts[: max(wanted) + 1]):
         path = Path(manifest.directory) / part.file
         session = open_part(load_backend(hosts[index].backend), path, hosts[index].device)
-        call = Call(session, {name: tensors[name] for name in part.inputs}, path)
+        call = Call(session, {name: tensors[name] for name in session.inputs}, path)
         tensors.update(call())
         if index in wanted:
             calls[index] = call
@@ -75,7 +76,7 @@ def longer_in_parts(graph: Graph, plan: Plan, host: Host, seed: int, progress: P
     with temporary_folder("cuts-") as directory:
         parts = part_calls(graph, write_parts(graph, plan, directory), [host] * count, set(range(count)), seed)
         whole = open_part(load_backend(host.backend), path, host.device, Path(directory))
-        calls = [Call(whole, random_inputs(graph, seed), path), *parts.values()]
+        calls = [Call(whole, random_feed(graph, seed), path), *parts.values()]
         first, *each = time_in_turn(calls, CUT_ACCURACY, progress)
         for call in calls:
             call.session.close()

@@ -15,7 +15,7 @@ from multiedge.errors import ProfileError
 from multiedge.files import temporary_folder
 from multiedge.fleet import REFERENCE_BACKEND, Device
 from multiedge.graph import Graph
-from multiedge.onnx_io import random_inputs
+from multiedge.onnx_io.inputs import random_feed
 from multiedge.profile import Floats
 from multiedge.quantity import human_bytes
 from profilers.engine.calibration import Calibration
@@ -79,7 +79,7 @@ def measure_host(
     """Times of `graph`, read from its file, on this machine. ProfileError or ModelError if it cannot be run here."""
     path = model_path(graph)
     require_memory(graph)
-    feed = random_inputs(graph, seed)
+    feed = random_feed(graph, seed)
     backend = load_backend(host.backend)
     timer = backend.node_timer()
     if timer is None:

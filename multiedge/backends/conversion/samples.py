@@ -35,6 +35,7 @@ class Sample:
 
 def samples_of(graph: Graph, precision: str = "float32", seed: int = 0) -> list[Sample]:
     """Samples for a model whose open dimensions are as the file declares them; the first is of usual values."""
+    graph = graph.of_file()
     usual = random_inputs(graph, seed)
     made = [Sample("random", usual), Sample("random, other values", random_inputs(graph, seed + 1))]
     if any(_is_float(value) for value in usual.values()):

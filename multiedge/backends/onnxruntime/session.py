@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,6 +114,41 @@ class OnnxRuntimeSession:
         others = [] if len(bound) == len(self.outputs) else binding.get_outputs()
         return {**{name: value.numpy() for name, value in zip(self.outputs, others, strict=False)}, **bound}
 
+    def held(self, array: Array) -> ort.OrtValue:
+        return ort.OrtValue.ortvalue_from_numpy(contiguous(array), *self._place)
+
+    def array(self, held: ort.OrtValue) -> Array:
+        return np.asarray(held.numpy())
+
+    def run_held(
+        self, tensors: Tensors, held: Mapping[str, ort.OrtValue], kept: Mapping[str, ort.OrtValue | None]
+    ) -> tuple[dict[str, Array], dict[str, ort.OrtValue]]:
+        """As `run`; tensors of the runtime are bound as they are."""
+        feed = self._feed(tensors, [name for name in self.inputs if name not in held])
+        binding = self.raw.io_binding()
+        for name, array in feed.items():
+            binding.bind_cpu_input(name, array)
+        for name, value in held.items():
+            binding.bind_ortvalue_input(name, value)
+        for name in self.outputs:
+            place = kept.get(name)
+            if place is not None:
+                binding.bind_ortvalue_output(name, place)
+            else:
+                binding.bind_output(name, *(self._place if name in kept else ()))
+        self.raw.run_with_iobinding(binding)
+        made = dict(zip(self.outputs, binding.get_outputs(), strict=True))
+        outputs = {name: value.numpy() for name, value in made.items() if name not in kept}
+        # What was bound to a place is that place: it owns the memory, which what the binding gives back does not.
+        return outputs, {name: made[name] if place is None else place for name, place in kept.items()}
+
+    @property
+    def _place(self) -> tuple[str, int]:
+        """Where states are."""
+        if self.provider.processor == "cpu":
+            return ("cpu", 0)
+        return ("cuda", int(self.raw.get_provider_options()[CUDA].get("device_id", 0)))
+
     def _first_run(self, tensors: Tensors) -> list[Any]:
         """Outputs of the first run, whose memory goes back to the system.
 
@@ -150,11 +185,13 @@ class OnnxRuntimeSession:
             binding.clear_binding_inputs()
         return binding
 
-    def _feed(self, tensors: Tensors) -> dict[str, Array | list[Array]]:
-        missing = [name for name in self.inputs if name not in tensors]
+    def _feed(self, tensors: Tensors, names: Sequence[str] | None = None) -> dict[str, Array | list[Array]]:
+        """The tensors of these names, by default of all inputs."""
+        names = self.inputs if names is None else names
+        missing = [name for name in names if name not in tensors]
         if missing:
             raise ModelError(f"{self.path}: input '{missing[0]}' was not given{did_you_mean(missing[0], tensors)}")
-        return {name: contiguous(tensors[name]) for name in self.inputs}
+        return {name: contiguous(tensors[name]) for name in names}
 
     def _binding(self, places: Mapping[str, Array]) -> ort.IOBinding:
         """What binds the outputs to these places, and the others to new memory. Messages use few places again and again."""

@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=float, metavar="PER_S", help="with --batch: samples that come per second; the first waits for the last"
     )
+    parser.add_argument(
+        "--sequences",
+        type=int,
+        metavar="N",
+        help="of a model with states: sequences that are kept at the same time (default: 1)",
+    )
     _options.add_option(parser, "strategy")
     _options.add_sizes(parser)
     _options.add_json(parser, "the plan")

@@ -17,4 +17,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_output(parser, "DIR", "folder for sub_model_1.onnx ... and plan.json", required=True)
     parser.add_argument("--copy-weights", action="store_true", help="copy weights into the parts, for shipping, not link them")
     _options.add_shape(parser)
+    _options.add_states(parser)
     _options.add_json(parser, "the manifest")

@@ -24,7 +24,7 @@ GRAPH = synthetic_graph(30, seed=1)
 def _fakes(monkeypatch):
     monkeypatch.setattr(command, "read_fleet", lambda path: FLEET)
     monkeypatch.setattr(command._options, "read_sized", lambda args, profile=None: GRAPH)
-    monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path, reference: synthetic_profile(graph, fleet, seed=2))
+    monkeypatch.setattr(command, "node_costs", lambda graph, fleet, *words: synthetic_profile(graph, fleet, seed=2))
 
 
 def plan(*words: str) -> int:
@@ -121,7 +121,7 @@ def test_timing_segments_shows_its_steps(monkeypatch, capsys):
     def bar(title):
         yield lambda step, share: steps.append((step, share))
 
-    def costs(graph, fleet, strategy, options, progress):
+    def costs(graph, fleet, strategy, options, progress, sequences):
         progress("timing", 0.5)
         return synthetic_profile(graph, fleet, seed=2)
 

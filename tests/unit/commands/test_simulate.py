@@ -25,7 +25,7 @@ PLAN = plan_model(PROFILE, FLEET, "throughput")
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "read_fleet", lambda path: FLEET)
-    monkeypatch.setattr(command, "read_graph", lambda path, shapes: GRAPH)
+    monkeypatch.setattr(command, "read_graph", lambda path, shapes, states=(): GRAPH)
     monkeypatch.setattr(command._options, "read_sized", lambda args, profile=None: GRAPH)
     monkeypatch.setattr(command, "node_costs", lambda graph, fleet, path, reference: PROFILE)
 
@@ -74,7 +74,7 @@ def test_a_folder_brings_its_own_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hand_made = plan_model(PROFILE, FLEET, "equal_flops")
-    manifest = SimpleNamespace(model="model.onnx", profile="", input_shapes={}, plan=hand_made)
+    manifest = SimpleNamespace(model="model.onnx", profile="", input_shapes={}, state_pairs=(), plan=hand_made)
     monkeypatch.setattr(command, "read_runnable", lambda path: manifest)
     simulate(str(tmp_path), "--json", "--items", "3")
     assert json.loads(capsys.readouterr().out)["strategy"] == "equal_flops"

@@ -1,0 +1,148 @@
+"""Decoders and recurrent models in stages: the same tokens as the whole model, and little on each link."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from multiedge.backends.stages import load_backend, open_part, stateful
+from multiedge.check import check
+from multiedge.executors.flow.pipeline import Pipeline, open_pipeline
+from multiedge.fleet import Device, Fleet, Link
+from multiedge.onnx_io.manifest import read_profile
+from multiedge.onnx_io.reader import declared_graph
+from multiedge.plan import CALLER, Manifest
+from multiedge.run import plan_model
+from multiedge.verification.audit import Verdict, audit
+from tests.builders.decoders import Decoder, decoder_model, external_weights
+from tests.builders.sequences import (
+    LAYOUTS,
+    Greedy,
+    Run,
+    costs_of,
+    even_parts,
+    graph_at,
+    prompt_of,
+    save_model,
+    states_of,
+)
+
+EXACT = {"onnxruntime": {"optimisation": "disabled"}}
+TOKENS = 60
+
+
+@contextmanager
+def whole(path: Path, layout: str) -> Iterator[Run]:
+    graph = declared_graph(path, states_of(layout))
+    session = stateful(open_part(load_backend("onnxruntime").exact(), path), graph.states, graph.extended, 8)
+    try:
+        yield session.run
+    finally:
+        session.close()
+
+
+@contextmanager
+def pipeline(manifest: Manifest) -> Iterator[Run]:
+    with open_pipeline(manifest, executor="inline", warmup_items=0, backends=EXACT) as running:
+        yield one_by_one(running)
+
+
+def one_by_one(running: Pipeline) -> Run:
+    """Runs an item and waits for its answer."""
+
+    def run(item: Mapping[str, Any]) -> Mapping[str, Any]:
+        running.executor.submit(0, item)
+        return running.executor.poll(30.0)[0].require()
+
+    return run
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_stages_give_the_tokens_of_the_whole_model(tmp_path: Path, layout: str, batch: int) -> None:
+    path = save_model(tmp_path, layout)
+    prompt = prompt_of(batch)
+    with whole(path, layout) as run:
+        expected = Greedy(run, declared_graph(path, states_of(layout)).inputs, prompt).decode(TOKENS)
+    assert len(np.unique(expected)) > 5
+    for parts in (2, 3, 4):
+        manifest, _ = even_parts(path, tmp_path / str(parts), parts, layout)
+        with pipeline(manifest) as run:
+            assert (Greedy(run, manifest.inputs, prompt).decode(TOKENS) == expected).all()
+
+
+@pytest.mark.slow
+def test_what_a_pipeline_sends_is_what_the_plan_says(tmp_path: Path) -> None:
+    """The plan is for a context of 64 tokens; a few of the steps are far behind it."""
+    manifest, _ = even_parts(save_model(tmp_path, "optimum"), tmp_path / "parts", 3)
+    with open_pipeline(manifest, executor="processes", warmup_items=0) as running:
+        decoded = Greedy(one_by_one(running), manifest.inputs, prompt_of(length=1020))
+        decoded.decode(1)
+        running.executor.mark()
+        decoded.decode(3)
+        events = running.executor.record().events
+    hops = [move for move in manifest.transfers if CALLER not in (move.source, move.target)]
+    for move in hops:
+        sent = {event.nbytes for event in events if event.kind == "transfer" and event.stage == move.target}
+        assert sent == {move.nbytes}
+        assert move.known_bytes < 64 * 4 + 1024
+
+
+@pytest.mark.slow
+def test_sequences_in_flight_together_give_the_tokens_that_each_gives_alone(tmp_path: Path) -> None:
+    manifest, _ = even_parts(save_model(tmp_path, "optimum"), tmp_path / "parts", 3, sequences=3)
+    prompts = [prompt_of(length=5 + number, seed=number) for number in range(3)]
+    with pipeline(manifest) as run:
+        alone = [Greedy(run, manifest.inputs, prompt, number).decode(20) for number, prompt in enumerate(prompts)]
+    with open_pipeline(manifest, executor="processes", warmup_items=0, backends=EXACT) as running:
+        together = [Greedy(dict, manifest.inputs, prompt, number) for number, prompt in enumerate(prompts)]
+        for _ in range(20):
+            for number, sequence in enumerate(together):
+                running.executor.submit(number, sequence.item())
+            answers = {}
+            while len(answers) < 3:
+                answers.update({result.item: result.require() for result in running.executor.poll(30.0)})
+            for number, sequence in enumerate(together):
+                sequence.take(answers[number])
+    for expected, sequence in zip(alone, together, strict=True):
+        assert (np.concatenate(sequence.tokens, axis=1) == expected).all()
+
+
+def test_the_parts_of_a_plan_with_states_pass_the_check(tmp_path: Path) -> None:
+    manifest, _ = even_parts(save_model(tmp_path, "optimum"), tmp_path / "parts", 3)
+    assert check(manifest.directory).bitwise
+
+
+def test_a_plan_with_states_passes_the_audit(tmp_path: Path) -> None:
+    manifest, fleet = even_parts(save_model(tmp_path, "optimum"), tmp_path / "parts", 3)
+    profile = read_profile(manifest)
+    assert manifest.plan
+    assert profile
+    assert not [finding for finding in audit(manifest.plan, profile, fleet) if finding.verdict is Verdict.WRONG]
+
+
+def test_a_decoder_of_7_billion_parameters_is_planned_without_its_weights(tmp_path: Path) -> None:
+    llama = Decoder(32, 4096, 32, 32, 32000, 11008, dtype="float16")
+    onnx.save(decoder_model(llama, external_weights(llama, "weights.bin")), tmp_path / "model.onnx")
+    nbytes = sum(2 * math.prod(shape) for shape in llama.weight_shapes().values())
+    with (tmp_path / "weights.bin").open("wb") as file:
+        file.truncate(nbytes)  # a file of zeros that takes no place on the disk
+    start = time.perf_counter()
+    graph = graph_at(tmp_path / "model.onnx", context=1024)
+    devices = tuple(Device(f"d{n}", speed=1.0 + n % 2, memory_bytes=8 << 30) for n in range(4))
+    links = {(a.name, b.name): Link(125e6, 1e-3) for a in devices for b in devices if a is not b}
+    fleet = Fleet(devices, links, name="homes", source="d0")
+    plan = plan_model(costs_of(graph, fleet, sequences=2), fleet, "throughput")
+    assert time.perf_counter() - start < 10
+    assert nbytes > 13e9
+    assert len(plan.stages) == 4
+    hops = [move for move in plan.transfers if CALLER not in (move.source, move.target)]
+    assert all(move.known_bytes < 4096 * 2 + 1024 for move in hops)

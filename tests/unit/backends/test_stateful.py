@@ -1,0 +1,156 @@
+"""Sessions that keep the states of sequences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from multiedge.backends import stateful as module
+from multiedge.backends.contract import Tensors
+from multiedge.backends.stages import load_backend, open_part
+from multiedge.backends.stateful import StatefulSession
+from multiedge.errors import StageError
+from multiedge.onnx_io.reader import declared_graph
+from multiedge.states import SEQUENCE, Extended, Step
+from tests.builders.sequences import TOTAL, Greedy, Summing, prompt_of, save_model
+
+
+def item(step: Step, value: float = 1.0) -> dict[str, Any]:
+    return {"x": np.full((step.batch, 1), value, np.float32), SEQUENCE: step.array()}
+
+
+def opened(most: int = 4, **options: Any) -> tuple[StatefulSession, Summing]:
+    raw = Summing()
+    return StatefulSession(raw, [TOTAL], most=most, **options), raw
+
+
+def y(session: StatefulSession, step: Step, value: float = 1.0) -> float:
+    return float(session.run(item(step, value))["y"][0, 0])
+
+
+def test_states_are_no_inputs_and_outputs() -> None:
+    session, _ = opened()
+    assert session.inputs == ("x", SEQUENCE)
+    assert session.outputs == ("y",)
+    assert not session.batch_is_free
+
+
+def test_each_step_has_the_state_of_the_step_before() -> None:
+    session, _ = opened()
+    assert [y(session, Step(0, step), 2.0) for step in range(3)] == [2.0, 4.0, 6.0]
+
+
+def test_sequences_do_not_mix() -> None:
+    session, _ = opened()
+    y(session, Step(0, 0), 1.0)
+    y(session, Step(1, 0), 10.0)
+    assert y(session, Step(0, 1), 1.0) == 2.0
+    assert y(session, Step(1, 1), 10.0) == 20.0
+
+
+def test_a_step_that_comes_again_gets_the_same_answer_without_a_run() -> None:
+    session, raw = opened()
+    answers = [y(session, Step(0, step)) for step in range(3)]
+    assert [y(session, Step(0, step)) for step in range(3)] == answers
+    assert raw.runs == 3
+    assert y(session, Step(0, 3)) == 4.0
+
+
+def test_a_step_whose_state_is_lost_is_refused() -> None:
+    session, _ = opened()
+    with pytest.raises(StageError, match="sequence 0: step 2 needs the state after 2 steps, this stage has nothing"):
+        session.run(item(Step(0, 2)))
+    y(session, Step(0, 0))
+    with pytest.raises(StageError, match="has the state after 1 steps"):
+        session.run(item(Step(0, 2)))
+
+
+def test_a_sequence_that_has_ended_takes_no_memory() -> None:
+    session, _ = opened()
+    y(session, Step(0, 0))
+    assert session.state_bytes == 4
+    y(session, Step(1, 0, ended=0))
+    assert session.sequences == (1,)
+
+
+def test_the_sequences_that_were_used_last_are_kept() -> None:
+    session, _ = opened(most=2)
+    for sequence in (0, 1, 0, 2):
+        y(session, Step(sequence, len([s for s in session.sequences if s == sequence])))
+    assert session.sequences == (0, 2)
+
+
+def test_a_step_alone_is_not_kept() -> None:
+    session, _ = opened()
+    assert [y(session, Step()), y(session, Step())] == [1.0, 1.0]
+    assert session.sequences == ()
+
+
+def test_another_number_of_rows_is_refused() -> None:
+    session, _ = opened()
+    y(session, Step(0, 0, batch=1))
+    with pytest.raises(StageError, match="expected 1 rows"):
+        session.run(item(Step(0, 1, batch=2)))
+
+
+def test_outputs_of_earlier_steps_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT_BYTES", 8)
+    session, _ = opened()
+    for step in range(4):
+        y(session, Step(0, step))
+    assert y(session, Step(0, 3)) == 4.0
+    with pytest.raises(StageError, match="not kept any more"):
+        session.run(item(Step(0, 0)))
+
+
+def test_an_extended_input_has_the_values_of_all_tokens() -> None:
+    raw = Summing()
+    session = StatefulSession(raw, [TOTAL], [Extended("x", 1)])
+    for step in range(3):
+        session.run(item(Step(0, step), float(step)))
+    assert raw.seen[-1].tolist() == [[0.0, 1.0, 2.0]]
+
+
+def test_the_cache_of_the_next_step_is_what_the_runtime_made_and_no_copy(tmp_path: Path) -> None:
+    path = save_model(tmp_path, "optimum")
+    graph = declared_graph(path)
+    raw = open_part(load_backend("onnxruntime"), path)
+    session = StatefulSession(raw, graph.states, graph.extended)
+    bound: list[dict[str, Any]] = []
+    made: list[dict[str, Any]] = []
+    run_held = raw.run_held
+
+    def noted(tensors: Tensors, held: Any, kept: Any) -> Any:
+        bound.append(dict(held))
+        outputs, states = run_held(tensors, held, kept)
+        made.append(states)
+        return outputs, states
+
+    raw.run_held = noted
+    Greedy(session.run, graph.inputs, prompt_of()).decode(3)
+    assert all(bound[1][f"past_key_values.{n}.key"] is made[0][f"present.{n}.key"] for n in range(4))
+    assert raw.array(made[-1]["present.0.key"]).shape == (1, 2, 9, 16)
+    session.close()
+
+
+def test_past_and_present_of_group_query_attention_are_one_buffer_until_it_is_full(tmp_path: Path) -> None:
+    path = save_model(tmp_path, "genai")
+    graph = declared_graph(path)
+    raw = open_part(load_backend("onnxruntime"), path)
+    session = StatefulSession(raw, graph.states, graph.extended)
+    places: list[int] = []
+    run_held = raw.run_held
+
+    def noted(tensors: Tensors, held: Any, kept: Any) -> Any:
+        outputs, states = run_held(tensors, held, kept)
+        assert states["present.0.key"].data_ptr() == held["past_key_values.0.key"].data_ptr()
+        places.append(states["present.0.key"].data_ptr())
+        return outputs, states
+
+    raw.run_held = noted
+    Greedy(session.run, graph.inputs, prompt_of()).decode(100)
+    assert len(set(places)) == 2
+    session.close()

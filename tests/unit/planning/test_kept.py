@@ -1,0 +1,130 @@
+"""What strategies see of a model with states: what is computed again, where stages may end, and the memory of sequences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from multiedge.fleet import Device, Fleet, Link
+from multiedge.graph import Graph, Node, Tensor
+from multiedge.placement import CALLER, Stage, direct_transfers
+from multiedge.planning.checks import structural_violations
+from multiedge.planning.kept import cheaper_again, recomputing, with_kept_states, with_sequences
+from multiedge.planning.synthetic import synthetic_graph
+from multiedge.states import BATCH, State
+from tests.builders.profiles import profile_of
+from tests.builders.sequences import costs_of, even_plan, fleet_of, graph_at, save_model
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("decoder"), "optimum")
+
+
+@pytest.mark.parametrize("layout", ["optimum", "genai"])
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("context", [64, 1024])
+@pytest.mark.parametrize("parts", [2, 4])
+def test_little_more_than_the_residual_stream_is_sent_whatever_the_context(
+    tmp_path: Path, layout: str, batch: int, context: int, parts: int
+) -> None:
+    hidden = 64
+    fleet = fleet_of(parts)
+    profile = costs_of(graph_at(save_model(tmp_path, layout), context=context, batch=batch), fleet)
+    moves = even_plan(profile, fleet).transfers
+    hops = [move for move in moves if move.source != CALLER != move.target]
+    assert len(hops) == parts - 1
+    assert all(move.known_bytes < batch * hidden * 4 + 1024 for move in hops)
+    assert all(not name.startswith(("past", "present")) for move in moves for name in move.tensors)
+
+
+def test_a_mask_that_grows_is_computed_again_in_each_stage(decoder: Path) -> None:
+    graph = costs_of(graph_at(decoder, context=1024), fleet_of(2)).graph
+    assert "/model/mask/Where/output_0" in graph.recomputed
+
+
+def test_nothing_is_computed_again_where_that_takes_longer_than_sending(decoder: Path) -> None:
+    fleet = fleet_of(2)
+    profile = costs_of(graph_at(decoder, context=64), fleet)
+    slow = profile.with_speed(dict.fromkeys(fleet.names, 1e-6))
+    graph = graph_at(decoder, context=64)
+    assert cheaper_again(slow.with_seconds("d0", slow.flops + 1.0, "").with_seconds("d1", slow.flops + 1.0, ""), fleet) == ()
+    assert graph.recomputed == ()
+
+
+def test_more_is_computed_again_on_slower_links(decoder: Path) -> None:
+    fleet = fleet_of(2)
+    slow = Fleet(fleet.devices, {pair: Link(1e4, 0.0) for pair in fleet.links}, name="slow")
+    profile = costs_of(graph_at(decoder, context=64), fleet)
+    assert set(cheaper_again(profile, slow)) > set(cheaper_again(profile, fleet))
+
+
+def test_what_is_computed_again_takes_its_time_in_each_stage(decoder: Path) -> None:
+    graph, fleet = graph_at(decoder, context=1024), fleet_of(2)
+    once = costs_of(graph, Fleet((Device("d0", speed=1.0),), name="one"))
+    again = costs_of(graph, fleet)
+    whole_s = once.overhead_s.get("d0", 0.0) + float(once.seconds_on("d0").sum())
+    assert again.overhead_s["d0"] + float(again.seconds_on("d0").sum()) == pytest.approx(whole_s)
+    assert again.overhead_s["d1"] > 0
+
+
+def chain() -> Graph:
+    """x -> a -> b -> y, where b keeps a state that a reads as well; `n` is made of x alone, for both."""
+    nodes = (
+        Node("n", "Shape", ("x",), ("n",)),
+        Node("a", "Add", ("x", "n", "h"), ("t",)),
+        Node("b", "Add", ("t", "n", "h"), ("y", "h_next")),
+        Node("c", "Neg", ("y",), ("z",)),
+    )
+    tensors = {name: Tensor(name, "float32", (4,), 16) for name in ("x", "n", "t", "y", "h_next", "z")}
+    states = (State("h", "h_next", "float32", (BATCH, 4)),)
+    return Graph("chain", nodes, ("x",), ("z",), tensors, {"h": Tensor("h", "float32", (1, 4), 16)}, states=states)
+
+
+def test_a_stage_ends_at_no_boundary_inside_a_state() -> None:
+    assert chain().inside_states == {2}
+
+
+def test_a_state_in_two_stages_cannot_run() -> None:
+    stages = [Stage.span("d0", 0, 2), Stage.span("d1", 2, 4)]
+    assert structural_violations(chain(), fleet_of(2), stages) == [
+        "state 'h' is read and made in stages 0 and 1; it can be kept by one stage only"
+    ]
+
+
+def test_a_stage_with_states_has_no_replicas() -> None:
+    stages = [Stage.span("d0", 0, 3, ("d1",)), Stage.span("d1", 3, 4)]
+    assert any("its replicas would take steps" in text for text in structural_violations(chain(), fleet_of(2), stages))
+
+
+def test_who_reads_what_is_computed_again_reads_what_it_is_made_of() -> None:
+    graph = recomputing(chain(), ["n"])
+    stages = [Stage.span("d0", 0, 3), Stage.span("d1", 3, 4)]
+    assert graph.nodes[1].captures == ()
+    assert graph.nodes[2].captures == ("x",)
+    assert "n" in graph.parameters
+    assert {move.tensors for move in direct_transfers(graph, stages)} == {("x",), ("y",), ("z",)}
+
+
+def test_states_take_memory_for_each_sequence(decoder: Path) -> None:
+    graph = graph_at(decoder, context=1024)
+    state = 2 * 16 * 1024 * 4
+    assert with_sequences(graph, 1).size_of("past_key_values.0.key") == 2 * state
+    assert with_sequences(with_sequences(graph, 2), 4).size_of("past_key_values.0.key") == 5 * state
+
+
+def test_a_shared_buffer_takes_memory_once_for_each_sequence(tmp_path: Path) -> None:
+    graph = graph_at(save_model(tmp_path, "genai"), context=1024)
+    assert with_sequences(graph, 4).size_of("past_key_values.0.key") == 4 * 2 * 16 * 1024 * 4
+
+
+def test_a_device_needs_more_memory_for_more_sequences(decoder: Path) -> None:
+    graph, fleet = graph_at(decoder, context=1024), fleet_of(2)
+    one, four = (even_plan(costs_of(graph, fleet, count), fleet).estimate.memory[0].planned_bytes for count in (1, 4))
+    assert four - one == pytest.approx(3 * 4 * 2 * 16 * 1024 * 4, rel=0.01)
+
+
+def test_costs_of_a_model_without_states_stay_as_they_are() -> None:
+    profile = profile_of(synthetic_graph(4), {"d0": 1.0, "d1": 1.0})
+    assert with_kept_states(profile, fleet_of(2), 4) is profile
