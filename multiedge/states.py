@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from multiedge.errors import StageError
 
-SEQUENCE = "multiedge.sequence"
+SEQUENCE = "multiedge_sequence"
 """The input that a model with states has in addition to its own: int64, (FIELDS,), see `Step`."""
 FIELDS = 5
 BATCH = -1

@@ -67,13 +67,13 @@ def costs_of(graph: Graph, fleet: Fleet, sequences: int = 1) -> Profile:
 
 
 def even_plan(profile: Profile, fleet: Fleet) -> Plan:
-    """A stage for each device, each with about as many nodes as the others, cut where least crosses."""
+    """A stage for each device, each with about as many nodes as the others."""
     count, parts = len(profile), len(fleet.names)
     ends = [0]
     for number in range(1, parts):
-        near = range(count * number // parts - 20, count * number // parts + 20)
-        allowed = [after for after in near if ends[-1] < after < count and profile.open_boundaries[after]]
-        ends.append(min(allowed, key=lambda after: int(profile.cut_bytes[after])))
+        share = count * number // parts
+        allowed = [after for after in range(ends[-1] + 1, count) if profile.open_boundaries[after]]
+        ends.append(min(allowed, key=lambda after: abs(after - share)))
     ends.append(count)
     stages = [Stage.span(name, *span) for name, span in zip(fleet.names, pairwise(ends), strict=True)]
     transfers = relay_transfers(profile.graph, stages, profile.cut_bytes.tolist())

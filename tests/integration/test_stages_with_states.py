@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +18,15 @@ import pytest
 from multiedge.backends.stages import load_backend, open_part, stateful
 from multiedge.check import check
 from multiedge.executors.flow.pipeline import Pipeline, open_pipeline
+from multiedge.executors.flow.sequences import Sequences
+from multiedge.executors.processes import ProcessesExecutor
+from multiedge.executors.workers.options import Deadlines
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.onnx_io.manifest import read_profile
 from multiedge.onnx_io.reader import declared_graph
 from multiedge.plan import CALLER, Manifest
 from multiedge.run import plan_model
+from multiedge.states import SEQUENCE, Step
 from multiedge.verification.audit import Verdict, audit
 from tests.builders.decoders import Decoder, decoder_model, external_weights
 from tests.builders.sequences import (
@@ -33,6 +39,7 @@ from tests.builders.sequences import (
     prompt_of,
     save_model,
     states_of,
+    step_tensors,
 )
 
 EXACT = {"onnxruntime": {"optimisation": "disabled"}}
@@ -114,6 +121,29 @@ def test_sequences_in_flight_together_give_the_tokens_that_each_gives_alone(tmp_
                 sequence.take(answers[number])
     for expected, sequence in zip(alone, together, strict=True):
         assert (np.concatenate(sequence.tokens, axis=1) == expected).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_tokens_stay_the_same_where_a_device_is_killed_and_another_hangs(tmp_path: Path, layout: str) -> None:
+    path, prompt = save_model(tmp_path, layout), prompt_of()
+    with whole(path, layout) as run:
+        expected = Greedy(run, declared_graph(path, states_of(layout)).inputs, prompt).decode(60)
+    manifest, fleet = even_parts(path, tmp_path / "parts", 3, layout)
+    options = {"backends": EXACT, "deadlines": Deadlines(rejoin=False)}
+    with open_pipeline(manifest, fleet, executor="processes", warmup_items=0, **options) as running:
+        assert isinstance(running.executor, ProcessesExecutor)
+        harm = {25: ("d1", signal.SIGKILL), 45: ("d2", signal.SIGSTOP)}
+        sequence = Sequences(running.executor).open()
+        names = [name for name in manifest.inputs if name != SEQUENCE]
+        tokens = [prompt]
+        for number in range(60):
+            if number in harm:
+                os.kill(running.executor.pool.workers[harm[number][0]].pid, harm[number][1])
+            made = sequence.step(step_tensors(names, tokens[-1], sequence.length, Step()), tokens[-1].shape[1])
+            tokens.append(made["logits"][:, -1].argmax(axis=-1)[:, None])
+        assert sequence.replays >= 2
+    assert (np.concatenate(tokens[1:], axis=1) == expected).all()
 
 
 def test_the_parts_of_a_plan_with_states_pass_the_check(tmp_path: Path) -> None:
