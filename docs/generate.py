@@ -1,6 +1,7 @@
 """Writes the pages that are made from the project itself: docs/commands.md from the command line's own parsers,
 docs/metrics.md from the registry of metrics, docs/protocol.md from the table of what servers are asked, docs/benchmarks.md from
-the records in benchmarks/results/, and docs/sequences.md with its pictures from docs/sequences.json.
+the records in benchmarks/results/, the table of hardware in docs/backends.md from multiedge.backends.hardware, and
+docs/sequences.md with its pictures from docs/sequences.json.
 
 python docs/generate.py            # write them
 python docs/generate.py --check    # exit 1 if one is out of date
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import page
 from core.cmd.benchmarking import build_parser as build_ianvs_parser
 from docs import diagrams
+from multiedge.backends.hardware import HARDWARE, Start
 from multiedge.cli import COMMANDS, build_parser
 from multiedge.metrics import METRICS, describe_metric
 from multiedge.metrics.table import ANSWER_METRICS
@@ -122,11 +124,39 @@ def _metric_table(names: Iterable[str]) -> str:
     return "\n".join(["| metric | unit | better | definition |", "|---|---|---|---|", *rows])
 
 
+def backends() -> str:
+    """The page about runtimes with the table of hardware."""
+    page = Path(__file__).with_name("backends.md").read_text(encoding="utf-8")
+    return _filled(page, {"hardware": hardware_table()})
+
+
+def hardware_table() -> str:
+    """Where the backend `auto` starts on each kind of hardware."""
+    rows = [f"| {each.name} | `{each.type}` | {'; '.join(map(_start, each.starts))} |" for each in HARDWARE]
+    return "\n".join(["| hardware | `type` | runtimes, the first one that is installed is used |", "|---|---|---|", *rows])
+
+
+def _start(start: Start) -> str:
+    return f"`{start.backend}` {start.precision}, {start.evidence.value}"
+
+
+def _filled(text: str, tables: Mapping[str, str]) -> str:
+    """A page that people write, with each table between its two comments, <!-- NAME --> and <!-- end of NAME -->."""
+    for name, table in tables.items():
+        before, begin, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"\n<!-- end of {name} -->")
+        if not (begin and end):
+            raise ValueError(f"expected a place for the table '{name}' in the page")
+        text = f"{before}{begin}{table}{end}{after}"
+    return text
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": commands,
     "metrics.md": metrics,
     "protocol.md": protocol,
     "benchmarks.md": page.render,
+    "backends.md": backends,
     "sequences.md": diagrams.page,
     "images/sequence-push.svg": diagrams.push,
     "images/sequence-pull.svg": diagrams.pull,

@@ -15,7 +15,13 @@ from functools import cached_property
 from multiedge.errors import ConfigError, did_you_mean
 
 REFERENCE_BACKEND = "onnxruntime"
-"""The runtime of devices that name no other one, and the one that others are compared with."""
+"""The runtime that others are compared with."""
+
+AUTO_BACKEND = "auto"
+"""In place of a backend's name: what was measured to be the fastest for a stage, otherwise what suits the hardware."""
+
+PRECISIONS = ("float32", "bfloat16", "float16", "int8", "int4")
+"""Types of numbers that a device may be told to compute with."""
 
 CALLER_NAME = "caller"
 """Who sends items and gets results, in place of a device's name."""
@@ -63,7 +69,8 @@ class Device:
         latency_s: Of its network interface; a declared Link takes precedence.
         power: Watts for modelled energy.
         joules_per_byte: Energy to send one byte.
-        backend: Name of the runtime of its stages.
+        backend: Name of the runtime of its stages, or AUTO_BACKEND.
+        precision: One of PRECISIONS, that its runtime computes with; '' for the runtime's own default.
         runtime_bytes: What the worker and its runtime use of `memory_bytes` before any model is loaded.
         battery_j: Energy that is left.
     """
@@ -82,6 +89,7 @@ class Device:
     power: Power | None = None
     joules_per_byte: float = 0.0
     backend: str = REFERENCE_BACKEND
+    precision: str = ""
     runtime_bytes: int = 0
     battery_j: float | None = None
 

@@ -205,6 +205,32 @@ class HostLoad:
 
 
 @dataclass(frozen=True)
+class RanStage:
+    """What computed a stage on a device.
+
+    Attributes:
+        stage: Number of the stage.
+        device: Name of the device.
+        backend: Name of the backend.
+        version: Version of the runtime.
+        precision: Type of the numbers that it computed with.
+        provider: What computed, in the runtime's own words.
+    """
+
+    stage: int
+    device: str
+    backend: str
+    version: str
+    precision: str
+    provider: str
+
+    @property
+    def runtime(self) -> str:
+        """The runtime in words."""
+        return " ".join(filter(None, (self.backend, self.version, self.precision, self.provider)))
+
+
+@dataclass(frozen=True)
 class Measurements:
     """All records of one run.
 
@@ -222,6 +248,7 @@ class Measurements:
         totals: One entry per device, where they were added up during the run; empty if `events` are complete.
         left_out_events: How many events are not kept.
         by_caller: The (source, target) stages of transfers that went by way of the caller; all others went directly.
+        runtimes: What computed each stage on each of its devices; empty if the executor does not know.
     """
 
     items: tuple[Item, ...]
@@ -237,6 +264,7 @@ class Measurements:
     totals: tuple[DeviceTotal, ...] = ()
     left_out_events: int = 0
     by_caller: tuple[tuple[int, int], ...] = ()
+    runtimes: tuple[RanStage, ...] = ()
 
     @property
     def wall_s(self) -> float:

@@ -15,6 +15,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
 from typing import Any
 
 from multiedge.errors import PlanError
@@ -431,6 +432,11 @@ class Manifest:
         moves = [(move.source, move.target, move.tensors) for move in self.transfers]
         known = (self.model_hash, moves, stage, part.file, part.inputs, part.outputs, sorted(files.items()))
         return IDENTITY + hashlib.sha256(repr(known).encode()).hexdigest()[:32]
+
+    @property
+    def part_files(self) -> tuple[FilePath, ...]:
+        """The file of each part, in order."""
+        return tuple(FilePath(self.directory) / part.file for part in self.parts)
 
     @property
     def map_info(self) -> dict[str, str]:

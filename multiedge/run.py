@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from multiedge.backends.stages import memory_use_of, require_backends, runtime_of
+from multiedge.backends.stages import memory_use_of, pass_on, require_backends, resolved_fleet, runtime_of
 from multiedge.defaults import DEFAULT_PROFILER, DEFAULT_STRATEGY
 from multiedge.errors import ConfigError, MultiedgeError, PipelineError
 from multiedge.files import cache_folder
@@ -89,7 +89,7 @@ def _completed(profile: Profile, fleet: Fleet, reference: str | None, sequences:
     """The profile with how workers hold memory and states, and what the executor itself takes on this machine."""
     from profilers.engine.reference import is_declared
 
-    memory_use = profile.memory_use.at_least(memory_use_of(fleet))
+    memory_use = profile.memory_use.at_least(memory_use_of(resolved_fleet(fleet, profile.graph.path)))
     profile = with_kept_states(profile, fleet, sequences)
     if profile.pipeline is None and not is_declared(reference):
         from multiedge.calibration import kept_pipeline_cost  # starts processes: not for those who take declared figures
@@ -173,7 +173,7 @@ def plan_model(
         plan,
         baseline=best_single(profile, fleet, plan.objective),
         options=options,
-        runtimes=_runtimes(plan, fleet),
+        runtimes=_runtimes(plan, resolved_fleet(fleet, profile.graph.path)),
     )
 
 
@@ -275,7 +275,9 @@ def partition(
     graph = read_graph(model, shapes)
     profile = profile_model(graph, fleet, profiler)
     plan = plan_model(profile, fleet, strategy, **(options or {}))
-    return write_parts(graph, plan, directory, copy_weights=copy_weights, profile=profile)
+    manifest = write_parts(graph, plan, directory, copy_weights=copy_weights, profile=profile)
+    pass_on(manifest, fleet, graph.path)
+    return manifest
 
 
 class PlanRun:

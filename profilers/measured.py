@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from multiedge.backends.stages import device_backend, resolved_fleet
 from multiedge.backends.timing import Accuracy, Progress, silent
 from multiedge.errors import ConfigError
 from multiedge.fleet import REFERENCE_BACKEND, Device, Fleet
@@ -22,8 +23,8 @@ from profilers.engine.roofline import Capability, capability_of, require_speeds,
 
 
 class MeasuredProfiler:
-    """Times the model on this machine once per backend and number of threads in the fleet: single nodes where the backend
-    can measure them, otherwise the whole model, whose time is shared among its nodes by their work.
+    """Times the model on this machine once per backend, precision and number of threads in the fleet: single nodes where the
+    backend can measure them, otherwise the whole model, whose time is shared among its nodes by their work.
 
     `budget_s` is for timing all of them together. A latency counts as known at `relative_error`, which is half a 95 %
     confidence interval over the median. Inputs are random with `seed`.
@@ -45,6 +46,7 @@ class MeasuredProfiler:
         self.progress = progress
 
     def profile(self, graph: Graph, fleet: Fleet) -> Profile:
+        fleet = resolved_fleet(fleet, graph.path)
         require_speeds(fleet)
         hosts = sorted({Host.of(device) for device in fleet.devices})
         accuracy = replace(self.accuracy, budget_s=self.accuracy.budget_s / len(hosts))
@@ -88,7 +90,7 @@ def host_name(threads: int, backend: str = REFERENCE_BACKEND) -> str:
 
 def _key(host: Host) -> str:
     """The host's key in a profile's settings."""
-    return str(host.threads) if host.backend == REFERENCE_BACKEND else f"{host.threads} {host.backend}"
+    return f"{host.threads} {host.runtime}".rstrip()
 
 
 def carry_over(profile: Profile, device: Device, work: Work, times: HostTimes, machine: Capability) -> Profile:
@@ -110,6 +112,7 @@ def host_settings(times: HostTimes) -> Mapping[str, Any]:
     found = {
         "threads": times.host.threads,
         "backend": times.host.backend,
+        "precision": device_backend(times.host.device).numbers,
         "repeats": len(times.latency.wall_s),
         "latency_s": times.latency.median_s,
         "latency_error": times.latency.relative_error,

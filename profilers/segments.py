@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from multiedge.backends.stages import memory_use_of
+from multiedge.backends.stages import memory_use_of, resolved_fleet
 from multiedge.backends.timing import Accuracy, Progress, silent, time_in_turn
 from multiedge.errors import ConfigError, ProfileError
 from multiedge.files import temporary_folder, write_text
@@ -222,6 +222,7 @@ class SegmentsProfiler:
         self.timer = SegmentTimer(cache, seed=seed, progress=progress)
 
     def profile(self, graph: Graph, fleet: Fleet) -> Profile:
+        fleet = resolved_fleet(fleet, graph.path)
         measured = replace(self.measured.profile(graph, fleet), memory_use=memory_use_of(fleet))
         refined, _, _ = refine(measured, fleet, self.strategy, self.timer, rounds=self.rounds, tolerance=self.tolerance)
         return refined

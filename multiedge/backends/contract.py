@@ -196,6 +196,11 @@ class Backend(ABC):
         """The one of `precisions` that these options choose."""
         return str(asdict(self).get("precision", self.precisions[0]))
 
+    @property
+    def selectable(self) -> tuple[str, ...]:
+        """Those of `precisions` that options can choose."""
+        return self.precisions if "precision" in asdict(self) else (self.numbers,)
+
     @abstractmethod
     def open(self, path: Path, device: Device | None = None) -> Session:
         """A session on the file, with the threads and the processor of `device`; without one, a single thread of the CPU.

@@ -40,12 +40,27 @@ def key_of(path: Path, *settings: object) -> str:
     """A name for what is made from the model at `path`: it differs where the model, the files beside it that hold its weights,
     the processor or the settings differ."""
     data = path.read_bytes()
-    # A model names the files of its weights; others may come, go and grow.
-    beside = [each for each in path.parent.iterdir() if each.name.encode() in data and each.is_file()]
-    weights = sorted((each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in beside)
+    weights = sorted((each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in _named_in(data, path))
     content = hashlib.sha256(data)
-    content.update(repr((weights, settings, platform.machine(), platform.processor(), _flags())).encode())
+    content.update(repr((weights, settings, *processor())).encode())
     return f"{path.stem}-{content.hexdigest()[:16]}"
+
+
+def content_of(path: Path) -> str:
+    """A digest of the model at `path` and of the sizes of its weights' files: the same wherever a copy of both lies."""
+    data = path.read_bytes()
+    weights = sorted((each.name, each.stat().st_size) for each in _named_in(data, path))
+    return hashlib.sha256(data + repr(weights).encode()).hexdigest()
+
+
+def _named_in(data: bytes, path: Path) -> list[Path]:
+    """The files beside a model that hold its weights: it names them. Others may come, go and grow."""
+    return [each for each in path.parent.iterdir() if each.name.encode() in data and each.is_file()]
+
+
+def processor() -> tuple[str, str, str]:
+    """The processor's kind and abilities."""
+    return platform.machine(), platform.processor(), _flags()
 
 
 def _flags() -> str:

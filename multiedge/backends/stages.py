@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from multiedge.backends import BACKENDS
+from multiedge.backends.automatic import pass_on as pass_on
+from multiedge.backends.automatic import resolved as resolved
+from multiedge.backends.automatic import resolved_fleet as resolved_fleet
 from multiedge.backends.contract import Array, Backend, Session, Tensors
 from multiedge.backends.conversion.convert import write_converted
 from multiedge.backends.conversion.ready import ready
@@ -19,7 +22,8 @@ from multiedge.backends.loading import load_backend as load_backend
 from multiedge.backends.loading import named_errors
 from multiedge.backends.stateful import StatefulSession
 from multiedge.errors import ChangedError, ConfigError, MultiedgeError, ProfileError, did_you_mean, one_line
-from multiedge.fleet import Device, Fleet
+from multiedge.fleet import AUTO_BACKEND, Device, Fleet
+from multiedge.measurements import RanStage
 from multiedge.onnx_io.manifest import fingerprint, require_unchanged
 from multiedge.plan import Part, Runtime
 from multiedge.profile import MemoryUse
@@ -33,22 +37,47 @@ CONVERTED = ".converted"
 SESSION_MEMBERS = ("inputs", "outputs", "batch_is_free", "provider", "run", "close")
 
 
-def device_backend(device: Device, options: BackendOptions) -> Backend:
-    """The backend of the device, with those of the options that are for it."""
-    return load_backend(device.backend, options.get(device.backend, {}))
+def device_backend(device: Device, options: BackendOptions | None = None) -> Backend:
+    """The backend of the device, with its precision and those of the options that are for it.
+
+    `auto` is what suits the hardware; `resolved` tells what was measured of a stage. ConfigError if the backend does not
+    compute with the device's precision, or if an option gives it another one.
+    """
+    device = resolved(device)
+    own = (options or {}).get(device.backend, {})
+    backend = load_backend(device.backend, own)
+    if device.precision in ("", backend.numbers):
+        return backend
+    if device.precision not in backend.selectable:
+        raise ConfigError(
+            f"device '{device.name}': expected a precision of backend '{device.backend}', {' or '.join(backend.selectable)},"
+            f" got '{device.precision}'; change its precision or its backend"
+        )
+    if "precision" in own:
+        raise ConfigError(
+            f"device '{device.name}': its precision is {device.precision}, and {own['precision']} in the options of backend"
+            f" '{device.backend}'; leave one of them out"
+        )
+    return load_backend(device.backend, {**own, "precision": device.precision})
+
+
+def options_for(device: Device, options: BackendOptions) -> dict[str, dict[str, Any]]:
+    """Those of the options that the device's stages may need: of its backend; with `auto`, of every backend."""
+    return {name: dict(own) for name, own in options.items() if device.backend in (AUTO_BACKEND, name)}
 
 
 def memory_use_of(fleet: Fleet, options: BackendOptions | None = None) -> MemoryUse:
     """How workers hold stages on these devices; the larger figures where their backends differ."""
     use = MemoryUse(buffered_items=MAPPED_MESSAGES)
-    for name in dict.fromkeys(device.backend for device in fleet.devices):
+    for name in dict.fromkeys(device.backend for device in resolved_fleet(fleet).devices):
         use = use.at_least(load_backend(name, (options or {}).get(name)).memory_use())
     return use
 
 
-def runtime_of(device: Device) -> Runtime:
-    """What computes the stages of the device with its backend's own options; the version is '' where it is not installed."""
-    backend = load_backend(device.backend)
+def runtime_of(device: Device, options: BackendOptions | None = None) -> Runtime:
+    """What computes the stages of the device; the version is '' where its runtime is not installed."""
+    device = resolved(device)
+    backend = device_backend(device, options)
     try:
         version = backend.version
     except (MultiedgeError, ImportError):  # plans are made for other machines, too
@@ -56,9 +85,15 @@ def runtime_of(device: Device) -> Runtime:
     return Runtime(device.backend, version, backend.numbers)
 
 
-def require_backend_options(fleet: Fleet, options: BackendOptions) -> None:
-    """ConfigError for options of a backend that no device of the fleet has, and for those that their backend refuses."""
-    used = {device.backend for device in fleet.devices}
+def require_backend_options(fleet: Fleet, options: BackendOptions, parts: Iterable[Path] = ()) -> None:
+    """ConfigError for options of a backend that no device of the fleet has, and for those that their backend refuses.
+
+    Of devices whose backend is `auto`, those count that it stands for, also for one of the `parts`.
+    """
+    if not options:
+        return
+    known: tuple[Path | None, ...] = (None, *parts)
+    used = {resolved(device, part).backend for device in fleet.devices for part in known}
     for name, values in options.items():
         if name not in used:
             raise ConfigError(f"backends: no device of {fleet.name} has the backend '{name}'{did_you_mean(name, used)}")
@@ -66,10 +101,15 @@ def require_backend_options(fleet: Fleet, options: BackendOptions) -> None:
 
 
 def require_backends(fleet: Fleet) -> None:
-    """ConfigError that names the first device whose backend is not registered. No runtime is imported."""
+    """ConfigError that names the first device whose backend is not registered. No runtime is imported.
+
+    The first device, too, whose backend does not compute with the precision that the device states.
+    """
     for device in fleet.devices:
-        if not BACKENDS.is_own(device.backend):
+        if device.backend != AUTO_BACKEND and not BACKENDS.is_own(device.backend):
             BACKENDS.find(device.backend, f"{fleet.name}: device '{device.name}': ")
+        if device.precision:
+            device_backend(device)
 
 
 def open_part(backend: Backend, part: Path, device: Device | None = None, keep: Path | None = None) -> Session:
@@ -134,6 +174,26 @@ def open_stage(backend: Backend, folder: Path, part: Part, device: Device | None
 def stateful(session: Session, states: Sequence[State] = (), extended: Sequence[Extended] = (), sequences: int = 1) -> Session:
     """The session, which keeps the states of sequences if there are any."""
     return StatefulSession(session, states, extended, sequences) if states or extended else session
+
+
+@dataclass(frozen=True)
+class OpenStage:
+    """An open stage and what computes it."""
+
+    session: Session
+    ran: RanStage
+
+
+def open_on(device: Device, options: BackendOptions, folder: Path, part: Part) -> OpenStage:
+    """A part of a plan's folder, opened as the device runs it: with `auto`, as was measured to be the fastest for this part.
+
+    ConfigError for options or a precision that the backend refuses; otherwise as `open_stage`.
+    """
+    chosen = resolved(device, folder / part.file)
+    backend = device_backend(chosen, options)
+    session = open_stage(backend, folder, part, chosen)
+    computes = (chosen.backend, backend.version, backend.numbers, session.provider.name)
+    return OpenStage(session, RanStage(part.stage, device.name, *computes))
 
 
 def openable(backend: Backend, part: Path, keep: Path | None = None) -> Path:

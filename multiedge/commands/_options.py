@@ -145,9 +145,13 @@ def strategy_flags(args: argparse.Namespace) -> dict[str, Any]:
     return {} if args.max_latency is None else {"max_latency_s": args.max_latency}
 
 
-def add_backend(parser: Place, of: str) -> None:
-    about = f"runtime of {of} (default: {REFERENCE_BACKEND})"
-    parser.add_argument("--backend", metavar="NAME", default=REFERENCE_BACKEND, help=about)
+def add_backend(parser: Place, of: str, default: str = REFERENCE_BACKEND) -> None:
+    parser.add_argument("--backend", metavar="NAME", default=default, help=f"runtime of {of} (default: {default})")
+
+
+def add_precision(parser: Place, default: str = "the backend's") -> None:
+    about = f"what to compute with, such as float16 (default: {default})"
+    parser.add_argument("--precision", metavar="TYPE", help=about)
 
 
 def add_seed(parser: Place, of: str) -> None:

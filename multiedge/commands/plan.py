@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multiedge.backends.stages import pass_on
 from multiedge.batching import BATCHES, Arrivals, Planned, Tried, best, samples_per_s, try_batches, value_per_sample
 from multiedge.commands import _options
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar, shorten
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
             manifest = write_parts(
                 chosen.graph, chosen.plan, args.output, copy_weights=args.copy_weights, profile=chosen.profile
             )
+            pass_on(manifest, fleet, chosen.graph.path)
     if manifest:
         print(f"{counted(len(manifest.parts), 'part')} and plan.json written to {manifest.directory}", file=sys.stderr)
     if args.json:

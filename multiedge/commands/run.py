@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiedge.backends import BACKENDS
-from multiedge.backends.stages import BackendOptions
+from multiedge.backends.stages import BackendOptions, resolved_fleet
 from multiedge.commands import _options
 from multiedge.commands._answers import Ending, OutputFolder, take_answers
 from multiedge.commands._terminal import count_bar, new_console, new_table, print_line
@@ -27,14 +27,14 @@ from multiedge.files import require_writable, write_text
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.trace import read_trace
-from multiedge.measurements import RETURN, HostLoad
+from multiedge.measurements import RETURN, HostLoad, RanStage
 from multiedge.network.client import HubClient
 from multiedge.network.identity import find_identity
 from multiedge.onnx_io import read_runnable
 from multiedge.onnx_io.items import npz_items, random_items
 from multiedge.options import build_options, option_names, require_options, with_option
 from multiedge.plan import Manifest, Plan
-from multiedge.report.plan_text import batch_lines, gain_line, measured_lines
+from multiedge.report.plan_text import batch_lines, gain_line, measured_lines, ran_lines
 from multiedge.report.repeats import combined
 from multiedge.report.results import to_json
 from multiedge.report.summary import MOST_ERRORS, host_line, summary
@@ -195,7 +195,8 @@ def replanner(args: argparse.Namespace, manifest: Manifest, fleet: Fleet) -> Ite
 def prepacked(fleet: Fleet, folder: Path) -> BackendOptions:
     """Options that keep packed weights in the folder, for each backend of the fleet that can."""
     able = with_option(BACKENDS, "prepacked")
-    options = {device.backend: {"prepacked": str(folder)} for device in fleet.devices if device.backend in able}
+    names = {device.backend for device in resolved_fleet(fleet).devices}
+    options = {name: {"prepacked": str(folder)} for name in able if name in names}
     if not options:
         raise ConfigError(f"--keep-prepacked: no device of {fleet.name} has a backend that can; these can: {', '.join(able)}")
     return options
@@ -237,7 +238,7 @@ def show(figures: Mapping[str, Any], console: Console, plan: Plan | None = None)
     print_line(console, f"{figures['validity']} ({figures['warmup_items']} warm-up items left out)")
     if figures["host"]:
         print_line(console, host_line(HostLoad(**figures["host"])))
-    for line in figures["trace"]:
+    for line in (*ran_lines([RanStage(**each) for each in figures["runtimes"]]), *figures["trace"]):
         print_line(console, line)
     for fault in figures["recoveries"]:
         print_line(console, f"{fault['detected_s']:8.3f} s  {fault['kind']}: {fault['detail']}{_ending(fault)}")

@@ -10,12 +10,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from multiedge.backends.contract import Backend, Session
+from multiedge.backends.contract import Session
 from multiedge.backends.heap import memory_returned
-from multiedge.backends.stages import load_backend, open_stage
+from multiedge.backends.stages import open_on, require_backends, resolved
 from multiedge.commands._serving import HTTP, message_bytes, read_address
 from multiedge.errors import ConfigError, did_you_mean, require_port
-from multiedge.fleet import Device
+from multiedge.fleet import Device, Fleet
 from multiedge.network.identity import find_identity
 from multiedge.onnx_io import read_runnable
 from multiedge.plan import Manifest, Part
@@ -30,9 +30,10 @@ def run(args: argparse.Namespace) -> int:
     identity = find_identity(args.identity) if args.identity else None
     http = read_address(args.serve_http, HTTP, identity)
     manifest = read_runnable(args.plan_dir)
-    backend, device = load_backend(args.backend), Device("server", threads=args.threads, backend=args.backend)
+    device = Device("server", threads=args.threads, backend=args.backend, precision=args.precision or "")
+    require_backends(Fleet((device,), name="--backend"))
     parts = {f"stage_{part.stage + 1}": part for part in chosen(manifest, args.device)}
-    openers = {name: partial(_open, backend, Path(manifest.directory), part, device) for name, part in parts.items()}
+    openers = {name: partial(_open, device, Path(manifest.directory), part) for name, part in parts.items()}
     sessions = {name: opener() for name, opener in openers.items()}
     identities = {name: manifest.identity(part.stage) for name, part in parts.items()}
     signatures = {name: Signature.of_part(Path(manifest.directory) / part.file, sessions[name]) for name, part in parts.items()}
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         identity=identity,
         signatures=signatures,
         openers=openers,
-        platform=platform_of(args.backend, next(iter(parts.values()))),
+        platform=platform_of(resolved(device, manifest.part_files[0]).backend, next(iter(parts.values()))),
         max_message_bytes=most_bytes,
     )
     # The signal may come as soon as the first line is printed.
@@ -63,10 +64,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open(backend: Backend, folder: Path, part: Part, device: Device) -> Session:
+def _open(device: Device, folder: Path, part: Part) -> Session:
     """Opens a stage, at the start and when a client loads it again."""
     with memory_returned():
-        return open_stage(backend, folder, part, device)
+        return open_on(device, {}, folder, part).session
 
 
 def platform_of(backend: str, part: Part) -> str:

@@ -7,8 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from multiedge.backends.contract import Session
-from multiedge.backends.stages import BackendOptions, device_backend, open_stage, require_backend_options
+from multiedge.backends.stages import BackendOptions, OpenStage, open_on, require_backend_options
 from multiedge.errors import MultiedgeError, PipelineError
 from multiedge.executors.flow.contract import (
     Array,
@@ -45,10 +44,10 @@ class InlineExecutor(Closing):
     options_type = InlineOptions
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: InlineOptions) -> None:
-        require_backend_options(fleet, options.backends)
+        require_backend_options(fleet, options.backends, manifest.part_files)
         self.manifest, self.fleet, self.options = manifest, fleet, options
         self.routes = Routes.of(manifest)
-        self._sessions: list[Session] = []
+        self._stages: list[OpenStage] = []
         self._on_way = [0] * self.routes.count
         self._ready: deque[Result] = deque()
         self._events: list[Event] = []
@@ -58,8 +57,7 @@ class InlineExecutor(Closing):
             begin = time.monotonic()
             try:
                 device = self.fleet.device(part.device)
-                backend = device_backend(device, self.options.backends)
-                self._sessions.append(open_stage(backend, Path(self.manifest.directory), part, device))
+                self._stages.append(open_on(device, self.options.backends, Path(self.manifest.directory), part))
             except MultiedgeError as error:
                 self.close()
                 raise PipelineError(f"stage {stage} on '{part.device}' could not start: {error}") from error
@@ -94,7 +92,7 @@ class InlineExecutor(Closing):
         given = self.routes.gather(stage, held, way)
         device = self.routes.parts[stage].device
         try:
-            made = {**given, **self._sessions[stage].run(given)}
+            made = {**given, **self._stages[stage].session.run(given)}
         except Exception as error:  # whatever the runtime raises is the item's failure, not the pipeline's
             return failure(stage, device, error)
         held.update({(stage, name): array for name, array in made.items()})
@@ -111,18 +109,18 @@ class InlineExecutor(Closing):
         self._events = [event for event in self._events if event.kind == "load"]
 
     def record(self) -> Record:
-        stages = zip(self.routes.parts, self._sessions, strict=False)  # none are open once the executor is closed
-        providers = {part.device: session.provider.name for part, session in stages}
+        # None are open once the executor is closed.
+        ran = tuple(stage.ran for stage in self._stages)
         settings = {
             **self.options.as_settings(),
             "executor": "inline",
             "transport": "none",
             "emulation": "none",
-            "providers": providers,
+            "providers": {each.device: each.provider for each in ran},
         }
-        return Record(events=tuple(self._events), settings=settings)
+        return Record(events=tuple(self._events), settings=settings, runtimes=ran)
 
     def close(self) -> None:
-        for session in self._sessions:
-            session.close()
-        self._sessions.clear()
+        for stage in self._stages:
+            stage.session.close()
+        self._stages.clear()

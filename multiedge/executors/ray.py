@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.backends.heap import memory_returned
-from multiedge.backends.stages import BackendOptions, device_backend, open_stage, require_backend_options
+from multiedge.backends.stages import BackendOptions, open_on, require_backend_options
 from multiedge.errors import MissingDependencyError, PipelineError, StageError
 from multiedge.executors.flow.contract import Array
 from multiedge.executors.flow.expected import expected_seconds
@@ -31,7 +31,7 @@ from multiedge.executors.workers.threads import (
     ThreadsOptions,
 )
 from multiedge.fleet import Device, Fleet
-from multiedge.measurements import Fault, Memory
+from multiedge.measurements import Fault, Memory, RanStage
 from multiedge.meters.memory import MemoryReading, read_memory
 from multiedge.plan import Manifest, Part
 
@@ -62,9 +62,10 @@ class DeviceActor:
     """All stages of one device, in a process of Ray on that device."""
 
     def __init__(self, folder: str, parts: Mapping[int, Part], device: Device, backends: BackendOptions) -> None:
-        backend = device_backend(device, backends)
         with memory_returned():
-            self._sessions = {stage: open_stage(backend, Path(folder), part, device) for stage, part in parts.items()}
+            opened = {stage: open_on(device, backends, Path(folder), part) for stage, part in parts.items()}
+        self._sessions = {stage: each.session for stage, each in opened.items()}
+        self._ran = tuple(each.ran for each in opened.values())
 
     def run(self, stage: int, names: Sequence[str], outputs: Sequence[str], *arrays: Array) -> list[Any]:
         """The process, then the stage's outputs: objects of their own, so that each goes only where it is needed."""
@@ -73,6 +74,10 @@ class DeviceActor:
 
     def pid(self) -> int:
         return os.getpid()
+
+    def runtimes(self) -> tuple[RanStage, ...]:
+        """What computes each of its stages."""
+        return self._ran
 
     def node_id(self) -> str:
         """The node of the cluster on which Ray placed the actor."""
@@ -106,7 +111,7 @@ class RayExecutor(ThreadsExecutor):
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: RayOptions) -> None:
         super().__init__(manifest, fleet, options)
-        require_backend_options(fleet, options.backends)
+        require_backend_options(fleet, options.backends, manifest.part_files)
         self._load_s, self._backends = options.load_s, options.backends
         self._expected_s = expected_seconds(manifest)
         self._actors: dict[str, Any] = {}
@@ -141,6 +146,13 @@ class RayExecutor(ThreadsExecutor):
 
     def memory(self) -> tuple[Memory, ...]:
         return tuple(self._memory_of(device, actor) for device, actor in self._actors.items())
+
+    def runtimes(self) -> tuple[RanStage, ...]:
+        try:
+            seen = self._ray.get([actor.runtimes.remote() for actor in self._actors.values()], timeout=MEMORY_S)
+        except self._ray.exceptions.RayError:
+            return ()
+        return tuple(ran for each in seen for ran in each)
 
     def close(self) -> None:
         super().close()

@@ -14,7 +14,18 @@ from typing import Any
 
 from multiedge import quantity
 from multiedge.errors import did_you_mean
-from multiedge.fleet import DEFAULT_MEMORY_MARGIN, DEFAULT_RUNTIME_BYTES, Device, Encoding, Fleet, Link, PartitionPoint, Power
+from multiedge.fleet import (
+    AUTO_BACKEND,
+    DEFAULT_MEMORY_MARGIN,
+    DEFAULT_RUNTIME_BYTES,
+    PRECISIONS,
+    Device,
+    Encoding,
+    Fleet,
+    Link,
+    PartitionPoint,
+    Power,
+)
 from multiedge.formats.documents import read_yaml
 from multiedge.formats.fields import Field
 from multiedge.quantity import Quantity
@@ -79,6 +90,7 @@ _DEVICE_FIELDS: dict[str, tuple[str, _Read]] = {
     "power": ("power", lambda field: _power(field)),
     "energy_per_byte": ("joules_per_byte", _quantity(quantity.JOULES_PER_BYTE)),
     "backend": ("backend", Field.name),
+    "precision": ("precision", lambda field: field.choice(PRECISIONS)),
     "runtime_memory": ("runtime_bytes", _bytes),
     "battery": ("battery_j", _positive(quantity.JOULES)),
 }
@@ -144,7 +156,11 @@ def _entries(field: Field) -> list[Field]:
 def _device(field: Field) -> Device:
     content = field.record(_DEVICE_FIELDS, _SYNONYMS)
     content["name"].name()
-    defaults = {"runtime_bytes": DEFAULT_RUNTIME_BYTES, "memory_margin": DEFAULT_MEMORY_MARGIN}
+    defaults = {
+        "backend": AUTO_BACKEND,
+        "runtime_bytes": DEFAULT_RUNTIME_BYTES,
+        "memory_margin": DEFAULT_MEMORY_MARGIN,
+    }
     return Device(**{**defaults, **_values(content, _DEVICE_FIELDS)})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from multiedge.errors import ConfigError
-from multiedge.fleet import DEFAULT_MEMORY_MARGIN, DEFAULT_RUNTIME_BYTES, REFERENCE_BACKEND, Device, Fleet, Link
+from multiedge.fleet import AUTO_BACKEND, DEFAULT_MEMORY_MARGIN, DEFAULT_RUNTIME_BYTES, REFERENCE_BACKEND, Device, Fleet, Link
 from multiedge.network.records import LinkState, NodeState
 
 
@@ -58,7 +58,7 @@ def _device(state: NodeState) -> Device:
         bandwidth_bytes_per_s=max(rates, default=math.inf),
         # Half of a round trip is one way, of which each of the two interfaces has half.
         latency_s=min(trips, default=0.0) / 4,
-        backend=REFERENCE_BACKEND if is_reference else state.backends[0],
+        backend=AUTO_BACKEND if is_reference else state.backends[0],
         runtime_bytes=DEFAULT_RUNTIME_BYTES,
     )
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from multiedge.backends.stages import pass_on
 from multiedge.errors import PlanError
 from multiedge.files import make_owned_folder
 from multiedge.fleet import Fleet
@@ -76,6 +77,7 @@ class Replanner:
         self._require_same_weights()
         self._made += 1
         self._current = write_parts(self._graph, plan, self._own_folder() / str(self._made))
+        pass_on(self._current, self._fleet, self._first.model)
         self._plan = plan
 
     def _require_same_weights(self) -> None:

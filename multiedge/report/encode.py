@@ -15,13 +15,13 @@ from multiedge.formats.fields import Field
 from multiedge.formats.plan import known_limit
 from multiedge.formats.records import reader_of
 from multiedge.graph import Graph, Node
-from multiedge.measurements import DeviceTotal, Energy, Event, Fault, HostLoad, Item, Measurements, Memory
+from multiedge.measurements import DeviceTotal, Energy, Event, Fault, HostLoad, Item, Measurements, Memory, RanStage
 
 MAX_EVENTS = 6000
 MAX_ITEMS = 5000
 _DECIMALS = 7
 
-Record = TypeVar("Record", Item, Event, Fault, Memory, Energy, DeviceTotal)
+Record = TypeVar("Record", Item, Event, Fault, Memory, Energy, DeviceTotal, RanStage)
 
 
 def measurements_to_json(
@@ -44,6 +44,7 @@ def measurements_to_json(
         "host": plain_data(asdict(measurements.host)) if measurements.host else None,
         "totals": _columns(DeviceTotal, measurements.totals),
         **({"by_caller": plain_data(measurements.by_caller)} if measurements.by_caller else {}),
+        **({"runtimes": _columns(RanStage, measurements.runtimes)} if measurements.runtimes else {}),
         "left_out": {
             "items": max(0, len(items) - max_items),
             "events": max(0, len(events) - max_events) + measurements.left_out_events,
@@ -67,6 +68,7 @@ def read_measurements(data: Field) -> Measurements:
         totals=data["totals"].optional(lambda columns: _records(DeviceTotal, columns), ()),
         left_out_events=data["left_out"].optional(lambda counts: counts["events"].optional(Field.count, 0), 0),
         by_caller=data["by_caller"].optional(lambda hops: hops.list_of(_hop), ()),
+        runtimes=data["runtimes"].optional(lambda columns: _records(RanStage, columns), ()),
     )
 
 

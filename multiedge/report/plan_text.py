@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from multiedge.fleet import REFERENCE_BACKEND
+from multiedge.measurements import RanStage
 from multiedge.plan import DeviceMemory, Path, Plan, Runtime
 from multiedge.quantity import Knowledge, human_bytes, least, number_text
 
@@ -77,12 +78,25 @@ def latency_text(plan: Plan) -> str:
 
 
 def runtime_lines(runtimes: Mapping[str, Runtime]) -> list[str]:
-    """One line for each runtime with its devices, where a device has another one than the reference."""
-    if all(runtime.backend == REFERENCE_BACKEND for runtime in runtimes.values()):
+    """One line for each runtime with its devices, where a device has another one than the reference with float32."""
+    if all((runtime.backend, runtime.precision) == (REFERENCE_BACKEND, "float32") for runtime in runtimes.values()):
         return []
-    each = dict.fromkeys(runtimes.values())
-    devices = {runtime: ", ".join(name for name, own in runtimes.items() if own == runtime) for runtime in each}
-    return [f"runtime: {runtime} on {names}" for runtime, names in devices.items()]
+    return _by_runtime((str(runtime), name) for name, runtime in runtimes.items())
+
+
+def ran_lines(stages: Sequence[RanStage]) -> list[str]:
+    """One line for each runtime that computed, with its stages, where one was another than the reference with float32."""
+    if all((ran.backend, ran.precision) == (REFERENCE_BACKEND, "float32") for ran in stages):
+        return []
+    ordered = sorted(stages, key=lambda ran: (ran.stage, ran.device))
+    return _by_runtime((ran.runtime, f"{ran.device} (stage {ran.stage + 1})") for ran in ordered)
+
+
+def _by_runtime(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    places: dict[str, list[str]] = {}
+    for runtime, place in pairs:
+        places.setdefault(runtime, []).append(place)
+    return [f"runtime: {runtime} on {', '.join(names)}" for runtime, names in places.items()]
 
 
 def path_texts(plan: Plan) -> list[str]:

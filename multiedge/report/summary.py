@@ -40,6 +40,7 @@ def summary(result: RunResult) -> dict[str, Any]:
         "metrics": figures_json(figures),
         "repeats": result.repeats,
         "memory": [vars(memory) for memory in measurements.memory],
+        "runtimes": [asdict(ran) for ran in measurements.runtimes],
         "settings": measurements.settings,
     }
     return dict(plain_data(data))

@@ -58,6 +58,7 @@ class DeviceRow:
     memory_parts: str
     energy: str
     energy_note: str
+    runtimes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ class RunView:
     graph: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     host: str = ""
+
+    @property
+    def has_runtimes(self) -> bool:
+        """Whether it is known what computed on some device."""
+        return any(device.runtimes for device in self.devices)
 
     @property
     def strategy(self) -> str:
@@ -258,9 +264,21 @@ def _device_rows(run: Measurements, colours: Mapping[str, int]) -> list[DeviceRo
                 _memory_parts(held.anonymous_bytes, held.file_bytes, held.method) if held else "",
                 human(drawn.joules if drawn else None, "J"),
                 _energy_note(drawn.method, drawn.source, drawn.peak_w, drawn.window_s) if drawn else "",
+                runtimes_of(run, name),
             )
         )
     return rows
+
+
+def runtimes_of(run: Measurements, device: str) -> list[str]:
+    """What computed on a device, with the stages where it was not the same for all; empty if that is not known."""
+    stages: dict[str, list[int]] = {}
+    for ran in run.runtimes:
+        if ran.device == device:
+            stages.setdefault(ran.runtime, []).append(ran.stage + 1)
+    if len(stages) < 2:
+        return list(stages)
+    return [f"stage {', '.join(map(str, sorted(numbers)))}: {runtime}" for runtime, numbers in stages.items()]
 
 
 def _memory_parts(anonymous: int | None, file: int | None, method: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from multiedge.backends.stages import Call, load_backend, open_part
+from multiedge.backends.stages import Call, device_backend, open_part
 from multiedge.backends.timing import Accuracy, Progress, silent, time_in_turn
 from multiedge.errors import MultiedgeError
 from multiedge.files import temporary_folder
@@ -37,7 +37,7 @@ def part_calls(graph: Graph, manifest: Manifest, hosts: Sequence[Host], wanted: 
     calls: dict[int, Call] = {}
     for index, part in enumerate(manifest.parts[: max(wanted) + 1]):
         path = Path(manifest.directory) / part.file
-        session = open_part(load_backend(hosts[index].backend), path, hosts[index].device)
+        session = open_part(device_backend(hosts[index].device), path, hosts[index].device)
         call = Call(session, {name: tensors[name] for name in session.inputs}, path)
         tensors.update(call())
         if index in wanted:
@@ -75,7 +75,7 @@ def longer_in_parts(graph: Graph, plan: Plan, host: Host, seed: int, progress: P
     path, count = model_path(graph), len(plan.stages)
     with temporary_folder("cuts-") as directory:
         parts = part_calls(graph, write_parts(graph, plan, directory), [host] * count, set(range(count)), seed)
-        whole = open_part(load_backend(host.backend), path, host.device, Path(directory))
+        whole = open_part(device_backend(host.device), path, host.device, Path(directory))
         calls = [Call(whole, random_feed(graph, seed), path), *parts.values()]
         first, *each = time_in_turn(calls, CUT_ACCURACY, progress)
         for call in calls:

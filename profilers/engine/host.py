@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from multiedge.backends.contract import Backend, NodeTimes, Tensors
-from multiedge.backends.stages import Call, load_backend, open_part
+from multiedge.backends.stages import Call, device_backend, load_backend, open_part, resolved
 from multiedge.backends.timing import Accuracy, Progress, Timing, silent, time_in_turn
 from multiedge.errors import ProfileError
 from multiedge.files import temporary_folder
@@ -24,15 +24,18 @@ from profilers.engine.macs import count_work
 
 @dataclass(frozen=True, order=True)
 class Host:
-    """What this machine uses in place of a device: a number of threads and a backend."""
+    """What this machine uses in place of a device: a number of threads, a backend, and its precision, '' for its own one."""
 
     threads: int = 1
     backend: str = REFERENCE_BACKEND
+    precision: str = ""
 
     @classmethod
     def of(cls, device: Device) -> Host:
-        """The device's backend, with its threads as far as this machine has them."""
-        return cls(max(1, min(device.threads, os.cpu_count() or 1)), device.backend)
+        """The device's backend and precision, with its threads as far as this machine has them."""
+        used = resolved(device)
+        precision = "" if used.precision == load_backend(used.backend).numbers else used.precision
+        return cls(max(1, min(device.threads, os.cpu_count() or 1)), used.backend, precision)
 
     @property
     def name(self) -> str:
@@ -41,13 +44,19 @@ class Host:
 
     @property
     def label(self) -> str:
-        """'2 threads'; with a backend other than the reference one, '2 threads of BACKEND'."""
+        """'2 threads'; with another backend than the reference one or another precision, '2 threads of BACKEND PRECISION'."""
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        return threads if self.backend == REFERENCE_BACKEND else f"{threads} of {self.backend}"
+        return f"{threads} of {self.runtime}" if self.runtime else threads
+
+    @property
+    def runtime(self) -> str:
+        """The backend and the precision, where it is not the backend's own; '' for the reference as it is."""
+        own = (self.backend, self.precision) if self.precision else (self.backend,)
+        return "" if own == (REFERENCE_BACKEND,) else " ".join(own)
 
     @property
     def device(self) -> Device:
-        return Device("host", threads=self.threads, backend=self.backend)
+        return Device("host", threads=self.threads, backend=self.backend, precision=self.precision)
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ def measure_host(
     path = model_path(graph)
     require_memory(graph)
     feed = random_feed(graph, seed)
-    backend = load_backend(host.backend)
+    backend = device_backend(host.device)
     timer = backend.node_timer()
     if timer is None:
         return _share_out(graph, _time_whole(path, feed, backend, host, accuracy, progress), host, machine)
@@ -125,5 +134,5 @@ def require_memory(graph: Graph) -> None:
 
 
 def runtime_name(host: Host) -> str:
-    """The host's runtime and its version."""
-    return f"{host.backend} {load_backend(host.backend).version}"
+    """The host's runtime, its version, and the precision where it is not the runtime's own."""
+    return f"{host.backend} {load_backend(host.backend).version} {host.precision}".rstrip()

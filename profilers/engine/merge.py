@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from multiedge.backends.stages import load_backend
+from multiedge.backends.stages import load_backend, resolved
 from multiedge.errors import ProfileError
 from multiedge.fleet import Device
 from multiedge.graph import Graph
@@ -63,10 +63,11 @@ def profile_of_trace(graph: Graph, path: str | os.PathLike[str], device: Device)
 
     For onnxruntime: a JSON file that was taken with optimisation disabled. ProfileError if its backend reads no such files.
     """
-    timer = load_backend(device.backend).node_timer()
+    backend = resolved(device).backend
+    timer = load_backend(backend).node_timer()
     if timer is None:
         raise ProfileError(
-            f"{os.fspath(path)}: backend '{device.backend}' of device '{device.name}' reads no profiles with times of nodes"
+            f"{os.fspath(path)}: backend '{backend}' of device '{device.name}' reads no profiles with times of nodes"
         )
     work = count_work(graph)
     return Profile(
@@ -74,7 +75,7 @@ def profile_of_trace(graph: Graph, path: str | os.PathLike[str], device: Device)
         macs=work.macs,
         flops=work.flops,
         seconds={device.name: timer.read(graph, Path(path))},
-        sources={device.name: f"{device.backend}'s profile {os.fspath(path)}"},
+        sources={device.name: f"{backend}'s profile {os.fspath(path)}"},
         uncounted=work.uncounted,
         known={device.name: Knowledge.MEASURED},
         settings={"profiler": "trace"},

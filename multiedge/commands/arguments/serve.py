@@ -7,6 +7,7 @@ import argparse
 from multiedge.commands import _options
 from multiedge.commands._serving import add_http, add_max_message
 from multiedge.defaults import DEFAULT_PORT, LOOPBACK
+from multiedge.fleet import AUTO_BACKEND
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_http(parser)
     about = "folder with ca.pem, cert.pem and key.pem: gRPC and HTTP use TLS, and clients need a certificate of this CA"
     parser.add_argument("--identity", metavar="DIR", help=about)
-    _options.add_backend(parser, "all stages")
+    _options.add_backend(parser, "all stages", AUTO_BACKEND)
+    _options.add_precision(parser)
     add_max_message(parser)
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each stage (default: 1)")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from multiedge.errors import ConfigError, MultiedgeError, StageError, did_you_mean, one_line, require_least
 from multiedge.fleet import Fleet
-from multiedge.measurements import Event, Fault, Measurements, Memory
+from multiedge.measurements import Event, Fault, Measurements, Memory, RanStage
 from multiedge.plan import Manifest
 
 Array = npt.NDArray[Any]
@@ -115,6 +115,8 @@ class Record:
     """Processor time of each device's worker process on this machine."""
     by_caller: tuple[tuple[int, int], ...] = ()
     """The (source, target) stages of transfers that go by way of the caller; all others go directly."""
+    runtimes: tuple[RanStage, ...] = ()
+    """What computes each stage on each of its devices, as far as it is known."""
 
 
 class Executor(Protocol):

@@ -234,6 +234,7 @@ def to_measurements(
         memory=record.memory,
         settings={**record.settings, **settings, "duplicates_dropped": record.duplicates_dropped},
         by_caller=record.by_caller,
+        runtimes=record.runtimes,
     )
 
 

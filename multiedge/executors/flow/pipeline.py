@@ -9,13 +9,13 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from multiedge.backends.stages import load_backend, require_backends
+from multiedge.backends.stages import device_backend, require_backends, resolved
 from multiedge.errors import ConfigError
 from multiedge.executors import EXECUTORS
 from multiedge.executors.flow.contract import Executor, Result, RunOptions, Source
 from multiedge.executors.flow.drive import Progress, ScenarioRun, collected
 from multiedge.executors.flow.scenarios import Scenario
-from multiedge.fleet import Device, Encoding, Fleet
+from multiedge.fleet import AUTO_BACKEND, Device, Encoding, Fleet
 from multiedge.measurements import Measurements
 from multiedge.meters.devices import open_meters
 from multiedge.options import build_options
@@ -158,7 +158,7 @@ def local_fleet(manifest: Manifest) -> Fleet:
     names = device_names(manifest)
     if not names:
         raise ConfigError(f"{manifest.directory}: the plan has no parts")
-    return Fleet(tuple(Device(name) for name in names), name="this machine")
+    return Fleet(tuple(Device(name, backend=AUTO_BACKEND) for name in names), name="this machine")
 
 
 def providers(devices: Iterable[Device]) -> dict[str, str]:
@@ -166,13 +166,14 @@ def providers(devices: Iterable[Device]) -> dict[str, str]:
     names = {}
     for device in devices:
         if device.gpu is not None:
-            provider = load_backend(device.backend).provider(device)
+            used = resolved(device)
+            provider = device_backend(used).provider(used)
             names[device.name] = provider.name
             if provider.processor != "gpu":
                 log.warning(
                     "device '%s' is a GPU, but %s has none to use here: its stages run on the %s",
                     device.name,
-                    device.backend,
+                    used.backend,
                     provider.processor.upper(),
                 )
     return names

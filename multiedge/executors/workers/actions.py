@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.workers.messages import Configure, Prepare
 from multiedge.fleet import Fleet, Link
-from multiedge.measurements import Event, Fault
+from multiedge.measurements import Event, Fault, RanStage
 from multiedge.plan import Manifest
 
 
@@ -106,11 +106,10 @@ class RecordEvent:
 
 
 @dataclass(frozen=True)
-class RecordProvider:
-    """What computes the device's stages, in the runtime's words."""
+class RecordRuntime:
+    """What computes a stage on a device."""
 
-    device: str
-    provider: str
+    ran: RanStage
 
 
 @dataclass(frozen=True)
@@ -133,6 +132,6 @@ Action = (
     | RecordFault
     | RecordRecovery
     | RecordEvent
-    | RecordProvider
+    | RecordRuntime
     | EndRun
 )

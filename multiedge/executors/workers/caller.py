@@ -50,7 +50,7 @@ class WorkersExecutor(Closing):
     transport: str
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: WorkersOptions) -> None:
-        require_backend_options(fleet, options.backends)
+        require_backend_options(fleet, options.backends, manifest.part_files)
         self.manifest, self.fleet = manifest, fleet
         self._options = options
         self.routes = Routes.of(manifest)
@@ -166,11 +166,19 @@ class WorkersExecutor(Closing):
             "executor": self.name,
             "transport": self.transport,
             "depth": self.ledger.depth,
-            "providers": dict(self.supervisor.providers),
+            "providers": {each.device: each.provider for each in self.supervisor.runtimes},
             **self.settings(memory),
         }
         cpu_s = {name: max(0.0, spent - self._cpu_before_s.get(name, 0.0)) for name, spent in self.pool.cpu_s().items()}
-        return Record(tuple(self._events), self.supervisor.faults, memory, settings, self.ledger.duplicates_dropped, cpu_s)
+        return Record(
+            tuple(self._events),
+            self.supervisor.faults,
+            memory,
+            settings,
+            self.ledger.duplicates_dropped,
+            cpu_s,
+            runtimes=self.supervisor.runtimes,
+        )
 
     def close(self) -> None:
         if hasattr(self, "pool"):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from multiedge.backends.stages import options_for
 from multiedge.errors import PipelineError
 from multiedge.executors.workers.emulation import Quota, assign_cores
 from multiedge.executors.workers.messages import Hello
@@ -44,7 +45,7 @@ class LocalLauncher:
         emulation, options = self._options.emulation, self._options
         hello = Hello(
             device=device,
-            backend=dict(options.backends.get(device.backend, {})),
+            backends=options_for(device, options.backends),
             speed=_speed(device) if emulation.speed and quota is None else 1.0,
             factor=factor,
             cores=self._cores.get(device.name, ()),

@@ -11,6 +11,7 @@ from multiedge.executors.flow.routes import Routes
 from multiedge.fleet import Device, Link
 from multiedge.formats.fields import Kind
 from multiedge.formats.records import LineDecoder, encode_line
+from multiedge.measurements import RanStage
 
 # -- commands -----------------------------------------------------------------------------------------------------------
 
@@ -19,13 +20,14 @@ from multiedge.formats.records import LineDecoder, encode_line
 class Hello:
     """The first command: which device the worker is, and how it emulates it.
 
-    `backend` holds options of the device's backend. Compute runs at `speed` times `factor`, which a trace changes. `cores`
-    are the ones to stay on, () for any. `links` leave the device, by peer. `caller` is the device at which the caller is, or
-    the caller's own name. A worker that takes more than `memory_limit_bytes` waits for its end; None is no limit.
+    `backends` holds options of backends, by name of the backend. Compute runs at `speed` times `factor`, which a trace
+    changes. `cores` are the ones to stay on, () for any. `links` leave the device, by peer. `caller` is the device at which
+    the caller is, or the caller's own name. A worker that takes more than `memory_limit_bytes` waits for its end; None is no
+    limit.
     """
 
     device: Device
-    backend: Mapping[str, Any]
+    backends: Mapping[str, Mapping[str, Any]]
     speed: float
     factor: float
     cores: tuple[int, ...]
@@ -94,12 +96,12 @@ Command = Hello | Prepare | Configure | SetSpeed | SetLink | SetClock | Stop
 
 @dataclass(frozen=True)
 class Load:
-    """A stage that was loaded, when (CLOCK_MONOTONIC), and what computes it, in the runtime's words."""
+    """A stage that was loaded, when (CLOCK_MONOTONIC), and what computes it."""
 
     stage: int
     start_s: float
     stop_s: float
-    provider: str
+    ran: RanStage
 
 
 @dataclass(frozen=True)

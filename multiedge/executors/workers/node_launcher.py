@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from multiedge.backends.stages import BackendOptions, options_for
 from multiedge.errors import MultiedgeError
 from multiedge.executors.workers.messages import Hello
 from multiedge.executors.workers.node_handle import PUMP_S, NodeHandle
@@ -22,7 +23,7 @@ from multiedge.transports.peers import PeerAddress, write_address
 class WorkerSettings:
     """What every worker of a run is told: see Hello; and the least silence of a node that may mean that it is lost."""
 
-    backends: Mapping[str, Mapping[str, object]]
+    backends: BackendOptions
     caller: str
     micro_batch: int
     record: bool
@@ -68,7 +69,7 @@ class NodeLauncher:
         name, settings = device.name, self._settings
         hello = Hello(
             device=device,
-            backend=dict(settings.backends.get(device.backend, {})),
+            backends=options_for(device, settings.backends),
             speed=1.0,
             factor=factor,
             cores=(),

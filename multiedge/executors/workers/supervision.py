@@ -18,8 +18,8 @@ from multiedge.executors.workers.actions import (
     FailItem,
     RecordEvent,
     RecordFault,
-    RecordProvider,
     RecordRecovery,
+    RecordRuntime,
     RequestPlan,
     Send,
     SetLink,
@@ -295,7 +295,7 @@ class _Step:
     def _record_loads(self, name: str, loads: tuple[Load, ...]) -> None:
         for load in loads:
             self.actions.append(RecordEvent(Event("load", -1, load.stage, name, load.start_s, load.stop_s)))
-            self.actions.append(RecordProvider(name, load.provider))
+            self.actions.append(RecordRuntime(load.ran))
 
     # -- plans and epochs -----------------------------------------------------------------------------------------------
 

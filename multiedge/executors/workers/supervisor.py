@@ -19,8 +19,8 @@ from multiedge.executors.workers.actions import (
     FailItem,
     RecordEvent,
     RecordFault,
-    RecordProvider,
     RecordRecovery,
+    RecordRuntime,
     RequestPlan,
     Send,
     SetLink,
@@ -35,7 +35,7 @@ from multiedge.executors.workers.state import Rules, first_state
 from multiedge.executors.workers.supervision import policy
 from multiedge.executors.workers.trace_player import TracePlayer
 from multiedge.fleet import Fleet, Link
-from multiedge.measurements import Event, Fault
+from multiedge.measurements import Event, Fault, RanStage
 from multiedge.plan import Manifest
 from multiedge.trace import Trace
 
@@ -92,8 +92,12 @@ class Supervisor:
         self._answered: list[tuple[int, int]] = []
         self._answered_s: float | None = None
         self._faults: list[Fault] = []
-        self.providers: dict[str, str] = {}
-        """What computes each device's stages, in the runtime's words."""
+        self._ran: dict[tuple[int, str], RanStage] = {}
+
+    @property
+    def runtimes(self) -> tuple[RanStage, ...]:
+        """What computed each stage on each of its devices; of one that was loaded again, the last time."""
+        return tuple(self._ran.values())
 
     def start(self) -> None:
         """Starts every worker and loads every stage. Raises PipelineError that names what could not be started."""
@@ -195,8 +199,8 @@ class Supervisor:
                 self._faults[self._faults.index(fault)] = replace(fault, recovered_s=recovered_s)
             case RecordEvent(event):
                 self._caller.record_event(event)
-            case RecordProvider(device, provider):
-                self.providers[device] = provider
+            case RecordRuntime(ran):
+                self._ran[ran.stage, ran.device] = ran
             case EndRun(error):
                 self._caller.end_run(error)
 

@@ -37,7 +37,7 @@ from multiedge.executors.flow.ledger import Ledger, Pending
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_clock import StageDeadlines
 from multiedge.fleet import Fleet
-from multiedge.measurements import Event, Fault, Memory
+from multiedge.measurements import Event, Fault, Memory, RanStage
 from multiedge.plan import CALLER, Manifest, Part
 
 TICK_S = 0.25
@@ -176,6 +176,10 @@ class ThreadsExecutor(Closing):
         """What the results hold on this executor beside its options."""
         return {}
 
+    def runtimes(self) -> tuple[RanStage, ...]:
+        """What computes the stages, as far as it is known here."""
+        return ()
+
     def memory(self) -> tuple[Memory, ...]:
         """Not measured: the devices' processes are not visible from here."""
         method = f"not measured: the {self.name} executor does not see the device's process"
@@ -259,6 +263,7 @@ class ThreadsExecutor(Closing):
             memory=tuple(map(self._without_gpu, self.memory())),
             settings=settings,
             by_caller=self._by_caller,
+            runtimes=self.runtimes(),
         )
 
     def close(self) -> None:

@@ -12,12 +12,13 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
 from multiedge.backends.contract import Session
 from multiedge.backends.heap import memory_returned
-from multiedge.backends.stages import load_backend, open_stage
+from multiedge.backends.stages import open_on
 from multiedge.errors import ChangedError, MultiedgeError
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_loop import StageLoop
@@ -163,14 +164,15 @@ class Worker:
 
     def _open(self, directory: str, routes: Routes) -> tuple[Load, ...]:
         """Loads the device's stages that are not loaded yet."""
-        backend, loads = load_backend(self._device.backend, self._hello.backend), []
+        loads = []
         for stage in routes.stages_on(self._device.name):
             path = self._path(directory, routes, stage)
             if path not in self._sessions:
                 begin = self._clock()
                 with memory_returned():
-                    self._sessions[path] = open_stage(backend, Path(directory), routes.parts[stage], self._device)
-                loads.append(Load(stage, begin, self._clock(), self._sessions[path].provider.name))
+                    opened = open_on(self._device, self._hello.backends, Path(directory), routes.parts[stage])
+                self._sessions[path] = opened.session
+                loads.append(Load(stage, begin, self._clock(), replace(opened.ran, stage=stage)))
         return tuple(loads)
 
     def _path(self, directory: str, routes: Routes, stage: int) -> str:

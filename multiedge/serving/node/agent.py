@@ -20,7 +20,7 @@ from zlib import crc32
 
 from multiedge.errors import MultiedgeError, NetworkError
 from multiedge.executors.workers.node_messages import OpenWorker
-from multiedge.fleet import REFERENCE_BACKEND
+from multiedge.fleet import AUTO_BACKEND, REFERENCE_BACKEND
 from multiedge.network.client import HubClient
 from multiedge.network.connection import Connection
 from multiedge.network.identity import CLIENT, HUB, NODE, Identity
@@ -117,7 +117,7 @@ class Agent:
             )
             stack.pop_all()
         backends = installed_backends()
-        self._backend = REFERENCE_BACKEND if REFERENCE_BACKEND in backends else backends[0]
+        self._backend = AUTO_BACKEND if REFERENCE_BACKEND in backends else backends[0]
         self._description = Description(options.name, self._server.address, options.limits, time.time(), backends)
         self._holding = Holding(
             self._folders,

@@ -35,7 +35,7 @@ def load_once(
     parts = tuple(replace(part, device=name, replicas=()) for _, part in sorted(stages.parts.items()))
     hello = Hello(
         device=device,
-        backend={},
+        backends={},
         speed=1.0,
         factor=1.0,
         cores=(),

@@ -109,7 +109,7 @@ class WorkerSessions:
                 connection.send(Refused(f"this node is '{self._name}', not '{first.hello.device.name}'"))
                 return
             try:
-                require_portable({first.hello.device.backend: first.hello.backend})
+                require_portable(first.hello.backends)
             except ConfigError as error:
                 connection.send(Refused(str(error)))
                 return

@@ -20,6 +20,7 @@ from multiedge.executors.flow.contract import Result
 from multiedge.executors.inline import InlineExecutor
 from multiedge.executors.workers.options import Emulation
 from multiedge.fleet import Device, Fleet
+from multiedge.measurements import RanStage
 from tests.builders.pipelines import WIDTH, small_plan
 
 FLEET = Fleet((Device("phone"), Device("tablet")))
@@ -238,6 +239,7 @@ def test_what_happened_is_shown_below_the_table() -> None:
         "validity": "VALID",
         "host": {"cores": 2, "wall_s": 1.0, "busy_s": 1.5, "steal_s": 0.0, "caller_s": 0.5, "workers_s": {"d0": 1.0}},
         "warmup_items": 2,
+        "runtimes": [vars(RanStage(0, "d0", "openvino", "2026.4", "bfloat16", "CPU"))],
         "trace": ["1.0 s: phone leaves"],
         "recoveries": [
             {"detected_s": 1.25, "kind": "leave", "detail": "phone [left]", "recovery_s": 0.5},
@@ -253,9 +255,10 @@ def test_what_happened_is_shown_below_the_table() -> None:
     }
     console = Console(width=100, file=io.StringIO())
     command.show(figures, console)
-    assert console.file.getvalue().splitlines()[-8:] == [
+    assert console.file.getvalue().splitlines()[-9:] == [
         "VALID (2 warm-up items left out)",
         "host: 2 processors: workers 50%, caller 25%, other work 0%, idle 25%",
+        "runtime: openvino 2026.4 bfloat16 CPU on d0 (stage 1)",
         "1.0 s: phone leaves",
         "   1.250 s  leave: phone [left]; recovered in 0.500 s",
         "   1.750 s  return: phone is back",

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from multiedge.backends import stages
 from multiedge.errors import ModelError, PipelineError, StageError
-from multiedge.executors import inline
 from multiedge.executors.inline import InlineExecutor, InlineOptions
 from multiedge.plan import CALLER, Transfer
 from tests.builders.flow import FakeSession, chain_manifest, vector
@@ -25,7 +25,7 @@ def sessions(monkeypatch):
         opened.append(FakeSession(lambda tensors: {f"t{number + 1}": tensors[f"t{number}"] + number + 1}))
         return opened[-1]
 
-    monkeypatch.setattr(inline, "open_stage", open_stage)
+    monkeypatch.setattr(stages, "open_stage", open_stage)
     return opened
 
 
@@ -115,8 +115,12 @@ def test_without_record_events_only_loads_are_kept(sessions):
 
 def test_the_results_hold_its_own_options_and_what_computed_each_device(sessions):
     with executor(seed=3) as running:
-        settings = running.record().settings
-    assert settings == {
+        record = running.record()
+    assert [(ran.stage, ran.device, ran.backend, ran.precision) for ran in record.runtimes] == [
+        (0, "d0", "synthetic", "float32"),
+        (1, "d1", "synthetic", "float32"),
+    ]
+    assert record.settings == {
         "seed": 3,
         "warmup_items": 2,
         "record_events": True,
@@ -129,14 +133,14 @@ def test_the_results_hold_its_own_options_and_what_computed_each_device(sessions
 
 
 def test_a_stage_that_cannot_start_is_named_and_the_others_are_closed(sessions, monkeypatch):
-    opens = inline.open_stage
+    opens = stages.open_stage
 
     def second_fails(backend, folder, part, device):
         if sessions:
             raise ModelError("no such model file")
         return opens(backend, folder, part, device)
 
-    monkeypatch.setattr(inline, "open_stage", second_fails)
+    monkeypatch.setattr(stages, "open_stage", second_fails)
     running = executor()
     with pytest.raises(PipelineError, match="stage 1 on 'd1' could not start: no such model file"):
         running.start()

@@ -64,6 +64,7 @@ def test_every_field_arrives_in_base_units():
             power: {idle: 500mW, busy: 4, source: data sheet}
             energy_per_byte: 50nJ
             backend: onnxruntime
+            precision: int8
             runtime_memory: 64MiB
             battery: 10Wh
           - {name: b}
@@ -73,6 +74,8 @@ def test_every_field_arrives_in_base_units():
     a = fleet.device("a")
     assert (a.speed, a.flops_per_s, a.memory_bytes_per_s, a.freq_hz, a.threads) == (0.5, 20e9, 10e9, 2.6e9, 4)
     assert (a.latency_s, a.bandwidth_bytes_per_s, a.runtime_bytes, a.battery_j) == (0.002, 10e6, 2**26, 36e3)
+    assert (a.backend, a.precision) == ("onnxruntime", "int8")
+    assert (fleet.device("b").backend, fleet.device("b").precision) == ("auto", "")
     assert a.joules_per_byte == pytest.approx(50e-9)
     assert (fleet.name, fleet.source, fleet.device("b").bandwidth_bytes_per_s) == ("car", "a", math.inf)
     assert fleet.link("a", "b") == fleet.link("b", "a") == Link(1e6, 0.0, 0.001, 0.01)
@@ -102,6 +105,9 @@ ERRORS = {
         "devices.yaml: devices[0].memory: expected a size such as '2GiB', '512MB' or 1024 (MiB), got 'lots'"
     ),
     "devices: [{name: a, speed: 0}]": "devices.yaml: devices[0].speed: expected a number such as 0.5, more than zero, got 0",
+    "devices: [{name: a, precision: float}]": (
+        "devices.yaml: devices[0].precision: unknown value 'float'; did you mean 'float32'?"
+    ),
     "devices: [{name: a, threads: 1.5}]": "devices.yaml: devices[0].threads: expected a whole number from 1, got 1.5",
     "devices: [{name: a, bandwith: 1, bandwidth: 2}]": (
         "devices.yaml: devices[0]: 'bandwidth' is given twice, once as 'bandwidth'; keep one"

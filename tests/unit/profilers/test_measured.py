@@ -105,7 +105,7 @@ def test_names_of_the_reference_backend_are_those_of_old_profiles() -> None:
 def test_a_runtime_without_node_times_shares_the_latency_by_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_text("")
     monkeypatch.setattr(hosts, "_time_whole", lambda *_: timing(2.5))
-    monkeypatch.setattr(hosts, "random_inputs", lambda graph, seed: {})
+    monkeypatch.setattr(hosts, "random_feed", lambda graph, seed: {})
     graph = replace(GRAPH, path=str(tmp_path / "m.onnx"))
     found = measure_host(graph, Host(1, "synthetic"), Calibration(1, ABLE, 0.5), Accuracy())
     assert found.nodes is None

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from multiedge.formats.plan import plan_from_json, plan_to_json
+from multiedge.measurements import RanStage
 from multiedge.plan import Baseline, DeviceMemory, Runtime, Stage
 from multiedge.planning.baseline import best_single
 from multiedge.quantity import Knowledge
-from multiedge.report.plan_text import SharedRate, gain_line, plan_lines, value_text
+from multiedge.report.plan_text import SharedRate, gain_line, plan_lines, ran_lines, value_text
 from tests.builders.fleets import fleet_of
 from tests.builders.graphs import chain_graph
 from tests.builders.plans import paths_plan, relay_plan, spans
@@ -31,6 +32,15 @@ def test_a_value_has_the_unit_of_its_objective(objective: str, text: str) -> Non
 def test_objective_and_proof_come_first() -> None:
     first = plan_lines(PLAN)[0]
     assert first == "throughput: 48 ms per item; bound 48 ms per item, gap 0.00% among contiguous plans; solved in 0.01 s"
+
+
+def test_what_ran_is_told_where_it_is_not_the_reference_with_float32() -> None:
+    usual = RanStage(0, "a", "onnxruntime", "1.31.1", "float32", "CPUExecutionProvider")
+    assert ran_lines([usual]) == []
+    assert ran_lines([RanStage(1, "b", "openvino", "2026.4", "bfloat16", "CPU"), usual, replace(usual, stage=2)]) == [
+        "runtime: onnxruntime 1.31.1 float32 CPUExecutionProvider on a (stage 1), a (stage 3)",
+        "runtime: openvino 2026.4 bfloat16 CPU on b (stage 2)",
+    ]
 
 
 def test_runtimes_are_told_where_one_is_not_the_reference() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from multiedge.measurements import Energy, Event, Memory
+from multiedge.measurements import Energy, Event, Memory, RanStage
 from multiedge.metrics import MetricValue
 from multiedge.plan import CALLER, Transfer
 from multiedge.report import views
@@ -41,6 +41,21 @@ def test_predictions_meet_what_was_seen():
     assert rows["stage 2 on raspberry-pi"].expected == "48.0 ms"
     assert rows["stage 2 on raspberry-pi"].error == pytest.approx(0.04, abs=0.02)
     assert "mean latency" not in rows  # all due at the start: items wait for each other, which the plan's latency leaves out
+
+
+def test_a_device_shows_what_computed_its_stages() -> None:
+    run = RESULT.measurements
+    assert run is not None
+    assert not shown().has_runtimes
+    first, second = run.devices[:2]
+    ran = [
+        RanStage(0, first, "openvino", "2026.4", "bfloat16", "CPU"),
+        RanStage(1, second, "mnn", "3.6", "float32", "CPU"),
+        RanStage(2, second, "onnxruntime", "1.31", "float32", "CPUExecutionProvider"),
+    ]
+    rows = {row.name: row.runtimes for row in shown(with_run(runtimes=tuple(ran))).devices}
+    assert rows[first] == ["openvino 2026.4 bfloat16 CPU"]
+    assert rows[second] == ["stage 2: mnn 3.6 float32 CPU", "stage 3: onnxruntime 1.31 float32 CPUExecutionProvider"]
 
 
 def test_model_is_drawn_and_there_is_room_for_some(monkeypatch):

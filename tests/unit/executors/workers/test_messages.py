@@ -20,12 +20,24 @@ from multiedge.executors.workers.messages import (
     reply_decoder,
 )
 from multiedge.fleet import Device, Link, Power
+from multiedge.measurements import RanStage
 from tests.builders.flow import chain_routes
 
 ROUTES = chain_routes("d0", ("d1", "d2"))
 DEVICE = Device("d0", "gpu-1", memory_bytes=1 << 40, speed=0.5, power=Power(1.0, 2.0))
+RAN = RanStage(0, "d0", "onnxruntime", "1", "float32", "CPU")
 HELLO = Hello(
-    DEVICE, {"threads": 2, "keep": None}, 0.5, 1.0, (0, 1), "pipe", {"d1": Link(1e6, 0.1), "d2": Link()}, "caller", 4, True, 7
+    DEVICE,
+    {"fast": {"threads": 2, "keep": None}},
+    0.5,
+    1.0,
+    (0, 1),
+    "pipe",
+    {"d1": Link(1e6, 0.1), "d2": Link()},
+    "caller",
+    4,
+    True,
+    7,
 )
 
 
@@ -40,7 +52,7 @@ def test_a_command_arrives_as_it_was_sent(command):
 
 @pytest.mark.parametrize(
     "reply",
-    [Prepared((Load(0, 1.0, 2.5, "CPU"),)), Configured(3, (), 1000), Configured(3), Failed("load", "no such file: 'x'\n")],
+    [Prepared((Load(0, 1.0, 2.5, RAN),)), Configured(3, (), 1000), Configured(3), Failed("load", "no such file: 'x'\n")],
     ids=str,
 )
 def test_a_reply_arrives_as_it_was_sent(reply):

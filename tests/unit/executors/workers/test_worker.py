@@ -46,7 +46,7 @@ class Bench:
     def __init__(self, folder, **hello):
         self.folder, self.control = folder, FakeControl()
         self.caller, self.d1 = PipeEndpoint(folder, CALLER_NAME), PipeEndpoint(folder, "d1")
-        values = {"speed": 1.0, "factor": 1.0, "links": {}, "backend": {}, "micro_batch": 1, "record": False, **hello}
+        values = {"speed": 1.0, "factor": 1.0, "links": {}, "backends": {}, "micro_batch": 1, "record": False, **hello}
         device = Device("d0", backend="synthetic")
         given = Hello(device=device, cores=(), transport="pipe", caller=CALLER_NAME, seed=0, **values)
         self.worker = Worker(self.control, folder, given)
@@ -159,7 +159,7 @@ def test_exhausted_memory_is_a_failure_of_its_own(bench, monkeypatch):
     def open_stage(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr("multiedge.executors.workers.worker.open_stage", open_stage)
+    monkeypatch.setattr("multiedge.backends.stages.open_stage", open_stage)
     assert bench.configure() == [Failed("memory", "out of memory while loading its stages")]
 
 

@@ -107,7 +107,19 @@ def caller(plans: FakePlans) -> Iterator[Caller]:
 
 
 def hello(name: str = "d0", **backend: object) -> Hello:
-    return Hello(Device(name, backend="synthetic"), backend, 1.0, 1.0, (), "pipe", {}, CALLER_NAME, 1, False, 0)
+    return Hello(
+        Device(name, backend="synthetic"),
+        {"synthetic": backend} if backend else {},
+        1.0,
+        1.0,
+        (),
+        "pipe",
+        {},
+        CALLER_NAME,
+        1,
+        False,
+        0,
+    )
 
 
 def test_a_worker_loads_the_nodes_own_files_of_the_plan(tmp_path: Path, plans: FakePlans, caller: Caller) -> None:
