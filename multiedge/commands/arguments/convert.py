@@ -16,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inputs", action="append", default=[], metavar="FILE", help=".npz file with inputs to compare too; repeatable"
     )
+    parser.add_argument(
+        "--report", metavar="URL", help="tell the controller at URL, of which this is a worker on Kubernetes (default: nobody)"
+    )
     parser.add_argument("--again", action="store_true", help="convert again what is known to be right or wrong")
     parser.add_argument(
         "--limit",
