@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.builders.definitions import problems_of
-from tests.builders.services import body
+from multiedge.serving.kubernetes.message import decode_message
+from multiedge.serving.kubernetes.spec import read_service
+from multiedge.serving.kubernetes.status import Phase
+from tests.builders.definitions import ROOT, problems_of
+from tests.builders.services import IMAGE, body
 
 X86 = {"type": "x86-cpu"}
 
@@ -55,3 +60,24 @@ def test_names_of_workers_have_room() -> None:
     long = body()
     long["metadata"]["name"] = "a" * 31
     assert problems_of(long)[0].startswith(": metadata.name: at most 30 characters")
+
+
+def written(language: str, word: str) -> str:
+    """The block of the manual that has the word."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "kubernetes.md").read_text(), re.DOTALL)
+    (block,) = [each for each in blocks if word in each]
+    return str(block)
+
+
+def test_the_examples_of_the_manual_fit_the_definition_and_are_read() -> None:
+    resource = yaml.safe_load(written("yaml", "kind: HeteroInferenceService"))
+    assert problems_of(resource) == []
+    resource["metadata"] |= {"namespace": "default", "uid": "1"}
+    resource["status"] = yaml.safe_load(written("yaml", "latencyRatio"))
+    resource["status"]["conversions"][0]["key"] = "25839919"
+    assert problems_of(resource) == []
+    assert read_service(resource, IMAGE).status.conversions[0].error == 2.34e-7
+
+
+def test_the_message_of_the_manual_is_read() -> None:
+    assert decode_message(written("json", "taskInfo")).status is Phase.COMPLETED
