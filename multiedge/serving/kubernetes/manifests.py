@@ -36,6 +36,8 @@ USER_ID = 10001
 DEFAULT_RESOURCES: Mapping[str, str] = {"cpu": "1", "memory": "2Gi"}
 GRACE_S = 10
 READY_PERIOD_S = 5
+ADDRESS_VARIABLE = "POD_IP"
+"""Environment of a serving worker: the address of its pod, where it listens."""
 COMPONENT = "multiedge-controller"
 MOST_EVENT_CHARACTERS = 1024
 """How long the API server lets the message of an event be."""
@@ -148,7 +150,7 @@ def conversion_arguments(target: Target, report_url: str) -> list[str]:
 def serving_arguments(target: Target, backend: str, precision: str) -> list[str]:
     """The command line of a serving worker, without the program."""
     hardware = target.hardware
-    where = ["--host", "0.0.0.0", "--port", str(SERVING_PORT), "--threads", str(hardware.threads)]
+    where = ["--host", f"$({ADDRESS_VARIABLE})", "--port", str(SERVING_PORT), "--threads", str(hardware.threads)]
     return ["serve", _path(target), *where, "--backend", backend, *_settings(hardware, precision)]
 
 
@@ -190,18 +192,19 @@ def _container(service: Service, action: CreateWorker, workplace: Workplace) -> 
     }
 
 
-def _environment(service: Service, action: CreateWorker, workplace: Workplace) -> list[dict[str, str]]:
+def _environment(service: Service, action: CreateWorker, workplace: Workplace) -> list[dict[str, Any]]:
     # Caches are below the home directory, and the root file system is read-only.
-    values = {"HOME": "/tmp"}
-    if action.kind is WorkerKind.CONVERSION:
-        values |= {
-            NAME_VARIABLE: action.name,
-            NAMESPACE_VARIABLE: service.namespace,
-            OWNER_VARIABLE: service.name,
-            OWNER_KIND_VARIABLE: OWNER_KIND,
-            TOKEN_VARIABLE: workplace.token,
-        }
-    return [{"name": name, "value": value} for name, value in values.items()]
+    home = {"name": "HOME", "value": "/tmp"}
+    if action.kind is WorkerKind.SERVING:
+        return [home, {"name": ADDRESS_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
+    values = {
+        NAME_VARIABLE: action.name,
+        NAMESPACE_VARIABLE: service.namespace,
+        OWNER_VARIABLE: service.name,
+        OWNER_KIND_VARIABLE: OWNER_KIND,
+        TOKEN_VARIABLE: workplace.token,
+    }
+    return [home, *({"name": name, "value": value} for name, value in values.items())]
 
 
 def _owner(service: Service) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_a_worker_runs_without_privileges(action: CreateWorker) -> None:
     ("action", "expected"),
     [
         (CONVERT, "convert /models/net.onnx --backend openvino --precision bfloat16 --option performance=latency"),
-        (SERVE, "serve /models/net.onnx --host 0.0.0.0 --port 8081 --threads 2 --backend openvino --precision bfloat16"),
+        (SERVE, "serve /models/net.onnx --host $(POD_IP) --port 8081 --threads 2 --backend openvino --precision bfloat16"),
     ],
     ids=["convert", "serve"],
 )
