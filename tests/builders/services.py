@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from multiedge.backends.conversion.record import State
 from multiedge.serving.kubernetes.actions import CreateWorker
 from multiedge.serving.kubernetes.manifests import Workplace, worker_pod
 from multiedge.serving.kubernetes.message import TaskInfo, WorkerMessage
+from multiedge.serving.kubernetes.names import NAME_VARIABLE, NAMESPACE_VARIABLE, OWNER_VARIABLE, TOKEN_VARIABLE
 from multiedge.serving.kubernetes.reconcile import Decision, Observation, reconcile
 from multiedge.serving.kubernetes.spec import Hardware, Model, Service, Target
 from multiedge.serving.kubernetes.status import Phase, Status
@@ -21,6 +25,8 @@ TOKEN = "token of the worker"
 MODEL = Model("models", "net.onnx")
 X86 = Target(MODEL, Hardware("x86-cpu", "openvino"), IMAGE)
 ARM = Target(MODEL, Hardware("arm-cpu", "mnn"), IMAGE)
+ENVIRONMENT = {NAME_VARIABLE: "w", NAMESPACE_VARIABLE: "default", OWNER_VARIABLE: "classify", TOKEN_VARIABLE: "secret"}
+"""Of a conversion worker."""
 OWNER = ("default", "classify")
 
 
@@ -88,3 +94,29 @@ def pod(action: CreateWorker | None = None, status: Mapping[str, Any] | None = N
     made = worker_pod(service(), action, Workplace("http://controller:8480", TOKEN))
     made["metadata"] |= meta
     return made if status is None else {**made, "status": dict(status)}
+
+
+@contextmanager
+def listening_controller(*statuses: int) -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
+    """URL of a server that answers with these statuses in turn; path, authorization and body of each request."""
+    left, seen = list(statuses), []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append((self.path, self.headers["Authorization"], body))
+            self.send_response(left.pop(0))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", seen
+        finally:
+            server.shutdown()
+            thread.join()

@@ -55,7 +55,10 @@ class ApiCluster:
         except ImportError as error:
             raise MissingDependencyError("kubernetes_asyncio", extra="kubernetes") from error
         try:
-            await config.load_config()
+            try:
+                config.load_incluster_config()
+            except config.ConfigException:
+                await config.load_kube_config()
         except config.ConfigException as error:
             raise NetworkError(f"kubernetes: no cluster is configured: {one_line(error)}; set KUBECONFIG") from error
         api = client.ApiClient()

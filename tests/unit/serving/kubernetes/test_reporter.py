@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from multiedge.backends.conversion.record import State
 from multiedge.errors import ConfigError
 from multiedge.serving.kubernetes.message import TaskInfo, WorkerMessage, decode_message
-from multiedge.serving.kubernetes.names import (
-    NAME_VARIABLE,
-    NAMESPACE_VARIABLE,
-    OWNER_VARIABLE,
-    TOKEN_VARIABLE,
-)
+from multiedge.serving.kubernetes.names import OWNER_VARIABLE
 from multiedge.serving.kubernetes.reporter import WAITS_S, Reporter
 from multiedge.serving.kubernetes.status import Phase
+from tests.builders.services import ENVIRONMENT, listening_controller
 
-ENVIRONMENT = {NAME_VARIABLE: "w", NAMESPACE_VARIABLE: "default", OWNER_VARIABLE: "classify", TOKEN_VARIABLE: "secret"}
 TASK = TaskInfo(State.RUNNING, 10.0)
-
-
-@contextmanager
-def endpoint(*statuses: int) -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
-    """URL of a server that answers with these statuses in turn; path, authorization and body of each request."""
-    left, seen = list(statuses), []
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            seen.append((self.path, self.headers["Authorization"], body))
-            self.send_response(left.pop(0))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", seen
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def reporter(url: str, waits: list[float] | None = None) -> Reporter:
@@ -58,7 +23,7 @@ def reporter(url: str, waits: list[float] | None = None) -> Reporter:
 
 
 def test_a_message_is_posted_to_the_path_of_its_worker_with_its_token() -> None:
-    with endpoint(200) as (url, seen):
+    with listening_controller(200) as (url, seen):
         assert reporter(url).tell(Phase.RUNNING, TASK)
     ((path, authorization, body),) = seen
     assert (path, authorization) == ("/sedna/workers/w/info", "Bearer secret")
@@ -67,20 +32,20 @@ def test_a_message_is_posted_to_the_path_of_its_worker_with_its_token() -> None:
 
 def test_a_message_is_sent_again_until_the_controller_has_it() -> None:
     waits: list[float] = []
-    with endpoint(503, 404, 200) as (url, seen):
+    with listening_controller(503, 404, 200) as (url, seen):
         assert reporter(url, waits).tell(Phase.RUNNING, TASK)
     assert len(seen) == 3
     assert waits == list(WAITS_S[:2])
 
 
 def test_a_message_that_is_never_taken_is_sent_once() -> None:
-    with endpoint(401) as (url, seen):
+    with listening_controller(401) as (url, seen):
         assert not reporter(url).tell(Phase.RUNNING, TASK)
     assert len(seen) == 1
 
 
 def test_a_conversion_goes_on_without_a_controller() -> None:
-    with endpoint() as (url, _):
+    with listening_controller() as (url, _):
         pass  # nobody listens at its port any more
     waits: list[float] = []
     assert not reporter(url, waits).tell(Phase.RUNNING, TASK)
