@@ -31,9 +31,24 @@ DEFAULT_RUNTIME_BYTES = 74 << 20
 """What a worker with onnxruntime takes before it loads weights: measured on Linux, x86-64, with Python 3.11. A devices.yaml
 without `runtime_memory` gets this value; `multiedge calibrate` measures it."""
 
+RUNTIME_BYTES = {"mnn": 55 << 20, "openvino": 126 << 20}
+"""The same of workers with other runtimes, with the code that models of any size make them load."""
+
 DEFAULT_MEMORY_MARGIN = 0.15
 """A devices.yaml without `memory_margin` gets this value. Of the parts in docs/benchmarks.md, the largest peak is 12 % above
 its plan; the rest is for what differs from run to run."""
+
+
+def default_runtime_bytes(backend: str) -> int:
+    """What a worker with this backend takes before it loads weights, where nothing is stated.
+
+    Args:
+        backend: Its name.
+
+    Returns:
+        Bytes, as measured; those of the reference backend for a runtime that was not measured.
+    """
+    return RUNTIME_BYTES.get(backend, DEFAULT_RUNTIME_BYTES)
 
 
 @dataclass(frozen=True)

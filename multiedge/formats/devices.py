@@ -17,7 +17,6 @@ from multiedge.errors import did_you_mean
 from multiedge.fleet import (
     AUTO_BACKEND,
     DEFAULT_MEMORY_MARGIN,
-    DEFAULT_RUNTIME_BYTES,
     PRECISIONS,
     Device,
     Encoding,
@@ -25,6 +24,7 @@ from multiedge.fleet import (
     Link,
     PartitionPoint,
     Power,
+    default_runtime_bytes,
 )
 from multiedge.formats.documents import read_yaml
 from multiedge.formats.fields import Field
@@ -156,12 +156,9 @@ def _entries(field: Field) -> list[Field]:
 def _device(field: Field) -> Device:
     content = field.record(_DEVICE_FIELDS, _SYNONYMS)
     content["name"].name()
-    defaults = {
-        "backend": AUTO_BACKEND,
-        "runtime_bytes": DEFAULT_RUNTIME_BYTES,
-        "memory_margin": DEFAULT_MEMORY_MARGIN,
-    }
-    return Device(**{**defaults, **_values(content, _DEVICE_FIELDS)})
+    values = {"backend": AUTO_BACKEND, **_values(content, _DEVICE_FIELDS)}
+    defaults = {"runtime_bytes": default_runtime_bytes(values["backend"]), "memory_margin": DEFAULT_MEMORY_MARGIN}
+    return Device(**{**defaults, **values})
 
 
 def _power(field: Field) -> Power:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from multiedge.errors import ConfigError
-from multiedge.fleet import AUTO_BACKEND, DEFAULT_MEMORY_MARGIN, DEFAULT_RUNTIME_BYTES, REFERENCE_BACKEND, Device, Fleet, Link
+from multiedge.fleet import AUTO_BACKEND, DEFAULT_MEMORY_MARGIN, REFERENCE_BACKEND, Device, Fleet, Link, default_runtime_bytes
 from multiedge.network.records import LinkState, NodeState
 
 
@@ -48,6 +48,7 @@ def _device(state: NodeState) -> Device:
     rates = [link.bytes_per_s for link in state.links if link.bytes_per_s is not None]
     trips = [link.rtt_s for link in state.links if link.rtt_s is not None]
     is_reference = REFERENCE_BACKEND in state.backends or not state.backends
+    backend = AUTO_BACKEND if is_reference else state.backends[0]
     return Device(
         state.name,
         memory_bytes=min(limits, default=None),
@@ -58,8 +59,8 @@ def _device(state: NodeState) -> Device:
         bandwidth_bytes_per_s=max(rates, default=math.inf),
         # Half of a round trip is one way, of which each of the two interfaces has half.
         latency_s=min(trips, default=0.0) / 4,
-        backend=AUTO_BACKEND if is_reference else state.backends[0],
-        runtime_bytes=DEFAULT_RUNTIME_BYTES,
+        backend=backend,
+        runtime_bytes=default_runtime_bytes(backend),
     )
 
 

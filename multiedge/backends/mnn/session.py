@@ -14,6 +14,7 @@ import numpy as np
 
 from multiedge.backends.contract import Array, Provider, Session, Tensors
 from multiedge.errors import MissingDependencyError, ModelError, did_you_mean
+from multiedge.files import temporary_folder
 from multiedge.fleet import Device
 
 NARROW = {"float64": "float32", "int64": "int32", "bool": "int32"}
@@ -32,6 +33,17 @@ def _quiet() -> Iterator[None]:
         ctypes.CDLL(None).fflush(None)  # what C has buffered would be printed later
         os.dup2(kept, 1)
         os.close(kept)
+
+
+@contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    """The converter leaves a file in the folder that the process works in."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def load_mnn() -> Any:
@@ -90,6 +102,7 @@ def open_session(path: Path, device: Device | None) -> MnnSession:
             [],
             precision_mode=mnn.expr.PrecisionMode.High,
             thread_num=device.threads if device else 1,
+            rearrange=True,  # packs the weights now, and keeps no others
         )
     if module is None or not module.get_info()["outputNames"]:
         raise ModelError(f"{path}: MNN cannot load this file; convert it again with: multiedge convert --again")
@@ -97,10 +110,11 @@ def open_session(path: Path, device: Device | None) -> MnnSession:
 
 
 def convert(source: Path, target: Path) -> None:
-    """Writes the ONNX model as `.mnn`, with float32 weights."""
+    """Writes the ONNX model as `.mnn`, with its float32 weights in a file beside it: inside, they would be held twice."""
     load_mnn()
-    words = ["mnnconvert", "-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(target), "--bizCode", "MNN"]
-    with _quiet():
+    files = ["--modelFile", str(source.resolve()), "--MNNModel", str(target.resolve())]
+    words = ["mnnconvert", "-f", "ONNX", *files, "--bizCode", "MNN", "--saveExternalData"]
+    with _quiet(), temporary_folder("mnn-") as folder, _working_in(folder):
         from _tools import mnnconvert  # the converter alone: the package's command sends logs
 
         mnnconvert(words)

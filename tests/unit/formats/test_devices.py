@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiedge.errors import ConfigError
-from multiedge.fleet import DEFAULT_MEMORY_MARGIN, DEFAULT_RUNTIME_BYTES, Encoding, Link, PartitionPoint, Power
+from multiedge.fleet import (
+    DEFAULT_MEMORY_MARGIN,
+    DEFAULT_RUNTIME_BYTES,
+    Encoding,
+    Link,
+    PartitionPoint,
+    Power,
+    default_runtime_bytes,
+)
 from multiedge.formats.devices import parse_fleet, read_fleet
 from tests.builders.refusals import JSON_VALUES, refusal
 
@@ -192,6 +200,8 @@ def test_the_margin_of_memory_is_a_share_with_a_default(written, margin):
 def test_a_device_that_states_no_runtime_memory_gets_the_measured_one():
     fleet = parse("devices: [{name: a, memory: 1GiB}, {name: b, memory: 1GiB, runtime_memory: 0MiB}]")
     assert [device.runtime_bytes for device in fleet.devices] == [DEFAULT_RUNTIME_BYTES, 0]
+    other = parse("devices: [{name: a, backend: openvino}, {name: b, backend: openvino, runtime_memory: 90MiB}]")
+    assert [device.runtime_bytes for device in other.devices] == [default_runtime_bytes("openvino"), 90 << 20]
 
 
 @pytest.mark.parametrize("encoding", ["float16", "zstd"])

@@ -32,6 +32,21 @@ def made(folder: Path) -> Path:
 
 
 @RUNTIME
+def test_weights_lie_beside_the_file_wherever_the_folder_is_and_nothing_lies_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    made(Path("../here"))
+    assert list((tmp_path / "work").iterdir()) == []
+    assert (tmp_path / "here" / "model.mnn.weight").stat().st_size >= 4 * 6 * 4
+    moved = (tmp_path / "here").rename(tmp_path / "there")
+    x, z = noise(2, 4), noise(2, 6, seed=1)
+    np.testing.assert_allclose(MnnBackend().open(moved / "model.mnn").run({"x": x, "z": z})["p"], x @ noise(4, 6), rtol=1e-5)
+
+
+@RUNTIME
 def test_values_have_the_names_of_the_model_and_stay_what_they_are(tmp_path: Path) -> None:
     session = MnnBackend().open(made(tmp_path))
     assert (set(session.inputs), set(session.outputs), session.batch_is_free) == ({"x", "z"}, {"y", "p"}, False)
