@@ -89,7 +89,7 @@ class Choices:
 
         Of those that are as fast within 2 %, it is the one with the smallest error.
         """
-        usable = [row for row in self.rows if row.outcome in (Outcome.TIMED, Outcome.INHERITED) and self._is_near(row)]
+        usable = [row for row in self.rows if row.outcome is not Outcome.FAILED and self._is_near(row)]
         times = [(row.seconds, row) for row in usable if row.seconds is not None and precision in ("", row.precision)]
         if not times:
             return None

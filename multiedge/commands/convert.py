@@ -16,7 +16,7 @@ from multiedge.backends.conversion.footprint import peak_bytes
 from multiedge.backends.conversion.ready import converted, folder_of
 from multiedge.backends.conversion.record import Conversion, State, conversion_to_json
 from multiedge.backends.stages import CONVERTED, load_backend
-from multiedge.commands import _options
+from multiedge.commands import _choosing, _options
 from multiedge.commands._reporting import conversion_report, task_of
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar
 from multiedge.errors import ConfigError, ModelError, no_such
@@ -43,6 +43,10 @@ class Converted:
 
 def run(args: argparse.Namespace) -> int:
     """0 if every part was converted and gives the right outputs, otherwise 1."""
+    for option in ("devices", "min_agreement"):
+        _options.require_with(args, option, "auto")
+    if args.auto:
+        return _choosing.run(args)
     with conversion_report(args.report) as report:
         results = _converted(args)
         report(task_of(args.backend, [each.record for each in results], _first_file(results[0])))
@@ -82,15 +86,12 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def require_convertible(args: argparse.Namespace, backend: Backend) -> None:
-    """ConfigError for a backend that converts nothing or compares nothing, for inputs of a whole model, and for no time."""
+    """ConfigError for a backend that converts nothing or compares nothing, and as `_choosing.require_usable`."""
     if ".onnx" in backend.formats:
         raise ConfigError(f"--backend {args.backend}: opens .onnx files itself, so there is nothing to convert")
     if not backend.tolerances:
         raise ConfigError(f"--backend {args.backend}: states no tolerances, so its outputs cannot be judged")
-    if args.limit <= 0:
-        raise ConfigError(f"--limit: expected more than 0 seconds, got {args.limit:g}")
-    if args.inputs and Path(args.model).is_dir():
-        raise ConfigError("--inputs: are those of a whole model, and parts take others; give the model in place of the folder")
+    _choosing.require_usable(args)
 
 
 def convert(backend: Backend, part: Path, args: argparse.Namespace) -> Converted:

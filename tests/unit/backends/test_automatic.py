@@ -67,10 +67,21 @@ def test_a_precision_that_is_stated_limits_the_choice(model: Path) -> None:
     assert resolved(replace(AUTO, precision="float32"), model).backend == "onnxruntime"
 
 
-def test_what_failed_or_was_left_out_is_not_taken(model: Path) -> None:
-    failed, slower = replace(timed("mnn", 0.1), outcome=Outcome.FAILED), replace(timed("mnn", 0.5), outcome=Outcome.SLOWER)
-    measured(model, AUTO, failed, slower, timed("openvino", 1.0))
+def test_what_failed_is_not_taken_and_what_was_left_out_early_for_its_precision_alone(model: Path) -> None:
+    failed, slower = (
+        replace(timed("mnn", 0.1), outcome=Outcome.FAILED),
+        replace(timed("onnxruntime", 2.0), outcome=Outcome.SLOWER),
+    )
+    measured(model, AUTO, failed, slower, timed("openvino", 1.0, "bfloat16"))
     assert resolved(AUTO, model).backend == "openvino"
+    assert resolved(replace(AUTO, precision="float32"), model).backend == "onnxruntime"
+
+
+def test_what_is_approximate_is_taken_from_the_agreement_that_was_asked_for(model: Path) -> None:
+    near = replace(timed("mnn", 0.1, "int8"), agreement=0.97, is_approximate=True)
+    for least, name in ((None, "onnxruntime"), (0.98, "onnxruntime"), (0.97, "mnn")):
+        save_choices(Choices("m", 1, (timed("onnxruntime", 2.0), near), least), path_of(model, AUTO))
+        assert resolved(AUTO, model).backend == name
 
 
 def test_a_choice_of_another_version_of_the_runtime_is_measured_no_more(model: Path) -> None:

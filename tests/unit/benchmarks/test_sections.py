@@ -1,6 +1,6 @@
 """The sentences and tables of single benchmarks, on figures whose result is known."""
 
-from benchmarks import fleet, hops, job, load, memory, pipeline, profiling, servers, split
+from benchmarks import auto_choice, fleet, hops, job, load, memory, pipeline, profiling, servers, split
 from benchmarks.record import Figure, Row
 from tests.builders.records import record
 
@@ -26,6 +26,20 @@ def test_split_says_nothing_of_a_contender_that_failed():
 def test_job_gives_the_range_of_speed_ups():
     rows = [Row({"model": name}, {"speed_up": Figure(ratio)}) for name, ratio in (("a", 1.5), ("b", 1.9))]
     assert "answer 1.50 to 1.90 times as many items" in job.section(record_of(job, rows))
+
+
+def test_auto_choice_gives_the_worst_ratio_and_the_gain_of_all_stages():
+    rows = [
+        Row(
+            {"model": "a", "stage": number, "chosen": "x float32", "best": "y float32"},
+            {"reference_s": Figure(2.0), "chosen_s": Figure(chosen), "best_s": Figure(0.5), "ratio": Figure(chosen / 0.5)},
+        )
+        for number, chosen in ((1, 0.5), (2, 0.51))
+    ]
+    shown = auto_choice.section(record_of(auto_choice, rows))
+    assert "On 2 stages" in shown
+    assert "at most 1.020 times as long as the best" in shown
+    assert "3.96 times as fast as with onnxruntime" in shown
 
 
 def test_load_gives_the_largest_error_before_and_at_pace():
