@@ -38,7 +38,7 @@ from profilers.static import StaticProfiler
 
 STAGES = {"vit_b16": 4, "efficientnet_lite0": 4, "squeezenet": 2}
 DEVICE = Device("host", backend=AUTO_BACKEND)
-AGAIN = Accuracy(relative=0.01, budget_s=6.0, least=15, most=200, warmup=2)
+AGAIN = Accuracy(relative=0.01, budget_s=5.0, least=15, most=200, warmup=2)
 
 
 def parts_of(name: str, count: int, folder: Path) -> list[Path]:
