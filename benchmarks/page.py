@@ -21,7 +21,6 @@ BENCHMARKS = (
     "servers",
     "job",
     "memory",
-    "auto_choice",
     "load",
     "helix",
     "scale",
