@@ -58,6 +58,7 @@ class UnknownSizeError(ModelError):
         tensors: Names of the tensors without a known size.
         examples: For each input whose shape must be given, one that fits, by name; empty if all inputs are known.
         declared: The shape of these inputs in the model; None if it has none.
+        has_states: Whether the model has states, so that a context gives all shapes.
     """
 
     def __init__(
@@ -66,16 +67,20 @@ class UnknownSizeError(ModelError):
         tensors: Sequence[str],
         examples: Mapping[str, tuple[int, ...]],
         declared: Mapping[str, tuple[int | str | None, ...] | None],
+        has_states: bool = False,
     ) -> None:
         self.model = model
         self.tensors = tuple(tensors)
         self.examples = dict(examples)
         self.declared = dict(declared)
+        self.has_states = has_states
         super().__init__(self._line())
 
     @property
     def options(self) -> str:
         """The options of the command line that give the shapes."""
+        if self.has_states:
+            return "--context 1024"
         shapes = (f"{name}={','.join(map(str, shape))}" for name, shape in self.examples.items())
         return " ".join(f"--shape {shlex.quote(shape)}" for shape in shapes)
 

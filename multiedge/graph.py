@@ -195,11 +195,14 @@ class Graph:
         growing = frozenset(self.growing) - self.parameters.keys()
         closed = self.inside_states | {cut.after for cut in self.cuts if not growing.isdisjoint(cut.tensors)}
         made = sorted({self.producer[state.output] for state in self.states})
+        stream = 0.0
         for before, following in pairwise(made):
             between = [self.cuts[after] for after in range(before + 1, following + 1) if after not in closed]
             least = min((math.inf if cut.nbytes is None else cut.nbytes for cut in between), default=0)
             closed |= {cut.after for cut in between if cut.nbytes is None or cut.nbytes > least}
-        return closed
+            stream = max(stream, least)
+        ends = [*self.cuts[1 : made[0] + 1], *self.cuts[made[-1] + 1 : -1]] if stream else []
+        return closed | {cut.after for cut in ends if cut.nbytes is None or cut.nbytes >= stream + SMALL_BYTES}
 
     @cached_property
     def state_nodes(self) -> dict[str, tuple[int, ...]]:
@@ -263,7 +266,9 @@ class Graph:
             The error, with a shape to give for each input that has none.
         """
         asked = [self.tensors[name] for name in self.inputs if name in self.tensors and _is_open(self.tensors[name])]
-        return UnknownSizeError(self.name, tuple(names), _examples(asked), {each.name: each.shape for each in asked})
+        return UnknownSizeError(
+            self.name, tuple(names), _examples(asked), {each.name: each.shape for each in asked}, bool(self.states)
+        )
 
     @cached_property
     def producer(self) -> dict[str, int]:
@@ -423,6 +428,9 @@ class Graph:
         return sum(known) if len(known) == len(sizes) else None
 
 
+SMALL_BYTES = 1024
+"""Before the first states of a model and behind the last ones, so much more may cross than between layers: ids and
+positions."""
 SEQUENCE_TENSOR = Tensor(SEQUENCE, "int64", (FIELDS,), 8 * FIELDS)
 """What says which step of which sequence an item is."""
 

@@ -94,6 +94,11 @@ Held = Any
 class HoldingSession(Session, Protocol):
     """A session that can keep tensors in the runtime from one run to the next, without a copy."""
 
+    @property
+    def holds_arrays(self) -> bool:
+        """Whether a tensor of the runtime is the memory of the array that it was made of, and not a copy."""
+        ...
+
     def held(self, array: Array) -> Held:
         """The tensor in the runtime."""
         ...

@@ -6,6 +6,7 @@ sends the steps of a sequence once more, and a stage that still has its states c
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,13 @@ from multiedge.states import NONE, SEQUENCE, Extended, State, Step
 KEPT_BYTES = 32 << 20
 """Outputs of earlier steps that are kept of each sequence; those of the last step are kept in any case."""
 LEAST_CAPACITY = 64
-"""Tokens for which a buffer that past and present share is made at least."""
+"""Tokens for which a buffer is made at least."""
 
 
 class PlainHolding:
     """States as arrays, for a session whose runtime cannot keep them."""
+
+    holds_arrays = False
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -44,10 +47,12 @@ class PlainHolding:
 
 @dataclass
 class _Kept:
-    """What is kept of a sequence: `steps` that were computed, `length` of the states that grow, and outputs by step."""
+    """What is kept of a sequence: `steps` that were computed, `length` of the states that grow, and outputs by step. `buffers`
+    have the memory of states that grow from step to step, where the runtime writes them to memory that is given."""
 
     batch: int
     states: dict[str, Held]
+    buffers: dict[str, Array] = field(default_factory=dict)
     steps: int = 0
     length: int = 0
     extended: dict[str, Array] = field(default_factory=dict)
@@ -79,6 +84,8 @@ class StatefulSession:
         self.inputs = (*(name for name in session.inputs if name not in kept), SEQUENCE)
         self.outputs = tuple(name for name in session.outputs if name not in made)
         self._sequences: OrderedDict[int, _Kept] = OrderedDict()
+        self._spare: dict[str, Array] = {}
+        self._writes_to_places = self._holding.holds_arrays
         self._lock = threading.Lock()
 
     @property
@@ -116,6 +123,7 @@ class StatefulSession:
 
     def close(self) -> None:
         self._sequences.clear()
+        self._spare.clear()
         self._session.close()
 
     def _kept(self, step: Step) -> _Kept:
@@ -151,17 +159,45 @@ class StatefulSession:
     def _computed(self, kept: _Kept, step: Step, tensors: Tensors) -> dict[str, Array]:
         given = {name: tensors[name] for name in self.inputs if name != SEQUENCE and name in tensors}
         whole = {each.input: _joined(kept.extended.get(each.input), given[each.input], each.axis) for each in self._extended}
-        places: dict[str, Held | None] = {state.output: None for state in self._states}
-        for state in self._states:
-            if state.shared:
-                self._make_room(kept, state, kept.length + step.tokens)
-                places[state.output] = kept.states[state.input]
-        outputs, made = self._holding.run_held({**given, **whole}, kept.states, places)
-        kept.states = {state.input: made[state.output] for state in self._states}
+        outputs = self._run({**given, **whole}, kept, kept.length + step.tokens)
         kept.extended = whole
         kept.length += step.tokens
         kept.note(outputs)
         return dict(outputs)
+
+    def _run(self, tensors: Tensors, kept: _Kept, length: int) -> dict[str, Array]:
+        """The outputs of the step after which states are so long; the states are the next ones then."""
+        places: dict[str, Held | None] = {state.output: None for state in self._states}
+        buffers: dict[str, Array] = {}
+        for state in self._states:
+            if state.shared:
+                self._make_room(kept, state, length)
+                places[state.output] = kept.states[state.input]
+            elif state.axis is not None and self._writes_to_places:
+                buffers[state.input] = self._buffer(state, kept.batch, length)
+                shape = state.shape(kept.batch, length)
+                places[state.output] = self._holding.held(buffers[state.input][: math.prod(shape)].reshape(shape))
+        try:
+            outputs, made = self._holding.run_held(tensors, kept.states, places)
+        except Exception:  # a state that grows by another length is one of the runtime's errors, and any other comes again
+            if not buffers:
+                raise
+            self._writes_to_places = False
+            return self._run(tensors, kept, length)
+        kept.states = {state.input: made[state.output] for state in self._states}
+        self._spare.update(kept.buffers)
+        kept.buffers = buffers
+        return outputs
+
+    def _buffer(self, state: State, batch: int, length: int) -> Array:
+        """Memory for a state of this length, and for longer ones: what another step has left, if that is large enough."""
+        spare = self._spare.pop(state.input, None)
+        if spare is not None and spare.size >= math.prod(state.shape(batch, length)):
+            return spare
+        room = max(state.length, LEAST_CAPACITY)
+        while room < length:
+            room *= 2
+        return np.empty(math.prod(state.shape(batch, room)), state.dtype)
 
     def _make_room(self, kept: _Kept, state: State, length: int) -> None:
         """A buffer of twice the size, if the state does not fit into its own."""

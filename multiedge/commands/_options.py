@@ -38,19 +38,24 @@ def add_states(parser: Place) -> None:
         help="an output that is an input of the next step; repeatable",
     )
     parser.add_argument(
-        "--context", type=int, metavar="TOKENS", help="of a model with states: its sizes for one token behind so many less one"
+        "--context", type=int, metavar="TOKENS", help="of a model with states: its sizes at so many tokens of a sequence"
+    )
+    parser.add_argument(
+        "--tokens", type=int, metavar="N", help="with --context: how many of them are those of one step (default: 1, the last)"
     )
 
 
-def read_with_states(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]] | None) -> Graph:
-    """The model in `args.model` with these shapes, --state and --context."""
+def read_with_states(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]] | None, batch: int = 1) -> Graph:
+    """The model in `args.model` with these shapes, --state, and --context with rows of the batch."""
     from multiedge.onnx_io import read_graph
     from multiedge.onnx_io.reader import declared_graph
     from multiedge.onnx_io.states import parse_pairs, step_shapes
 
+    require_with(args, "tokens", "context")
     pairs = parse_pairs(args.state)
     if args.context is not None:
-        shapes = {**step_shapes(declared_graph(args.model, pairs), args.context), **(shapes or {})}
+        tokens = 1 if args.tokens is None else args.tokens
+        shapes = {**step_shapes(declared_graph(args.model, pairs), args.context, tokens, batch), **(shapes or {})}
     return read_graph(args.model, shapes, pairs)
 
 
@@ -90,8 +95,10 @@ def read_batched(args: argparse.Namespace, batch: int) -> Graph:
     from multiedge.onnx_io import read_graph
 
     given = parse_shapes(args.shape)
-    shapes = batch_shapes(read_graph(args.model), read_graph(args.model, given), given, batch)
-    graph = read_graph(args.model, shapes)
+    if args.context is None:
+        graph = read_graph(args.model, batch_shapes(read_graph(args.model), read_graph(args.model, given), given, batch))
+    else:
+        graph = read_with_states(args, given, batch)
     return measure_sizes(graph) if args.measure_shapes else graph
 
 

@@ -114,7 +114,10 @@ def show(graph: Graph, facts: dict[str, Any], console: Console) -> None:
         print_line(console, f"states: {first}{f' and {len(others)} more' if others else ''}")
     operators = [f"{count} {name}" for name, count in facts["operators"].items()]
     print_line(console, f"operators: {', '.join(operators)}")
-    for line in (*batch_lines(facts["free_batch"]), *measured_lines(facts["measured_sizes"])):
+    for line in (
+        *batch_lines([name for name in facts["free_batch"] if name in graph.inputs]),
+        *measured_lines(facts["measured_sizes"]),
+    ):
         print_line(console, line)
     if "needs" in facts:
         print_line(console, facts["needs"], style="red")

@@ -114,6 +114,10 @@ class OnnxRuntimeSession:
         others = [] if len(bound) == len(self.outputs) else binding.get_outputs()
         return {**{name: value.numpy() for name, value in zip(self.outputs, others, strict=False)}, **bound}
 
+    @property
+    def holds_arrays(self) -> bool:
+        return self.provider.processor == "cpu"
+
     def held(self, array: Array) -> ort.OrtValue:
         return ort.OrtValue.ortvalue_from_numpy(contiguous(array), *self._place)
 

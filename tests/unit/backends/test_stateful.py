@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from multiedge.backends import stateful as module
@@ -15,6 +16,7 @@ from multiedge.backends.stateful import StatefulSession
 from multiedge.errors import StageError
 from multiedge.onnx_io.reader import declared_graph
 from multiedge.states import SEQUENCE, Extended, Step
+from tests.builders.onnx_models import parsed
 from tests.builders.sequences import TOTAL, Greedy, Summing, prompt_of, save_model
 
 
@@ -112,6 +114,38 @@ def test_an_extended_input_has_the_values_of_all_tokens() -> None:
     for step in range(3):
         session.run(item(Step(0, step), float(step)))
     assert raw.seen[-1].tolist() == [[0.0, 1.0, 2.0]]
+
+
+def test_a_state_is_written_to_a_spare_buffer_that_sequences_share(tmp_path: Path) -> None:
+    path = save_model(tmp_path, "optimum")
+    graph = declared_graph(path)
+    raw = open_part(load_backend("onnxruntime"), path)
+    session = StatefulSession(raw, graph.states, graph.extended, most=2)
+    places: set[int] = set()
+    run_held = raw.run_held
+
+    def noted(tensors: Tensors, held: Any, kept: Any) -> Any:
+        places.add(kept["present.0.key"].data_ptr())
+        return run_held(tensors, held, kept)
+
+    raw.run_held = noted
+    sequences = [Greedy(session.run, graph.inputs, prompt_of(seed=number), number) for number in range(2)]
+    for _ in range(20):
+        for sequence in sequences:
+            sequence.decode(1)
+    assert len(places) == 3
+    session.close()
+
+
+def test_a_state_that_grows_by_another_length_than_the_step_is_kept_as_well(tmp_path: Path) -> None:
+    model = parsed("g (float[b, n] x, float[b, p] h) => (float[b, t] h_next) { h_next = Concat <axis = 1> (h, x, x) }")
+    onnx.save(model, tmp_path / "model.onnx")
+    graph = declared_graph(tmp_path / "model.onnx", [("h", "h_next")])
+    session = StatefulSession(open_part(load_backend("onnxruntime"), tmp_path / "model.onnx"), graph.states)
+    for step in range(3):
+        session.run(item(Step(0, step)))
+    assert session.state_bytes == 3 * 2 * 4
+    session.close()
 
 
 def test_the_cache_of_the_next_step_is_what_the_runtime_made_and_no_copy(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 import pytest
 
 from multiedge.commands import _options
 from multiedge.errors import ConfigError
+from tests.builders.sequences import save_model
 
 
 def test_shapes_are_numbers_by_input() -> None:
@@ -98,3 +100,41 @@ def _actions(parser: ArgumentParser, command: str) -> list:
 
     subparsers = next(action for action in parser._actions if isinstance(action, _SubParsersAction))
     return subparsers.choices[command]._actions
+
+
+def with_sizes(path: Path, *words: str) -> Namespace:
+    parser = ArgumentParser()
+    parser.add_argument("model")
+    _options.add_sizes(parser)
+    return parser.parse_args([str(path), *words])
+
+
+def test_a_context_gives_all_sizes_of_a_model_with_states(tmp_path: Path) -> None:
+    path = save_model(tmp_path, "optimum")
+    assert _options.read_sized(with_sizes(path, "--context", "64")).input_shapes["past_key_values.0.key"] == (1, 2, 63, 16)
+    prefill = _options.read_sized(with_sizes(path, "--context", "64", "--tokens", "64"))
+    assert prefill.tensors["attention_mask"].shape == (1, 64)
+    batched = _options.read_batched(with_sizes(path, "--context", "64"), 4)
+    assert batched.input_shapes["input_ids"] == (4, 1)
+    assert batched.states[0].length == 64
+
+
+def test_a_named_state_is_none_of_the_inputs(tmp_path: Path) -> None:
+    words = [word for layer in range(4) for word in ("--state", f"h.{layer}=h_next.{layer}")]
+    graph = _options.read_sized(with_sizes(save_model(tmp_path, "recurrent"), "--context", "1", *words))
+    assert len(graph.states) == 4
+    assert not graph.unsized
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--tokens", "4"], "--tokens: has no effect without --context"),
+        (["--context", "64"], "has no states, so no context"),
+        (["--state", "h.0"], "--state: expected INPUT=OUTPUT"),
+        (["--context", "4", "--tokens", "5", "--state", "h.0=h_next.0"], "expected 1 to 4 tokens"),
+    ],
+)
+def test_options_of_states_that_have_no_effect_are_refused(tmp_path: Path, words: list[str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        _options.read_sized(with_sizes(save_model(tmp_path, "recurrent"), *words))

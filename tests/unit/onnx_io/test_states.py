@@ -8,7 +8,7 @@ import onnx
 import pytest
 from google.protobuf import text_format
 
-from multiedge.errors import ConfigError, ModelError
+from multiedge.errors import ConfigError, ModelError, UnknownSizeError
 from multiedge.graph import Graph
 from multiedge.onnx_io import random_inputs, read_graph
 from multiedge.onnx_io.inputs import random_feed
@@ -146,3 +146,15 @@ def test_random_items_are_steps_alone_and_the_file_gets_states_as_well(tmp_path:
     assert feed["attention_mask"].shape == (2, 8)
     assert feed["past_key_values.0.key"].shape == (2, 2, 5, 16)
     assert SEQUENCE not in feed
+
+
+def test_tensors_that_grow_with_the_sequence_are_known(tmp_path: Path) -> None:
+    graph = graph_at(save_model(tmp_path, "optimum"))
+    assert {"/model/mask/Where/output_0", "present.3.value"} <= set(graph.growing)
+    assert not {"logits", "/model/rotary_emb/Cos/output_0"} & set(graph.growing)
+    assert graph_at(save_model(tmp_path, "recurrent"), "recurrent").growing == ()
+
+
+def test_a_model_with_states_and_open_sizes_asks_for_a_context(tmp_path: Path) -> None:
+    with pytest.raises(UnknownSizeError, match="add --context 1024"):
+        read_graph(save_model(tmp_path, "optimum")).require_sizes()

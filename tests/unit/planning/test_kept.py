@@ -128,3 +128,20 @@ def test_a_device_needs_more_memory_for_more_sequences(decoder: Path) -> None:
 def test_costs_of_a_model_without_states_stay_as_they_are() -> None:
     profile = profile_of(synthetic_graph(4), {"d0": 1.0, "d1": 1.0})
     assert with_kept_states(profile, fleet_of(2), 4) is profile
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_strategies_cut_where_little_more_than_the_residual_stream_crosses(decoder: Path, batch: int) -> None:
+    profile = costs_of(graph_at(decoder, context=1024, batch=batch), fleet_of(2))
+    crossing = [int(profile.cut_bytes[after]) for after in range(1, len(profile)) if profile.open_boundaries[after]]
+    assert len(crossing) > 8
+    assert max(crossing) < batch * 64 * 4 + 2048
+
+
+def test_a_tensor_that_grows_with_the_sequence_crosses_no_cut_of_a_strategy(decoder: Path) -> None:
+    profile = costs_of(graph_at(decoder, context=64), fleet_of(2))
+    growing = set(profile.graph.growing)
+    assert "present.0.key" in growing
+    for cut in profile.graph.cuts[1:-1]:
+        if profile.open_boundaries[cut.after]:
+            assert growing.isdisjoint(cut.tensors)
