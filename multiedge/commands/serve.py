@@ -1,4 +1,4 @@
-"""`multiedge serve`: host stages of a plan behind the Open Inference Protocol."""
+"""`multiedge serve`: host stages of a plan, or a whole model, behind the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -7,20 +7,42 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from multiedge.backends.contract import Session
 from multiedge.backends.heap import memory_returned
-from multiedge.backends.stages import open_on, require_backends, resolved
+from multiedge.backends.stages import (
+    BackendOptions,
+    device_backend,
+    open_on,
+    open_part,
+    require_backend_options,
+    require_backends,
+    resolved,
+)
+from multiedge.commands import _options
 from multiedge.commands._serving import HTTP, message_bytes, read_address
 from multiedge.errors import ConfigError, did_you_mean, require_port
-from multiedge.fleet import Device, Fleet
+from multiedge.fleet import AUTO_BACKEND, Device, Fleet
 from multiedge.network.identity import find_identity
 from multiedge.onnx_io import read_runnable
 from multiedge.plan import Manifest, Part
 from multiedge.serving.server import StageServer
 from multiedge.serving.signature import Signature
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served under a name: what its line says of it, its file, what opens it, and its identity, '' for none."""
+
+    name: str
+    about: str
+    path: Path
+    open: Callable[[], Session]
+    identity: str = ""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,31 +51,28 @@ def run(args: argparse.Namespace) -> int:
     most_bytes = message_bytes(args.max_message)
     identity = find_identity(args.identity) if args.identity else None
     http = read_address(args.serve_http, HTTP, identity)
-    manifest = read_runnable(args.plan_dir)
     device = Device("server", threads=args.threads, backend=args.backend, precision=args.precision or "")
     require_backends(Fleet((device,), name="--backend"))
-    parts = {f"stage_{part.stage + 1}": part for part in chosen(manifest, args.device)}
-    openers = {name: partial(_open, device, Path(manifest.directory), part) for name, part in parts.items()}
-    sessions = {name: opener() for name, opener in openers.items()}
-    identities = {name: manifest.identity(part.stage) for name, part in parts.items()}
-    signatures = {name: Signature.of_part(Path(manifest.directory) / part.file, sessions[name]) for name, part in parts.items()}
+    options = _backend_options(args, Fleet((device,), name="--backend"))
+    served = _model(args, device, options) if Path(args.plan).is_file() else _stages(args, device, options)
+    sessions = {each.name: each.open() for each in served}
     server = StageServer(
         sessions,
-        identities,
+        {each.name: each.identity for each in served},
         host=args.host,
         port=args.port,
         http=http,
         identity=identity,
-        signatures=signatures,
-        openers=openers,
-        platform=platform_of(resolved(device, manifest.part_files[0]).backend, next(iter(parts.values()))),
+        signatures={each.name: Signature.of_part(each.path, sessions[each.name]) for each in served},
+        openers={each.name: each.open for each in served},
+        platform=platform_of(resolved(device, served[0].path).backend, served[0].path),
         max_message_bytes=most_bytes,
     )
     # The signal may come as soon as the first line is printed.
     with server, contextlib.suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        for name, part in parts.items():
-            print(f"{server.address} {name} {part.file} (planned for '{part.device}')", flush=True)
+        for each in served:
+            print(f"{server.address} {each.name} {each.about}", flush=True)
         if server.http_address:
             print(f"{server.http_address} HTTP", flush=True)
         print("stop with Ctrl-C", file=sys.stderr, flush=True)
@@ -64,15 +83,56 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open(device: Device, folder: Path, part: Part) -> Session:
+def _backend_options(args: argparse.Namespace, fleet: Fleet) -> BackendOptions:
+    """The options of --option, by the backend that they are for."""
+    own = _options.with_own({}, args.option)
+    if own and args.backend == AUTO_BACKEND:
+        raise ConfigError("--option: is of one backend; name it with --backend")
+    options = {args.backend: own} if own else {}
+    require_backend_options(fleet, options)
+    return options
+
+
+def _stages(args: argparse.Namespace, device: Device, options: BackendOptions) -> list[Served]:
+    """The stages of a plan, or those of one of its devices."""
+    manifest = read_runnable(args.plan)
+    folder = Path(manifest.directory)
+    return [
+        Served(
+            f"stage_{part.stage + 1}",
+            f"{part.file} (planned for '{part.device}')",
+            folder / part.file,
+            partial(_open_stage, device, options, folder, part),
+            manifest.identity(part.stage),
+        )
+        for part in chosen(manifest, args.device)
+    ]
+
+
+def _model(args: argparse.Namespace, device: Device, options: BackendOptions) -> list[Served]:
+    """A whole model, under the name of its file."""
+    if args.device is not None:
+        raise ConfigError(f"--device: names a device of a plan, and {args.plan} is a model; leave it out")
+    path = Path(args.plan)
+    return [Served(path.stem, path.name, path, partial(_open_model, device, options, path))]
+
+
+def _open_stage(device: Device, options: BackendOptions, folder: Path, part: Part) -> Session:
     """Opens a stage, at the start and when a client loads it again."""
     with memory_returned():
-        return open_on(device, {}, folder, part).session
+        return open_on(device, options, folder, part).session
 
 
-def platform_of(backend: str, part: Part) -> str:
-    """The platform of a part as KServe and Triton write it: the runtime and the kind of file, such as 'onnxruntime_onnx'."""
-    return f"{backend}_{Path(part.file).suffix.lstrip('.')}"
+def _open_model(device: Device, options: BackendOptions, path: Path) -> Session:
+    """Opens a whole model, likewise."""
+    with memory_returned():
+        chosen = resolved(device, path)
+        return open_part(device_backend(chosen, options), path, chosen)
+
+
+def platform_of(backend: str, path: Path) -> str:
+    """The platform of a file as KServe and Triton write it: the runtime and the kind of file, such as 'onnxruntime_onnx'."""
+    return f"{backend}_{path.suffix.lstrip('.')}"
 
 
 def chosen(manifest: Manifest, device: str | None) -> list[Part]:

@@ -36,7 +36,7 @@ def ended(command, **options):
 
 @contextmanager
 def serve(directory, *options, inside=()):
-    """The running server, by a command that begins with `inside`, and the lines that it printed, one per stage."""
+    """The running server, by a command that begins with `inside`, and the lines that it printed, one for each model."""
     port = () if "--port" in options else ("--port", "0")
     command = [*inside, sys.executable, "-m", "multiedge.cli", "serve", str(directory), *port, *options]
     with ended(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -52,6 +52,8 @@ def _stages(directory, options):
     from multiedge.commands.serve import chosen
     from multiedge.onnx_io import read_manifest
 
+    if Path(directory).is_file():
+        return 1
     return len(chosen(read_manifest(directory), options[options.index("--device") + 1] if "--device" in options else None))
 
 

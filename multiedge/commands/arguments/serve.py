@@ -11,7 +11,8 @@ from multiedge.fleet import AUTO_BACKEND
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("plan_dir", metavar="PLAN_DIR", help="folder that `multiedge split` or `plan -o` wrote")
+    about = "folder that `multiedge split` or `plan -o` wrote, or an ONNX file to serve whole"
+    parser.add_argument("plan", metavar="PLAN_DIR|MODEL", help=about)
     parser.add_argument("--device", metavar="NAME", help="only the stages that the plan gives to this device (default: all)")
     parser.add_argument("--host", default=LOOPBACK, help=f"address to listen on (default: {LOOPBACK}, this machine only)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port of gRPC, 0: a free one (default: {DEFAULT_PORT})")
@@ -20,5 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--identity", metavar="DIR", help=about)
     _options.add_backend(parser, "all stages", AUTO_BACKEND)
     _options.add_precision(parser)
+    _options.add_option(parser, "backend")
     add_max_message(parser)
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each stage (default: 1)")

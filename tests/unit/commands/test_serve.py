@@ -15,7 +15,7 @@ from multiedge.commands.serve import chosen
 from multiedge.errors import ConfigError
 from multiedge.transports.open_inference import SERVICE, messages
 from tests.builders.flow import chain_manifest
-from tests.builders.pipelines import WIDTH, small_plan
+from tests.builders.pipelines import WIDTH, small_model, small_plan
 from tests.builders.stage_hosts import serve
 
 grpc = pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not installed")
@@ -57,6 +57,26 @@ def test_a_signal_ends_it_in_time_and_in_peace(parts, number):
         begin = time.monotonic()
         assert process.wait(timeout=10) == 0
         assert time.monotonic() - begin < ENDS_WITHIN_S
+
+
+def test_a_whole_model_has_the_name_of_its_file(tmp_path):
+    small_model(tmp_path / "net.onnx")
+    with serve(str(tmp_path / "net.onnx"), "--backend", "onnxruntime") as (_, lines):
+        assert [line.split()[1:] for line in lines] == [["net", "net.onnx"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--device", "d1"], "--device: names a device of a plan, and {model} is a model; leave it out"),
+        (["--option", "threads=2"], "--option: is of one backend; name it with --backend"),
+        (["--backend", "onnxruntime", "--option", "speed=2"], "backend 'onnxruntime' has no option 'speed'"),
+    ],
+)
+def test_options_that_do_not_fit_a_whole_model_are_refused(words, line, tmp_path, capsys):
+    small_model(tmp_path / "net.onnx")
+    assert main(["serve", str(tmp_path / "net.onnx"), *words]) == 1
+    assert line.format(model=tmp_path / "net.onnx") in capsys.readouterr().err
 
 
 def test_a_taken_port_is_one_line(parts):

@@ -15,6 +15,7 @@ import yaml
 from multiedge import cli
 from multiedge.backends.conversion.record import State
 from multiedge.errors import ConfigError
+from multiedge.fleet import PRECISIONS
 from multiedge.serving.kubernetes.names import GROUP, KIND, PLURAL, VERSION
 from multiedge.serving.kubernetes.platforms import PLATFORMS
 from multiedge.serving.kubernetes.spec import Hardware, Service, read_service
@@ -85,7 +86,7 @@ def test_the_definition_has_the_words_of_the_code() -> None:
     status = schema()["properties"]["status"]["properties"]
     worker = status["workers"]["items"]["properties"]
     assert hardware["type"]["enum"] == list(PLATFORMS)
-    assert hardware["precision"]["enum"] == ["float32", "bfloat16", "float16", "int8", "int4"]
+    assert hardware["precision"]["enum"] == list(PRECISIONS)
     assert status["phase"]["enum"] == worker["phase"]["enum"] == [phase.value for phase in Phase]
     assert worker["kind"]["enum"] == [kind.value for kind in WorkerKind]
     assert status["conversions"]["items"]["properties"]["state"]["enum"] == [state.value for state in State]

@@ -66,8 +66,7 @@ def test_a_worker_runs_without_privileges(action: CreateWorker) -> None:
 def test_a_worker_runs_a_command_of_this_project(action: CreateWorker, expected: str) -> None:
     words = made(action)["spec"]["containers"][0]["args"]
     assert " ".join(words).startswith(expected)
-    if action is CONVERT:
-        assert cli.build_parser(words[0]).parse_args(words).command == words[0]
+    assert cli.build_parser(words[0]).parse_args(words).command == words[0]
 
 
 def test_the_fastest_runtime_is_measured_where_none_is_named() -> None:
