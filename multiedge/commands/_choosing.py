@@ -48,8 +48,8 @@ class Chosen:
         return self.choices.best(self.task.device.precision)
 
 
-def run(args: argparse.Namespace) -> int:
-    """0 if something can run every part, otherwise 1."""
+def measured(args: argparse.Namespace) -> list[Chosen]:
+    """Measures, prints, and returns what was measured for each part; one that nothing can run has no `best`."""
     for flag in ("option", "report"):
         if vars(args)[flag]:
             raise ConfigError(f"--{flag}: is for one backend; give --backend in place of --auto, or leave it out")
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             def show_share(step: str, share: float, number: int = number, name: str = task.part.name) -> None:
                 progress(f"{name}, {step}", (number + share) / len(tasks))
 
-            measured = measure_choices(
+            choices = measure_choices(
                 task.part,
                 task.device,
                 precision=args.precision or "",
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
                 limit_s=args.limit,
                 progress=show_share,
             )
-            chosen.append(Chosen(task, measured))
+            chosen.append(Chosen(task, choices))
     if args.json:
         print(json.dumps([_data(each) for each in chosen], indent=1))
     else:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         for each in chosen:
             show(each, console)
         print_line(console, MEANING)
-    return 0 if all(each.best() for each in chosen) else 1
+    return chosen
 
 
 def require_usable(args: argparse.Namespace) -> None:

@@ -9,8 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from multiedge.backends.contract import Backend
 from multiedge.backends.conversion.record import Conversion, State
+from multiedge.backends.stages import device_backend, openable
+from multiedge.commands._choosing import Chosen
 from multiedge.errors import MultiedgeError
+from multiedge.fleet import REFERENCE_BACKEND
+from multiedge.onnx_io.manifest import digest_of
 from multiedge.serving.kubernetes.message import TaskInfo
 from multiedge.serving.kubernetes.reporter import Reporter
 from multiedge.serving.kubernetes.status import Phase
@@ -60,3 +65,24 @@ def task_of(backend: str, records: Sequence[Conversion], artefact: Path) -> Task
         reason=failed[0].reason if failed else "",
         is_final=any(record.is_final for record in failed),
     )
+
+
+def task_of_chosen(chosen: Chosen) -> TaskInfo:
+    """What is reported of a measured choice: the fastest candidate that is right, and the file that it opens."""
+    part, best, rows = chosen.task.part, chosen.best(), chosen.choices.rows
+    if best is None:
+        reasons = "; ".join(f"{row.backend} {row.precision}: {row.reason}" for row in rows if row.reason)
+        reason = f"{part}: no runtime can run it: {reasons}"
+        return TaskInfo(State.FAILED, finished_s=time.time(), reason=reason, is_final=True)
+    backend = device_backend(replace(chosen.task.device, backend=best.backend, precision=best.precision))
+    path = openable(backend, part)
+    reference_s = next((row.seconds for row in rows if row.backend == REFERENCE_BACKEND and row.seconds), None)
+    ratio = best.seconds / reference_s if best.seconds and reference_s else None
+    known = (best.backend, best.version, best.precision, str(path), digest_of(path))
+    return TaskInfo(State.SUCCESS, None, time.time(), *known, error=best.error, latency_ratio=ratio)
+
+
+def task_without_conversion(name: str, backend: Backend, part: Path) -> TaskInfo:
+    """What is reported for a runtime that opens the model as it is."""
+    known = (name, backend.version, backend.numbers, str(part), digest_of(part))
+    return TaskInfo(State.SUCCESS, None, time.time(), *known)

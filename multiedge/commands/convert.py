@@ -17,7 +17,7 @@ from multiedge.backends.conversion.ready import converted, folder_of
 from multiedge.backends.conversion.record import Conversion, State, conversion_to_json
 from multiedge.backends.stages import CONVERTED, load_backend
 from multiedge.commands import _choosing, _options
-from multiedge.commands._reporting import conversion_report, task_of
+from multiedge.commands._reporting import Told, conversion_report, task_of, task_of_chosen, task_without_conversion
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar
 from multiedge.errors import ConfigError, ModelError, no_such
 from multiedge.fleet import REFERENCE_BACKEND
@@ -45,11 +45,23 @@ def run(args: argparse.Namespace) -> int:
     """0 if every part was converted and gives the right outputs, otherwise 1."""
     for option in ("devices", "min_agreement"):
         _options.require_with(args, option, "auto")
-    if args.auto:
-        return _choosing.run(args)
     with conversion_report(args.report) as report:
-        results = _converted(args)
-        report(task_of(args.backend, [each.record for each in results], _first_file(results[0])))
+        if args.auto:
+            chosen = _choosing.measured(args)
+            report(task_of_chosen(chosen[0]))
+            return 0 if all(each.best() for each in chosen) else 1
+        return _run(args, report)
+
+
+def _run(args: argparse.Namespace, report: Told) -> int:
+    flags = {} if args.precision is None else {"precision": args.precision}
+    backend = load_backend(args.backend, _options.with_own(flags, args.option))
+    parts = parts_of(Path(args.model))
+    if args.report and ".onnx" in backend.formats:  # a user of Kubernetes names any runtime
+        report(task_without_conversion(args.backend, backend, parts[0]))
+        return 0
+    results = _converted(args, backend, parts)
+    report(task_of(args.backend, [each.record for each in results], _first_file(results[0])))
     return 0 if all(each.record.state is State.SUCCESS for each in results) else 1
 
 
@@ -58,11 +70,8 @@ def _first_file(result: Converted) -> Path:
     return result.folder / next(iter(result.record.artefact), "")
 
 
-def _converted(args: argparse.Namespace) -> list[Converted]:
+def _converted(args: argparse.Namespace, backend: Backend, parts: Sequence[Path]) -> list[Converted]:
     """Converts, and prints what came of it."""
-    flags = {} if args.precision is None else {"precision": args.precision}
-    backend = load_backend(args.backend, _options.with_own(flags, args.option))
-    parts = parts_of(Path(args.model))
     require_convertible(args, backend)
     results = []
     with share_bar(f"converting {Path(args.model).name} for {args.backend}") as progress:

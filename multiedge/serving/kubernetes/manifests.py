@@ -140,11 +140,12 @@ def event_of(service: Service | Unreadable, notice: Notify, now_s: float) -> dic
     }
 
 
-def conversion_arguments(target: Target, report_url: str) -> list[str]:
+def conversion_arguments(target: Target, timeout_s: int, report_url: str) -> list[str]:
     """The command line of a conversion worker, without the program."""
     hardware = target.hardware
     words = ["--auto"] if hardware.backend == AUTO else ["--backend", hardware.backend]
-    return ["convert", _path(target), *words, *_settings(hardware, hardware.precision), "--report", report_url]
+    settings = [*_settings(hardware, hardware.precision), "--limit", str(timeout_s)]
+    return ["convert", _path(target), *words, *settings, "--report", report_url]
 
 
 def serving_arguments(target: Target, backend: str, precision: str) -> list[str]:
@@ -182,7 +183,7 @@ def _container(service: Service, action: CreateWorker, workplace: Workplace) -> 
         "volumeMounts": [{"name": "models", "mountPath": MODELS}, {"name": "temporary", "mountPath": "/tmp"}],
     }
     if action.kind is WorkerKind.CONVERSION:
-        return {**container, "args": conversion_arguments(target, workplace.report_url)}
+        return {**container, "args": conversion_arguments(target, service.timeout_s, workplace.report_url)}
     return {
         **container,
         "args": serving_arguments(target, action.backend, action.precision),

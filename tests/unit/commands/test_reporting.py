@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from multiedge.backends.choices import Choice, Choices, Outcome
 from multiedge.backends.conversion.gate import SampleError
 from multiedge.backends.conversion.record import Conversion, State
 from multiedge.cli import main
-from multiedge.commands._reporting import conversion_report, task_of
+from multiedge.commands._choosing import Chosen, Task
+from multiedge.commands._reporting import conversion_report, task_of, task_of_chosen
 from multiedge.errors import ModelError
+from multiedge.fleet import Device
 from multiedge.serving.kubernetes.message import TaskInfo, WorkerMessage, decode_message
 from multiedge.serving.kubernetes.status import Phase
+from tests.builders.pipelines import small_model
 from tests.builders.services import ENVIRONMENT, listening_controller
 
 DONE = Conversion(
@@ -88,3 +92,36 @@ def test_an_address_needs_a_worker(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         monkeypatch.delenv(name)
     assert main(["convert", "net.onnx", "--backend", "openvino", "--report", "http://controller:8480"]) == 1
     assert "--report: expected the environment variable MULTIEDGE_WORKER_NAME" in capsys.readouterr().err
+
+
+def test_a_runtime_that_opens_the_model_itself_has_nothing_to_convert(tmp_path: Path) -> None:
+    small_model(tmp_path / "net.onnx")
+    with listening_controller(200, 200) as (url, seen):
+        assert main(["convert", str(tmp_path / "net.onnx"), "--backend", "onnxruntime", "--report", url]) == 0
+    task = posted(seen)[-1].task
+    assert task is not None
+    assert (task.state, task.backend, task.artefact) == (State.SUCCESS, "onnxruntime", str(tmp_path / "net.onnx"))
+
+
+CHOICES = Choices(
+    "net.onnx",
+    1,
+    (
+        Choice("onnxruntime", "float32", "1.2", Outcome.TIMED, seconds=1.0, error=0.0),
+        Choice("openvino", "float32", "2026.4", Outcome.FAILED, reason="wrong outputs"),
+    ),
+)
+
+
+def test_the_fastest_runtime_that_is_right_is_reported(tmp_path: Path) -> None:
+    small_model(tmp_path / "net.onnx")
+    task = task_of_chosen(Chosen(Task(tmp_path / "net.onnx", Device("worker", backend="auto")), CHOICES))
+    assert (task.state, task.backend, task.precision, task.latency_ratio) == (State.SUCCESS, "onnxruntime", "float32", 1.0)
+    assert task.artefact == str(tmp_path / "net.onnx")
+
+
+def test_no_runtime_that_is_right_is_a_failure_with_the_reasons(tmp_path: Path) -> None:
+    wrong = Choices("net.onnx", 1, CHOICES.rows[1:])
+    task = task_of_chosen(Chosen(Task(tmp_path / "net.onnx", Device("worker", backend="auto")), wrong))
+    assert (task.state, task.is_final) == (State.FAILED, True)
+    assert task.reason.endswith("no runtime can run it: openvino float32: wrong outputs")

@@ -72,7 +72,7 @@ def test_a_worker_runs_a_command_of_this_project(action: CreateWorker, expected:
 def test_the_fastest_runtime_is_measured_where_none_is_named() -> None:
     auto = replace(X86, hardware=replace(X86.hardware, backend="auto"))
     words = made(replace(CONVERT, target=auto))["spec"]["containers"][0]["args"]
-    assert words == ["convert", "/models/net.onnx", "--auto", "--report", "http://controller:8480"]
+    assert words == ["convert", "/models/net.onnx", "--auto", "--limit", "3600", "--report", "http://controller:8480"]
 
 
 def test_a_conversion_runs_once_for_a_limited_time_and_serving_goes_on() -> None:
