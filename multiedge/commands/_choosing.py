@@ -50,9 +50,8 @@ class Chosen:
 
 def measured(args: argparse.Namespace) -> list[Chosen]:
     """Measures, prints, and returns what was measured for each part; one that nothing can run has no `best`."""
-    for flag in ("option", "report"):
-        if vars(args)[flag]:
-            raise ConfigError(f"--{flag}: is for one backend; give --backend in place of --auto, or leave it out")
+    if args.option:
+        raise ConfigError("--option: is for one backend; give --backend in place of --auto, or leave it out")
     if args.precision not in (None, *PRECISIONS):
         raise ConfigError(f"--precision: expected {', '.join(PRECISIONS)}, got '{args.precision}'")
     if args.min_agreement is not None and not 0 < args.min_agreement <= 1:

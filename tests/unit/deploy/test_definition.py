@@ -74,9 +74,9 @@ def test_the_examples_of_the_manual_fit_the_definition_and_are_read() -> None:
     assert problems_of(resource) == []
     resource["metadata"] |= {"namespace": "default", "uid": "1"}
     resource["status"] = yaml.safe_load(written("yaml", "latencyRatio"))
-    resource["status"]["conversions"][0]["key"] = "25839919"
+    resource["status"]["conversions"][0]["key"] = "f91127e7"
     assert problems_of(resource) == []
-    assert read_service(resource, IMAGE).status.conversions[0].error == 2.34e-7
+    assert read_service(resource, IMAGE).status.conversions[0].error == 0.00478
 
 
 def test_the_message_of_the_manual_is_read() -> None:
