@@ -143,7 +143,7 @@ setup(
     extras_require={
         "gpu": [*GPU, "onnxruntime-gpu>=1.19"],
         "nvml": GPU,
-        "bench": BENCH,
+        "bench": [*BENCH, *MNN, *OPENVINO],
         "docs": DOCS,
         "ray": RAY,
         "remote": REMOTE,

@@ -76,7 +76,12 @@ def _section(name: str, record: Record) -> str:
 def text(benchmark: Benchmark, record: Record) -> str:
     """The benchmark's own section, and the cases that were not run, with the reason."""
     failures = [
-        f"- not run: {', '.join(f'{key} {value}' for key, value in row.case.items())}: {row.failure}"
+        textwrap.fill(
+            f"- not run: {', '.join(f'{key} {value}' for key, value in row.case.items())}: {row.failure}",
+            WIDTH,
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+        )
         for row in record.rows
         if row.failure
     ]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from multiedge.backends.conversion.ready import converted
+from multiedge.backends.conversion.gate import relative_error
+from multiedge.backends.conversion.ready import can_be_offline, converted
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.backends.openvino import OpenVinoBackend
-from multiedge.backends.stages import CONVERTED
+from multiedge.backends.stages import CONVERTED, load_backend
 from multiedge.cli import main
 from multiedge.errors import ModelError, PipelineError
 from multiedge.executors import open_pipeline
+from multiedge.fleet import Device, Fleet
 from multiedge.formats.devices import read_fleet
+from multiedge.onnx_io import read_graph, write_parts
+from multiedge.onnx_io.items import random_items
+from multiedge.run import plan_model, profile_model
+from tests.builders import models
 from tests.builders.pipelines import small_model
 
 pytest.importorskip("openvino", reason="pip install 'multi-edge-bench[openvino]'")
@@ -65,6 +72,30 @@ def test_outputs_are_those_of_the_whole_model(folder: Path, executor: str) -> No
 def test_parts_equal_the_whole_in_the_other_runtime_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(folder / "parts"), "--backend", "openvino", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["passed"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("export", [models.efficientnet_lite0, models.vit_b16], ids=lambda export: export.__name__)
+def test_three_runtimes_in_one_pipeline_answer_as_the_whole_model(tmp_path: Path, export: Callable[[], Path]) -> None:
+    pytest.importorskip("MNN", reason="pip install 'multi-edge-bench[mnn]'")
+    if not can_be_offline():
+        pytest.skip("this system permits no process without a network, which MNN's converter needs")
+    backends = ("mnn", "openvino", "onnxruntime")
+    fleet = Fleet(tuple(Device(name, speed=1.0, backend=name) for name in backends))
+    graph = read_graph(export())
+    manifest = write_parts(graph, plan_model(profile_model(graph, fleet), fleet, "equal_flops"), tmp_path / "parts")
+    for part in manifest.parts[:2]:
+        conversion = converted(load_backend(part.device), tmp_path / "parts" / part.file, tmp_path / "parts" / CONVERTED)
+        assert conversion.reason == ""
+    items = random_items(manifest, 3)
+    whole = OnnxRuntimeBackend().open(Path(graph.path))
+    with open_pipeline(manifest, fleet, "processes") as pipeline:
+        results, _ = pipeline.map(items)
+    assert {runtime.backend for runtime in manifest.plan.runtimes.values()} == set(backends)
+    for item, result in zip(random_items(manifest, 3), results, strict=True):
+        expected, actual = whole.run(item)["logits"], result.require()["logits"]
+        assert relative_error(expected, actual) < 1e-3
+        assert expected.argmax() == actual.argmax()
 
 
 def test_a_part_that_is_known_to_be_wrong_is_not_run(folder: Path) -> None:

@@ -18,6 +18,7 @@ from imagenet_bench.index import read_index
 from imagenet_bench.models import MODELS, prepare_model, read_weights
 from imagenet_bench.pictures import prepare_pictures
 from imagenet_bench.reference import reference_outputs
+from imagenet_bench.runtimes import prepare_runtimes
 
 from multiedge.errors import ConfigError, MultiedgeError
 
@@ -47,6 +48,10 @@ def prepare(args: argparse.Namespace) -> None:
     for model in models:
         reference_outputs(model, pictures, args.cache / "reference")
         _say(f"{model}: weights: {read_weights(model).source}")
+    runtimes, left_out = prepare_runtimes(args.cache)
+    _say(f"rows of other runtimes: {'; '.join(runtimes) or 'none'}")
+    for name, reason in left_out.items():
+        _say(f"no row of {name}: {reason}")
 
 
 def _dataset(args: argparse.Namespace) -> Path:

@@ -22,7 +22,9 @@ sys.path.insert(0, str(BENCH))
 pytest.importorskip("PIL", reason="needs the extra [bench]")
 
 from imagenet_bench.models import MODELS  # noqa: E402
-from imagenet_bench.pipeline_model import fleet_file  # noqa: E402
+from imagenet_bench.pipeline_model import fleet_file, fleet_with  # noqa: E402
+from imagenet_bench.runtimes import ALGORITHM, prepare_runtimes  # noqa: E402
+from prepare import CACHE  # noqa: E402
 
 JOBS = sorted(BENCH.glob("benchmarkingjob*.yaml"))
 ALGORITHMS = sorted(BENCH.glob("testalgorithms/*/*.yaml"))
@@ -41,7 +43,8 @@ def hyperparameters(algorithm: Path) -> dict[str, list[Any]]:
 def test_job_names_files_that_are_there(path: Path) -> None:
     job = load(path)["benchmarkingjob"]
     urls = [job["testenv"], *(each["url"] for each in job["test_object"]["algorithms"])]
-    assert [url for url in urls if not (ROOT / url).is_file()] == []
+    prepared = [f"./{CACHE / ALGORITHM}"]
+    assert [url for url in urls if not (ROOT / url).is_file() and url not in prepared] == []
     names = [each["name"] for each in job["test_object"]["algorithms"]]
     assert len(set(names)) == len(names)
 
@@ -79,3 +82,26 @@ def test_hyperparameters_reach_the_partition_hook(path: Path) -> None:
 def test_unknown_fleet_lists_the_near_one() -> None:
     with pytest.raises(ConfigError, match="unknown fleet 'train-vitt'; did you mean 'train-vit'"):
         fleet_file("train-vitt")
+
+
+def test_a_fleet_gets_the_backends_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text, expected in (("openvino", ["openvino"] * 3), ("mnn, openvino, onnxruntime", ["mnn", "openvino", "onnxruntime"])):
+        fleet = read_fleet(fleet_with("train-efficientnet", text))
+        assert [device.backend for device in fleet.devices] == expected
+        assert fleet.partition_points
+    with pytest.raises(ConfigError, match="runtimes: expected 1 or 3 names for fleet 'train-efficientnet', got 2"):
+        fleet_with("train-efficientnet", "mnn, openvino")
+
+
+def test_rows_are_for_the_runtimes_that_can_convert_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons = {"mnn": "", "openvino": "", "other": "not installed"}
+    monkeypatch.setattr("imagenet_bench.runtimes.converting", lambda: list(reasons))
+    monkeypatch.setattr("imagenet_bench.runtimes.why_not", lambda name: reasons[name])
+    assert prepare_runtimes(tmp_path) == (["mnn", "openvino", "mnn, openvino, onnxruntime"], {"other": "not installed"})
+    path = tmp_path / ALGORITHM
+    assert hyperparameters(path)["runtimes"] == ["mnn", "openvino", "mnn, openvino, onnxruntime"]
+    test_algorithm_names_a_model_strategies_and_fleets_that_exist(path)
+    reasons.update(mnn="not installed", openvino="not installed")
+    assert prepare_runtimes(tmp_path)[0] == []
+    assert hyperparameters(path)["runtimes"] == ["onnxruntime"]

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from imagenet_bench.models import read_weights
 from imagenet_bench.preprocess import read_picture
 from imagenet_bench.reference import reference_outputs
+from multiedge.backends.stages import CONVERTED
 from multiedge.errors import ConfigError, StageError, did_you_mean
 from multiedge.executors import open_pipeline
 from multiedge.executors.flow.contract import Result, Tensors
+from multiedge.files import write_text
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.measurements import Measurements
@@ -26,6 +29,8 @@ from multiedge.plan import Manifest
 from multiedge.report.results import make_result, save_results
 
 DEVICES = Path(__file__).resolve().parents[1] / "devices"
+FLEETS, CONVERSIONS = Path(".cache/imagenet/fleets"), Path(".cache/imagenet/converted")
+"""Fleets with other runtimes, and parts that were converted for them: kept from one run to the next."""
 KEPT_IN_MEMORY = 256
 """A dataset of up to this many pictures is read before the timed window; of a larger one, each picture when it is due."""
 
@@ -35,20 +40,33 @@ class PipelineModel:
 
     `fleet` names a file in devices/; the paradigm's partition hook reads `strategy` and `devices`. `items` is the number of
     pictures that are timed (default: each picture once; with more, pictures are used again), `depth` how many may be in the
-    pipeline at the same time, `executor` how the parts run.
+    pipeline at the same time, `executor` how the parts run. `runtimes` are the backends of the fleet's devices in order, such
+    as 'mnn, openvino, onnxruntime', or one for all of them; by default those in the fleet's file.
     """
 
     def __init__(
-        self, fleet: str, strategy: str, items: int | None = None, depth: int | None = None, executor: str = "processes"
+        self,
+        fleet: str,
+        strategy: str,
+        items: int | None = None,
+        depth: int | None = None,
+        executor: str = "processes",
+        runtimes: str | None = None,
     ) -> None:
         self.model_parallel = True
         self.strategy = strategy
-        self.devices = str(fleet_file(fleet))
+        self.devices = str(fleet_file(fleet) if runtimes is None else fleet_with(fleet, runtimes))
         self.configuration = {"fleet": fleet, "strategy": strategy, "items": items, "depth": depth, "executor": executor}
+        if runtimes is not None:
+            self.configuration["runtimes"] = runtimes
         self.parts = ""
 
     def load(self, models_dir: str, map_info: Mapping[str, str]) -> None:
-        """Keeps the folder of the parts; `predict` starts the workers, which load them."""
+        """Keeps the folder of the parts; `predict` starts the workers, which load them, converted once for all runs."""
+        CONVERSIONS.mkdir(parents=True, exist_ok=True)
+        converted = Path(models_dir) / CONVERTED
+        if not converted.exists():
+            converted.symlink_to(CONVERSIONS.resolve())
         self.parts = models_dir
 
     def predict(self, x: Sequence[str]) -> dict[str, Any]:
@@ -122,3 +140,15 @@ def fleet_file(name: str) -> Path:
     if not path.is_file():
         raise ConfigError(f"unknown fleet '{name}'{did_you_mean(name, [each.stem for each in DEVICES.glob('*.yaml')])}")
     return path
+
+
+def fleet_with(name: str, runtimes: str) -> Path:
+    """The devices.yaml of this name with these backends of its devices, such as 'openvino' or 'mnn, openvino, onnxruntime'."""
+    content = yaml.safe_load(fleet_file(name).read_text(encoding="utf-8"))
+    devices = content["devices"]
+    backends = [each.strip() for each in runtimes.split(",")]
+    if len(backends) not in (1, len(devices)):
+        raise ConfigError(f"runtimes: expected 1 or {len(devices)} names for fleet '{name}', got {len(backends)}")
+    for device, backend in zip(devices, backends * (len(devices) // len(backends)), strict=True):
+        device["backend"] = backend
+    return write_text(FLEETS / f"{name}-{'-'.join(backends)}.yaml", yaml.safe_dump(content, sort_keys=False)).resolve()
