@@ -22,7 +22,7 @@ from multiedge.onnx_io.reader import declared_graph
 
 FIRST = Accuracy(relative=0.05, budget_s=2.0, least=5, most=9, warmup=2)
 """The rounds after which those that are clearly slower are left out."""
-LAST = Accuracy(relative=0.01, budget_s=4.0, least=15, most=200, warmup=1)
+LAST = Accuracy(relative=0.01, budget_s=3.0, least=15, most=200, warmup=1)
 """The rounds of those that are left, which decide."""
 CLEARLY = 1.1
 """A candidate whose interval begins above this many times the end of the fastest one's is clearly slower."""

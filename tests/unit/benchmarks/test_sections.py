@@ -31,15 +31,15 @@ def test_job_gives_the_range_of_speed_ups():
 def test_auto_choice_gives_the_worst_ratio_and_the_gain_of_all_stages():
     rows = [
         Row(
-            {"model": "a", "stage": number, "chosen": "x float32", "best": "y float32"},
+            {"model": "a", "stage": 1, "among": among, "chosen": "x float32", "best": "y float32"},
             {"reference_s": Figure(2.0), "chosen_s": Figure(chosen), "best_s": Figure(0.5), "ratio": Figure(chosen / 0.5)},
         )
-        for number, chosen in ((1, 0.5), (2, 0.51))
+        for among, chosen in (("all", 0.5), ("float32", 0.51))
     ]
-    shown = auto_choice.section(record_of(auto_choice, rows))
-    assert "On 2 stages" in shown
+    shown = auto_choice.section(record_of(auto_choice, rows, stages=1))
+    assert "On 1 stages" in shown
     assert "at most 1.020 times as long as the best" in shown
-    assert "3.96 times as fast as with onnxruntime" in shown
+    assert "4.00 times as fast as with onnxruntime where every precision may be chosen, and 3.92 times with" in shown
 
 
 def test_load_gives_the_largest_error_before_and_at_pace():

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from multiedge.backends.automatic import installed_version, resolved
+from multiedge.backends.choices import Choice, Choices, Outcome, path_of, save_choices
 from multiedge.backends.stages import load_backend, open_stage
 from multiedge.errors import ChangedError, ConfigError, NetworkError, PipelineError, PlanError
+from multiedge.fleet import AUTO_BACKEND, Device
 from multiedge.network.records import PlanFile, PlanRecord
 from multiedge.plan import Manifest
 from multiedge.serving.node import fetch
@@ -80,6 +83,17 @@ def test_a_stage_takes_its_own_bytes_alone_and_gives_the_same_answers(node: Node
     expected = theirs.run({theirs.inputs[0]: x})[theirs.outputs[0]]
     theirs.close()
     assert answer(local, 1, x).tobytes() == expected.tobytes()
+
+
+def test_what_was_measured_of_a_part_counts_for_the_nodes_own_files_of_it(
+    node: Node, pool: FakePool, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    device, local = Device("pi", backend=AUTO_BACKEND), node.open(pool.put(manifest), 1)
+    row = Choice("synthetic", "float32", installed_version("synthetic"), Outcome.TIMED, 1.0)
+    save_choices(Choices("m", 1, (row,)), path_of(manifest.part_files[1], device))
+    assert resolved(device, local.directory / local.parts[1].file).backend == "synthetic"
+    assert resolved(device, manifest.part_files[0]).backend == "onnxruntime"
 
 
 def test_the_file_of_weights_takes_only_its_own_bytes_on_the_disk(node: Node, pool: FakePool, tmp_path: Path) -> None:
