@@ -8,6 +8,7 @@ that is not enough, they are sent once more under a new number, and every stage 
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from itertools import count
 from typing import Any, Protocol
 
@@ -15,8 +16,8 @@ from multiedge.errors import StageError
 from multiedge.executors.flow.contract import Array, Result, Tensors
 from multiedge.states import NONE, SEQUENCE, Step
 
-WAIT_S = 0.1
-"""How long one thread waits for results before another one may."""
+WAIT_S, WAKE_S = 0.1, 0.001
+"""How long a thread waits for results, and for another one to stop waiting, before it looks again."""
 
 
 class RunsItems(Protocol):
@@ -29,13 +30,16 @@ class RunsItems(Protocol):
 
     def poll(self, timeout_s: float) -> list[Result]: ...
 
+    def wake(self) -> None: ...
+
 
 class Sequences:
     """The sequences of one executor, which is used by nothing else while there are any. Safe for use from several threads."""
 
     def __init__(self, executor: RunsItems) -> None:
         self._executor = executor
-        self._lock = threading.Lock()
+        self._change = threading.Condition()
+        self._is_polled, self._submitting = False, 0
         self._items, self._numbers = count(), count()
         self._results: dict[int, Result] = {}
         self._abandoned: set[int] = set()
@@ -51,37 +55,57 @@ class Sequences:
 
     def submit(self, tensors: Tensors, step: Step) -> int:
         """Sends the item of a step; its number."""
-        with self._lock:
-            ended = self._ended.pop() if self._ended else NONE
-            named = Step(step.sequence, step.step, step.batch, step.tokens, ended)
-            item = next(self._items)
-            while not self._executor.has_room:
-                self._poll()
-            self._executor.submit(item, {**tensors, SEQUENCE: named.array()})
+        with self._change:
+            self._submitting += 1
+            while self._is_polled:
+                self._executor.wake()
+                self._change.wait(WAKE_S)
+            try:
+                while not self._executor.has_room:
+                    self._keep(self._executor.poll(WAIT_S))
+                ended = self._ended.pop() if self._ended else NONE
+                item = next(self._items)
+                self._executor.submit(item, {**tensors, SEQUENCE: replace(step, ended=ended).array()})
+            finally:
+                self._submitting -= 1
+                self._change.notify_all()
         return item
 
     def result(self, item: int) -> Result:
         """The answer to an item; waits for it."""
-        while True:
-            with self._lock:
-                if item not in self._results:
+        with self._change:
+            while item not in self._results:
+                if self._is_polled or self._submitting:
+                    self._change.wait(WAIT_S)
+                else:
                     self._poll()
-                if item in self._results:
-                    return self._results.pop(item)
+            return self._results.pop(item)
 
     def abandon(self, item: int) -> None:
         """The answer to an item is not asked for any more."""
-        with self._lock:
+        with self._change:
             if self._results.pop(item, None) is None:
                 self._abandoned.add(item)
 
     def end(self, number: int) -> None:
         """The states of a sequence are freed with the next item."""
-        with self._lock:
+        with self._change:
             self._ended.append(number)
 
     def _poll(self) -> None:
-        for result in self._executor.poll(WAIT_S):
+        """Waits for results, for all threads; one that wants to send an item wakes this one."""
+        self._is_polled = True
+        self._change.release()
+        try:
+            results = self._executor.poll(WAIT_S)
+        finally:
+            self._change.acquire()
+            self._is_polled = False
+            self._change.notify_all()
+        self._keep(results)
+
+    def _keep(self, results: list[Result]) -> None:
+        for result in results:
             if result.item in self._abandoned:
                 self._abandoned.remove(result.item)
             else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -44,6 +46,9 @@ class TwoStages:
         ready = list(self.results)
         self.results.clear()
         return ready
+
+    def wake(self) -> None:
+        pass
 
     def lose(self, stage: int) -> None:
         """Another process has the stage now."""
@@ -112,3 +117,38 @@ def test_sequences_have_their_own_numbers_and_one_that_ended_is_freed_with_the_n
     value_of(two)
     assert executor.stages[0].sequences == (1,)
     assert [step.ended for step in executor.seen] == [-1, -1, -1, 0]
+
+
+class Slow(TwoStages):
+    """The same, whose `poll` waits until `wake` is called if there is no result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.woken = threading.Event()
+        self.is_used = threading.Lock()
+
+    def submit(self, item: int, tensors: Tensors) -> None:
+        assert self.is_used.acquire(blocking=False)
+        super().submit(item, tensors)
+        self.is_used.release()
+
+    def poll(self, timeout_s: float) -> list[Result]:
+        assert self.is_used.acquire(blocking=False)
+        if len(self.results) < 2:
+            self.woken.wait(10.0)
+            self.woken.clear()
+        ready = super().poll(timeout_s) if len(self.results) > 1 else []
+        self.is_used.release()
+        return ready
+
+    def wake(self) -> None:
+        self.woken.set()
+
+
+def test_a_sequence_sends_its_step_while_another_waits_for_its_own() -> None:
+    """There are results only once both steps are there; the executor is used by one thread at a time."""
+    sequences = Sequences(Slow())
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            values = list(pool.map(value_of, [sequences.open(), sequences.open()], timeout=20.0))
+            assert values == [1.0, 1.0]
