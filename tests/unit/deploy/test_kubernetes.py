@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import fields
@@ -14,13 +13,15 @@ import yaml
 
 from multiedge import cli
 from multiedge.backends.conversion.record import State
+from multiedge.backends.hardware import HARDWARE
 from multiedge.errors import ConfigError
 from multiedge.fleet import PRECISIONS
 from multiedge.serving.kubernetes.names import GROUP, KIND, PLURAL, VERSION
-from multiedge.serving.kubernetes.platforms import PLATFORMS
+from multiedge.serving.kubernetes.platforms import AUTO, PLATFORMS
 from multiedge.serving.kubernetes.spec import Hardware, Service, read_service
 from multiedge.serving.kubernetes.status import Phase
 from multiedge.serving.kubernetes.workers import WorkerKind
+from tests.builders.kubectl import ABSENT, KUBECTL
 from tests.builders.services import IMAGE
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -62,10 +63,9 @@ def test_each_object_fits_the_schema_of_kubernetes(manifest: dict[str, Any]) -> 
     validator.validate(manifest, validator.latest_version(), strict=True)
 
 
+@pytest.mark.skipif(KUBECTL is None, reason=ABSENT)
 def test_kustomize_gives_workers_the_image_of_the_controller() -> None:
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
-    command = ["kubectl", "kustomize", str(DEPLOY)]
+    command = [str(KUBECTL), "kustomize", str(DEPLOY)]
     made = subprocess.run(command, capture_output=True, text=True, check=True)
     kinds = {document["kind"]: document for document in yaml.safe_load_all(made.stdout)}
     assert set(kinds) == {manifest["kind"] for manifest in OBJECTS}
@@ -90,6 +90,10 @@ def test_the_definition_has_the_words_of_the_code() -> None:
     assert status["phase"]["enum"] == worker["phase"]["enum"] == [phase.value for phase in Phase]
     assert worker["kind"]["enum"] == [kind.value for kind in WorkerKind]
     assert status["conversions"]["items"]["properties"]["state"]["enum"] == [state.value for state in State]
+
+
+def test_types_of_hardware_are_those_that_a_device_may_have() -> None:
+    assert set(PLATFORMS) - {AUTO} <= {hardware.type for hardware in HARDWARE}
 
 
 def test_the_definition_has_the_defaults_of_the_code() -> None:
