@@ -60,6 +60,7 @@ PACKAGES = [
     "multiedge.serving.kubernetes",
     "multiedge.serving.node",
     "multiedge.serving.seeing",
+    "multiedge.variants",
     "multiedge.verification",
     "multiedge.simulation",
     "multiedge.transports",
@@ -106,6 +107,7 @@ REMOTE = ["grpcio>=1.60", "protobuf>=4.25"]
 FLEET = ["aiohttp>=3.9", "cryptography>=42", "prometheus-client>=0.20", "zstandard>=0.22"]
 OTEL = ["opentelemetry-sdk>=1.24", "opentelemetry-exporter-otlp-proto-grpc>=1.24"]
 MNN = ["mnn>=3.2"]
+INT4 = ["onnx-ir>=0.1"]
 OPENVINO = ["openvino>=2025.0"]
 KUBERNETES = ["kopf>=1.40", "kubernetes-asyncio>=31"]
 DISCOVERY = ["zeroconf>=0.130"]
@@ -151,11 +153,12 @@ setup(
         "discovery": DISCOVERY,
         "mnn": MNN,
         "openvino": OPENVINO,
+        "int4": INT4,
         "otel": OTEL,
         "kubernetes": [*KUBERNETES, *FLEET],
         "loadgen": LOADGEN,
         "dev": [
-            *(*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *MNN, *OPENVINO, *OTEL, *KUBERNETES),
+            *(*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *MNN, *OPENVINO, *INT4, *OTEL, *KUBERNETES),
             *(*PEERS, *SCHEMAS, *CLUSTER),
         ],
     },

@@ -19,6 +19,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from multiedge.errors import PlanError
+from multiedge.fleet import Fleet
 from multiedge.graph import Graph
 from multiedge.pipeline_cost import PipelineCost
 from multiedge.placement import CALLER as CALLER
@@ -175,6 +176,31 @@ class Runtime:
 
 
 @dataclass(frozen=True)
+class MeasuredAccuracy:
+    """What the runtimes and precisions of a plan cost in right answers, found by running its parts on items.
+
+    Attributes:
+        kind: 'accuracy', the share of items that get their label, or 'agreement', the share of rows whose largest value is in
+            the same place as in the reference backend.
+        items: How many items were run.
+        reference: The share of the model as it is in the reference backend; 1 for agreement.
+        value: The share of the plan.
+        limit: The largest loss that was permitted.
+    """
+
+    kind: str
+    items: int
+    reference: float
+    value: float
+    limit: float
+
+    @property
+    def loss(self) -> float:
+        """By how much the share is lower than that of the model as it is; below 0 if it is higher."""
+        return self.reference - self.value
+
+
+@dataclass(frozen=True)
 class Plan:
     """A placement, its estimate and its proof.
 
@@ -206,6 +232,8 @@ class Plan:
         runtimes: What computes the stages of each device in use, by name; empty if unknown.
         recomputed: Tensors that each stage which reads them makes for itself, so that they are not sent.
         sequences: Sequences whose states each stage has memory for.
+        accuracy: What the plan's choice of runtimes and precisions costs; None if those of the devices were not changed. A run
+            uses the runtimes of a plan with it in place of those of the devices.
     """
 
     strategy: str
@@ -234,6 +262,7 @@ class Plan:
     runtimes: Mapping[str, Runtime] = field(default_factory=dict)
     recomputed: tuple[str, ...] = ()
     sequences: int = 1
+    accuracy: MeasuredAccuracy | None = None
 
     def with_names(self, graph: Graph) -> Plan:
         """This plan with the names of its model and of the ends of its stages, and the shapes of the model's inputs.
@@ -255,6 +284,26 @@ class Plan:
             recomputed=self.recomputed or graph.recomputed,
             sequences=max(self.sequences, graph.sequences),
         )
+
+    def with_runtimes(self, fleet: Fleet) -> Fleet:
+        """The fleet with the runtimes and precisions that the plan has chosen.
+
+        Args:
+            fleet: The devices of a run.
+
+        Returns:
+            The fleet itself if the plan has chosen none.
+        """
+        if self.accuracy is None:
+            return fleet
+        chosen = self.runtimes
+        devices = (
+            replace(device, backend=chosen[device.name].backend, precision=chosen[device.name].precision)
+            if device.name in chosen
+            else device
+            for device in fleet.devices
+        )
+        return replace(fleet, devices=tuple(devices))
 
     @property
     def is_estimated(self) -> bool:

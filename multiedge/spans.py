@@ -200,6 +200,58 @@ class SpansWithout:
         return replace(self, cost=self.cost.at_speed(factor))
 
 
+@dataclass(frozen=True, eq=False)
+class FastestSpans:
+    """Times of a device that can run the same nodes in several ways, such as runtimes and precisions, and takes for all that it
+    holds the one that is the fastest there.
+
+    Times of one way add up over nodes. The least of several sums does not: which way is the fastest depends on the nodes.
+
+    Attributes:
+        names: The ways.
+        rows: Seconds of each node in each way, (ways, n).
+        more_s: Seconds that a stage takes on top in each way, (ways,).
+
+    Raises:
+        ProfileError: If there is no way, or numbers of ways differ.
+    """
+
+    names: tuple[str, ...]
+    rows: Floats
+    more_s: Floats
+
+    def __post_init__(self) -> None:
+        if not self.names or self.rows.ndim != 2 or not len(self.names) == len(self.rows) == len(self.more_s):
+            raise ProfileError(f"spans: expected one row and one overhead for each of the ways, got {len(self.names)} ways")
+
+    @cached_property
+    def _sums(self) -> Floats:
+        return np.concatenate([np.zeros((len(self.names), 1)), np.cumsum(self.rows, axis=1)], axis=1)
+
+    def way(self, start: int, stop: int) -> int:
+        """The number of the way that is the fastest for nodes [start, stop); the first of equal ones."""
+        return int(np.argmin(self._sums[:, stop] - self._sums[:, start] + self.more_s))
+
+    def way_s(self, way: int, start: int, stop: int) -> float:
+        """The time of nodes [start, stop) in one way."""
+        return float(self._sums[way, stop] - self._sums[way, start] + self.more_s[way])
+
+    def seconds(self, start: int, stop: int) -> float:
+        """The time of nodes [start, stop) in the way that is the fastest for them; inf for no nodes."""
+        if stop <= start:
+            return float("inf")
+        return float((self._sums[:, stop] - self._sums[:, start] + self.more_s).min())
+
+    def matrix_s(self, nodes: int) -> Floats:
+        """The times of all spans, each in its fastest way."""
+        each = self._sums[:, None, :] - self._sums[:, :, None] + self.more_s[:, None, None]
+        return np.where(np.triu(np.ones((nodes + 1, nodes + 1), dtype=np.bool_), 1), each.min(axis=0), np.inf)
+
+    def at_speed(self, factor: float) -> FastestSpans:
+        """The same with all times divided by the factor."""
+        return replace(self, rows=self.rows / factor, more_s=self.more_s / factor)
+
+
 def spans_with(nodes: Bools) -> Bools:
     """Which spans hold one of some nodes.
 

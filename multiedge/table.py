@@ -35,8 +35,16 @@ PRECISION = "precision"
 _APPROXIMATE = ("float16", PRECISION)
 """Kinds whose answers are others than those of the model on the fleet as it is stated."""
 _SAME = 1e-9
-_COSTS = {"latency": ("latency", "s"), "energy": ("energy per item", "J/item")}
-"""What throughput is drawn against: title and unit."""
+_COSTS: Mapping[str, tuple[str, str, Callable[[Expected], float | None]]] = {
+    "latency": ("latency", "s", lambda expected: expected.latency_s),
+    "energy": ("energy per item", "J/item", lambda expected: expected.energy_j),
+    "accuracy": (
+        "wrong answers",
+        "%",
+        lambda expected: None if expected.accuracy is None else 100 * (1 - expected.accuracy),
+    ),
+}
+"""What throughput is drawn against: title, unit and figure."""
 
 
 @dataclass(frozen=True)
@@ -193,12 +201,12 @@ def expected_of(plan: Plan, fleet: Fleet | None = None) -> Expected:
 
 
 def draw_table(table: Table, folder: Path) -> list[Path]:
-    """Writes pareto-latency.svg and, where it is known, pareto-energy.svg; returns the files."""
+    """Writes pareto-latency.svg and, where they are known, pareto-energy.svg and pareto-accuracy.svg; returns the files."""
     written = []
-    for kind, (title, unit) in _COSTS.items():
+    for kind, (title, unit, figure) in _COSTS.items():
         points = []
         for number, row in enumerate(table.rows, start=1):
-            cost = row.expected.latency_s if kind == "latency" else row.expected.energy_j
+            cost = figure(row.expected)
             if cost is not None and row.expected.items_per_s is not None:
                 points.append(Point(number, row.name, row.expected.items_per_s, cost))
         if points:

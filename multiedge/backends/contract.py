@@ -19,7 +19,7 @@ A new one states its formats and version and opens a file; the rest has defaults
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -188,6 +188,10 @@ class Backend(ABC):
     tolerances: ClassVar[Mapping[str, float]] = {}
     """The largest relative error against the reference backend that passes, for each of `precisions`. What it converts is
     opened only if it has passed the comparison (`multiedge.backends.conversion`). Without tolerances nothing is compared."""
+    approximate: ClassVar[tuple[str, ...]] = ()
+    """Those of `precisions` whose outputs differ from the reference by more than rounding, such as int8. No error is the right
+    one: outputs must have the types and shapes of the reference's and an error below the values themselves, and the agreement
+    with the reference is measured and recorded."""
     offline_only: ClassVar[bool] = False
     """Whether `convert` is refused where the system has no processes without a network, since the converter would use it."""
 
@@ -206,6 +210,15 @@ class Backend(ABC):
         """Those of `precisions` that options can choose."""
         return self.precisions if "precision" in asdict(self) else (self.numbers,)
 
+    @property
+    def is_approximate(self) -> bool:
+        """Whether these options choose one of the `approximate` precisions."""
+        return self.numbers in self.approximate
+
+    def opens(self, path: Path) -> bool:
+        """Whether it opens the file as it is with these options; otherwise it is converted first."""
+        return path.suffix in self.formats
+
     @abstractmethod
     def open(self, path: Path, device: Device | None = None) -> Session:
         """A session on the file, with the threads and the processor of `device`; without one, a single thread of the CPU.
@@ -219,6 +232,13 @@ class Backend(ABC):
         Raises ModelError if it cannot be converted.
         """
         raise ModelError(f"{source}: {type(self).__name__} opens {' and '.join(self.formats)} files and converts no others")
+
+    def convert_calibrated(self, source: Path, target: Path, inputs: Sequence[Tensors]) -> None:
+        """As `convert`, for a precision that depends on the values that the model sees: those of `inputs`, at least one.
+
+        The default is `convert` itself, for conversions that need no values.
+        """
+        self.convert(source, target)
 
     def exact(self) -> Backend:
         """The same runtime without optimisations that round differently at a cut: parts then equal the whole to the bit."""

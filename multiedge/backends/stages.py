@@ -202,10 +202,10 @@ def openable(backend: Backend, part: Path, keep: Path | None = None) -> Path:
     That is kept in the folder `keep`, by default one beside the part, until the part, the backend or its options change. For a
     backend with tolerances it is only what has passed the comparison with the reference.
     """
-    if part.suffix in backend.formats or not part.is_file():
+    if backend.opens(part) or not part.is_file():
         return part
     keep = keep or part.parent / CONVERTED
-    if backend.tolerances and part.suffix == ".onnx":
+    if part.suffix == ".onnx" and (backend.tolerances or backend.is_approximate):
         return ready(backend, part, keep)
     name = f"{part.stem}{backend.formats[0]}"
     folder = keep / key_of(part, backend, backend.version)

@@ -16,6 +16,7 @@ from multiedge.errors import ConfigError, ModelError, no_such
 from multiedge.fleet import AUTO_BACKEND, PRECISIONS, REFERENCE_BACKEND, Device
 from multiedge.formats.devices import read_fleet
 from multiedge.onnx_io import read_manifest
+from multiedge.onnx_io.items import npz_files
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,8 +51,9 @@ class Chosen:
 
 def measured(args: argparse.Namespace) -> list[Chosen]:
     """Measures, prints, and returns what was measured for each part; one that nothing can run has no `best`."""
-    if args.option:
-        raise ConfigError("--option: is for one backend; give --backend in place of --auto, or leave it out")
+    for flag in ("option", "labels"):
+        if vars(args)[flag]:
+            raise ConfigError(f"--{flag}: is for one backend; give --backend in place of --auto, or leave it out")
     if args.precision not in (None, *PRECISIONS):
         raise ConfigError(f"--precision: expected {', '.join(PRECISIONS)}, got '{args.precision}'")
     if args.min_agreement is not None and not 0 < args.min_agreement <= 1:
@@ -72,7 +74,7 @@ def measured(args: argparse.Namespace) -> list[Chosen]:
                 precision=args.precision or "",
                 least_agreement=args.min_agreement,
                 again=args.again,
-                inputs=[Path(path) for path in args.inputs],
+                inputs=[path for place in args.inputs for path in npz_files(Path(place))],
                 limit_s=args.limit,
                 progress=show_share,
             )
@@ -87,11 +89,11 @@ def measured(args: argparse.Namespace) -> list[Chosen]:
     return chosen
 
 
-def require_usable(args: argparse.Namespace) -> None:
-    """ConfigError for no time, and for inputs of a whole model where there are parts."""
+def require_usable(args: argparse.Namespace, *, takes_parts_inputs: bool = False) -> None:
+    """ConfigError for no time, and for inputs of a whole model where there are parts, unless those are made of them."""
     if args.limit <= 0:
         raise ConfigError(f"--limit: expected more than 0 seconds, got {args.limit:g}")
-    if args.inputs and Path(args.model).is_dir():
+    if args.inputs and Path(args.model).is_dir() and not takes_parts_inputs:
         raise ConfigError("--inputs: are those of a whole model, and parts take others; give the model in place of the folder")
 
 

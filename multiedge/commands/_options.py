@@ -161,6 +161,21 @@ def add_precision(parser: Place, default: str = "the backend's") -> None:
     parser.add_argument("--precision", metavar="TYPE", help=about)
 
 
+def add_inputs(parser: Place, about: str) -> None:
+    """The options --inputs and --labels; `multiedge.onnx_io.items` reads them."""
+    parser.add_argument(
+        "--inputs", action="append", default=[], metavar="FILE", help=f".npz files or folders of them, {about}; repeatable"
+    )
+    parser.add_argument("--labels", metavar="FILE", help="the right class of each input, a line each: accuracy is measured")
+
+
+def read_labels(args: argparse.Namespace, count: int) -> tuple[int, ...]:
+    """The labels of --labels for `count` inputs; none without it."""
+    from multiedge.onnx_io.items import read_labels
+
+    return read_labels(Path(args.labels), count) if args.labels else ()
+
+
 def add_seed(parser: Place, of: str) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help=f"seed of {of} (default: 0)")
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from multiedge.backends.boundaries import keep_boundaries, run_stages
 from multiedge.backends.contract import Backend
 from multiedge.backends.conversion.footprint import peak_bytes
+from multiedge.backends.conversion.inputs import PartInputs, keep_inputs
 from multiedge.backends.conversion.ready import converted, folder_of
 from multiedge.backends.conversion.record import Conversion, State, conversion_to_json
 from multiedge.backends.stages import CONVERTED, load_backend
@@ -23,6 +25,7 @@ from multiedge.errors import ConfigError, ModelError, no_such
 from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.onnx_io import read_manifest
 from multiedge.onnx_io.inputs import random_feed
+from multiedge.onnx_io.items import model_items, npz_files, whole_items
 from multiedge.onnx_io.reader import declared_graph
 from multiedge.quantity import counted, human_bytes
 
@@ -73,6 +76,8 @@ def _first_file(result: Converted) -> Path:
 def _converted(args: argparse.Namespace, backend: Backend, parts: Sequence[Path]) -> list[Converted]:
     """Converts, and prints what came of it."""
     require_convertible(args, backend)
+    if args.inputs and backend.is_approximate:
+        keep_given(args)
     results = []
     with share_bar(f"converting {Path(args.model).name} for {args.backend}") as progress:
         for number, part in enumerate(parts):
@@ -96,16 +101,35 @@ def parts_of(path: Path) -> list[Path]:
 
 def require_convertible(args: argparse.Namespace, backend: Backend) -> None:
     """ConfigError for a backend that converts nothing or compares nothing, and as `_choosing.require_usable`."""
-    if ".onnx" in backend.formats:
+    if backend.opens(Path("model.onnx")):
         raise ConfigError(f"--backend {args.backend}: opens .onnx files itself, so there is nothing to convert")
-    if not backend.tolerances:
+    if not backend.tolerances and not backend.is_approximate:
         raise ConfigError(f"--backend {args.backend}: states no tolerances, so its outputs cannot be judged")
-    _choosing.require_usable(args)
+    _options.require_with(args, "labels", "inputs")
+    if args.labels and not backend.is_approximate:
+        raise ConfigError(
+            f"--labels: accuracy is measured of approximate precisions, and {backend.numbers} is none; leave it out"
+        )
+    _choosing.require_usable(args, takes_parts_inputs=backend.is_approximate)
+
+
+def keep_given(args: argparse.Namespace) -> None:
+    """Keeps the given inputs beside the model, or for a folder of parts what each part gets when the model runs on them."""
+    path = Path(args.model)
+    if not path.is_dir():
+        items = model_items(path, args.inputs)
+        keep_inputs(path, path.parent / CONVERTED, PartInputs(tuple(items), _options.read_labels(args, len(items))))
+        return
+    manifest = read_manifest(path)
+    items = whole_items(manifest, args.inputs)
+    keep_boundaries(manifest, run_stages(manifest, items), _options.read_labels(args, len(items)))
 
 
 def convert(backend: Backend, part: Path, args: argparse.Namespace) -> Converted:
     keep = part.parent / CONVERTED
-    record = converted(backend, part, keep, again=args.again, inputs=[Path(path) for path in args.inputs], limit_s=args.limit)
+    # An approximate precision is compared on the inputs that are kept beside the part.
+    given = [] if backend.is_approximate else [path for place in args.inputs for path in npz_files(Path(place))]
+    record = converted(backend, part, keep, again=args.again, inputs=given, limit_s=args.limit)
     folder = folder_of(backend, part, keep)
     if record.state is not State.SUCCESS:
         return Converted(part, folder, record)
@@ -137,6 +161,7 @@ def show(title: str, results: Sequence[Converted], console: Console) -> None:
         Column("state", [record.state.value for record in records], is_number=False),
         Column("error", [_figure(record.worst_error, ".2g") for record in records]),
         Column("agreement", [_figure(record.agreement, ".1%") for record in records], leaves=1),
+        *_accuracies(records),
         Column("latency", [_figure(record.latency_ratio, ".2f") for record in records]),
         Column("memory", [_bytes(each.peak_bytes) for each in results]),
         Column(f"of {REFERENCE_BACKEND}", [_bytes(each.reference_bytes) for each in results], leaves=2),
@@ -152,13 +177,19 @@ def show(title: str, results: Sequence[Converted], console: Console) -> None:
         print_line(console, f"kept in {results[0].folder.parent}")
 
 
+def _accuracies(records: Sequence[Conversion]) -> list[Column]:
+    """The accuracy and that of the reference, where it was measured of a part."""
+    if all(record.accuracy is None for record in records):
+        return []
+    pairs = [f"{_figure(record.accuracy, '.1%')} of {_figure(record.reference_accuracy, '.1%')}" for record in records]
+    return [Column("accuracy", pairs)]
+
+
 def _show_meaning(first: Conversion, console: Console) -> None:
     """Prints what the figures are relative to."""
-    print_line(
-        console,
-        f"error: largest difference from {REFERENCE_BACKEND} over the largest value, in {counted(len(first.errors), 'sample')};"
-        f" tolerance {first.tolerance:g}",
-    )
+    samples = counted(len(first.errors), "input" if first.inputs else "sample")
+    judged = "judged by agreement" if first.tolerance is None else f"tolerance {first.tolerance:g}"
+    print_line(console, f"error: largest difference from {REFERENCE_BACKEND} over the largest value, in {samples}; {judged}")
     print_line(console, f"latency: one run with one thread over that of {REFERENCE_BACKEND}; memory: peak of a process with it")
 
 

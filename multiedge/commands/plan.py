@@ -14,6 +14,7 @@ from multiedge.backends.stages import pass_on
 from multiedge.batching import BATCHES, Arrivals, Planned, Tried, best, samples_per_s, try_batches, value_per_sample
 from multiedge.commands import _options
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar, shorten
+from multiedge.commands._variants import choose, draw_choice, prepare_parts, require_choice, show_choice
 from multiedge.errors import ConfigError, require_least
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
@@ -28,6 +29,8 @@ from multiedge.run import choose_strategy, node_costs, plan_model, segment_costs
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from multiedge.variants.choice import Choice
+
 LONGEST_NAME = 24
 """Characters of a node's name."""
 
@@ -38,26 +41,38 @@ def run(args: argparse.Namespace) -> int:
     if args.batch and args.profile:
         raise ConfigError("--batch: a profile is that of one batch; leave --profile out, or give --time-segments")
     batches = parse_batches(args.batch)
+    require_choice(args)
     fleet = read_fleet(args.devices)
     own = _options.with_own(_options.strategy_flags(args), args.option)
     strategy, options = choose_strategy(args.strategy, args.objective, own)
     arrivals = Arrivals(args.rate, options.get("max_latency_s"))
     tried: list[Tried] = []
+    choice: Choice | None = None
     with share_bar(f"planning {Path(args.model).name}") as progress:
 
         def planned(graph: Graph, changes: Mapping[str, Any]) -> Planned:
             return plan_graph(args, graph, fleet, strategy, {**options, **changes}, progress)
 
-        if batches:
+        if args.max_accuracy_loss:
+            choice = choose(args, fleet, strategy, options, progress)
+            chosen = Planned(choice.task.graph, choice.best.profile, choice.best.plan)
+        elif batches:
             tried = try_batches(batches, arrivals, lambda batch, changes: planned(_options.read_batched(args, batch), changes))
-        chosen = best(tried) if tried else planned(_options.read_sized(args, args.profile), {})
+            chosen = best(tried)
+        else:
+            chosen = planned(_options.read_sized(args, args.profile), {})
         manifest = None
         if args.output:
             progress("writing parts", 1.0)
             manifest = write_parts(
                 chosen.graph, chosen.plan, args.output, copy_weights=args.copy_weights, profile=chosen.profile
             )
-            pass_on(manifest, fleet, chosen.graph.path)
+            if choice:
+                prepare_parts(choice, manifest)
+            else:
+                pass_on(manifest, fleet, chosen.graph.path)
+    if choice and args.pareto:
+        print(f"drawn: {draw_choice(choice, Path(args.pareto))}", file=sys.stderr)
     if manifest:
         print(f"{counted(len(manifest.parts), 'part')} and plan.json written to {manifest.directory}", file=sys.stderr)
     if args.json:
@@ -70,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
             print_line(console, line, style="yellow")
         if len(tried) > 1:
             show_batches(tried, console)
+        if choice:
+            show_choice(choice, console)
     return 0
 
 

@@ -22,6 +22,7 @@ from multiedge.plan import (
     Baseline,
     DeviceMemory,
     Estimate,
+    MeasuredAccuracy,
     Path,
     Plan,
     Runtime,
@@ -85,7 +86,8 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     }
     runtimes = {device: asdict(runtime) for device, runtime in plan.runtimes.items()}
     sequences = plan.sequences if plan.sequences > 1 else None
-    optional = {"runtimes": runtimes, "recomputed": list(plan.recomputed), "sequences": sequences}
+    accuracy = asdict(plan.accuracy) if plan.accuracy else None
+    optional = {"runtimes": runtimes, "accuracy": accuracy, "recomputed": list(plan.recomputed), "sequences": sequences}
     return {**data, **{key: value for key, value in optional.items() if value}}
 
 
@@ -181,6 +183,7 @@ def read_plan(data: Field) -> Plan:
         runtimes=data["runtimes"].optional(lambda devices: devices.mapping_of(_read_runtime), {}),
         sequences=data["sequences"].optional(lambda count: count.integer(1), 1),
         recomputed=data["recomputed"].optional(lambda names: names.list_of(Field.text), ()),
+        accuracy=data["accuracy"].optional(_read_accuracy),
         options=data["options"].optional(lambda options: options.mapping_of(Field.data), {}),
         known=_known(data["known"]),
         reference=_name(data["reference"]),
@@ -213,6 +216,11 @@ def _read_path(path: Field, stages: int) -> Path:
 
 def _read_runtime(data: Field) -> Runtime:
     return Runtime(data["backend"].text(), data["version"].text(), data["precision"].text())
+
+
+def _read_accuracy(data: Field) -> MeasuredAccuracy:
+    reference, value, limit = (data[name].number(least=0) for name in ("reference", "value", "limit"))
+    return MeasuredAccuracy(data["kind"].text(), data["items"].count(), reference, value, limit)
 
 
 def _read_baseline(data: Field) -> Baseline:

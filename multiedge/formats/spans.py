@@ -9,10 +9,11 @@ import numpy as np
 
 from multiedge.errors import ProfileError
 from multiedge.formats.fields import Field
-from multiedge.spans import BatchedSpans, Floats, Ints, MeasuredSpans, SpanCost
+from multiedge.spans import BatchedSpans, FastestSpans, Floats, Ints, MeasuredSpans, SpanCost
 
 MEASURED = "measured"
 BATCHED = "batched"
+FASTEST = "fastest"
 
 
 def span_cost_to_json(cost: SpanCost) -> dict[str, Any]:
@@ -30,12 +31,23 @@ def span_cost_to_json(cost: SpanCost) -> dict[str, Any]:
             "room_bytes": cost.room_bytes,
             "most_items": cost.most_items,
         }
-    raise ProfileError(f"spans: expected MeasuredSpans or BatchedSpans, got {type(cost).__name__}, which no file can hold")
+    if isinstance(cost, FastestSpans):
+        ways = zip(cost.names, cost.rows.tolist(), cost.more_s.tolist(), strict=True)
+        return {"kind": FASTEST, "ways": [{"name": name, "seconds": row, "more_s": more_s} for name, row, more_s in ways]}
+    raise ProfileError(f"spans: expected times that a file can hold, got {type(cost).__name__}")
 
 
 def read_span_cost(data: Field, nodes: int) -> SpanCost:
     """The costs that `span_cost_to_json` wrote, of a model with that many nodes."""
-    if data["kind"].choice((MEASURED, BATCHED)) == MEASURED:
+    kind = data["kind"].choice((MEASURED, BATCHED, FASTEST))
+    if kind == FASTEST:
+        ways = data["ways"].list_of(lambda way: way, least=1)
+        return FastestSpans(
+            names=tuple(way["name"].text() for way in ways),
+            rows=np.array([_times(way["seconds"], nodes) for way in ways], dtype=np.float64).reshape(len(ways), nodes),
+            more_s=np.array([way["more_s"].number(least=0) for way in ways], dtype=np.float64),
+        )
+    if kind == MEASURED:
         boundaries = data["boundaries"].list_of(lambda boundary: boundary.integer(0, nodes))
         rows = data["seconds"].list_of(lambda row: row.list_of(_time))
         if list(boundaries) != sorted(set(boundaries)):

@@ -69,6 +69,34 @@ def npz_files(path: Path) -> list[Path]:
     return [path]
 
 
+def whole_items(manifest: Manifest, places: Sequence[str | Path]) -> list[Arrays]:
+    """The items of .npz files and of folders of them, for the parts of a model; ConfigError for a file that does not fit it."""
+    inputs = input_tensors(manifest)
+    return [read_npz(path, inputs) for place in places for path in npz_files(Path(place))]
+
+
+def model_items(model: Path, places: Sequence[str | Path]) -> list[Arrays]:
+    """The items of .npz files and of folders of them, for a whole model; ConfigError for a file that does not fit it."""
+    graph = declared_graph(model)
+    inputs = {name: graph.tensors[name] for name in graph.inputs}
+    return [read_npz(path, inputs) for place in places for path in npz_files(Path(place))]
+
+
+def read_labels(path: Path, count: int) -> tuple[int, ...]:
+    """The right class of each of `count` items: the last word of each line that is not empty; ConfigError for other files."""
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"{path}: no such file; expected a text with the class of an item in each line") from None
+    words = [line.split()[-1] for line in lines]
+    wrong = next((number for number, word in enumerate(words, 1) if not word.isdecimal()), None)
+    if wrong is not None:
+        raise ConfigError(f"{path}:{wrong}: expected the number of a class at the end, got '{words[wrong - 1]}'")
+    if len(words) != count:
+        raise ConfigError(f"{path}: expected a line for each of {count} items, got {len(words)}")
+    return tuple(map(int, words))
+
+
 def _whole_model(manifest: Manifest) -> Graph:
     model = Path(manifest.model)
     path = model if model.is_file() else Path(manifest.directory) / manifest.model

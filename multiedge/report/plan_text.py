@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.measurements import RanStage
-from multiedge.plan import DeviceMemory, Path, Plan, Runtime
+from multiedge.plan import DeviceMemory, MeasuredAccuracy, Path, Plan, Runtime
 from multiedge.quantity import Knowledge, human_bytes, least, number_text
 
 NOTABLE = 0.01
@@ -35,6 +35,7 @@ def plan_lines(plan: Plan, shared: SharedRate | None = None) -> list[str]:
     if plan.reference and plan.known is Knowledge.ESTIMATED:
         lines.append(f"estimated with speed 1 as {plan.reference}")
     lines += runtime_lines(plan.runtimes)
+    lines += accuracy_lines(plan.accuracy)
     lines += [f"path: {text}" for text in path_texts(plan)]
     lines += margin_lines(expected.memory)
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
@@ -97,6 +98,15 @@ def _by_runtime(pairs: Iterable[tuple[str, str]]) -> list[str]:
     for runtime, place in pairs:
         places.setdefault(runtime, []).append(place)
     return [f"runtime: {runtime} on {', '.join(names)}" for runtime, names in places.items()]
+
+
+def accuracy_lines(accuracy: MeasuredAccuracy | None) -> list[str]:
+    """One line about what the runtimes cost in right answers; nothing where they are those of the devices."""
+    if accuracy is None:
+        return []
+    against = "the model as it is" if accuracy.kind == "agreement" else f"{accuracy.reference:.1%} of the model as it is"
+    loss = f"loss {max(0.0, accuracy.loss):.1%} of at most {accuracy.limit:.1%}"
+    return [f"{accuracy.kind}: {accuracy.value:.1%} on {accuracy.items} items against {against}; {loss}"]
 
 
 def path_texts(plan: Plan) -> list[str]:

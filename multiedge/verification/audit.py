@@ -11,6 +11,7 @@ from multiedge.defaults import AUDIT_TIME_LIMIT_S
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan
 from multiedge.profile import Profile
+from multiedge.spans import FastestSpans
 from multiedge.verification.bounds import lower_bound
 from multiedge.verification.figures import Figures, figures_of
 from multiedge.verification.model import Model
@@ -72,6 +73,7 @@ def audit(plan: Plan, profile: Profile, fleet: Fleet, time_limit_s: float = AUDI
         _of_errors("fused nodes are whole", fused_errors(plan, model)),
         _of_errors("memory fits", memory_errors(computed, fleet)),
         *_figures(plan, computed),
+        *_runtimes(plan, profile),
         *_bound(plan, model, fleet, time_limit_s),
     )
 
@@ -87,6 +89,30 @@ def _figures(plan: Plan, computed: Figures) -> Iterator[Finding]:
     yield _figure("energy_j", expected.energy_j, computed.energy_j)
     yield _figure("network_bytes", expected.network_bytes, round(computed.network_bytes))
     yield _figure(f"value ({plan.objective})", plan.value, computed.value(plan.objective))
+
+
+def _runtimes(plan: Plan, profile: Profile) -> Iterator[Finding]:
+    """Whether each device with several variants has the fastest for its nodes, and whether the loss is within its limit."""
+    errors = []
+    for name, cost in profile.spans.items():
+        nodes = sorted({node for stage in plan.stages if name in stage.devices for node in stage.nodes})
+        if not isinstance(cost, FastestSpans) or not nodes:
+            continue
+        taken_s = [float(row[nodes].sum() + more_s) for row, more_s in zip(cost.rows, cost.more_s, strict=True)]
+        fastest = [
+            way for way, seconds in zip(cost.names, taken_s, strict=True) if isclose(seconds, min(taken_s), rel_tol=_SAME)
+        ]
+        runtime = plan.runtimes.get(name)
+        stated = f"{runtime.backend} {runtime.precision}" if runtime else "none"
+        if stated not in fastest:
+            errors.append(f"device '{name}' has the runtime {stated}; the fastest for its nodes is {' or '.join(fastest)}")
+    if plan.accuracy is not None:
+        yield _of_errors("runtimes", errors)
+        accuracy = plan.accuracy
+        is_within = accuracy.loss <= accuracy.limit + _SAME
+        detail = f"{accuracy.kind} as it was measured on {accuracy.items} items; it is not measured again"
+        verdict = Verdict.CONFIRMED if is_within else Verdict.WRONG
+        yield Finding(f"loss of {accuracy.kind}", verdict, max(0.0, accuracy.loss), accuracy.limit, detail)
 
 
 def _figure(what: str, stated: float | None, computed: float | None) -> Finding:

@@ -51,14 +51,15 @@ def cut_cost_s(times: HostTimes, *, seed: int = 0, progress: Progress = silent) 
     """Seconds that a part takes on top of its nodes' times because it was cut out: the mean over PARTS parts.
 
     Runtimes that lay tensors out in blocks change the layout where a tensor enters or leaves a part, and can join fewer
-    nodes there. A model that spends little of its time in such layouts pays nothing worth measuring: 0.
+    nodes there. A model that spends little of its time in such layouts pays nothing worth measuring: 0. Nor is it measured for
+    an approximate precision, for which every part would have to be converted.
     """
     graph, device = times.graph, "host"
     nothing = np.zeros(len(graph.nodes))
     profile = Profile(graph, nothing.astype(np.int64), nothing, {device: times.seconds}, fused=times.fused)
     stages = [Stage.span(device, *span) for span in pairwise(equal_times(profile, times.seconds))]
     is_plain = times.nodes is not None and times.nodes.blocked_share < LEAST_BLOCKED_SHARE
-    if is_plain or len(stages) < 2:
+    if is_plain or len(stages) < 2 or device_backend(times.host.device).is_approximate:
         return 0.0
     plan = contiguous_plan("cut cost", "throughput", profile, Fleet((Device(device),)), stages)
     try:

@@ -64,6 +64,15 @@ class Defective(Backend):
 
 
 @dataclass(frozen=True)
+class ApproximateDefective(Defective):
+    """The same with a precision that no tolerance judges."""
+
+    precisions = ("int8",)
+    approximate = ("int8",)
+    tolerances: ClassVar = {}
+
+
+@dataclass(frozen=True)
 class Slow(Backend):
     """Opens '.slow' files, which are ONNX files. Converting takes `seconds`; each conversion appends its process id to the file
     `log`, or with `helper` that of another process, which it starts."""

@@ -16,7 +16,7 @@ from multiedge.planning.checks import violations
 from multiedge.profile import Profile
 from multiedge.run import plan_model
 from multiedge.simulation.simulate import Load, simulate
-from multiedge.spans import BatchedSpans, MeasuredSpans
+from multiedge.spans import BatchedSpans, FastestSpans, MeasuredSpans
 from tests.builders.fleets import fleet_of
 from tests.builders.graphs import chain_graph
 from tests.builders.plans import paths_plan, relay_plan
@@ -124,3 +124,49 @@ def test_tables_of_another_shape_or_without_time_are_refused() -> None:
         MeasuredSpans((0, 1), np.zeros((2, 2)))
     with pytest.raises(ProfileError, match="expected ascending boundaries"):
         MeasuredSpans((1, 0), np.ones((2, 2)))
+
+
+WAYS = FastestSpans(("plain", "rounded"), np.array([[1.0, 1.0, 2.0, 4.0], [2.0, 0.5, 1.0, 1.0]]), np.array([0.0, 0.25]))
+
+
+def test_a_device_takes_the_way_that_is_the_fastest_for_all_that_it_holds() -> None:
+    assert [WAYS.names[WAYS.way(*span)] for span in ((0, 1), (0, 2), (1, 2), (0, 4))] == [
+        "plain",
+        "plain",
+        "rounded",
+        "rounded",
+    ]
+    assert [WAYS.seconds(*span) for span in ((0, 2), (1, 2), (0, 4), (2, 2))] == [2.0, 0.75, 4.75, INF]
+    assert WAYS.way_s(0, 0, 4) == 8.0
+    assert WAYS.at_speed(0.5).seconds(0, 4) == 9.5
+
+
+def test_the_table_of_ways_has_the_time_of_each_span() -> None:
+    matrix_s = WAYS.matrix_s(4)
+    spans = [(start, stop) for start in range(5) for stop in range(5)]
+    assert [matrix_s[span] for span in spans] == [WAYS.seconds(*span) for span in spans]
+
+
+def test_ways_come_back_from_json_and_must_have_times_and_names() -> None:
+    both = replace(ADDITIVE, spans={"a": WAYS})
+    back = profile_from_json(json.loads(json.dumps(profile_to_json(both), allow_nan=False))).spans["a"]
+    assert isinstance(back, FastestSpans)
+    assert (back.names, back.rows.tolist(), back.more_s.tolist()) == (WAYS.names, WAYS.rows.tolist(), WAYS.more_s.tolist())
+    with pytest.raises(ProfileError, match="expected one row and one overhead for each of the ways, got 2 ways"):
+        replace(WAYS, more_s=np.zeros(1))
+
+
+@pytest.mark.parametrize("strategy", ["throughput", "latency"])
+def test_a_proven_plan_over_ways_is_as_good_as_the_best_way_on_each_device(strategy: str) -> None:
+    """Every choice of one way for each device, planned by brute force, and the best of these plans."""
+    ways = {"a": WAYS, "b": FastestSpans(("x", "y"), np.array([[3.0] * 4, [1.0, 1.0, 9.0, 9.0]]), np.array([0.0, 0.5]))}
+    plan = plan_model(replace(ADDITIVE, overhead_s={}, spans=ways), FLEET, strategy)
+    values = []
+    for one in range(2):
+        for other in range(2):
+            seconds = {"a": ways["a"].rows[one], "b": ways["b"].rows[other]}
+            overhead_s = {"a": float(ways["a"].more_s[one]), "b": float(ways["b"].more_s[other])}
+            fixed = replace(ADDITIVE, seconds=seconds, overhead_s=overhead_s)
+            values.append(plan_model(fixed, FLEET, "brute_force", objective=strategy).value)
+    assert plan.value == pytest.approx(min(values))
+    assert plan.lower_bound == pytest.approx(min(values))

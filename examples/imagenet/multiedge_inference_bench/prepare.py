@@ -5,6 +5,7 @@ python examples/imagenet/multiedge_inference_bench/prepare.py                   
 ... prepare.py --weights vit_base_patch16_224=FILE                                 # your own weights
 ... prepare.py --ilsvrc2012 ILSVRC2012_img_val.tar ILSVRC2012_devkit_t12.tar.gz    # the validation set
 ... prepare.py --ilsvrc2012-folder val/ --limit 1000                               # ... from a folder, a sample of it
+... prepare.py --npz                                                               # the pictures for `multiedge ... --inputs`
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from imagenet_bench.arrays import write_arrays
 from imagenet_bench.ilsvrc import prepare_archives, prepare_folder
 from imagenet_bench.index import read_index
 from imagenet_bench.models import MODELS, prepare_model, read_weights
@@ -34,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("--ilsvrc2012", nargs=2, type=Path, metavar=("ARCHIVE", "DEVKIT"), help="the official archives")
     source.add_argument("--ilsvrc2012-folder", type=Path, metavar="DIR", help="a folder with one sub-folder per class")
     made.add_argument("--limit", type=int, help="size of a random sample of the validation set (default: all)")
+    made.add_argument("--npz", action="store_true", help="write each picture as .npz, and labels.txt, to CACHE/inputs")
     made.add_argument("--seed", type=int, default=0, help="seed of that sample (default: %(default)s)")
     return made
 
@@ -45,6 +48,8 @@ def prepare(args: argparse.Namespace) -> None:
     index = _dataset(args)
     pictures = [path for path, _ in read_index(index)]
     _say(f"{index}: {len(pictures)} pictures")
+    if args.npz:
+        _say(f"{write_arrays(index, args.cache / 'inputs')}: the pictures as the models take them, and labels.txt")
     for model in models:
         reference_outputs(model, pictures, args.cache / "reference")
         _say(f"{model}: weights: {read_weights(model).source}")

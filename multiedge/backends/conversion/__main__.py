@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from multiedge.backends.conversion.convert import convert_checked
+from multiedge.backends.conversion.inputs import kept_inputs
 from multiedge.backends.conversion.lifetime import end_with
 from multiedge.backends.conversion.ready import request_of
 from multiedge.backends.conversion.record import load_conversion
@@ -22,8 +23,10 @@ def main(text: str) -> None:
     end_with(request["parent"])
     backend = backend_of(request)
     conversion = load_conversion(Path(request["record"]))
-    inputs = _inputs(Path(conversion.model), [Path(path) for path in request["inputs"]])
-    convert_checked(backend, load_backend(REFERENCE_BACKEND), conversion, Path(request["folder"]), inputs)
+    part, folder = Path(conversion.model), Path(request["folder"])
+    inputs = _inputs(part, [Path(path) for path in request["inputs"]])
+    kept = kept_inputs(part, folder.parent) if conversion.inputs else None
+    convert_checked(backend, load_backend(REFERENCE_BACKEND), conversion, folder, inputs, kept)
 
 
 def _inputs(part: Path, paths: list[Path]) -> list[Sample]:

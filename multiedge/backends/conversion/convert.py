@@ -10,44 +10,57 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from multiedge.backends.contract import Backend, Session
+from multiedge.backends.contract import Backend, Session, Tensors
 from multiedge.backends.conversion.bisection import first_wrong_node
 from multiedge.backends.conversion.gate import Comparison, SampleError, compare
+from multiedge.backends.conversion.inputs import PartInputs
 from multiedge.backends.conversion.record import Conversion, State, save_conversion
-from multiedge.backends.conversion.samples import Sample, samples_of
+from multiedge.backends.conversion.samples import Sample, samples_of, usual_samples
 from multiedge.backends.loading import named_errors
 from multiedge.backends.timing import Accuracy, time_in_turn
 from multiedge.errors import ModelError, MultiedgeError
 from multiedge.files import make_owned_folder, temporary_folder
+from multiedge.graph import Graph
 from multiedge.onnx_io import with_own_weights
 from multiedge.onnx_io.manifest import digest_of
 from multiedge.onnx_io.reader import declared_graph
 
 TIMING = Accuracy(relative=0.05, budget_s=0.5, least=5, most=50, warmup=1)
+MOST_APPROXIMATE = 1.0
+"""The largest relative error of an approximate precision: one above has nothing to do with the values."""
 
 
-def write_converted(backend: Backend, part: Path, target: Path) -> None:
-    """What the backend makes of an ONNX file, written to `target`; ModelError if it refuses."""
+def write_converted(backend: Backend, part: Path, target: Path, inputs: Sequence[Tensors] = ()) -> None:
+    """What the backend makes of an ONNX file, written to `target`; ModelError if it refuses. `inputs` calibrate it."""
     # Parts are linked to the whole model's weights, which onnx and converters refuse to follow.
     with temporary_folder("convert-") as folder:
         source = with_own_weights(part, Path(folder)) if part.suffix == ".onnx" else part
         with named_errors(f"{part}: {type(backend).__name__} cannot convert this file"):
-            backend.convert(source, target)
+            if inputs:
+                backend.convert_calibrated(source, target, inputs)
+            else:
+                backend.convert(source, target)
 
 
 def convert_checked(
-    backend: Backend, reference: Backend, conversion: Conversion, folder: Path, inputs: Sequence[Sample] = ()
+    backend: Backend,
+    reference: Backend,
+    conversion: Conversion,
+    folder: Path,
+    inputs: Sequence[Sample] = (),
+    kept: PartInputs | None = None,
 ) -> Conversion:
     """Converts `conversion.model` into `folder`, if the outputs are those of the reference, and keeps the record beside it.
 
-    The record is at `folder` with '.json' appended. What fails leaves nothing but the record.
+    The record is at `folder` with '.json' appended. What fails leaves nothing but the record. An approximate precision is
+    calibrated and compared on the inputs that were `kept` for the part, otherwise on samples of usual values.
     """
     record = folder.with_name(f"{folder.name}.json")
     running = replace(conversion, state=State.RUNNING, started_s=time.time())
     save_conversion(running, record)
     draft = make_owned_folder(folder.parent, "making-")
     try:
-        ended = _converted(backend, reference, running, draft, inputs)
+        ended = _converted(backend, reference, running, draft, inputs, kept)
         if ended.state is State.SUCCESS:
             _put(draft, folder)
     except MultiedgeError as error:
@@ -69,34 +82,60 @@ def _put(draft: Path, folder: Path) -> None:
 
 
 def _converted(
-    backend: Backend, reference: Backend, conversion: Conversion, draft: Path, inputs: Sequence[Sample]
+    backend: Backend,
+    reference: Backend,
+    conversion: Conversion,
+    draft: Path,
+    inputs: Sequence[Sample],
+    kept: PartInputs | None,
 ) -> Conversion:
     part = Path(conversion.model)
     target = draft / f"{part.stem}{backend.formats[0]}"
-    write_converted(backend, part, target)
+    graph = declared_graph(part)
+    samples = _samples(backend, graph, inputs, kept)
+    write_converted(backend, part, target, [each.tensors for each in samples] if backend.is_approximate else ())
     files = sorted(draft.iterdir(), key=lambda path: path != target)
     artefact = {path.name: digest_of(path) for path in files if path.is_file()}
-    graph = declared_graph(part)
-    made = samples_of(graph, conversion.precision)
-    # With inputs at hand, the sizes that are made up need not be possible.
-    samples = [*(replace(sample, is_required=not inputs) for sample in made), *inputs]
-    compared, times = _compare(reference, backend, part, target, samples, conversion.tolerance or 0.0)
+    tolerance = MOST_APPROXIMATE if backend.is_approximate else conversion.tolerance or 0.0
+    compared, times = _compare(reference, backend, part, target, samples, tolerance)
+    labels = kept.labels if kept else ()
     known = replace(
         conversion,
         errors=compared.errors,
         left_out=compared.left_out,
         agreement=compared.agreement,
+        accuracy=_accuracy(compared, labels, 1),
+        reference_accuracy=_accuracy(compared, labels, 0),
         reference_latency_s=times[0] if times else None,
         latency_s=times[1] if times else None,
     )
     if compared.passed:
         return replace(known, state=State.SUCCESS, artefact=artefact)
+    if backend.is_approximate:
+        reason = f"{part}: {conversion.backend} gives outputs of {conversion.precision} that have nothing to do with the right"
+        return replace(known, state=State.FAILED, reason=f"{reason} ones: {_words(compared.worst, tolerance)}", is_final=True)
     reason = f"{part}: {conversion.backend} gives wrong outputs: {_words(compared.worst, compared.tolerance)}"
     wrong = next((sample for sample in samples if compared.worst and sample.name == compared.worst.sample), None)
     if wrong is not None and compared.worst is not None and not compared.worst.exchanged_with:
         node = first_wrong_node(graph, wrong, compared.tolerance, reference.open, lambda path: _opened(backend, path))
         reason += f"; {node or 'no node is wrong: this sample alone is right in a new session'}"
     return replace(known, state=State.FAILED, reason=reason, is_final=True)
+
+
+def _samples(backend: Backend, graph: Graph, inputs: Sequence[Sample], kept: PartInputs | None) -> list[Sample]:
+    """What is compared. With inputs at hand, the sizes that are made up need not be possible."""
+    if not backend.is_approximate:
+        made = samples_of(graph, backend.numbers)
+        return [*(replace(sample, is_required=not inputs) for sample in made), *inputs]
+    given = [Sample(f"input {number + 1}", item) for number, item in enumerate(kept.items)] if kept else []
+    return [*given, *inputs] or usual_samples(graph)
+
+
+def _accuracy(compared: Comparison, labels: Sequence[int], which: int) -> float | None:
+    """The share of the first samples whose class is their label: of the reference, 0, or of what was converted, 1."""
+    answers = [each.classes for each in compared.errors[: len(labels)]]
+    right = [pair is not None and pair[which] == label for pair, label in zip(answers, labels, strict=False)]
+    return sum(right) / len(right) if right else None
 
 
 def _compare(

@@ -32,6 +32,8 @@ class SampleError:
         agreement: Share of the rows of all outputs whose largest value is in the same place; None if no output has rows.
         problem: What went wrong besides the values; '' if nothing did.
         exchanged_with: The output whose values it has; '' if it has those of none.
+        classes: Where the reference's largest value is and where that of the converted model is, in the first output with one
+            row; None if no output has.
     """
 
     sample: str
@@ -40,6 +42,7 @@ class SampleError:
     agreement: float | None = None
     problem: str = ""
     exchanged_with: str = ""
+    classes: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ class Comparison:
     @property
     def passed(self) -> bool:
         """Whether every error is within the tolerance; not, if there was nothing to compare."""
-        return bool(self.errors) and all(each.relative <= self.tolerance for each in self.errors)
+        return bool(self.errors) and all(
+            math.isfinite(each.relative) and each.relative <= self.tolerance for each in self.errors
+        )
 
     @property
     def worst(self) -> SampleError | None:
@@ -162,7 +167,9 @@ class _Judge:
         rows = [share for each, value in expected.items() for share in _agreement(value, actual.get(each))]
         agreement = sum(rows) / len(rows) if rows else None
         other = self._exchanged(name, expected, actual) if relative > self.tolerance else ""
-        return SampleError(sample.name, name, relative, agreement, _problem(expected[name], actual.get(name)), other)
+        classes = next((pair for each, value in expected.items() for pair in _classes(value, actual.get(each))), None)
+        problem = _problem(expected[name], actual.get(name))
+        return SampleError(sample.name, name, relative, agreement, problem, other, classes)
 
     def _exchanged(self, name: str, expected: Tensors, actual: Tensors) -> str:
         """The output whose values `name` has."""
@@ -210,8 +217,18 @@ def _scale(value: Any) -> float:
 
 def _agreement(expected: Any, actual: Any) -> Iterator[float]:
     """The share of rows with the largest value in the same place, if these are rows of numbers."""
+    if _has_rows(expected, actual):
+        yield float(np.mean(np.asarray(expected).argmax(-1) == np.asarray(actual).argmax(-1)))
+
+
+def _classes(expected: Any, actual: Any) -> Iterator[tuple[int, int]]:
+    """The places of the largest values, if this is one row of numbers."""
+    if _has_rows(expected, actual) and np.asarray(expected).size == np.asarray(expected).shape[-1]:
+        yield int(np.argmax(expected)), int(np.argmax(actual))
+
+
+def _has_rows(expected: Any, actual: Any) -> bool:
     if isinstance(expected, list) or _problem(expected, actual):
-        return
+        return False
     wanted = np.asarray(expected)
-    if wanted.ndim >= 2 and wanted.shape[-1] > 1 and wanted.size and wanted.dtype.kind == "f":
-        yield float(np.mean(wanted.argmax(-1) == np.asarray(actual).argmax(-1)))
+    return wanted.ndim >= 2 and wanted.shape[-1] > 1 and wanted.size > 0 and wanted.dtype.kind == "f"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from multiedge.backends.contract import Backend
+from multiedge.backends.conversion.inputs import kept_inputs
 from multiedge.backends.conversion.lifetime import LimitError, alone_with, run_limited
 from multiedge.backends.conversion.record import Conversion, State, load_conversion, save_conversion
 from multiedge.backends.kept import key_of
@@ -89,6 +90,7 @@ def _converted_now(
         precision=backend.numbers,
         options=asdict(backend),
         tolerance=backend.tolerances.get(backend.numbers),
+        inputs=_inputs_digest(backend, part, folder.parent),
     )
     save_conversion(pending, record)
     ended = "it was interrupted"
@@ -105,8 +107,16 @@ def _converted_now(
 
 
 def folder_of(backend: Backend, part: Path, keep: Path) -> Path:
-    """Where the result is kept: by model, backend and version, options, and the abilities of the processor."""
-    return keep / key_of(part, backend, backend.version, GATE)
+    """Where the result is kept: by model, backend and version, options, the abilities of the processor, and for an approximate
+    precision the inputs that are kept for the part."""
+    digest = _inputs_digest(backend, part, keep)
+    return keep / key_of(part, backend, backend.version, GATE, *([digest] if digest else []))
+
+
+def _inputs_digest(backend: Backend, part: Path, keep: Path) -> str:
+    """A name of the inputs that calibrate the part; '' if there are none."""
+    kept = kept_inputs(part, keep) if backend.is_approximate else None
+    return kept.digest if kept else ""
 
 
 def known_result(folder: Path, record: Path) -> Conversion | None:

@@ -51,6 +51,9 @@ class Conversion:
         errors: How far the outputs were from the reference.
         left_out: Samples that the reference refused.
         agreement: Share of rows whose largest value was in the same place; None if not known.
+        inputs: Name of the values of the inputs that were kept for the part, which calibrate it; '' if there were none.
+        accuracy: Share of those inputs that got their label; None if there are no labels.
+        reference_accuracy: The same of the reference backend.
         latency_s: Median time of one run; None if not measured.
         reference_latency_s: The same of the reference backend.
         artefact: Digest of each file that was made, by name; the first is opened.
@@ -70,6 +73,9 @@ class Conversion:
     errors: tuple[SampleError, ...] = ()
     left_out: tuple[str, ...] = ()
     agreement: float | None = None
+    inputs: str = ""
+    accuracy: float | None = None
+    reference_accuracy: float | None = None
     latency_s: float | None = None
     reference_latency_s: float | None = None
     artefact: Mapping[str, str] = field(default_factory=dict)
@@ -105,6 +111,9 @@ def conversion_to_json(conversion: Conversion) -> dict[str, Any]:
         "errors": [_error_to_json(each) for each in conversion.errors],
         "left_out": list(conversion.left_out),
         "agreement": conversion.agreement,
+        "inputs": conversion.inputs,
+        "accuracy": conversion.accuracy,
+        "reference_accuracy": conversion.reference_accuracy,
         "latency_s": conversion.latency_s,
         "reference_latency_s": conversion.reference_latency_s,
         "artefact": dict(conversion.artefact),
@@ -119,6 +128,7 @@ def _error_to_json(error: SampleError) -> dict[str, Any]:
         "agreement": error.agreement,
         "problem": error.problem,
         "exchanged_with": error.exchanged_with,
+        "classes": error.classes,
     }
 
 
@@ -147,6 +157,9 @@ def load_conversion(path: Path) -> Conversion:
         errors=data["errors"].list_of(_read_error),
         left_out=data["left_out"].list_of(Field.text),
         agreement=data["agreement"].optional(Field.number),
+        inputs=data["inputs"].optional(Field.text, ""),
+        accuracy=data["accuracy"].optional(Field.number),
+        reference_accuracy=data["reference_accuracy"].optional(Field.number),
         latency_s=data["latency_s"].optional(Field.number),
         reference_latency_s=data["reference_latency_s"].optional(Field.number),
         artefact=data["artefact"].mapping_of(Field.text),
@@ -161,4 +174,5 @@ def _read_error(data: Field) -> SampleError:
         data["agreement"].optional(Field.number),
         data["problem"].text(),
         data["exchanged_with"].optional(Field.text, ""),
+        data["classes"].optional(lambda pair: pair.pair_of(Field.count)),
     )

@@ -63,6 +63,11 @@ def samples_of(graph: Graph, precision: str = "float32", seed: int = 0) -> list[
     return made
 
 
+def usual_samples(graph: Graph, count: int = 4) -> list[Sample]:
+    """Samples of usual values alone: a model of whole numbers has no ranges for others."""
+    return [Sample(f"random {number + 1}", random_inputs(graph, number)) for number in range(count)]
+
+
 def _is_float(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 

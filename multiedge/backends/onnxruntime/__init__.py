@@ -9,13 +9,13 @@ Nothing of the runtime is imported before it is used, so that options and declar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from multiedge.backends.contract import Backend, NodeTimer, Provider
+from multiedge.backends.contract import Backend, NodeTimer, Provider, Tensors
 from multiedge.errors import ConfigError, did_you_mean
 from multiedge.fleet import Device
 from multiedge.profile import MemoryUse
@@ -26,11 +26,19 @@ if TYPE_CHECKING:
 PRODUCTS = ("MatMul", "Gemm")
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 Optimisation = Literal["disabled", "basic", "extended", "all"]
+Precision = Literal["float32", "float16", "int8", "int4"]
+Quantisation = Literal["auto", "static", "dynamic"]
+AS_IN_FILE: Literal["float32"] = "float32"
+"""The precision that leaves every number of the file as it is."""
 
 
 @dataclass(frozen=True)
 class OnnxRuntimeBackend(Backend):
     """Opens `.onnx` and `.ort` files on a device's threads, and on its GPU where onnxruntime has CUDA.
+
+    `precision` is float32 for the numbers of the file as they are; for float16, int8 and int4 an ONNX file is converted first.
+    `quantisation` is how int8 gets the ranges of activations: 'static', from calibration inputs before, 'dynamic', from each
+    input while it runs, or 'auto', static where the model has more convolutions than products.
 
     `optimisation` is the level of graph optimisation. `memory_pattern` and `arena` are onnxruntime's allocator settings;
     without `prepack`, weights stay in the file's layout (less memory, slower). `prepacked` is a folder that keeps packed
@@ -40,7 +48,9 @@ class OnnxRuntimeBackend(Backend):
 
     formats = (".onnx", ".ort")
     processors = ("cpu", "gpu")
-    precisions = ("float32", "float16", "int8")
+    precisions = (AS_IN_FILE, "float16", "int8", "int4")
+    tolerances = {"float16": 1e-2}  # noqa: RUF012
+    approximate = ("int8", "int4")
 
     optimisation: Optimisation = "all"
     memory_pattern: bool = True
@@ -48,11 +58,15 @@ class OnnxRuntimeBackend(Backend):
     prepack: bool = True
     prepacked: str | None = None
     config: Mapping[str, str] = field(default_factory=dict, hash=False)
+    precision: Precision = AS_IN_FILE
+    quantisation: Quantisation = "auto"
 
     def __post_init__(self) -> None:
         levels = get_args(Optimisation)
         if self.optimisation not in levels:
             raise ConfigError(f"optimisation: unknown level '{self.optimisation}'{did_you_mean(self.optimisation, levels)}")
+        if self.quantisation != "auto" and self.precision != "int8":
+            raise ConfigError(f"quantisation: '{self.quantisation}' has an effect with precision int8 only; leave it out")
 
     @property
     def version(self) -> str:
@@ -62,6 +76,21 @@ class OnnxRuntimeBackend(Backend):
             from onnxruntime import __version__
 
             return str(__version__)
+
+    def opens(self, path: Path) -> bool:
+        """Files that were converted before, `.ort`, and others unless their numbers are to be changed."""
+        return path.suffix in self.formats and (self.precision == AS_IN_FILE or path.suffix != ".onnx")
+
+    def convert(self, source: Path, target: Path) -> None:
+        """Writes an ONNX file whose weights, and for float16 and int8 most of whose operators, have the `precision`."""
+        from multiedge.backends.onnxruntime.quantisation import convert
+
+        convert(self, source, target, ())
+
+    def convert_calibrated(self, source: Path, target: Path, inputs: Sequence[Tensors]) -> None:
+        from multiedge.backends.onnxruntime.quantisation import convert
+
+        convert(self, source, target, inputs)
 
     def open(self, path: Path, device: Device | None = None) -> OnnxRuntimeSession:
         from multiedge.backends.onnxruntime.session import open_session

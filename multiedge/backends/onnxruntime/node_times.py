@@ -29,7 +29,7 @@ from multiedge.backends.onnxruntime.trace import (
     times_of_trace,
 )
 from multiedge.backends.ownership import NO_OWNER, Ownership, spread, without_probe
-from multiedge.backends.stages import Call
+from multiedge.backends.stages import Call, openable
 from multiedge.backends.timing import Accuracy, Progress, Timing, median_error, time_in_turn
 from multiedge.errors import ProfileError
 from multiedge.files import temporary_folder
@@ -59,8 +59,9 @@ class OnnxRuntimeNodeTimer:
             progress("timing the model's own nodes", 0.0)
             own = self._run_own_nodes(graph, path, feed, device, directory)
             recording = Recording(directory / "all", directory / "optimised.onnx")
-            plain = open_session(self.backend, path, device)
-            profiled = open_session(self.backend, path, device, recording)
+            opened = openable(self.backend, path)
+            plain = open_session(self.backend, opened, device)
+            profiled = open_session(self.backend, opened, device, recording)
             (directory / recording.weights_file).unlink(missing_ok=True)
             timings = time_in_turn([Call(plain, feed, path), Call(profiled, feed, path)], accuracy, progress)
             kernels = read_trace(profiled.end_profiling())

@@ -10,8 +10,8 @@ from multiedge.defaults import CONVERSION_LIMIT_S
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL|DIR", help="ONNX file, or a folder that split, plan or run has written")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--backend", metavar="NAME", help="runtime to convert for")
+    what = parser.add_mutually_exclusive_group()
+    _options.add_backend(what, "the converted model")
     about = "every installed runtime and precision; all are timed in turn, and devices with backend auto take the fastest"
     what.add_argument("--auto", action="store_true", help=about)
     _options.add_devices(parser, "with --auto, one thread of this machine")
@@ -19,9 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "with --auto, take int8 and int4 too, if this share of rows has its largest value in the same place"
     parser.add_argument("--min-agreement", type=float, metavar="SHARE", help=about)
     _options.add_option(parser, "backend")
-    parser.add_argument(
-        "--inputs", action="append", default=[], metavar="FILE", help=".npz file with inputs to compare too; repeatable"
-    )
+    _options.add_inputs(parser, "to compare too; int8 is calibrated with them")
     parser.add_argument(
         "--report", metavar="URL", help="tell the controller at URL, of which this is a worker on Kubernetes (default: nobody)"
     )

@@ -26,6 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--objective", choices=OBJECTIVES, help=f"what to make best (default: {DEFAULT_STRATEGY})")
     _options.add_max_latency(parser)
     _options.add_pins(parser)
+    accuracy = parser.add_argument_group("precision", "a runtime and a precision for each device, measured on inputs")
+    accuracy.add_argument(
+        "--max-accuracy-loss",
+        metavar="SHARE",
+        help="choose them with the placement, such as 1%%: of right answers with --labels, otherwise of equal ones",
+    )
+    _options.add_inputs(accuracy, "on which the loss is measured; int8 is calibrated with them")
+    accuracy.add_argument(
+        "--variants",
+        metavar="LIST",
+        help="what devices may use besides their own, BACKEND:PRECISION by commas (default: onnxruntime:int8)",
+    )
+    accuracy.add_argument("--pareto", metavar="FILE", help="draw throughput against accuracy of the plans, SVG")
     parser.add_argument(
         "--batch", metavar="N|auto", help="samples in an item, where the model leaves them open; auto: the best of 1, 2, 4, 8"
     )

@@ -134,8 +134,15 @@ def open_pipeline(
     manifest = plan if isinstance(plan, Manifest) else _read(plan)
     _require_encodings(manifest, executor, chosen)
     fleet = fleet or local_fleet(manifest)
+    if manifest.plan is not None:
+        fleet = manifest.plan.with_runtimes(fleet)
     require_backends(fleet)
     running: Executor = EXECUTORS.load(executor)(manifest, fleet, chosen)
+    if manifest.plan is not None and manifest.plan.accuracy is not None and not running.on_this_machine:
+        raise ConfigError(
+            f"{manifest.directory}: the plan has chosen precisions, whose calibrated parts are in this folder; run it with an"
+            f" executor of this machine, not '{executor}', or plan without --max-accuracy-loss"
+        )
     running.start()
     return Pipeline(running, chosen, [fleet.device(name) for name in device_names(manifest)], manifest.plan)
 

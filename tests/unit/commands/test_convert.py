@@ -75,7 +75,9 @@ def test_a_model_is_converted_and_its_figures_are_shown(
 
 
 def test_precision_inputs_and_another_attempt_are_passed_on(asked: list[tuple[Any, ...]], model: Path) -> None:
-    words = ["--precision", "bfloat16", "--inputs", "real.npz", "--again"]
+    real = model.parent / "real.npz"
+    real.touch()
+    words = ["--precision", "bfloat16", "--inputs", str(real), "--again"]
     assert main(["convert", str(model), "--backend", "openvino", *words]) == 0
     assert asked == [("bfloat16", "model.onnx", True, ["real.npz"])]
 

@@ -10,7 +10,7 @@ import pytest
 
 from multiedge.errors import ConfigError, PlanError
 from multiedge.graph import Tensor
-from multiedge.onnx_io.items import DISTINCT, input_tensors, npz_files, npz_items, random_items
+from multiedge.onnx_io.items import DISTINCT, input_tensors, npz_files, npz_items, random_items, read_labels
 from multiedge.onnx_io.npz import read_npz
 from tests.builders.pipelines import WIDTH, small_plan
 
@@ -127,3 +127,16 @@ def test_a_model_beside_the_plan_is_found(manifest, tmp_path: Path) -> None:
     (tmp_path / "small.onnx").write_bytes(Path(manifest.model).read_bytes())
     beside = replace(manifest, model="small.onnx", directory=str(tmp_path))
     assert len(list(random_items(beside, 3))) == 3
+
+
+def test_labels_are_the_last_word_of_each_line(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text("a.npz 3\n\n17\n")
+    assert read_labels(path, 2) == (3, 17)
+    with pytest.raises(ConfigError, match=r"labels.txt: expected a line for each of 3 items, got 2"):
+        read_labels(path, 3)
+    path.write_text("cat\n")
+    with pytest.raises(ConfigError, match=r"labels.txt:1: expected the number of a class at the end, got 'cat'"):
+        read_labels(path, 1)
+    with pytest.raises(ConfigError, match="no such file; expected a text with the class of an item in each line"):
+        read_labels(tmp_path / "none.txt", 1)

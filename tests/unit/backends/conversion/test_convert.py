@@ -11,11 +11,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from multiedge.backends.contract import Backend
 from multiedge.backends.conversion.convert import convert_checked
+from multiedge.backends.conversion.inputs import PartInputs
 from multiedge.backends.conversion.record import Conversion, State, load_conversion
 from multiedge.backends.conversion.samples import Sample
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
-from tests.builders.conversions import Change, Defective
+from tests.builders.conversions import ApproximateDefective, Change, Defective
 from tests.builders.onnx_models import noise, parsed, saved
 
 BODY = """g (float[n, 4] x) => (float[n, 6] y) {
@@ -121,3 +123,44 @@ def test_a_result_of_an_earlier_attempt_is_replaced(model: Path) -> None:
     ended, _ = convert(model, Defective())
     assert ended.state is State.SUCCESS
     assert (folder / "model.defect").stat().st_size > 100
+
+
+CLASSES = "g (float[1, 64] x) => (float[1, 10] y) { [product] y = MatMul(x, w) }"
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> Path:
+    return saved(parsed(CLASSES, w=noise(64, 10)), tmp_path / "classifier.onnx")
+
+
+def converted_int8(model: Path, backend: Backend, kept: PartInputs | None) -> Conversion:
+    folder = model.parent / "kept" / "int8"
+    folder.parent.mkdir(exist_ok=True)
+    pending = Conversion(State.PENDING, str(model), "any", "1", backend.numbers, {})
+    return convert_checked(backend, OnnxRuntimeBackend(), pending, folder, kept=kept)
+
+
+def test_an_approximate_precision_is_judged_by_agreement_and_accuracy_on_kept_inputs(classifier: Path) -> None:
+    items = tuple({"x": noise(1, 64, seed=seed)} for seed in range(4))
+    right = [int(OnnxRuntimeBackend().open(classifier).run(item)["y"].argmax()) for item in items]
+    kept = PartInputs(items, (*right[:3], (right[3] + 1) % 10))
+    ended = converted_int8(classifier, OnnxRuntimeBackend(precision="int8"), kept)
+    assert (ended.state, ended.tolerance, ended.reason) == (State.SUCCESS, None, "")
+    assert (ended.agreement, ended.accuracy, ended.reference_accuracy) == (1.0, 0.75, 0.75)
+    assert [each.sample for each in ended.errors] == ["input 1", "input 2", "input 3", "input 4"]
+    assert 0 < (ended.worst_error or 0) < 0.1
+    assert load_conversion(classifier.parent / "kept" / "int8.json") == ended
+
+
+def test_without_inputs_an_approximate_precision_is_compared_on_samples(classifier: Path) -> None:
+    ended = converted_int8(classifier, OnnxRuntimeBackend(precision="int8"), None)
+    assert (ended.state, ended.accuracy) == (State.SUCCESS, None)
+    assert {each.sample for each in ended.errors} == {"random 1", "random 2", "random 3", "random 4"}
+
+
+def test_approximate_outputs_that_have_nothing_to_do_with_the_right_ones_are_not_kept(classifier: Path) -> None:
+    wrong = ApproximateDefective(answer=lambda outputs: {name: -2 * value for name, value in outputs.items()})
+    ended = converted_int8(classifier, wrong, None)
+    assert (ended.state, ended.is_final, ended.artefact) == (State.FAILED, True, {})
+    assert "outputs of int8 that have nothing to do with the right ones" in ended.reason
+    assert [path.name for path in (classifier.parent / "kept").iterdir()] == ["int8.json"]
