@@ -95,15 +95,12 @@ def open_session(path: Path, device: Device | None) -> MnnSession:
     if not path.is_file():
         raise ModelError(f"{path}: no such model file; write the plan's parts again or correct the path")
     mnn = load_mnn()
+    settings = {"backend": "CPU", "precision": "high", "numThread": device.threads if device else 1}
     with _quiet():
-        module = mnn.nn.load_module_from_file(
-            str(path),
-            [],
-            [],
-            precision_mode=mnn.expr.PrecisionMode.High,
-            thread_num=device.threads if device else 1,
-            rearrange=True,  # packs the weights now, and keeps no others
-        )
+        # The arguments of the function for precision and threads are ignored: it takes those of the process, four threads.
+        runtime = mnn.nn.create_runtime_manager((settings,))
+        # Rearranging packs the weights now, and keeps no others.
+        module = mnn.nn.load_module_from_file(str(path), [], [], runtime_manager=runtime, rearrange=True)
     if module is None or not module.get_info()["outputNames"]:
         raise ModelError(f"{path}: MNN cannot load this file; convert it again with: multiedge convert --again")
     return MnnSession(mnn, module, path)

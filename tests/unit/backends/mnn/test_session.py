@@ -47,6 +47,23 @@ def test_weights_lie_beside_the_file_wherever_the_folder_is_and_nothing_lies_els
 
 
 @RUNTIME
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="this system does not list threads")
+def test_threads_are_those_of_the_device(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from multiedge.fleet import Device;"
+        "from multiedge.backends.mnn import MnnBackend; from multiedge.backends.mnn.session import load_mnn; load_mnn();"
+        "count = lambda: len(os.listdir('/proc/self/task')); before = count();"
+        "kept = MnnBackend().open(Path(sys.argv[1]), Device('d', threads=int(sys.argv[2])));"
+        "print(count() - before, file=sys.stderr)"
+    )
+    for threads in (1, 3):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(made(tmp_path)), str(threads)], capture_output=True, text=True, check=True
+        )
+        assert done.stderr.splitlines()[-1] == str(threads - 1)
+
+
+@RUNTIME
 def test_values_have_the_names_of_the_model_and_stay_what_they_are(tmp_path: Path) -> None:
     session = MnnBackend().open(made(tmp_path))
     assert (set(session.inputs), set(session.outputs), session.batch_is_free) == ({"x", "z"}, {"y", "p"}, False)
