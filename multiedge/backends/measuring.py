@@ -17,7 +17,7 @@ from multiedge.backends.timing import Accuracy, Progress, Timing, silent, time_i
 from multiedge.defaults import CONVERSION_LIMIT_S
 from multiedge.errors import ModelError, MultiedgeError
 from multiedge.fleet import REFERENCE_BACKEND, Device
-from multiedge.onnx_io import random_inputs
+from multiedge.onnx_io.inputs import random_feed
 from multiedge.onnx_io.reader import declared_graph
 
 FIRST = Accuracy(relative=0.05, budget_s=2.0, least=5, most=9, warmup=2)
@@ -123,7 +123,7 @@ def measure_choices(
     def convert(backend: Backend) -> Conversion:
         return converted(backend, model, model.parent / CONVERTED, again=again, inputs=inputs, limit_s=limit_s)
 
-    feed = random_inputs(declared_graph(model))
+    feed = random_feed(declared_graph(model))
     rows: list[Choice] = []
     opened: list[_Open] = []
     try:

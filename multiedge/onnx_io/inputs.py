@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from multiedge.errors import ModelError
 from multiedge.graph import Dim, Graph, Node, Tensor
+from multiedge.onnx_io.states import step_shapes
 from multiedge.states import BATCH as ROWS
 from multiedge.states import SEQUENCE, Step
 
@@ -49,7 +51,8 @@ def random_inputs(graph: Graph, seed: int = 0) -> dict[str, Any]:
 
 
 def random_feed(graph: Graph, seed: int = 0) -> dict[str, Any]:
-    """Random inputs of a model's file: as `random_inputs`, with values for states, too, and all of masks.
+    """Random inputs of a model's file: as `random_inputs`, with values for states, too, and all of masks. Open dimensions of a
+    model with states are those of a step of 8 tokens behind 8 others.
 
     Args:
         graph: The model.
@@ -61,7 +64,11 @@ def random_feed(graph: Graph, seed: int = 0) -> dict[str, Any]:
     Raises:
         ModelError: If the type or shape of an input is unknown.
     """
-    return random_inputs(graph.of_file(), seed)
+    file = graph.of_file()
+    if graph.states and not all(tensor.known_shape for tensor in graph.file_inputs.values()):
+        shapes = step_shapes(graph, 2 * LENGTH, LENGTH, BATCH)
+        file = replace(file, tensors={**file.tensors, **{n: replace(file.tensors[n], shape=s) for n, s in shapes.items()}})
+    return random_inputs(file, seed)
 
 
 def _step(graph: Graph) -> Step:

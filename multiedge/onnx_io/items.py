@@ -52,7 +52,7 @@ def input_tensors(manifest: Manifest) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for part in manifest.parts:
         if not tensors.keys() >= set(part.inputs) & set(manifest.inputs):
-            graph = declared_graph(Path(manifest.directory) / part.file)
+            graph = declared_graph(Path(manifest.directory) / part.file, [(state.input, state.output) for state in part.states])
             tensors.update({name: graph.tensors[name] for name in graph.inputs if name in manifest.inputs})
     return tensors
 

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from google.protobuf import text_format
 
+from multiedge.backends.stages import load_backend, open_part
 from multiedge.errors import ConfigError, ModelError, UnknownSizeError
 from multiedge.graph import Graph
 from multiedge.onnx_io import random_inputs, read_graph
@@ -158,3 +159,11 @@ def test_tensors_that_grow_with_the_sequence_are_known(tmp_path: Path) -> None:
 def test_a_model_with_states_and_open_sizes_asks_for_a_context(tmp_path: Path) -> None:
     with pytest.raises(UnknownSizeError, match="add --context 1024"):
         read_graph(save_model(tmp_path, "optimum")).require_sizes()
+
+
+@pytest.mark.parametrize("layout", ["optimum", "genai"])
+def test_random_inputs_of_a_file_with_open_sizes_fit_together(tmp_path: Path, layout: str) -> None:
+    path = save_model(tmp_path, layout)
+    session = open_part(load_backend("onnxruntime"), path)
+    assert session.run(random_feed(declared_graph(path)))["logits"].shape == (1, 8, 97)
+    session.close()
