@@ -82,7 +82,8 @@ def task_of_chosen(chosen: Chosen) -> TaskInfo:
     return TaskInfo(State.SUCCESS, None, time.time(), *known, error=best.error, latency_ratio=ratio)
 
 
-def task_without_conversion(name: str, backend: Backend, part: Path) -> TaskInfo:
-    """What is reported for a runtime that opens the model as it is."""
-    known = (name, backend.version, backend.numbers, str(part), digest_of(part))
+def task_of_opened(name: str, backend: Backend, part: Path) -> TaskInfo:
+    """What is reported for a runtime that opens such files: the one that it opens, mostly the model as it is."""
+    path = openable(backend, part)
+    known = (name, backend.version, backend.numbers, str(path), digest_of(path))
     return TaskInfo(State.SUCCESS, None, time.time(), *known)

@@ -19,7 +19,7 @@ from multiedge.backends.conversion.ready import converted, folder_of
 from multiedge.backends.conversion.record import Conversion, State, conversion_to_json
 from multiedge.backends.stages import CONVERTED, load_backend
 from multiedge.commands import _choosing, _options
-from multiedge.commands._reporting import Told, conversion_report, task_of, task_of_chosen, task_without_conversion
+from multiedge.commands._reporting import Told, conversion_report, task_of, task_of_chosen, task_of_opened
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar
 from multiedge.errors import ConfigError, ModelError, no_such
 from multiedge.fleet import REFERENCE_BACKEND
@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace, report: Told) -> int:
     backend = load_backend(args.backend, _options.with_own(flags, args.option))
     parts = parts_of(Path(args.model))
     if args.report and ".onnx" in backend.formats:  # a user of Kubernetes names any runtime
-        report(task_without_conversion(args.backend, backend, parts[0]))
+        report(task_of_opened(args.backend, backend, parts[0]))
         return 0
     results = _converted(args, backend, parts)
     report(task_of(args.backend, [each.record for each in results], _first_file(results[0])))
