@@ -49,8 +49,7 @@ class Candidate:
     def row(self, outcome: Outcome) -> Choice:
         """Its row without measurements."""
         backend = self.backend
-        is_approximate = not self.is_reference and backend.numbers not in backend.tolerances
-        return Choice(self.device.backend, backend.numbers, self.version, outcome, is_approximate=is_approximate)
+        return Choice(self.device.backend, backend.numbers, self.version, outcome, is_approximate=backend.is_approximate)
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ class _Open:
 def candidates(device: Device, precision: str = "") -> list[Candidate]:
     """What may run the device's stages here: every installed backend with each of its precisions, the reference first.
 
-    A backend counts if it computes on the device's processor, and if its outputs can be judged: it states tolerances. With a
-    `precision`, only those that compute with it, and the reference.
+    A backend counts if it computes on the device's processor, with the precisions whose outputs can be judged: those with a
+    tolerance, and approximate ones. With a `precision`, only those that compute with it, and the reference.
     """
     reference = replace(device, backend=REFERENCE_BACKEND, precision="")
     found = [Candidate(reference, installed_version(REFERENCE_BACKEND))]
@@ -76,7 +75,8 @@ def candidates(device: Device, precision: str = "") -> list[Candidate]:
         own = device_backend(replace(device, backend=name, precision=""))
         if device.gpu is not None and "gpu" not in own.processors:
             continue
-        wanted = [each for each in own.selectable if each in own.tolerances and precision in ("", each)]
+        judged = {*own.tolerances, *own.approximate}
+        wanted = [each for each in own.selectable if each in judged and precision in ("", each)]
         others = [each for each in wanted if (name, each) != (REFERENCE_BACKEND, own.numbers)]
         found += [Candidate(replace(device, backend=name, precision=each), version) for each in others]
     return found

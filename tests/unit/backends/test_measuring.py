@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -33,7 +33,7 @@ class Quick(Backend):
     formats = (".onnx",)
     precisions = ("float32", "float16")
     tolerances: ClassVar = {"float32": 1e-4, "float16": 1e-2}
-    precision: Literal["float32", "float16"] = "float32"
+    precision: Literal["float32", "float16", "int8"] = "float32"
 
     @property
     def version(self) -> str:
@@ -41,6 +41,14 @@ class Quick(Backend):
 
     def open(self, path: Path, device: Device | None = None) -> Session:
         return OnnxRuntimeBackend().open(path, device)
+
+
+@dataclass(frozen=True)
+class Rough(Quick):
+    precisions = ("int8",)
+    tolerances: ClassVar = {}
+    approximate = ("int8",)
+    precision: Literal["float32", "float16", "int8"] = "int8"
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = {name.lower(): f"{__name__}:{name}" for name in names}
     own = {"onnxruntime": "multiedge.backends.onnxruntime:OnnxRuntimeBackend"}
     monkeypatch.setattr(BACKENDS, "_table", {**own, **table})
-    monkeypatch.setattr(BACKENDS, "names", lambda: tuple({**own, **table}))
+    monkeypatch.setattr(BACKENDS, "names", lambda: tuple(table))  # of the reference, float32 alone
     monkeypatch.setattr(OnnxRuntimeBackend, "tolerances", {})  # the reference has one precision here
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -166,3 +174,21 @@ def test_what_was_measured_with_the_installed_versions_is_not_measured_again(
     monkeypatch.setattr(Quick, "version", property(lambda self: "8"))
     timed += [[1.0, 0.5, 0.5], [0.5, 0.5]]
     assert {row.version for row in measure_choices(model, DEVICE).rows[1:]} == {"8"}
+
+
+def test_what_is_approximate_is_timed_and_taken_only_from_an_agreement(
+    model: Path, conversions: dict[str, Conversion], timed: list[list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {"onnxruntime": "multiedge.backends.onnxruntime:OnnxRuntimeBackend", "rough": f"{__name__}:Rough"}
+    monkeypatch.setattr(BACKENDS, "_table", table)
+    monkeypatch.setattr(BACKENDS, "names", lambda: ("rough",))
+    conversions["int8"] = replace(conversions["float32"], precision="int8", agreement=0.98)
+    timed += [[1.0, 0.1], [1.0, 0.1]]
+    choices = measure_choices(model, DEVICE)
+    assert [(row.precision, row.is_approximate, row.seconds) for row in choices.rows] == [
+        ("float32", False, 1.0),
+        ("int8", True, 0.1),
+    ]
+    assert choices.best() == choices.rows[0]
+    assert measure_choices(model, DEVICE, least_agreement=0.99).best() == choices.rows[0]
+    assert measure_choices(model, DEVICE, least_agreement=0.97).best() == choices.rows[1]
