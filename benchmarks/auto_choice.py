@@ -87,7 +87,9 @@ def measure(name: str, number: int, part: Path, among: str) -> Row:
         },
         details={
             "seconds": {_name(row): each for row, each in zip(right, seconds, strict=True)},
-            "failed": {_name(row): row.reason for row in known.rows if row.outcome is Outcome.FAILED},
+            "failed": {
+                _name(row): row.reason.replace(str(part), part.name) for row in known.rows if row.outcome is Outcome.FAILED
+            },
         },
     )
 

@@ -21,6 +21,7 @@ BENCHMARKS = (
     "servers",
     "job",
     "memory",
+    "auto_choice",
     "load",
     "helix",
     "scale",
