@@ -133,13 +133,9 @@ def section(record: Record) -> str:
         case("stage"),
         case("among"),
         case("chosen"),
-        figure("chosen_s", "chosen, ms", ".2f", 1e3),
-        case("best"),
-        figure("best_s", "best, ms", ".2f", 1e3),
-        figure("ratio", "ratio", ".3f"),
+        figure("chosen_s", "ms", ".2f", 1e3),
+        figure("ratio", "of best", ".3f"),
         figure("reference_s", f"{REFERENCE_BACKEND}, ms", ".2f", 1e3),
-        figure("right", "right", ".0f"),
-        figure("candidates", "tried", ".0f"),
     ]
     worst = max(medians(record, "ratio"))
     gain = {among: _gain(replace(record, rows=[row for row in record.rows if row.case["among"] == among])) for among in AMONG}
