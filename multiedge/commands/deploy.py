@@ -95,6 +95,11 @@ def _rows(args: argparse.Namespace, client: HubClient, progress: Progress) -> It
         if given:
             raise ConfigError(f"--{given[0].replace('_', '-')}: has no effect on the plan in {model}; leave it out")
         manifest = read_runnable(model)
+        if manifest.plan and manifest.plan.accuracy:
+            raise PlanError(
+                f"{model}: the plan has chosen precisions, whose calibrated parts are in this folder and are not sent to nodes;"
+                " plan without --max-accuracy-loss"
+            )
         _require_nodes(manifest, {node.name for node in client.nodes()}, client.address)
         yield (RowParts(ONLY_ROW, ONLY_ROW, expected_of(manifest.plan) if manifest.plan else Expected(), manifest),)
     elif args.output:

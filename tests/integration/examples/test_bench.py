@@ -126,7 +126,9 @@ def test_whole_comparison_as_make_bench_runs_it(folder: Path) -> None:
     by_model = {model: [row for row in found if row["algorithm"].startswith(model)] for model in ("efficientnet", "vit")}
     for chosen in by_model.values():
         assert {"single", "manual", "memory_matching"} <= {row["basemodel-strategy"] for row in chosen}
-    assert {row["accuracy"] for row in by_model["efficientnet"]} == {"90.0"}
+    exact = [row for row in found if not row["algorithm"].endswith("int8")]
+    assert {row["accuracy"] for row in exact if row in by_model["efficientnet"]} == {"90.0"}
+    assert all(float(row["accuracy"]) >= 90.0 for row in found if row not in exact)
     # The hub is off here, so the transformer's weights are random and the table must say so.
     assert {row["accuracy"] for row in by_model["vit"]} == {"meaningless: random weights"}
-    assert {row["fidelity"] for row in found} == {"1.0"}
+    assert {row["fidelity"] for row in exact} == {"1.0"}
