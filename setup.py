@@ -35,7 +35,10 @@ PACKAGES = [
     "multiedge",
     "multiedge.backends",
     "multiedge.backends.conversion",
+    "multiedge.backends.foreign",
+    "multiedge.backends.litert",
     "multiedge.backends.mnn",
+    "multiedge.backends.ncnn",
     "multiedge.backends.onnxruntime",
     "multiedge.backends.openvino",
     "multiedge.bench",
@@ -106,8 +109,10 @@ RAY = ["ray>=2.9"]
 REMOTE = ["grpcio>=1.60", "protobuf>=4.25"]
 FLEET = ["aiohttp>=3.9", "cryptography>=42", "prometheus-client>=0.20", "zstandard>=0.22"]
 OTEL = ["opentelemetry-sdk>=1.24", "opentelemetry-exporter-otlp-proto-grpc>=1.24"]
+LITERT = ["ai-edge-litert>=2.1"]
 MNN = ["mnn>=3.2"]
 INT4 = ["onnx-ir>=0.1"]
+NCNN = ["ncnn>=1.0.20260101"]
 OPENVINO = ["openvino>=2025.0"]
 KUBERNETES = ["kopf>=1.40", "kubernetes-asyncio>=31"]
 DISCOVERY = ["zeroconf>=0.130"]
@@ -151,15 +156,17 @@ setup(
         "remote": REMOTE,
         "fleet": FLEET,
         "discovery": DISCOVERY,
+        "litert": LITERT,
         "mnn": MNN,
+        "ncnn": NCNN,
         "openvino": OPENVINO,
         "int4": INT4,
         "otel": OTEL,
         "kubernetes": [*KUBERNETES, *FLEET],
         "loadgen": LOADGEN,
         "dev": [
-            *(*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *MNN, *OPENVINO, *INT4, *OTEL, *KUBERNETES),
-            *(*PEERS, *SCHEMAS, *CLUSTER),
+            *(*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *INT4, *OTEL, *KUBERNETES),
+            *(*LITERT, *MNN, *NCNN, *OPENVINO, *PEERS, *SCHEMAS, *CLUSTER),
         ],
     },
     entry_points={

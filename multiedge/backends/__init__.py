@@ -8,7 +8,9 @@ from multiedge.registry import Registry
 BACKENDS = Registry(
     "backend",
     {
+        "litert": "multiedge.backends.litert:LiteRtBackend",
         "mnn": "multiedge.backends.mnn:MnnBackend",
+        "ncnn": "multiedge.backends.ncnn:NcnnBackend",
         "onnxruntime": "multiedge.backends.onnxruntime:OnnxRuntimeBackend",
         "openvino": "multiedge.backends.openvino:OpenVinoBackend",
         "synthetic": "multiedge.backends.synthetic:SyntheticBackend",

@@ -226,6 +226,12 @@ class Backend(ABC):
         Raises ModelError for a file that is missing, damaged or of another format.
         """
 
+    def prepare(self) -> None:  # noqa: B027  # most have nothing to prepare
+        """Sets up what `convert` needs and takes from a network, such as a converter's own environment; done once, and kept.
+
+        Raises ConfigError or ModelError in one line with the remedy if it cannot be set up.
+        """
+
     def convert(self, source: Path, target: Path) -> None:
         """Writes the model in `source` to `target`, whose suffix is the first of `formats`; files beside it may belong to it.
 

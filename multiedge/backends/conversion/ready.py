@@ -81,6 +81,7 @@ def converted(
 def _converted_now(
     backend: Backend, part: Path, folder: Path, record: Path, inputs: Sequence[Path], limit_s: float
 ) -> Conversion:
+    backend.prepare()  # here, since the process that converts has no network
     offline = _offline(backend)
     pending = Conversion(
         state=State.PENDING,

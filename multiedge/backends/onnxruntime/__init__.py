@@ -25,16 +25,24 @@ if TYPE_CHECKING:
 
 PRODUCTS = ("MatMul", "Gemm")
 CONVOLUTIONS = ("Conv", "ConvTranspose")
+TIMED = (None, "cpu", "cuda")
+"""Execution providers whose nodes are those of the model."""
 Optimisation = Literal["disabled", "basic", "extended", "all"]
 Precision = Literal["float32", "float16", "int8", "int4"]
 Quantisation = Literal["auto", "static", "dynamic"]
 AS_IN_FILE: Literal["float32"] = "float32"
 """The precision that leaves every number of the file as it is."""
+ProviderName = Literal[
+    "cpu", "cuda", "tensorrt", "openvino", "qnn", "coreml", "xnnpack", "directml", "migraphx", "cann", "webgpu"
+]
 
 
 @dataclass(frozen=True)
 class OnnxRuntimeBackend(Backend):
     """Opens `.onnx` and `.ort` files on a device's threads, and on its GPU where onnxruntime has CUDA.
+
+    `execution_provider` names what computes instead; a session on which it would compute nothing is refused.
+    `provider_settings` are that provider's own settings, such as `device_type` of OpenVINO's.
 
     `precision` is float32 for the numbers of the file as they are; for float16, int8 and int4 an ONNX file is converted first.
     `quantisation` is how int8 gets the ranges of activations: 'static', from calibration inputs before, 'dynamic', from each
@@ -52,6 +60,8 @@ class OnnxRuntimeBackend(Backend):
     tolerances = {"float16": 1e-2}  # noqa: RUF012
     approximate = ("int8", "int4")
 
+    execution_provider: ProviderName | None = None
+    provider_settings: Mapping[str, str] = field(default_factory=dict, hash=False)
     optimisation: Optimisation = "all"
     memory_pattern: bool = True
     arena: bool = True
@@ -62,6 +72,15 @@ class OnnxRuntimeBackend(Backend):
     quantisation: Quantisation = "auto"
 
     def __post_init__(self) -> None:
+        names = get_args(ProviderName)
+        if self.execution_provider is not None and self.execution_provider not in names:
+            raise ConfigError(
+                f"execution_provider: unknown name '{self.execution_provider}'{did_you_mean(self.execution_provider, names)}"
+            )
+        if self.provider_settings and self.execution_provider is None:
+            raise ConfigError("provider_settings: are those of a provider that `execution_provider` names; name one")
+        if self.prepacked is not None and self.execution_provider is not None:
+            raise ConfigError("prepacked: keeps the weights of sessions without `execution_provider`; leave one of them out")
         levels = get_args(Optimisation)
         if self.optimisation not in levels:
             raise ConfigError(f"optimisation: unknown level '{self.optimisation}'{did_you_mean(self.optimisation, levels)}")
@@ -116,11 +135,16 @@ class OnnxRuntimeBackend(Backend):
         )
 
     def provider(self, device: Device) -> Provider:
-        from multiedge.backends.onnxruntime.session import provider_of, providers_for
+        from multiedge.backends.onnxruntime.providers import chosen, provider_of, providers_for
 
-        return provider_of(providers_for(device)[0][0])
+        if self.execution_provider is None:
+            return provider_of(providers_for(device)[0][0])
+        return provider_of(chosen(self.execution_provider, self.provider_settings, device).provider.name)
 
-    def node_timer(self) -> NodeTimer:
+    def node_timer(self) -> NodeTimer | None:
+        """None with a provider that makes one node of many, whose times cannot be told apart."""
+        if self.execution_provider not in TIMED:
+            return None
         from multiedge.backends.onnxruntime.node_times import OnnxRuntimeNodeTimer
 
         return OnnxRuntimeNodeTimer(self)

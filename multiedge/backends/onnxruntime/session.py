@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ import onnxruntime as ort
 from multiedge.backends.contract import Array, DirectSession, Provider, Tensors
 from multiedge.backends.heap import return_freed
 from multiedge.backends.onnxruntime.prepacked import prepacked_model
-from multiedge.errors import ModelError, did_you_mean, one_line
+from multiedge.backends.onnxruntime.providers import ASSIGNMENT, CUDA, Chosen, ProviderList, chosen, provider_of, providers_for
+from multiedge.errors import ModelError, MultiedgeError, did_you_mean, one_line
 from multiedge.fleet import Device
 from multiedge.transports.message import ArraySpec
 
@@ -27,7 +29,6 @@ OPTIMISATION = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 SHRINK = "memory.enable_memory_arena_shrinkage"
 """Entry of a run's options: the arenas of these devices free, after the run, what nothing uses."""
 QUIET = 4
@@ -44,8 +45,6 @@ _IN_SOURCE = r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed
 """A status code, the path that the error names anyway, a line of source and its function."""
 MOST_BINDINGS = 64
 """How many sets of places are remembered."""
-
-ProviderList = list[tuple[str, dict[str, int]]]
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,10 @@ class Recording:
 class OnnxRuntimeSession:
     """An InferenceSession as a Session; `raw` is the InferenceSession itself."""
 
-    def __init__(self, raw: ort.InferenceSession, path: Path) -> None:
+    def __init__(self, raw: ort.InferenceSession, path: Path, provider: Provider | None = None) -> None:
         self.raw = raw
         self.path = path
+        self.provider = provider or provider_of(raw.get_providers()[0])  # it falls back to the CPU without an error
         self.inputs = tuple(value.name for value in raw.get_inputs())
         self.outputs = tuple(value.name for value in raw.get_outputs())
         self.fixed = fixed_outputs(raw)
@@ -83,11 +83,6 @@ class OnnxRuntimeSession:
         """Whether the first axis of every input and output has no fixed size, so that items can be joined along it."""
         values = (*self.raw.get_inputs(), *self.raw.get_outputs())
         return all(value.shape and not isinstance(value.shape[0], int) for value in values)
-
-    @property
-    def provider(self) -> Provider:
-        """The provider that onnxruntime took; it falls back to the CPU without an error."""
-        return provider_of(self.raw.get_providers()[0])
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         outputs = self._first_run(tensors) if self._is_first else self.raw.run(None, self._feed(tensors))
@@ -148,10 +143,9 @@ class OnnxRuntimeSession:
 
     @property
     def _place(self) -> tuple[str, int]:
-        """Where states are."""
-        if self.provider.processor == "cpu":
-            return ("cpu", 0)
-        return ("cuda", int(self.raw.get_provider_options()[CUDA].get("device_id", 0)))
+        """Where states are: in the memory of a card that CUDA computes on, otherwise in that of the processor."""
+        cuda = self.raw.get_provider_options().get(CUDA)
+        return ("cpu", 0) if cuda is None else ("cuda", int(cuda.get("device_id", 0)))
 
     def _first_run(self, tensors: Tensors) -> list[Any]:
         """Outputs of the first run, whose memory goes back to the system.
@@ -227,8 +221,11 @@ def open_session(
     backend: OnnxRuntimeBackend, path: Path, device: Device | None = None, recording: Recording | None = None
 ) -> OnnxRuntimeSession:
     """A session on the model at `path`, with the backend's options. ModelError if onnxruntime cannot load the file."""
-    path, providers = Path(path), providers_for(device)
+    path = Path(path)
     options = session_options(backend, device)
+    if backend.execution_provider is not None:
+        return _open_with(chosen(backend.execution_provider, backend.provider_settings, device), path, options, recording)
+    providers = providers_for(device)
     if backend.prepacked is not None and recording is None and path.is_file() and len(providers) == 1:
         kept = prepacked_model(path, Path(backend.prepacked), options, lambda saving: _load(path, saving, providers))
         options = session_options(replace(backend, optimisation="disabled"), device)
@@ -236,6 +233,16 @@ def open_session(
     if recording is not None:
         recording.apply(options)
     return OnnxRuntimeSession(_load(path, options, providers), path)
+
+
+def _open_with(asked: Chosen, path: Path, options: ort.SessionOptions, recording: Recording | None) -> OnnxRuntimeSession:
+    """A session with a provider that was asked for by name. ModelError if it computes nothing of the model."""
+    options.add_session_config_entry(ASSIGNMENT, "1")
+    if recording is not None:
+        recording.apply(options)
+    with _loading(path):
+        raw = asked.load(path, options)
+    return OnnxRuntimeSession(raw, path, asked.computing(raw, path))
 
 
 def session_options(backend: OnnxRuntimeBackend, device: Device | None) -> ort.SessionOptions:
@@ -257,19 +264,6 @@ def session_options(backend: OnnxRuntimeBackend, device: Device | None) -> ort.S
     for key, value in entries.items():
         options.add_session_config_entry(key, value)
     return options
-
-
-def providers_for(device: Device | None) -> ProviderList:
-    """Execution providers in order of preference, with their options: CUDA on the device's card if it has one and
-    onnxruntime can use it, then the CPU."""
-    cpu: ProviderList = [(CPU, {})]
-    if device is None or device.gpu is None or CUDA not in ort.get_available_providers():
-        return cpu
-    return [(CUDA, {"device_id": device.gpu}), *cpu]
-
-
-def provider_of(name: str) -> Provider:
-    return Provider(name, "gpu" if name == CUDA else "cpu")
 
 
 def contiguous(array: Array | list[Array]) -> Array | list[Array]:
@@ -300,11 +294,20 @@ def _has(array: object, spec: ArraySpec) -> bool:
 
 
 def _load(path: Path, options: ort.SessionOptions, providers: ProviderList) -> ort.InferenceSession:
+    with _loading(path):
+        # Without another provider to fall back to, onnxruntime would only print its error and try the same again.
+        return ort.InferenceSession(str(path), options, providers=providers, enable_fallback=int(len(providers) > 1))
+
+
+@contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    """ModelError for a file that is missing or that onnxruntime refuses."""
     if not path.is_file():
         raise ModelError(f"{path}: no such model file; write the plan's parts again or correct the path")
     try:
-        # Without another provider to fall back to, onnxruntime would only print its error and try the same again.
-        return ort.InferenceSession(str(path), options, providers=providers, enable_fallback=int(len(providers) > 1))
+        yield
+    except MultiedgeError:
+        raise
     except Exception as error:  # onnxruntime raises a class per status code, all direct children of Exception
         raise ModelError(f"{path}: onnxruntime cannot load this file: {_reason(error)}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,16 @@ def load_openvino() -> Any:
         else:
             sys.modules[TELEMETRY] = before  # type: ignore[assignment]
     return openvino
+
+
+@lru_cache(maxsize=1)
+def load_core() -> Any:
+    """OpenVINO's Core, one for the process.
+
+    Where a CPU has AMX, each Core gives the thread a stack for signals with its first model, and the one before it back with
+    its last: that may be freed by then, and the next signal that is handled ends the process.
+    """
+    return load_openvino().Core()
 
 
 class OpenVinoSession:
@@ -110,7 +121,6 @@ def open_session(backend: OpenVinoBackend, path: Path, device: Device | None, *,
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such model file; write the plan's parts again or correct the path")
-    openvino = load_openvino()
     settings = {
         "INFERENCE_PRECISION_HINT": TYPES[backend.precision],
         "INFERENCE_NUM_THREADS": device.threads if device else 1,
@@ -121,7 +131,7 @@ def open_session(backend: OpenVinoBackend, path: Path, device: Device | None, *,
     }
     try:
         with read_pages_returned(path.with_suffix(WEIGHTS)):
-            compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+            compiled = load_core().compile_model(str(path), "CPU", settings)
     except RuntimeError as error:
         raise ModelError(f"{path}: OpenVINO cannot load this file: {_reason(error)}") from error
     taken = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -136,7 +146,7 @@ def convert(source: Path, target: Path) -> None:
     """Writes the ONNX model as `.xml` and `.bin`, with weights of the type that they have."""
     openvino = load_openvino()
     try:
-        openvino.save_model(openvino.Core().read_model(str(source)), str(target), compress_to_fp16=False)
+        openvino.save_model(load_core().read_model(str(source)), str(target), compress_to_fp16=False)
     except RuntimeError as error:
         raise ModelError(f"{source}: OpenVINO cannot convert this file: {_reason(error)}") from error
 

@@ -67,6 +67,23 @@ def test_outputs_of_open_size_and_inputs_passed_on_have_memory_of_their_own(tmp_
     assert OpenVinoBackend().open(made(tmp_path)).fixed == {}
 
 
+def test_a_signal_is_handled_after_sessions_of_two_parts(tmp_path: Path) -> None:
+    """As in a worker that has held two stages; of two Cores, one left a stack for signals that had been freed."""
+    code = f"""
+import os, signal
+from pathlib import Path
+from multiedge.backends.openvino import OpenVinoBackend
+first, second = [OpenVinoBackend().open(Path({str(made(tmp_path))!r})) for _ in range(2)]
+first.close()
+second.close()
+del first, second
+signal.signal(signal.SIGTERM, lambda *_: print("handled", flush=True))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
+
+
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"model\.xml: input 'unused' was not given"):
         OpenVinoBackend().open(made(tmp_path)).run({"x": np.zeros((1, 3), np.float32)})
