@@ -2,7 +2,7 @@
 
 It opens its own format, `.tflite`, with a `.json` file beside it that names the tensors. ONNX files are converted with onnx2tf,
 which needs Python 3.12 and its own versions of onnx, onnxruntime and numpy: an environment with these is set up on first use.
-Inputs and outputs keep the layout of the ONNX file.
+Inputs and outputs keep the layout of the ONNX file: outputs that the converter has turned are turned back.
 
 Nothing of the runtime is imported before it is used, so that options and declarations can be read without it.
 """

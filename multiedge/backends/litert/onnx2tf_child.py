@@ -2,7 +2,8 @@
 
 It is run by the interpreter of an environment of its own, and imports nothing of this library. It writes `model.tflite`, and
 `names.json` with the model's inputs and outputs in order, each with the name of its tensor in the converted file, or null for
-an input that the converter has removed. The layouts of inputs and outputs stay those of the ONNX file.
+an input that the converter has removed. The layouts of inputs stay those of the ONNX file. Outputs of convolutions may have the
+channels last: `axes` has, for such an output, the axes with which it is to be transposed.
 
 Where the batch is open and the converted file cannot take two items, it is made again for one; `is_single` in `names.json` says
 so.
@@ -33,6 +34,7 @@ def main(source: str, folder: str) -> None:
     if is_single:
         path = converted(source, Path(folder) / "single", inputs, batch_size=1)
     names = {**names_of(path, inputs, outputs), "is_single": is_single}
+    names["axes"] = axes_of(source, path, names)
     (Path(folder) / "names.json").write_text(json.dumps(names, indent=1), encoding="utf-8")
     path.rename(Path(folder) / "model.tflite")
 
@@ -101,6 +103,41 @@ def names_of(path: Path, inputs: list[str], outputs: list[str]) -> dict[str, Any
     if lost:
         raise ValueError(f"output '{lost[0]}' is not in the converted file, which has {', '.join(sorted(made))}")
     return {"inputs": {name: given.get(name) for name in inputs}, "outputs": {name: made[name] for name in outputs}}
+
+
+def axes_of(source: str, path: Path, names: dict[str, Any]) -> dict[str, list[int]]:
+    """The axes of each output that is to be transposed: those with which one run is nearest to onnxruntime's."""
+    import numpy as np
+    import onnxruntime
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    given = {each["name"]: each for each in interpreter.get_input_details()}
+    made = {each["name"]: each["index"] for each in interpreter.get_output_details()}
+    random, feed = np.random.default_rng(0), {}
+    for name, known in names["inputs"].items():
+        if known is not None:
+            feed[name] = random.standard_normal(given[known]["shape"]).astype(given[known]["dtype"])
+            interpreter.set_tensor(given[known]["index"], feed[name])
+    interpreter.invoke()
+    reference = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+    used = {value.name: feed[value.name] for value in reference.get_inputs() if value.name in feed}
+    expected = dict(zip(names["outputs"], reference.run(list(names["outputs"]), used), strict=True))
+    axes = {name: nearest(expected[name], interpreter.get_tensor(made[known])) for name, known in names["outputs"].items()}
+    return {name: each for name, each in axes.items() if each != sorted(each)}
+
+
+def nearest(expected: Any, made: Any) -> list[int]:
+    """The axes, in order or with the last one moved to the second place, with which `made` is nearest to what is expected."""
+    import numpy as np
+
+    same = list(range(made.ndim))
+    moved = [0, made.ndim - 1, *range(1, made.ndim - 1)] if made.ndim > 2 else same
+    fitting = [each for each in (same, moved) if made.transpose(each).shape == expected.shape]
+    if not fitting:
+        return same
+    return min(fitting, key=lambda each: float(np.abs(made.transpose(each).astype("f8") - expected.astype("f8")).sum()))
 
 
 def plain(name: str) -> str:

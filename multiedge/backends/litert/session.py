@@ -23,19 +23,22 @@ KIND = Kind("names of a converted model's tensors", ModelError, "convert again w
 class Names:
     """The model's inputs and outputs in order, each with the tensor's name in the file; None for an input that is not used.
 
-    `is_single` is whether the file takes one item where the model takes a batch.
+    `is_single` is whether the file takes one item where the model takes a batch; `axes` are those with which an output is to be
+    transposed into the layout that the model has.
     """
 
     inputs: dict[str, str | None]
     outputs: dict[str, str]
     is_single: bool
+    axes: dict[str, tuple[int, ...]]
 
 
 def read_names(path: Path) -> Names:
     """What the conversion has written beside the file; ModelError if it is missing or damaged."""
     data = read_json(names_beside(path), KIND)
     inputs = data["inputs"].mapping_of(lambda field: field.optional(Field.text))
-    return Names(inputs, data["outputs"].mapping_of(Field.text), data["is_single"].boolean())
+    axes = data["axes"].mapping_of(lambda field: field.list_of(Field.count))
+    return Names(inputs, data["outputs"].mapping_of(Field.text), data["is_single"].boolean(), axes)
 
 
 def load_interpreter() -> Any:
@@ -59,7 +62,7 @@ class LiteRtSession:
         made = {each["name"]: each for each in interpreter.get_output_details()}
         self._given = {name: given[known] for name, known in names.inputs.items() if known is not None}
         self._made = {name: made[known]["index"] for name, known in names.outputs.items()}
-        self._is_single = names.is_single
+        self._is_single, self._axes = names.is_single, names.axes
         signatures = [each["shape_signature"] for each in (*given.values(), *made.values())]
         self.batch_is_free = names.is_single or all(len(each) > 0 and each[0] == -1 for each in signatures)
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -76,7 +79,11 @@ class LiteRtSession:
         for name, array in feed.items():
             self._interpreter.set_tensor(self._given[name]["index"], array)
         self._interpreter.invoke()
-        return {name: self._interpreter.get_tensor(index) for name, index in self._made.items()}
+        return {name: self._laid_out(name, self._interpreter.get_tensor(index)) for name, index in self._made.items()}
+
+    def _laid_out(self, name: str, array: Array) -> Array:
+        axes = self._axes.get(name)
+        return array if axes is None else np.ascontiguousarray(array.transpose(axes))
 
     def _require_sizes(self, feed: dict[str, Array]) -> None:
         """Makes the interpreter's inputs of the sizes that are fed; memory is planned anew only where they have changed."""
