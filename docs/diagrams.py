@@ -102,8 +102,8 @@ def _step(step: Step, at: Mapping[str, int], y: int) -> list[Markup]:
 
 PAGE = """# Who sends what to whom
 
-Drawn by `python docs/generate.py` from a recording of {model} on two nodes; `python docs/sequences.py MODEL.onnx` makes another.
-Times are those of that run. Requests of one kind in a row are one arrow, and states that say nothing new are left out.
+Drawn by `python docs/generate.py` from a recording of {model} on two nodes; `python docs/sequences.py MODEL.onnx` makes
+another. Times are those of that run. Requests of one kind in a row are one arrow, and states that say nothing new are left out.
 
 ## A deployment, states by push
 
