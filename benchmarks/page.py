@@ -22,6 +22,7 @@ BENCHMARKS = (
     "job",
     "memory",
     "auto_choice",
+    "backends",
     "load",
     "helix",
     "scale",
