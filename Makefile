@@ -1,5 +1,6 @@
 # make bench     set up, prepare models and pictures, run the benchmark through `ianvs`, print the leaderboard
 # make mobility  the same with a trace: devices leave and return, links slow down
+# make bench-llm the same for a language model that is trained first, compared by tokens
 # make test      set up, run the tests (without the slow ones; `make slow` runs those)
 # make check     tests, lint, types, import contract
 # make docs      check the generated pages, build the manual
@@ -9,10 +10,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 BENCH  := examples/imagenet/multiedge_inference_bench
+LLM    := examples/llm/multiedge_inference_bench
 SOURCES := core multiedge partitioners profilers examples tests benchmarks docs setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prepare bench mobility test test-parallel test-alone slow cover lint format types imports docs check clean
+.PHONY: help setup prepare bench mobility bench-llm test test-parallel test-alone slow cover lint format types imports docs check clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,6 +48,11 @@ bench: prepare
 mobility: prepare
 	rm -rf workspace/imagenet-mobility
 	$(BIN)/ianvs -f $(BENCH)/benchmarkingjob-mobility.yaml
+
+bench-llm: $(VENV)/.ready-bench
+	$(BIN)/python $(LLM)/prepare.py
+	rm -rf workspace/llm-compare
+	$(BIN)/ianvs -f $(LLM)/benchmarkingjob.yaml
 
 test: test-parallel test-alone
 

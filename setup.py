@@ -44,6 +44,7 @@ PACKAGES = [
     "multiedge.bench",
     "multiedge.commands",
     "multiedge.commands.arguments",
+    "multiedge.decoding",
     "multiedge.executors",
     "multiedge.executors.flow",
     "multiedge.executors.workers",
@@ -63,6 +64,7 @@ PACKAGES = [
     "multiedge.serving.kubernetes",
     "multiedge.serving.node",
     "multiedge.serving.seeing",
+    "multiedge.serving.text",
     "multiedge.variants",
     "multiedge.verification",
     "multiedge.simulation",
@@ -73,8 +75,10 @@ PACKAGES = [
     "profilers.engine",
 ]
 
+LLM = ["tokenizers>=0.21"]
 GPU = ["nvidia-ml-py>=12.535"]
 BENCH = [
+    *LLM,
     "torch>=2.4",
     "torchvision>=0.19",
     "timm>=1.0.9",
@@ -117,7 +121,7 @@ OPENVINO = ["openvino>=2025.0"]
 KUBERNETES = ["kopf>=1.40", "kubernetes-asyncio>=31"]
 DISCOVERY = ["zeroconf>=0.130"]
 # Peers that the tests and the comparisons run against; uvloop 0.22 breaks MLServer's start.
-PEERS = ["mlserver>=1.6", "uvloop<0.22", "tritonclient[grpc,http]>=2.40"]
+PEERS = ["mlserver>=1.6", "uvloop<0.22", "tritonclient[grpc,http]>=2.40", "openai>=1.40"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 
 version = re.search(r'__version__ = "([^"]+)"', (HERE / "multiedge" / "__init__.py").read_text(encoding="utf-8")).group(1)
@@ -150,6 +154,7 @@ setup(
     extras_require={
         "gpu": [*GPU, "onnxruntime-gpu>=1.19"],
         "nvml": GPU,
+        "llm": LLM,
         "bench": [*BENCH, *MNN, *OPENVINO],
         "docs": DOCS,
         "ray": RAY,
@@ -167,6 +172,7 @@ setup(
         "dev": [
             *(*DEV, *BROWSER, *DOCS, *GPU, *RAY, *REMOTE, *FLEET, *DISCOVERY, *INT4, *OTEL, *KUBERNETES),
             *(*LITERT, *MNN, *NCNN, *OPENVINO, *PEERS, *SCHEMAS, *CLUSTER),
+            *LLM,
         ],
     },
     entry_points={

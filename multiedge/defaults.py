@@ -32,3 +32,6 @@ REPLAN_TOLERANCE = 0.05
 DEFAULT_ROW_KINDS = ("fastest", "quickest", "energy", "local", "fallback", "branches", "float16")
 """The plans of a table, where no kinds are given (`multiedge.table`)."""
 ROW_KINDS = (*DEFAULT_ROW_KINDS, "first", "last", "both")
+
+DEFAULT_MAX_TOKENS = 128
+"""After how many tokens a generated text ends at the latest."""

@@ -7,10 +7,11 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multiedge.backends.contract import Session
 from multiedge.backends.heap import memory_returned
@@ -25,13 +26,16 @@ from multiedge.backends.stages import (
 )
 from multiedge.commands import _options
 from multiedge.commands._serving import HTTP, message_bytes, read_address
-from multiedge.errors import ConfigError, did_you_mean, require_port
+from multiedge.errors import ConfigError, ModelError, did_you_mean, require_port
 from multiedge.fleet import AUTO_BACKEND, Device, Fleet
 from multiedge.network.identity import find_identity
 from multiedge.onnx_io import read_runnable
 from multiedge.plan import Manifest, Part
 from multiedge.serving.server import StageServer
 from multiedge.serving.signature import Signature
+
+if TYPE_CHECKING:
+    from multiedge.serving.text.service import ServedText
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,11 @@ def run(args: argparse.Namespace) -> int:
     device = Device("server", threads=args.threads, backend=args.backend, precision=args.precision or "")
     require_backends(Fleet((device,), name="--backend"))
     options = _backend_options(args, Fleet((device,), name="--backend"))
-    served = _model(args, device, options) if Path(args.plan).is_file() else _stages(args, device, options)
+    is_model = Path(args.plan).is_file()
+    served = _model(args, device, options) if is_model else _stages(args, device, options)
     sessions = {each.name: each.open() for each in served}
+    texts = language_models(served, sessions) if is_model and http else {}
+    signature_of = Signature.of_model if is_model else Signature.of_part
     server = StageServer(
         sessions,
         {each.name: each.identity for each in served},
@@ -63,10 +70,11 @@ def run(args: argparse.Namespace) -> int:
         port=args.port,
         http=http,
         identity=identity,
-        signatures={each.name: Signature.of_part(each.path, sessions[each.name]) for each in served},
-        openers={each.name: each.open for each in served},
+        signatures={each.name: signature_of(each.path, sessions[each.name]) for each in served},
+        openers={each.name: each.open for each in served if each.name not in texts},  # texts use the session, too
         platform=platform_of(resolved(device, served[0].path).backend, served[0].path),
         max_message_bytes=most_bytes,
+        texts=texts,
     )
     # The signal may come as soon as the first line is printed.
     with server, contextlib.suppress(KeyboardInterrupt):
@@ -75,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{server.address} {each.name} {each.about}", flush=True)
         if server.http_address:
             print(f"{server.http_address} HTTP", flush=True)
+        for name in texts:
+            print(f"{server.http_address} /v1/completions and /v1/chat/completions for model '{name}'", flush=True)
         print("stop with Ctrl-C", file=sys.stderr, flush=True)
         server.wait()
     if server.is_computing:  # its thread would keep the process until the computation ends
@@ -115,6 +125,25 @@ def _model(args: argparse.Namespace, device: Device, options: BackendOptions) ->
         raise ConfigError(f"--device: names a device of a plan, and {args.plan} is a model; leave it out")
     path = Path(args.plan)
     return [Served(path.stem, path.name, path, partial(_open_model, device, options, path))]
+
+
+def language_models(served: Sequence[Served], sessions: Mapping[str, Session]) -> dict[str, ServedText]:
+    """Those that have a tokenizer beside them, by name; what is no language model is left out, with the reason on stderr."""
+    from multiedge.decoding.opening import stepped
+    from multiedge.decoding.text_model import TextModel
+    from multiedge.decoding.tokenizer import TOKENIZER_FILE, read_tokenizer
+    from multiedge.serving.text.service import CONCURRENCY, ServedText
+
+    texts = {}
+    for each in served:
+        if (each.path.parent / TOKENIZER_FILE).is_file():
+            try:
+                model = stepped(sessions[each.name], each.path, sequences=CONCURRENCY)
+            except ModelError as error:
+                print(f"answers no clients of OpenAI's protocol: {error}", file=sys.stderr)
+                continue
+            texts[each.name] = ServedText.of(each.name, TextModel(model, read_tokenizer(each.path)))
+    return texts
 
 
 def _open_stage(device: Device, options: BackendOptions, folder: Path, part: Part) -> Session:

@@ -12,17 +12,21 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from multiedge.backends.contract import Session
 from multiedge.defaults import LOOPBACK
 from multiedge.network.identity import Identity, require_tls
 from multiedge.serving.inference.contract import InferReply, InferRequest, ServedModel
 from multiedge.serving.inference.repository import ModelRepository
-from multiedge.serving.inference.server import Address, InferenceServer, ServerOptions
+from multiedge.serving.inference.server import Address, AddRoutes, InferenceServer, ServerOptions
 from multiedge.serving.kept import KeptModel, KeptOutputs, KeptPlace
 from multiedge.serving.signature import Signature
 from multiedge.transports.open_inference import MAX_MESSAGE_BYTES
 from multiedge.transports.references import EXTENSION, OtherServers
+
+if TYPE_CHECKING:
+    from multiedge.serving.text.service import ServedText
 
 PLATFORM = "onnxruntime_onnx"
 
@@ -61,6 +65,7 @@ class StageServer:
         identity: With one, clients need a certificate of its CA; without, HTTP is for this machine alone.
         threads: So many requests of each model compute at the same time.
         max_message_bytes: How large a request may be.
+        texts: Language models, by name, that are answered for in OpenAI's protocol over HTTP.
 
     Raises:
         ConfigError: For a number out of its range.
@@ -82,6 +87,7 @@ class StageServer:
         openers: Mapping[str, Callable[[], Session]] | None = None,
         platform: str = PLATFORM,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        texts: Mapping[str, ServedText] | None = None,
     ) -> None:
         if http is not None:
             require_tls(http[0], identity, "HTTP")
@@ -95,6 +101,7 @@ class StageServer:
             places=[KeptPlace(self._kept, self._others)],
             internal={KeptModel.name: KeptModel(self._kept)},
             extensions=(EXTENSION,),
+            add_routes=_text_routes(texts) if texts else None,
         )
         for name, session in sessions.items():
             signature, version = (signatures or {}).get(name), (identities or {}).get(name, "")
@@ -135,6 +142,12 @@ class StageServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _text_routes(texts: Mapping[str, ServedText]) -> AddRoutes:
+    from multiedge.serving.text.service import text_routes
+
+    return text_routes(lambda: texts)
 
 
 def _open(make: Callable[[Session], StageModel], opener: Callable[[], Session]) -> StageModel:

@@ -14,6 +14,7 @@ from multiedge.backends.contract import Session
 from multiedge.errors import ModelError, did_you_mean
 from multiedge.graph import Tensor
 from multiedge.onnx_io import read_graph
+from multiedge.onnx_io.reader import declared_graph
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,18 @@ class Signature:
         """As the part's file declares them; names alone for a part that is no ONNX file."""
         if path.suffix != ".onnx":
             return cls.of_session(session)
-        tensors = read_graph(path).tensors
+        return cls._of(read_graph(path).tensors, session)
+
+    @classmethod
+    def of_model(cls, path: Path, session: Session) -> Signature:
+        """As `of_part`, with the dimensions that a model's file leaves open, the batch too, left open."""
+        if path.suffix != ".onnx":
+            return cls.of_session(session)
+        graph = declared_graph(path)
+        return cls._of({**graph.tensors, **graph.file_inputs}, session)
+
+    @classmethod
+    def _of(cls, tensors: Mapping[str, Tensor], session: Session) -> Signature:
         inputs, outputs = (
             {name: tensors.get(name, Tensor(name)) for name in names} for names in (session.inputs, session.outputs)
         )

@@ -14,6 +14,7 @@ from multiedge.errors import ConfigError
 from multiedge.executors import EXECUTORS
 from multiedge.executors.flow.contract import Executor, Result, RunOptions, Source
 from multiedge.executors.flow.drive import Progress, ScenarioRun, collected
+from multiedge.executors.flow.feedback import Feedback, run_feedback
 from multiedge.executors.flow.scenarios import Scenario
 from multiedge.fleet import AUTO_BACKEND, Device, Encoding, Fleet
 from multiedge.measurements import Measurements
@@ -81,6 +82,22 @@ class Pipeline:
             meters=open_meters(metered, is_emulated=self.executor.slows_down),
             finish=self._with_plan,
         )
+
+    def follow(self, sources: Iterable[Feedback]) -> Measurements:
+        """Runs items that depend on answers, such as the steps of sequences, all sources at the same time.
+
+        Args:
+            sources: Generators that yield items and are sent the outputs of each. There is no warm-up.
+
+        Returns:
+            The Measurements.
+
+        Raises:
+            StageError: For an item that failed, if its source does not handle that.
+        """
+        metered = self._devices if self.executor.on_this_machine else ()
+        meters = open_meters(metered, is_emulated=self.executor.slows_down)
+        return self._with_plan(run_feedback(self.executor, sources, meters=meters))
 
     def _with_plan(self, measurements: Measurements) -> Measurements:
         """The same, with what the plan expects and the providers of devices whose workers do not report them."""

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -30,6 +30,8 @@ LARGEST_MESSAGE_BYTES = 2**31 - 1
 """The largest limit that gRPC accepts."""
 Address = tuple[str, int]
 """Host and port; port 0 takes a free one."""
+AddRoutes = Callable[[Any, Executor], None]
+"""Adds routes to an aiohttp application; what they compute is computed in the threads of the executor."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class InferenceServer:
     """Serves the models of a repository until it is closed. A context manager.
 
     `places` and `internal` extend the protocol (`multiedge.serving.inference.service.InferenceService`), `extensions` are their
-    names. Closing the server leaves the repository open.
+    names. `add_routes` adds routes of other protocols to HTTP. Closing the server leaves all models open.
 
     Raises ConfigError for options that cannot be used, PipelineError if a port is taken, MissingDependencyError without the
     packages of gRPC or HTTP.
@@ -80,6 +82,7 @@ class InferenceServer:
         places: Sequence[Place] = (),
         internal: Mapping[str, ServedModel] | None = None,
         extensions: tuple[str, ...] = (),
+        add_routes: AddRoutes | None = None,
     ) -> None:
         options.check()
         info = ServerInfo("multiedge", multiedge.__version__, extensions)
@@ -87,7 +90,7 @@ class InferenceServer:
         self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="inference")
         self._grpc = _Grpc(self.service, self._pool, options.grpc, options) if options.grpc else None
         try:
-            self._http = _Http(self.service, self._pool, options.http, options) if options.http else None
+            self._http = _Http(self.service, self._pool, options.http, options, add_routes) if options.http else None
         except BaseException:
             self._http = None
             self.close()
@@ -164,10 +167,19 @@ def _credentials(grpc: Any, identity: Identity) -> Any:
 class _Http:
     """The HTTP server: an event loop in a thread."""
 
-    def __init__(self, service: InferenceService, pool: ThreadPoolExecutor, address: Address, options: ServerOptions) -> None:
+    def __init__(
+        self,
+        service: InferenceService,
+        pool: ThreadPoolExecutor,
+        address: Address,
+        options: ServerOptions,
+        add_routes: AddRoutes | None,
+    ) -> None:
         from multiedge.serving.inference.http_service import HttpService
 
         self._app = HttpService(service, pool, options.max_message_bytes).application()
+        if add_routes is not None:
+            add_routes(self._app, pool)
         self._context = options.identity.server_context() if options.identity else None
         self._socket = _listening(address)
         self.address = join_address(address[0], self._socket.getsockname()[1])
