@@ -108,9 +108,11 @@ class TextStream:
 def read_tokenizer(model: Path, file: Path | None = None) -> TextTokenizer:
     """The tokenizer of the model in the file or folder `model`: `file`, or the `tokenizer.json` beside the model.
 
-    Raises ConfigError if there is none, since bytes or words would be other tokens than those that the model was trained on;
-    ModelError if it cannot be read; MissingDependencyError without the package `tokenizers`.
+    Raises ModelError if there is no such model, or the file is no tokenizer; ConfigError if there is none, since bytes or words
+    would be other tokens than those that the model was trained on; MissingDependencyError without the package `tokenizers`.
     """
+    if not model.exists():
+        raise ModelError(no_such(model, "model file"))
     folder = model if model.is_dir() else model.parent
     place = file or folder / TOKENIZER_FILE
     if not place.is_file():

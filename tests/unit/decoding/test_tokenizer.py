@@ -68,7 +68,13 @@ def test_a_conversation_without_a_usable_template_is_refused(template: str, line
     assert str(caught.value).startswith(line)
 
 
+def test_a_model_that_is_not_there_is_refused_before_its_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model file"):
+        read_tokenizer(tmp_path / "model.onnx")
+
+
 def test_a_model_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
     with pytest.raises(ConfigError, match=r"has no tokenizer\.json, and no other tokens can take the place"):
         read_tokenizer(tmp_path / "model.onnx")
     with pytest.raises(ConfigError, match="no such tokenizer"):
@@ -76,6 +82,7 @@ def test_a_model_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_tokenizer_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="is no tokenizer of the library tokenizers: ") as caught:
         read_tokenizer(tmp_path / "model.onnx")
@@ -85,6 +92,7 @@ def test_a_file_that_is_no_tokenizer_is_refused_in_one_line(tmp_path: Path) -> N
 def test_the_tokenizer_beside_a_model_is_read_with_its_settings(tmp_path: Path) -> None:
     write_tokenizer(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": {"content": END, "lstrip": False}}))
+    (tmp_path / "model.onnx").touch()
     tokenizer = read_tokenizer(tmp_path / "model.onnx")
     assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT
     assert tokenizer.end_tokens == {256}
