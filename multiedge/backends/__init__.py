@@ -9,6 +9,7 @@ BACKENDS = Registry(
     "backend",
     {
         "litert": "multiedge.backends.litert:LiteRtBackend",
+        "mindspore-lite": "multiedge.backends.mindspore_lite:MindSporeLiteBackend",
         "mnn": "multiedge.backends.mnn:MnnBackend",
         "ncnn": "multiedge.backends.ncnn:NcnnBackend",
         "onnxruntime": "multiedge.backends.onnxruntime:OnnxRuntimeBackend",
