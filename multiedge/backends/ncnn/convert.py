@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from multiedge.errors import ModelError, one_line
 from multiedge.files import temporary_folder
 from multiedge.formats.documents import read_json
@@ -62,6 +64,7 @@ def convert(python: Path, source: Path, target: Path) -> None:
     interface = interface_of(declared_graph(source), source)
     sizes = ",".join(f"[{','.join(map(str, value.shape))}]{TYPES[value.dtype]}" for value in interface.inputs)
     with temporary_folder("ncnn-") as folder:
+        onnx.save(onnx.load(source), folder / "whole.onnx")  # pnnx reads weights in a file of their own wrongly
         places = {
             "pnnxparam": folder / "pnnx.param",
             "pnnxbin": folder / "pnnx.bin",
@@ -72,11 +75,8 @@ def convert(python: Path, source: Path, target: Path) -> None:
             "ncnnpy": folder / "ncnn.py",
         }
         words = [f"{name}={path}" for name, path in places.items()]
-        command = [str(_program(python)), str(source.resolve()), f"inputshape={sizes}", "fp16=0", *words]
-        # It looks for weights in other files from where it runs.
-        done = subprocess.run(
-            command, cwd=source.resolve().parent, capture_output=True, text=True, errors="replace", check=False
-        )
+        command = [str(_program(python)), str(folder / "whole.onnx"), f"inputshape={sizes}", "fp16=0", *words]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0 or not target.is_file():
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise ModelError(f"{source}: pnnx cannot convert this file: {one_line(RuntimeError(last))}")
