@@ -2,8 +2,7 @@
 
 It opens its own format, `.param` with the weights in a `.bin` file beside it, and a `.json` file that names the tensors. ONNX
 files are converted with pnnx, a program whose package would bring PyTorch: it has an environment of its own. ncnn has no axis
-for a batch: items of a batch are computed one by one. It is right on networks of convolutions; what it gets wrong, such as
-attention, does not pass the comparison.
+for a batch: items of a batch are computed one by one. Its float16 weights and activations, the default, are turned off.
 
 Nothing of the runtime is imported before it is used, so that options and declarations can be read without it.
 """
