@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from multiedge.backends import BACKENDS
+from multiedge.backends.contract import Backend
 from multiedge.backends.conversion.ready import can_be_offline
 from multiedge.backends.stages import load_backend
 from multiedge.errors import MultiedgeError, one_line
@@ -23,7 +24,9 @@ def prepare_runtimes(cache: Path) -> tuple[list[str], dict[str, str]]:
     left_out = {name: reason for name in converting() if (reason := why_not(name))}
     usable = [name for name in converting() if name not in left_out]
     values = [*usable, *([", ".join([*usable[:2], REFERENCE_BACKEND])] if len(usable) > 1 else [])]
-    write_text(cache / ALGORITHM, yaml.safe_dump(algorithm(values or [REFERENCE_BACKEND]), sort_keys=False))
+    text, path = yaml.safe_dump(algorithm(values or [REFERENCE_BACKEND]), sort_keys=False), cache / ALGORITHM
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
     return values, left_out
 
 
@@ -40,6 +43,8 @@ def why_not(name: str) -> str:
         _ = backend.version
     except MultiedgeError as error:
         return one_line(error)
+    if type(backend).prepare is not Backend.prepare:
+        return "its converter has an environment of its own, which takes minutes to set up"
     if backend.offline_only and not can_be_offline():
         return "this system permits no process without a network, in which its converter must run"
     return ""

@@ -33,7 +33,7 @@ from multiedge.serving.node.sessions import WorkerSessions
 from tests.builders.children import own_children
 from tests.builders.pipelines import synthetic_chain
 
-SOON_S = 10.0
+SOON_S = 60.0
 DIGEST = "d" * 64
 
 
