@@ -203,6 +203,7 @@ def test_wrong_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert message in error.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_calibrate_prints_lines_that_devices_yaml_takes(tmp_path: Path) -> None:
     from multiedge.formats.devices import read_fleet
 
