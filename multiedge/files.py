@@ -178,7 +178,15 @@ def _is_alive(pid: int) -> bool:
     except (PermissionError, OverflowError):
         # The process of another user, or a number that is no process id: what it owns must not be removed.
         return True
-    return True
+    return not _has_ended(pid)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether the process has ended and only its parent has not asked for its status; False without /proc."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
 
 
 @lru_cache(maxsize=256)

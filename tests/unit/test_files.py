@@ -3,6 +3,9 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -178,3 +181,14 @@ def test_whether_a_file_can_be_written_is_known_before_and_leaves_nothing(tmp_pa
     for place in (tmp_path, path / "below"):
         with pytest.raises(ConfigError):
             require_writable(place)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system has no /proc")
+def test_files_of_a_process_that_has_ended_are_orphans_before_its_parent_asks_for_its_status() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        name = f"{owner(process.pid)}-file"
+        assert not is_orphan(name)
+        assert process.stdin is not None
+        process.stdin.close()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert is_orphan(name)
