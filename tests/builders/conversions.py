@@ -21,6 +21,17 @@ Change = Callable[[onnx.ModelProto], None]
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 Run = Callable[[Tensors], dict[str, Any]]
 
+ROWS = """g (float[n, 4] x) => (float[n, 6] y) {
+    [scaled] s = Mul(x, factor)
+    [product] p = MatMul(s, w)
+    [positive] r = Relu(p)
+    [spread] q = Softmax<axis = -1>(r)
+    [turned] t = Transpose<perm = [1, 0]>(q)
+    [back] b = Transpose<perm = [1, 0]>(t)
+    [last] y = Add(b, bias)
+}"""
+"""A model whose rows are independent of each other: the text of its graph."""
+
 
 class ChangedSession:
     """A session that runs in another way."""

@@ -142,7 +142,7 @@ class OnnxRuntimeBackend(Backend):
         return provider_of(chosen(self.execution_provider, self.provider_settings, device).provider.name)
 
     def node_timer(self) -> NodeTimer | None:
-        """None with a provider that makes one node of many, whose times cannot be told apart."""
+        """None with a provider that makes one node of many: the times of single nodes are not known."""
         if self.execution_provider not in TIMED:
             return None
         from multiedge.backends.onnxruntime.node_times import OnnxRuntimeNodeTimer

@@ -10,6 +10,7 @@ import pytest
 
 from multiedge.cli import main
 from multiedge.commands import calibrate as command
+from multiedge.errors import MissingDependencyError
 from multiedge.formats.devices import read_fleet
 from profilers.engine.calibration import Calibration, Hop
 from profilers.engine.roofline import Capability
@@ -78,3 +79,17 @@ def test_threads_that_the_machine_does_not_have_are_refused(
     assert main(["calibrate", "--threads", threads]) == 1
     assert f"--threads: expected 1 to {os.cpu_count()} (this machine's CPUs), got {threads}" in capsys.readouterr().err
     assert measured == []
+
+
+def test_what_could_not_be_measured_without_a_package_is_one_line(
+    measured: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(names: object) -> object:
+        raise MissingDependencyError("cryptography", extra="fleet")
+
+    monkeypatch.setattr(command, "identities_of_one_run", missing)
+    assert main(["calibrate"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "TLS" in line]
+    assert len(lines) == 1
+    assert "messages over TLS were not measured" in lines[0]
+    assert "multi-edge-bench[fleet]" in lines[0]

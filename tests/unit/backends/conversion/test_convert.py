@@ -17,24 +17,14 @@ from multiedge.backends.conversion.inputs import PartInputs
 from multiedge.backends.conversion.record import Conversion, State, load_conversion
 from multiedge.backends.conversion.samples import Sample
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
-from tests.builders.conversions import ApproximateDefective, Change, Defective
+from tests.builders.conversions import ROWS, ApproximateDefective, Change, Defective
 from tests.builders.onnx_models import noise, parsed, saved
-
-BODY = """g (float[n, 4] x) => (float[n, 6] y) {
-    [scaled] s = Mul(x, factor)
-    [product] p = MatMul(s, w)
-    [positive] r = Relu(p)
-    [spread] q = Softmax<axis = -1>(r)
-    [turned] t = Transpose<perm = [1, 0]>(q)
-    [back] b = Transpose<perm = [1, 0]>(t)
-    [last] y = Add(b, bias)
-}"""
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     weights = {"factor": np.float32(0.5), "w": noise(4, 6), "bias": noise(6, seed=1)}
-    return saved(parsed(BODY, **weights), tmp_path / "model.onnx")
+    return saved(parsed(ROWS, **weights), tmp_path / "model.onnx")
 
 
 def convert(model: Path, backend: Defective, *inputs: Sample) -> tuple[Conversion, Path]:

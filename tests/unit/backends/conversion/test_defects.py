@@ -15,18 +15,9 @@ from multiedge.backends.contract import Tensors
 from multiedge.backends.conversion.convert import convert_checked
 from multiedge.backends.conversion.record import Conversion, State, load_conversion
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
-from tests.builders.conversions import Change, Defective, Run
+from tests.builders.conversions import ROWS, Change, Defective, Run
 from tests.builders.onnx_models import noise, parsed, saved
 
-ROWS = """g (float[n, 4] x) => (float[n, 6] y) {
-    [scaled] s = Mul(x, factor)
-    [product] p = MatMul(s, w)
-    [positive] r = Relu(p)
-    [spread] q = Softmax<axis = -1>(r)
-    [turned] t = Transpose<perm = [1, 0]>(q)
-    [back] b = Transpose<perm = [1, 0]>(t)
-    [last] y = Add(b, bias)
-}"""
 SQUARE = """g (float[4, 4] x) => (float[4, 6] y) {
     [positive] r = Relu(x)
     [turned] t = Transpose<perm = [1, 0]>(r)
