@@ -1,6 +1,7 @@
 # make bench     set up, prepare models and pictures, run the benchmark through `ianvs`, print the leaderboard
 # make mobility  the same with a trace: devices leave and return, links slow down
 # make bench-llm the same for a language model that is trained first, compared by tokens
+# make bench-workflows  workflows of several models, with accuracy and latency: small ones are trained first
 # make test      set up, run the tests (without the slow ones; `make slow` runs those)
 # make check     tests, lint, types, import contract
 # make docs      check the generated pages, build the manual
@@ -11,10 +12,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 BENCH  := examples/imagenet/multiedge_inference_bench
 LLM    := examples/llm/multiedge_inference_bench
+WORKFLOWS := examples/workflows/multiedge_inference_bench
 SOURCES := core multiedge partitioners profilers examples tests benchmarks docs setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prepare bench mobility bench-llm test test-parallel test-alone slow cover lint format types imports docs check clean
+.PHONY: help setup prepare bench mobility bench-llm bench-workflows test test-parallel test-alone slow cover lint format types imports docs check clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -54,11 +56,16 @@ bench-llm: $(VENV)/.ready-bench
 	rm -rf workspace/llm-compare
 	$(BIN)/ianvs -f $(LLM)/benchmarkingjob.yaml
 
+bench-workflows: $(VENV)/.ready-bench
+	$(BIN)/python $(WORKFLOWS)/prepare.py
+	rm -rf workspace/workflows-compare
+	$(BIN)/ianvs -f $(WORKFLOWS)/benchmarkingjob.yaml
+
 test: test-parallel test-alone
 
 # What does not depend on how busy the machine is runs in parallel, a file at a time, long ones first. Pipelines and meters have
 # the machine to themselves.
-INTEGRATION := $(addprefix tests/integration/,test_docs.py onnx_io examples core ianvs partitioners report test_plugins.py)
+INTEGRATION := $(addprefix tests/integration/,test_docs.py backends test_measured_choice.py test_variants.py onnx_io examples core ianvs partitioners report test_plugins.py)
 PARALLEL := $(INTEGRATION) tests/property tests/unit
 
 test-parallel: setup

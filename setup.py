@@ -34,6 +34,7 @@ PACKAGES = [
     *(f"{HOST}.{name}" for name in HOST_PACKAGES),
     "multiedge",
     "multiedge.backends",
+    "multiedge.backends.composed",
     "multiedge.backends.conversion",
     "multiedge.backends.foreign",
     "multiedge.backends.litert",
@@ -50,6 +51,7 @@ PACKAGES = [
     "multiedge.executors.workers",
     "multiedge.formats",
     "multiedge.ianvs",
+    "multiedge.load",
     "multiedge.meters",
     "multiedge.metrics",
     "multiedge.network",
@@ -67,6 +69,8 @@ PACKAGES = [
     "multiedge.serving.text",
     "multiedge.variants",
     "multiedge.verification",
+    "multiedge.workflows",
+    "multiedge.workflows.optimiser",
     "multiedge.simulation",
     "multiedge.transports",
     "partitioners",
@@ -118,6 +122,7 @@ MNN = ["mnn>=3.2"]
 INT4 = ["onnx-ir>=0.1"]
 NCNN = ["ncnn>=1.0.20260101"]
 OPENVINO = ["openvino>=2025.0"]
+OPENVINO_INT8 = [*OPENVINO, "nncf>=3.4"]
 KUBERNETES = ["kopf>=1.40", "kubernetes-asyncio>=31"]
 DISCOVERY = ["zeroconf>=0.130"]
 # Peers that the tests and the comparisons run against; uvloop 0.22 breaks MLServer's start.
@@ -165,6 +170,7 @@ setup(
         "mnn": MNN,
         "ncnn": NCNN,
         "openvino": OPENVINO,
+        "openvino-int8": OPENVINO_INT8,
         "int4": INT4,
         "otel": OTEL,
         "kubernetes": [*KUBERNETES, *FLEET],

@@ -197,7 +197,8 @@ def route_rows(
         for _ in range(repeats):
             for _, each in turns:
                 each.take(items)
-    return rows + [each.row(key, has_own_links=key["route"] == EMULATED) for key, each in turns]
+    of_fleet = next((each for key, each in turns if key["route"] == FLEET), None)
+    return rows + [each.row(key, of_fleet, has_own_links=key["route"] == EMULATED) for key, each in turns]
 
 
 @dataclass
@@ -225,8 +226,9 @@ class Turns:
         self.predictions.append(predicted(measured, self.run.manifest, self.fleet))
         self.at_pace.append(predicted(measured, self.run.manifest, self.fleet, pace))
 
-    def row(self, key: Case, *, has_own_links: bool) -> Row:
-        """The figures; bytes only of a route over the links of the sandbox."""
+    def row(self, key: Case, of_fleet: Turns | None, *, has_own_links: bool) -> Row:
+        """The figures; bytes only of a route over the links of the sandbox. Rates are compared with those of the fleet turn by
+        turn, since this machine's pace changes slowly."""
         figures = {
             "fps": Figure.of(self.rates),
             "predicted": Figure.of(self.predictions),
@@ -234,6 +236,9 @@ class Turns:
             "error_at_pace": Figure.of(wanted / rate - 1.0 for wanted, rate in zip(self.at_pace, self.rates, strict=True)),
             "wrong": Figure(self.wrong),
         }
+        if of_fleet is not None and of_fleet is not self:
+            ratios = (ours / theirs for ours, theirs in zip(of_fleet.rates, self.rates, strict=True))
+            figures["fleet_over_it"] = Figure.of(ratios)
         if has_own_links:
             return Row(key, figures)
         items = int(key["items"])
@@ -552,14 +557,16 @@ def _deployments(rows: Sequence[Row]) -> str:
 
 
 def _beside(routes: Sequence[Row]) -> str:
-    """The rate of the fleet over that of the other routes, in a sentence for each model."""
-    by = {(row.case["model"], row.case["share, %"], row.case["route"]): row.median("fps") for row in routes}
+    """The rate of the fleet over that of the other routes, in a sentence for each."""
     texts = []
-    for model, share in dict.fromkeys((row.case["model"], row.case["share, %"]) for row in routes):
-        fleet, emulated, by_caller = (by.get((model, share, route)) for route in (FLEET, EMULATED, BY_CALLER))
-        if fleet and emulated:
-            texts.append(f" {model} at {share} % has {fleet / emulated:.2f} times the rate on emulated links")
-            texts.append(f" and {fleet / by_caller:.2f} times that by the caller." if by_caller else ".")
+    for row in routes:
+        ratio = row.figures.get("fleet_over_it")
+        if ratio:
+            spread = "" if ratio.low is None else f" ({ratio.low:.2f} to {ratio.high:.2f})"
+            texts.append(
+                f" {row.case['model']} at {row.case['share, %']} %: {ratio.median:.2f}{spread} times the rate of the route"
+                f" '{row.case['route']}', turn by turn."
+            )
     return "".join(texts)
 
 
@@ -584,6 +591,7 @@ BENCHMARK = Benchmark(
         "error_at_pace": Measure(
             "1", "the same at the pace of this machine, which the whole model alone tells before and after"
         ),
+        "fleet_over_it": Measure("1", "items per second of the fleet over those of this route in the same turn"),
         "wrong": Measure("1", "answers that differ from the whole model's"),
         "caller_bytes": Measure("B", "from and to the caller per item, with all headers, by the counters of interfaces"),
         "network_bytes": Measure("B", "on all links per item"),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from multiedge.report.page import write_report
     from multiedge.report.results import RunResult, load_results
     from multiedge.run import partition, plan_by_hand, plan_model, profile_model, run_plan
+    from multiedge.workflows import compose
 
 _HOMES = {
     "multiedge.planning.checks": ("violations",),
@@ -52,6 +53,7 @@ _HOMES = {
     "multiedge.report.page": ("write_report",),
     "multiedge.report.results": ("RunResult", "load_results"),
     "multiedge.run": ("partition", "plan_by_hand", "plan_model", "profile_model", "run_plan"),
+    "multiedge.workflows": ("compose",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -73,6 +75,7 @@ __all__ = [
     "Stage",
     "Tensor",
     "Transfer",
+    "compose",
     "estimate",
     "load_profile",
     "load_results",

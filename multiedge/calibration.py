@@ -12,8 +12,10 @@ import json
 import logging
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,7 @@ from multiedge.formats.documents import read_json
 from multiedge.formats.pipeline_cost import pipeline_cost_to_json, read_pipeline_cost
 from multiedge.measurements import Measurements
 from multiedge.network.identity import Identity
-from multiedge.pipeline_cost import PipelineCost
+from multiedge.pipeline_cost import REST_S, PipelineCost
 from multiedge.plan import CALLER, Manifest, Part, Transfer
 from multiedge.planning.shared_host import Admission, Host, Work, competing_threads, outcome
 from profilers.engine.machine import machine_name
@@ -33,7 +35,7 @@ from profilers.engine.machine import machine_name
 if TYPE_CHECKING:
     from multiedge.executors import Pipeline
 
-RECIPE = 4
+RECIPE = 5
 """Raise this when the executor or the measurement changes, so that older figures are no longer used."""
 LOCAL = "auto"
 """The transport that `processes` chooses."""
@@ -41,6 +43,7 @@ NULL_DEVICES = ("d0", "d1", "d2")
 STAGES = len(NULL_DEVICES)
 SMALL_BYTES, LARGE_BYTES = 16, 256 << 10
 ROUNDS, SMALL_ITEMS, LARGE_ITEMS, SINGLE_ITEMS, WARMUP_ITEMS = 3, 1000, 150, 100, 100
+RESTED_ITEMS = 60
 MOST_OTHER_CORES = 0.2
 """With more other work, figures of the machine are not those of an idle one."""
 
@@ -136,19 +139,23 @@ def measure_pipeline_cost(transport: str = LOCAL, identities: Mapping[str, Ident
     from multiedge.executors.flow.scenarios import scenario
     from profilers.engine.contention import measure_contention
 
-    options = {"transport": transport, "identities": identities or {}}
+    options: dict[str, Any] = {"transport": transport, "identities": identities or {}}
     with temporary_folder("pipeline-") as folder, _null_pipeline(folder, SMALL_BYTES, **options) as pipeline:
         small = _drains(pipeline, SMALL_BYTES, SMALL_ITEMS)
         _, alone = pipeline.map([_item(SMALL_BYTES)] * SINGLE_ITEMS, scenario("singlestream"))
     with temporary_folder("pipeline-") as folder, _null_pipeline(folder, LARGE_BYTES, **options) as pipeline:
         large = _drains(pipeline, LARGE_BYTES, LARGE_ITEMS)
+    with temporary_folder("pipeline-") as folder, _null_pipeline(folder, SMALL_BYTES, REST_S, **options) as pipeline:
+        _, rested = pipeline.map([_item(SMALL_BYTES)] * RESTED_ITEMS, scenario("singlestream"))
     if not small or not large:
         return None
     other_cores = min(each.other_cores for each in small)
     if other_cores > MOST_OTHER_CORES:
         log.warning("other work took %.1f processors meanwhile; run multiedge calibrate when this machine is idle", other_cores)
     latency_s = statistics.median(item.done_s - item.issued_s for item in alone.items)
-    cost = cost_of(small, large, latency_s / (STAGES + 1))
+    cost = replace(
+        cost_of(small, large, latency_s / (STAGES + 1)), rested_hop_s=rested_hop_s(rested), rested_turn_s=turn_s(rested)
+    )
     # How processes share processors does not depend on how their messages go.
     contention = (known_pipeline_cost() if transport != LOCAL else None) or measure_contention()
     return replace(cost, beside=contention.beside, in_turns=contention.in_turns) if contention else cost
@@ -166,6 +173,22 @@ def cost_of(small: Sequence[Drain], large: Sequence[Drain], hop_s: float) -> Pip
     works = (*stages, Work(("caller",), caller_s, after=(STAGES - 1,)))
     switching = _switching(works, min(small, key=lambda each: each.other_cores))
     return PipelineCost(caller_s, caller_byte_s, worker_s, worker_byte_s, hop_s, switching)
+
+
+def rested_hop_s(measured: Measurements) -> float | None:
+    """Wall time of one message of items that passed all stages alone; None where no stage was seen to compute."""
+    computed_s = defaultdict[int, float](float)
+    for event in measured.events:
+        if event.kind == "compute":
+            computed_s[event.item] += event.seconds
+    rests = [item.done_s - item.issued_s - computed_s[item.item] for item in measured.items if item.item in computed_s]
+    return max(0.0, statistics.median(rests)) / (STAGES + 1) if rests else None
+
+
+def turn_s(measured: Measurements) -> float | None:
+    """Wall time from an answer until the next item was sent; None for a single item."""
+    turns = [after.issued_s - before.done_s for before, after in pairwise(measured.items)]
+    return max(0.0, statistics.median(turns)) if turns else None
 
 
 def _switching(works: tuple[Work, ...], drain: Drain) -> float:
@@ -193,15 +216,16 @@ def _item(nbytes: int) -> dict[str, Any]:
     return {"t0": np.zeros(nbytes, np.uint8)}
 
 
-def _null_pipeline(folder: str | Path, nbytes: int, **options: Any) -> Pipeline:
-    """Stages that compute nothing, in processes; each sends an array of `nbytes` that is its own."""
+def _null_pipeline(folder: str | Path, nbytes: int, stage_s: float = 0.0, **options: Any) -> Pipeline:
+    """Stages that compute nothing and take `stage_s`, in processes; each sends an array of `nbytes` that is its own."""
     from multiedge.executors import open_pipeline
     from multiedge.executors.workers.options import Emulation
 
     parts, moves = [], [Transfer(CALLER, 0, ("t0",), nbytes)]
     for number, device in enumerate(NULL_DEVICES):
         made, last = f"t{number + 1}", number + 1 == STAGES
-        description = {"inputs": [f"t{number}"], "outputs": {made: {"shape": [nbytes], "dtype": "uint8"}}}
+        outputs = {made: {"shape": [nbytes], "dtype": "uint8"}}
+        description = {"inputs": [f"t{number}"], "outputs": outputs, "seconds": stage_s}
         write_text(Path(folder) / f"null_{number}.json", json.dumps(description))
         parts.append(Part(number, f"null_{number}.json", device, (f"t{number}",), (made,), {}))
         moves.append(Transfer(number, CALLER if last else number + 1, (made,), nbytes))

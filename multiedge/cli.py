@@ -33,9 +33,11 @@ COMMANDS = {
     "compare": "all strategies side by side",
     "bench": "strategies on a public suite, for papers",
     "simulate": "a plan on a changing fleet, without running it",
+    "optimise": "what to run each step of a workflow with",
     "run": "run a plan as a pipeline and measure it",
     "generate": "text from a language model, token by token",
     "serve": "host stages of a plan, or a model, for others",
+    "load": "requests to a server, sent when they are due",
     "hub": "registry, pool and deployments of a fleet",
     "node": "make this device a node of a fleet",
     "deploy": "plan a model for the nodes of a hub, and bring it there",
@@ -102,7 +104,8 @@ def _main(argv: Sequence[str] | None) -> int:
             return 2
         return int(import_module(f"multiedge.commands.{args.command}").run(args))
     except MultiedgeError as error:
-        print(f"multiedge {command}: error: {error}", file=sys.stderr)
+        for line in error.lines:
+            print(f"multiedge {command}: error: {line}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"multiedge {command}: interrupted", file=sys.stderr)

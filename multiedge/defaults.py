@@ -35,3 +35,5 @@ ROW_KINDS = (*DEFAULT_ROW_KINDS, "first", "last", "both")
 
 DEFAULT_MAX_TOKENS = 128
 """After how many tokens a generated text ends at the latest."""
+DEFAULT_DRAFT_TOKENS = 4
+"""How many tokens a draft proposes for a step."""

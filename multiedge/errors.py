@@ -3,6 +3,7 @@
 ```text
 MultiedgeError
 ├── ConfigError            a file or option of the user: place, expectation, finding, remedy
+│   └── WorkflowError      a workflow that cannot be composed; `mistakes` lists all errors
 ├── ModelError             an ONNX model that cannot be read or is invalid
 │   ├── CutError           a model that cannot be cut at this place
 │   └── UnknownSizeError   sizes of tensors that must be known; it has the shapes to give
@@ -32,7 +33,15 @@ _LONG = 60
 
 
 class MultiedgeError(Exception):
-    """Base of all errors of this library: `str(error)` is one line for the user, whatever names from files it has."""
+    """Base of all errors of this library: `str(error)` is one line for the user, whatever names from files it has.
+
+    Attributes:
+        lines: The lines that the command prints: more than one where several errors are listed.
+    """
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return (str(self),)
 
     def __str__(self) -> str:
         return printable(super().__str__())
@@ -40,6 +49,22 @@ class MultiedgeError(Exception):
 
 class ConfigError(MultiedgeError):
     """A value in a file or on the command line that cannot be used."""
+
+
+class WorkflowError(ConfigError):
+    """A workflow that cannot be composed.
+
+    Attributes:
+        mistakes: One text for each error, with its place and what to do.
+    """
+
+    def __init__(self, mistakes: Iterable[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("; ".join(self.mistakes))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return tuple(map(printable, self.mistakes))
 
 
 class ModelError(MultiedgeError):

@@ -23,6 +23,9 @@ AUTO_BACKEND = "auto"
 PRECISIONS = ("float32", "bfloat16", "float16", "int8", "int4")
 """Types of numbers that a device may be told to compute with."""
 
+CPU = "cpu"
+"""The `type` of a device where none is stated."""
+
 CALLER_NAME = "caller"
 """Who sends items and gets results, in place of a device's name."""
 
@@ -31,7 +34,7 @@ DEFAULT_RUNTIME_BYTES = 74 << 20
 """What a worker with onnxruntime takes before it loads weights: measured on Linux, x86-64, with Python 3.11. A devices.yaml
 without `runtime_memory` gets this value; `multiedge calibrate` measures it."""
 
-RUNTIME_BYTES = {"mnn": 55 << 20, "openvino": 126 << 20}
+RUNTIME_BYTES = {"litert": 66 << 20, "mnn": 55 << 20, "ncnn": 66 << 20, "openvino": 126 << 20}
 """The same of workers with other runtimes, with the code that models of any size make them load."""
 
 DEFAULT_MEMORY_MARGIN = 0.15
@@ -91,7 +94,7 @@ class Device:
     """
 
     name: str
-    type: str = "cpu"
+    type: str = CPU
     memory_bytes: int | None = None
     memory_margin: float = 0.0
     speed: float | None = None

@@ -13,8 +13,10 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from multiedge.composed import Composition
 from multiedge.errors import ModelError, UnknownSizeError, did_you_mean
-from multiedge.states import FIELDS, SEQUENCE, Extended, State
+from multiedge.states import FIELDS, KEPT_ANSWERS, SEQUENCE, Extended, State
+from multiedge.step_costs import StepSize
 
 Dim = int | str | None
 """One dimension: a number, the name of a symbolic size, or None where nothing is known."""
@@ -30,12 +32,14 @@ class Tensor:
             that are not tensors. None if unknown.
         shape: The dimensions; None if unknown.
         nbytes: None unless the whole shape is known.
+        rate: The share of items for which it is there; below 1 behind a condition of a workflow.
     """
 
     name: str
     dtype: str | None = None
     shape: tuple[Dim, ...] | None = None
     nbytes: int | None = None
+    rate: float = 1.0
 
     @property
     def is_array(self) -> bool:
@@ -129,6 +133,7 @@ class Graph:
         growing: Tensors whose size grows with the sequence.
         sequences: Sequences for whose states `parameters` count memory.
         refusal: Why its states cannot be kept; '' if they can.
+        composition: Of what the file is composed, if it is that of a workflow.
     """
 
     name: str
@@ -150,6 +155,7 @@ class Graph:
     growing: tuple[str, ...] = ()
     sequences: int = 1
     refusal: str = ""
+    composition: Composition | None = None
 
     @property
     def file_inputs(self) -> dict[str, Tensor]:
@@ -170,15 +176,21 @@ class Graph:
         return replace(
             self,
             nodes=tuple(
-                replace(node, captures=tuple(name for name in node.captures if name != SEQUENCE)) for node in self.nodes
+                replace(node, captures=tuple(name for name in node.captures if name not in (SEQUENCE, KEPT_ANSWERS)))
+                for node in self.nodes
             ),
             inputs=tuple(given),
             outputs=(*self.outputs, *(state.output for state in self.states)),
             tensors={**tensors, **given},
-            parameters={name: tensor for name, tensor in self.parameters.items() if name not in given},
+            parameters={name: tensor for name, tensor in self.parameters.items() if name not in {*given, KEPT_ANSWERS}},
             states=(),
             whole_inputs={},
         )
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Parameters that are no weights: inputs of states, and what is kept of answers."""
+        return frozenset({KEPT_ANSWERS, *(state.input for state in self.states)})
 
     @cached_property
     def inside_states(self) -> frozenset[int]:
@@ -209,6 +221,15 @@ class Graph:
         """Indices of the nodes that read or make each state, ascending, by the name of its input; they are in one stage."""
         made = {state.input: {self.producer[state.output]} for state in self.states}
         return {name: tuple(sorted({*made[name], *self.consumers.get(name, ())})) for name in made}
+
+    @property
+    def step_size(self) -> StepSize | None:
+        """The size of the step whose shapes the graph has; None if no state grows, or they are not known."""
+        for state in self.states:
+            shape = self.parameters[state.input].known_shape
+            if state.axis is not None and shape is not None and state.length > shape[state.axis]:
+                return StepSize(state.length - shape[state.axis], state.length)
+        return None
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -335,6 +356,32 @@ class Graph:
             total += tensor.nbytes
         return total
 
+    @cached_property
+    def has_rates(self) -> bool:
+        """Whether there are tensors that are not there for every item."""
+        return any(tensor.rate != 1 for tensor in self.tensors.values())
+
+    @cached_property
+    def node_rates(self) -> tuple[float, ...]:
+        """The share of items for which each node computes: the largest rate of what it makes."""
+        made = ([self.tensors[name].rate for name in node.writes if name in self.tensors] for node in self.nodes)
+        return tuple(max(rates, default=1.0) for rates in made)
+
+    def sent_bytes_of(self, names: Iterable[str]) -> int | None:
+        """Bytes of tensors that are sent together, in the mean over all items.
+
+        Args:
+            names: Names of tensors.
+
+        Returns:
+            The sum, each with the share of items for which it is there; None if the size of any of them is unknown.
+        """
+        names = tuple(names)
+        total = self.bytes_of(names)
+        if total is None or not self.has_rates:
+            return total
+        return round(sum(self.size_of(name) * self.tensors[name].rate if name in self.tensors else 0 for name in names))
+
     def activations_read(self, index: int) -> tuple[str, ...]:
         """The tensors that a node reads, without parameters.
 
@@ -408,7 +455,7 @@ class Graph:
         What a node makes from as many values (DequantizeLinear, Transpose, Cast) repeats them, and is left out.
         """
         made_from = {name: node.reads for node in self.nodes for name in node.writes}
-        kept = {*self.recomputed, *(state.input for state in self.states)}
+        kept = {*self.recomputed, *self.held}
 
         def count(name: str, unknown: float) -> float:
             tensor = self.parameters.get(name)
@@ -433,6 +480,8 @@ SMALL_BYTES = 1024
 positions."""
 SEQUENCE_TENSOR = Tensor(SEQUENCE, "int64", (FIELDS,), 8 * FIELDS)
 """What says which step of which sequence an item is."""
+GIVEN_SEQUENCE_TENSOR = Tensor(SEQUENCE, "int64", (None,))
+"""The same as clients may give it: a step that cuts states has one value more."""
 
 _LENGTH, _SIDE, _SAMPLES, _FRAMES = 128, 640, 16000, 100
 """Examples of sizes: tokens of a text, pixels of an image's side, samples of a second of speech, frames of it."""

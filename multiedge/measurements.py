@@ -6,6 +6,7 @@ monotonic clock (CLOCK_MONOTONIC, which all processes of a machine share), relat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,9 @@ class Event:
     """An action that took time.
 
     Attributes:
-        kind: 'compute' (a stage ran an item), 'transfer' (a message was on a link), 'load' (a session was opened) or 'replan'.
+        kind: 'compute' (a stage ran an item), 'skip' (it had nothing to compute for it), 'repeat' (an item came again, and a
+            stage gave what it had made of it before), 'transfer' (a message was on a link), 'load' (a session was opened) or
+            'replan'.
         item: Number of the item; -1 if it is not about one item.
         stage: Number of the stage.
         device: Where it happened; of a transfer the sender.
@@ -64,6 +67,11 @@ class Item:
     def latency_s(self) -> float:
         """Seconds from `due_s` to `done_s`, so a late issue increases it."""
         return self.done_s - self.due_s
+
+    @property
+    def lag_s(self) -> float:
+        """Seconds from `due_s` to `issued_s`."""
+        return self.issued_s - self.due_s
 
 
 RETURN = "return"
@@ -270,6 +278,12 @@ class Measurements:
     def wall_s(self) -> float:
         """Seconds of the timed window."""
         return self.stop_s - self.start_s
+
+    @property
+    def documented_items(self) -> tuple[int, ...]:
+        """The numbers of the items that were answered and all of whose events are kept, ascending."""
+        kept_s = max((event.start_s for event in self.events), default=-math.inf) if self.left_out_events else math.inf
+        return tuple(sorted(item.item for item in self.items if not item.error and item.done_s <= kept_s))
 
     @property
     def failures(self) -> tuple[Fault, ...]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from multiedge.backends.automatic import resolved_fleet
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Fleet
 from multiedge.plan import Plan
@@ -26,7 +27,7 @@ from partitioners.throughput import Throughput
 def front(profile: Profile, fleet: Fleet, *, steps: int = 6, time_limit_s: float = 1.0) -> tuple[Plan, ...]:
     """The plans of the front, highest throughput first; `steps` bounds per pair of respects, `time_limit_s` for each plan
     of least energy. InfeasibleError if no plan fits. Energy plays no part where no device declares power."""
-    return undominated(_candidates(profile, fleet, steps, time_limit_s))
+    return undominated(_candidates(profile, resolved_fleet(fleet, profile.graph.path), steps, time_limit_s))
 
 
 def respects(plan: Plan) -> tuple[float, float, float, float]:

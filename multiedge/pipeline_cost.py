@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+REST_S = 0.005
+"""A wait after which a longer one changes little more."""
+
 
 @dataclass(frozen=True)
 class PipelineCost:
@@ -15,6 +18,10 @@ class PipelineCost:
         worker_s: Of a worker per stage and item.
         worker_byte_s: Of a worker per byte that enters or leaves its stage.
         hop_s: Wall time of one message while nothing else is under way.
+        rested_hop_s: The same where its receiver has waited for `REST_S` or longer: its processor has to wake up, and what it
+            needs has left the caches. None where it was not measured.
+        rested_turn_s: Wall time of a caller that has waited for so long, from an answer until it has sent the next item. None
+            where it was not measured.
         switching: Wall time over what processor sharing explains, where there are more processes than processors; 1 at least.
         beside: Processor time of a stage while another one computes on another processor, over that which it takes alone.
         in_turns: The same while another one takes turns with it on its processor.
@@ -28,6 +35,32 @@ class PipelineCost:
     switching: float = 1.0
     beside: float = 1.0
     in_turns: float = 1.0
+    rested_hop_s: float | None = None
+    rested_turn_s: float | None = None
+
+    def hop_after(self, waited_s: float) -> float:
+        """The wall time of one message to a process that has waited.
+
+        Args:
+            waited_s: How long.
+
+        Returns:
+            Seconds: between `hop_s` and `rested_hop_s`.
+        """
+        if self.rested_hop_s is None:
+            return self.hop_s
+        return self.hop_s + max(0.0, self.rested_hop_s - self.hop_s) * min(1.0, waited_s / REST_S)
+
+    def turn_after(self, waited_s: float) -> float:
+        """The wall time of a caller that has waited, from an answer until it has sent the next item.
+
+        Args:
+            waited_s: How long.
+
+        Returns:
+            Seconds; 0 where it was not measured.
+        """
+        return (self.rested_turn_s or 0.0) * min(1.0, waited_s / REST_S)
 
     def of_caller(self, nbytes: float) -> float:
         """The caller's time for one item.

@@ -75,7 +75,7 @@ class Transfer:
         source: Number of the sending stage; CALLER is the caller.
         target: Number of the receiving stage; CALLER is the caller.
         tensors: Names of the tensors.
-        nbytes: Their size together, before they are encoded; None if it is not known.
+        nbytes: Their size together, before they are encoded, in the mean over all items; None if it is not known.
         encoding: How they are sent between devices.
     """
 
@@ -172,7 +172,7 @@ def path_transfers(graph: Graph, stages: Sequence[Stage], paths: Sequence[Path],
     for number, stage in enumerate(stages):
         names = tuple(name for name in graph.outputs if stage.nodes[0] <= producer.get(name, CALLER) <= stage.nodes[-1])
         if names:
-            results.append(Transfer(number, CALLER, names, graph.bytes_of(names)))
+            results.append(Transfer(number, CALLER, names, graph.sent_bytes_of(names)))
     return moves + tuple(results)
 
 
@@ -194,7 +194,7 @@ def direct_transfers(graph: Graph, stages: Sequence[Stage]) -> tuple[Transfer, .
             source = CALLER if made_by is None else home[made_by]
             if source != index:
                 wanted.setdefault((source, index), []).append(name)
-    moves = [Transfer(a, b, tuple(names), graph.bytes_of(names)) for (a, b), names in sorted(wanted.items())]
+    moves = [Transfer(a, b, tuple(names), graph.sent_bytes_of(names)) for (a, b), names in sorted(wanted.items())]
     return tuple(moves) + _result_transfers(graph, stages)
 
 
@@ -204,4 +204,4 @@ def _result_transfers(graph: Graph, stages: Sequence[Stage]) -> tuple[Transfer, 
     for name in graph.outputs:
         if name in graph.producer:
             made.setdefault(home[graph.producer[name]], []).append(name)
-    return tuple(Transfer(source, CALLER, tuple(names), graph.bytes_of(names)) for source, names in sorted(made.items()))
+    return tuple(Transfer(source, CALLER, tuple(names), graph.sent_bytes_of(names)) for source, names in sorted(made.items()))

@@ -34,6 +34,7 @@ from multiedge.placement import relay_transfers as relay_transfers
 from multiedge.proof import Scope
 from multiedge.quantity import Knowledge
 from multiedge.states import Extended, State
+from multiedge.step_costs import StepCost
 
 LINKED = "stat:"
 """How the fingerprint of a linked file begins; that of other files is a digest."""
@@ -77,6 +78,11 @@ class DeviceMemory:
     planned_bytes: int
     limit_bytes: int | None
     margin: float = 0.0
+
+    @property
+    def missing_bytes(self) -> int:
+        """How much more memory the device needs; 0 if the plan fits."""
+        return 0 if self.limit_bytes is None else max(0, math.ceil(self.planned_bytes * (1 + self.margin)) - self.limit_bytes)
 
 
 @dataclass(frozen=True)
@@ -234,6 +240,7 @@ class Plan:
         sequences: Sequences whose states each stage has memory for.
         accuracy: What the plan's choice of runtimes and precisions costs; None if those of the devices were not changed. A run
             uses the runtimes of a plan with it in place of those of the devices.
+        steps: What steps of a sequence cost, by their size; empty if that was not asked for.
     """
 
     strategy: str
@@ -263,6 +270,7 @@ class Plan:
     recomputed: tuple[str, ...] = ()
     sequences: int = 1
     accuracy: MeasuredAccuracy | None = None
+    steps: tuple[StepCost, ...] = ()
 
     def with_names(self, graph: Graph) -> Plan:
         """This plan with the names of its model and of the ends of its stages, and the shapes of the model's inputs.
@@ -388,6 +396,7 @@ class Part:
         states: What the part keeps from one step of a sequence to the next.
         extended: Inputs of which items have the values of their own tokens alone; the part keeps the others.
         sequences: The most sequences whose states are kept.
+        returned: Of a part with states, the outputs that go to the caller alone: they are kept of the last step only.
     """
 
     stage: int
@@ -400,6 +409,7 @@ class Part:
     states: tuple[State, ...] = ()
     extended: tuple[Extended, ...] = ()
     sequences: int = 1
+    returned: tuple[str, ...] = ()
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -464,6 +474,20 @@ class Manifest:
             (path.stages, tuple(move for move in self.transfers if (move.source, move.target) in path.steps))
             for path in self.paths
         )
+
+    def require_uncalibrated(self, obstacle: str) -> None:
+        """Refuses what a plan with chosen precisions cannot do.
+
+        Args:
+            obstacle: Why it cannot, and the remedy.
+
+        Raises:
+            PlanError: If the plan has chosen precisions: its calibrated parts are in its folder alone.
+        """
+        if self.plan is not None and self.plan.accuracy is not None:
+            raise PlanError(
+                f"{self.directory}: the plan has chosen precisions, whose calibrated parts are in this folder alone: {obstacle}"
+            )
 
     def identity(self, stage: int) -> str:
         """What tells a stage from those of other models, plans and parts, on whichever machine its folder is.

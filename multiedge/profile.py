@@ -139,6 +139,8 @@ class Profile:
         spans: What consecutive nodes cost together, by device name, where their times do not add up. Of such a device,
             `seconds` only says how the time of a span is divided among its nodes.
         pipeline: What the executor itself takes on this machine; None if that was not measured.
+        is_mean: Whether `seconds` are means over all items, where nodes compute for some of them only: see
+            `multiedge.planning.rates`.
 
     Raises:
         UnknownSizeError: If the size of a tensor or parameter of the graph is not known.
@@ -160,6 +162,7 @@ class Profile:
     notes: tuple[str, ...] = ()
     spans: Mapping[str, SpanCost] = field(default_factory=dict)
     pipeline: PipelineCost | None = None
+    is_mean: bool = False
 
     def __post_init__(self) -> None:
         self.graph.require_sizes()
@@ -336,7 +339,14 @@ class Profile:
 
     @cached_property
     def cut_bytes(self) -> Ints:
-        """Bytes that cross each boundary, (n + 1,): the inputs at 0, 0 at n."""
+        """Bytes that are sent over each boundary, (n + 1,), in the mean over all items: the inputs at 0, 0 at n."""
+        if not self.graph.has_rates:
+            return self.held_cut_bytes
+        return np.array([self.graph.sent_bytes_of(cut.tensors) for cut in self.graph.cuts], dtype=np.int64)
+
+    @cached_property
+    def held_cut_bytes(self) -> Ints:
+        """Bytes that exist at each boundary, (n + 1,), of an item that has all tensors."""
         return np.array([cut.nbytes for cut in self.graph.cuts], dtype=np.int64)
 
     @cached_property
@@ -357,7 +367,7 @@ class Profile:
     @cached_property
     def live_bytes(self) -> Ints:
         """Bytes of activations that exist while each node runs, (n,): all that is live before it, plus what it writes."""
-        return self.cut_bytes[:-1] + self.output_bytes
+        return self.held_cut_bytes[:-1] + self.output_bytes
 
     @cached_property
     def parameter_bytes(self) -> Ints:
@@ -393,7 +403,8 @@ class Profile:
 
     @cached_property
     def _largest_parameter(self) -> Ints:
-        sizes = [max(map(self.graph.size_of, names), default=0) for names in self.graph.parameters_read]
+        held, size_of = self.graph.held, self.graph.size_of
+        sizes = [max((size_of(name) for name in names if name not in held), default=0) for names in self.graph.parameters_read]
         return np.array(sizes, dtype=np.int64)
 
     @cached_property

@@ -33,6 +33,7 @@ from multiedge.planning.baseline import best_single
 from multiedge.planning.checks import encoding_violations, memory_violations, structural_violations, violations
 from multiedge.planning.kept import with_kept_states
 from multiedge.planning.pins import Pins, plan_pinned
+from multiedge.planning.rates import with_rates
 from multiedge.planning.routes import routed
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
@@ -90,12 +91,19 @@ def _completed(profile: Profile, fleet: Fleet, reference: str | None, sequences:
     from profilers.engine.reference import is_declared
 
     memory_use = profile.memory_use.at_least(memory_use_of(resolved_fleet(fleet, profile.graph.path)))
-    profile = with_kept_states(profile, fleet, sequences)
+    profile = with_rates(with_kept_states(profile, fleet, sequences))
     if profile.pipeline is None and not is_declared(reference):
         from multiedge.calibration import kept_pipeline_cost  # starts processes: not for those who take declared figures
 
         profile = replace(profile, pipeline=kept_pipeline_cost())
-    return replace(profile, memory_use=memory_use)
+    notes = dict.fromkeys((*profile.notes, *_assumptions(profile.graph)))
+    return replace(profile, memory_use=memory_use, notes=tuple(notes))
+
+
+def _assumptions(graph: Graph) -> list[str]:
+    """What is taken for the rates of conditions that nobody has given or measured."""
+    steps = graph.composition.assumed if graph.composition else ()
+    return [f"rate of step '{step}' not known, taken as 1; add 'rate' to the workflow" for step in steps]
 
 
 def segment_costs(
@@ -159,6 +167,7 @@ def plan_model(
         PlanError: If the plan of the strategy cannot run; it lists all errors.
     """
     require_backends(fleet)
+    fleet = resolved_fleet(fleet, profile.graph.path)
     partitioner = build(PARTITIONERS, strategy, options)
     start = perf_counter()
     pins = Pins(first_on, last_on)
@@ -173,7 +182,7 @@ def plan_model(
         plan,
         baseline=best_single(profile, fleet, plan.objective),
         options=options,
-        runtimes=_runtimes(plan, resolved_fleet(fleet, profile.graph.path)),
+        runtimes=_runtimes(plan, fleet),
     )
 
 

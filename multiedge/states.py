@@ -14,12 +14,19 @@ import numpy.typing as npt
 from multiedge.errors import StageError
 
 SEQUENCE = "multiedge_sequence"
-"""The input that a model with states has in addition to its own: int64, (FIELDS,), see `Step`."""
+"""The input that a model with states has in addition to its own: int64, (FIELDS,) or one more, see `Step`."""
 FIELDS = 5
+"""Its values, where the step cuts no states."""
 BATCH = -1
 """In place of a dimension of a state: the rows of its sequence."""
 NONE = -1
 """In place of the number of a sequence: no sequence."""
+KEPT_BYTES = 32 << 20
+"""Answers to earlier steps that a stage keeps of each sequence."""
+KEPT_STEP_BYTES = 1024
+"""What it takes to keep the answer to one step, in addition to its values."""
+KEPT_ANSWERS = "multiedge_kept_answers"
+"""The parameter by which plans count their memory."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,11 @@ class State:
     def axis(self) -> int | None:
         """The axis along which it grows; None if it keeps its shape."""
         return self.start.index(0) if 0 in self.start else None
+
+    def require_cut(self) -> None:
+        """StageError if it cannot be cut to the first tokens of its sequence."""
+        if self.axis is None:
+            raise StageError(f"state '{self.input}' keeps its shape, and what later tokens changed of it cannot be taken back")
 
     def shape(self, batch: int, length: int = 0) -> tuple[int, ...]:
         """Its shape in a sequence.
@@ -85,6 +97,7 @@ class Step:
         batch: Rows of the sequence.
         tokens: How much longer the step makes states that grow.
         ended: Number of a sequence whose states are not needed any more; NONE for none.
+        past: Tokens of the sequence before the step: states that have more are cut to so many; NONE for as many as they have.
     """
 
     sequence: int = NONE
@@ -92,14 +105,16 @@ class Step:
     batch: int = 1
     tokens: int = 1
     ended: int = NONE
+    past: int = NONE
 
     def array(self) -> npt.NDArray[np.int64]:
         """The tensor SEQUENCE.
 
         Returns:
-            int64, (FIELDS,).
+            int64, (FIELDS,); one more if states are cut.
         """
-        return np.array([self.sequence, self.step, self.batch, self.tokens, self.ended], dtype=np.int64)
+        cut = [] if self.past == NONE else [self.past]
+        return np.array([self.sequence, self.step, self.batch, self.tokens, self.ended, *cut], dtype=np.int64)
 
     @classmethod
     def of(cls, values: npt.NDArray[np.int64]) -> Step:
@@ -114,12 +129,15 @@ class Step:
         Raises:
             StageError: If it has another shape or type, or a number that cannot be.
         """
-        if values.shape != (FIELDS,) or values.dtype.kind not in "iu":
-            raise StageError(f"'{SEQUENCE}': expected {FIELDS} int64, got {values.dtype} of shape {list(values.shape)}")
-        step = cls(*values.tolist())
-        if step.sequence < NONE or step.step < 0 or min(step.batch, step.tokens) < 1 or (step.sequence == NONE and step.step):
+        if values.shape not in ((FIELDS,), (FIELDS + 1,)) or values.dtype.kind not in "iu":
             raise StageError(
-                f"'{SEQUENCE}': expected sequence, step (from 0), batch, tokens (from 1) and the number of an ended sequence,"
-                f" got {values.tolist()}"
+                f"'{SEQUENCE}': expected {FIELDS} or {FIELDS + 1} int64, got {values.dtype} of shape {list(values.shape)}"
+            )
+        step = cls(*values.tolist())
+        is_possible = min(step.sequence, step.past) >= NONE and step.step >= 0 and min(step.batch, step.tokens) >= 1
+        if not is_possible or (step.sequence == NONE and (step.step or step.past != NONE)):
+            raise StageError(
+                f"'{SEQUENCE}': expected sequence, step (from 0), batch, tokens (from 1), the number of an ended sequence and"
+                f" the tokens before the step, got {values.tolist()}"
             )
         return step

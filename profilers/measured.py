@@ -15,6 +15,7 @@ from multiedge.graph import Graph
 from multiedge.profile import Floats, Profile
 from multiedge.quantity import Knowledge
 from profilers.engine.calibration import Calibration, calibrate
+from profilers.engine.composed import measure_composed
 from profilers.engine.cutting import cut_cost_s
 from profilers.engine.host import Host, HostTimes, measure_host, runtime_name
 from profilers.engine.machine import machine_name
@@ -24,7 +25,8 @@ from profilers.engine.roofline import Capability, capability_of, require_speeds,
 
 class MeasuredProfiler:
     """Times the model on this machine once per backend, precision and number of threads in the fleet: single nodes where the
-    backend can measure them, otherwise the whole model, whose time is shared among its nodes by their work.
+    backend can measure them, otherwise the whole model, whose time is shared among its nodes by their work. Of a workflow each
+    model and each function is timed alone.
 
     `budget_s` is for timing all of them together. A latency counts as known at `relative_error`, which is half a 95 %
     confidence interval over the median. Inputs are random with `seed`.
@@ -60,6 +62,7 @@ class MeasuredProfiler:
             flops=work.flops,
             uncounted=work.uncounted,
             fused=frozenset[str]().union(*(times.fused for times in measured.values())),
+            notes=tuple(dict.fromkeys(note for times in measured.values() for note in times.notes)),
             settings={
                 "profiler": "measured",
                 "machine": machine_name(),
@@ -79,6 +82,8 @@ class MeasuredProfiler:
         return profile
 
     def _measure(self, graph: Graph, host: Host, machine: Calibration, accuracy: Accuracy) -> HostTimes:
+        if graph.composition:
+            return measure_composed(graph, host, machine, accuracy, seed=self.seed, progress=self.progress)
         times = measure_host(graph, host, machine, accuracy, seed=self.seed, progress=self.progress)
         return replace(times, cut_cost_s=cut_cost_s(times, seed=self.seed, progress=self.progress))
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,8 +26,11 @@ from multiedge.graph import Graph
 from multiedge.onnx_io import write_parts
 from multiedge.plan import Manifest, Plan, Stage
 from multiedge.planning import cost
+from multiedge.planning.kept import with_kept_states
+from multiedge.planning.rates import with_rates
 from multiedge.profile import Profile
 from partitioners import PARTITIONERS
+from profilers.engine.composed import composed_calls
 from profilers.engine.cutting import part_calls
 from profilers.engine.host import Host, runtime_name
 from profilers.engine.machine import machine_name
@@ -76,7 +80,7 @@ def refine(
     """
     history: list[Round] = []
     best: tuple[float, Profile, Plan] | None = None
-    plan = strategy.plan(profile, fleet)
+    plan = strategy.plan(with_rates(profile), fleet)
     for _ in range(rounds):
         hosts = [Host.of(fleet.device(stage.device)) for stage in plan.stages]
         measured = timer.times(profile.graph, plan, hosts)
@@ -86,7 +90,7 @@ def refine(
         history.append(Round(plan.stages, tuple(predicted), tuple(measured), timed.value))
         if best is None or timed.value < best[0]:
             best = timed.value, profile, timed
-        again = strategy.plan(profile, fleet)
+        again = strategy.plan(with_rates(profile), fleet)
         if again.stages == plan.stages:
             # Planned with the times that were measured, so that a bound which the strategy proves holds for them.
             best = (timed.value, profile, again) if timed.value <= best[0] else best
@@ -128,7 +132,7 @@ def _host_seconds(profile: Profile, stage: Stage, host: Host) -> float:
 
 def _timed_plan(profile: Profile, fleet: Fleet, plan: Plan) -> Plan:
     """The same placement with the estimate that measured times give; what was proven for other times is dropped."""
-    expected = cost.estimate(profile, fleet, plan.stages, plan.transfers)
+    expected = cost.estimate(with_rates(profile), fleet, plan.stages, plan.transfers)
     value = cost.objective_value(plan.objective, expected)
     return replace(plan, estimate=expected, value=value, lower_bound=None, scope=None)
 
@@ -159,12 +163,14 @@ class SegmentTimer:
         self._known: dict[str, float] = {}
 
     def times(self, graph: Graph, plan: Plan, hosts: Sequence[Host]) -> list[float]:
-        keys = [segment_key(graph, stage, host) for stage, host in zip(plan.stages, hosts, strict=True)]
+        pause_s = self.accuracy.pause_s
+        keys = [segment_key(graph, stage, host, pause_s) for stage, host in zip(plan.stages, hosts, strict=True)]
         missing = {index for index, key in enumerate(keys) if self._recall(key) is None}
         if missing:
             with temporary_folder("segments-") as directory:
                 manifest = write_parts(graph, plan, directory)
-                for index, seconds in self._time(graph, manifest, hosts, missing).items():
+                timed = self._time_composed if graph.composition else self._time
+                for index, seconds in timed(graph, manifest, hosts, missing).items():
                     self._remember(keys[index], seconds)
         return [self._known[key] for key in keys]
 
@@ -174,6 +180,18 @@ class SegmentTimer:
         for call in calls.values():
             call.session.close()
         return {index: timing.median_s for index, timing in zip(calls, timings, strict=True)}
+
+    def _time_composed(self, graph: Graph, manifest: Manifest, hosts: Sequence[Host], wanted: set[int]) -> dict[int, float]:
+        """Of a workflow: conditions may not hold of random inputs, so each model and function of a stage is timed alone."""
+        with ExitStack() as stack:
+            calls = {
+                index: stack.enter_context(
+                    composed_calls(Path(manifest.directory) / manifest.parts[index].file, hosts[index], self.seed)
+                )
+                for index in wanted
+            }
+            timings = iter(time_in_turn([call for each in calls.values() for call in each], self.accuracy, self.progress))
+        return {index: sum(next(timings).median_s for _ in each) for index, each in calls.items()}
 
     def _recall(self, key: str) -> float | None:
         if key not in self._known and self.cache is not None:
@@ -189,10 +207,11 @@ class SegmentTimer:
             write_text(self.cache / f"{key}.json", json.dumps({"seconds": seconds}))
 
 
-def segment_key(graph: Graph, stage: Stage, host: Host) -> str:
+def segment_key(graph: Graph, stage: Stage, host: Host, pause_s: float = 0.0) -> str:
     """A hash of everything that a segment's time depends on; its device does not matter, the machine does."""
-    shapes = {name: graph.tensors[name].shape for name in graph.inputs}
+    shapes = {name: tensor.shape for name, tensor in graph.file_inputs.items()}
     what = [graph.model_hash, shapes, stage.ranges, host.threads, runtime_name(host), machine_name()]
+    what += [f"after {pause_s:.1g} s"] if pause_s else []
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -223,6 +242,6 @@ class SegmentsProfiler:
 
     def profile(self, graph: Graph, fleet: Fleet) -> Profile:
         fleet = resolved_fleet(fleet, graph.path)
-        measured = replace(self.measured.profile(graph, fleet), memory_use=memory_use_of(fleet))
+        measured = with_kept_states(replace(self.measured.profile(graph, fleet), memory_use=memory_use_of(fleet)), fleet)
         refined, _, _ = refine(measured, fleet, self.strategy, self.timer, rounds=self.rounds, tolerance=self.tolerance)
         return refined

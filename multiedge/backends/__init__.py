@@ -14,6 +14,7 @@ BACKENDS = Registry(
         "ncnn": "multiedge.backends.ncnn:NcnnBackend",
         "onnxruntime": "multiedge.backends.onnxruntime:OnnxRuntimeBackend",
         "openvino": "multiedge.backends.openvino:OpenVinoBackend",
+        "paddle-lite": "multiedge.backends.paddle_lite:PaddleLiteBackend",
         "synthetic": "multiedge.backends.synthetic:SyntheticBackend",
     },
 )

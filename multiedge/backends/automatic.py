@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,16 @@ from multiedge.backends.choices import Choice, Choices, Outcome, measured_choice
 from multiedge.backends.hardware import hardware_of
 from multiedge.backends.loading import load_backend
 from multiedge.errors import MultiedgeError
-from multiedge.fleet import AUTO_BACKEND, REFERENCE_BACKEND, Device, Fleet
-from multiedge.plan import Manifest
+from multiedge.fleet import AUTO_BACKEND, REFERENCE_BACKEND, Device, Fleet, default_runtime_bytes
+from multiedge.plan import Manifest, Runtime
 
 PathLike = str | os.PathLike[str]
 
 
 def resolved(device: Device, model: PathLike | None = None) -> Device:
     """The device with the backend and the precision that `auto` stands for; the device itself if it names a backend.
+
+    The runtime's memory is that of the backend, where the device has that of `auto`: where none is stated.
 
     Args:
         device: A device.
@@ -30,17 +33,30 @@ def resolved(device: Device, model: PathLike | None = None) -> Device:
     return (model is not None and _measured(device, Path(model))) or _started(device)
 
 
-def resolved_fleet(fleet: Fleet, model: PathLike | None = None) -> Fleet:
-    """The fleet with `auto` resolved on every device; see `resolved`."""
+def resolved_fleet(fleet: Fleet, model: PathLike | None = None, planned: Mapping[str, Runtime] | None = None) -> Fleet:
+    """The fleet with `auto` resolved on every device; see `resolved`.
+
+    Args:
+        fleet: The devices.
+        model: As for `resolved`.
+        planned: What `auto` stood for when a plan was made, by device; the others are resolved here.
+    """
     if all(device.backend != AUTO_BACKEND for device in fleet.devices):
         return fleet
-    return replace(fleet, devices=tuple(resolved(device, model) for device in fleet.devices))
+    known = planned or {}
+    devices = (
+        _with(device, known[device.name].backend, known[device.name].precision)
+        if device.backend == AUTO_BACKEND and device.name in known
+        else resolved(device, model)
+        for device in fleet.devices
+    )
+    return replace(fleet, devices=tuple(devices))
 
 
 def _measured(device: Device, model: Path) -> Device | None:
     """The device with the fastest candidate that was measured of the model."""
     best = _choice(device, model)
-    return replace(device, backend=best.backend, precision=best.precision) if best else None
+    return _with(device, best.backend, best.precision) if best else None
 
 
 def _choice(device: Device, model: Path) -> Choice | None:
@@ -55,8 +71,15 @@ def _started(device: Device) -> Device:
     for start in hardware_of(device).starts:
         precision = device.precision or start.precision
         if installed_version(start.backend) and fits(device, start.backend, precision):
-            return replace(device, backend=start.backend, precision=precision)
-    return replace(device, backend=REFERENCE_BACKEND)
+            return _with(device, start.backend, precision)
+    return _with(device, REFERENCE_BACKEND, device.precision)
+
+
+def _with(device: Device, backend: str, precision: str) -> Device:
+    """The device with this in place of `auto`."""
+    is_stated = device.runtime_bytes != default_runtime_bytes(AUTO_BACKEND)
+    runtime_bytes = device.runtime_bytes if is_stated else default_runtime_bytes(backend)
+    return replace(device, backend=backend, precision=precision, runtime_bytes=runtime_bytes)
 
 
 def pass_on(manifest: Manifest, fleet: Fleet, model: PathLike | None) -> None:
@@ -79,8 +102,9 @@ def fits(device: Device, name: str, precision: str) -> bool:
 
 
 def installed_version(name: str) -> str:
-    """The version of the backend's runtime; '' if it is not registered or not installed."""
+    """The version of the backend's runtime; '' if it is not registered, not installed or not set up."""
     with suppress(MultiedgeError, ImportError):
         if BACKENDS.is_own(name) or name in BACKENDS.table():
-            return load_backend(name).version
+            backend = load_backend(name)
+            return backend.version if backend.is_set_up else ""
     return ""

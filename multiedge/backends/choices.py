@@ -15,7 +15,7 @@ from pathlib import Path
 from multiedge.backends.kept import content_of, processor
 from multiedge.errors import ModelError
 from multiedge.files import cache_folder, write_text
-from multiedge.fleet import Device
+from multiedge.fleet import REFERENCE_BACKEND, Device
 from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Kind
 from multiedge.formats.records import reader_of
@@ -84,13 +84,23 @@ class Choices:
     rows: tuple[Choice, ...]
     least_agreement: float | None = None
 
+    @property
+    def reference_s(self) -> float | None:
+        """Seconds of the reference backend with the numbers of the file, which is tried first; None if it was not timed."""
+        first = self.rows[0] if self.rows else None
+        return first.seconds if first and first.backend == REFERENCE_BACKEND and not first.is_approximate else None
+
+    @property
+    def usable(self) -> tuple[Choice, ...]:
+        """The candidates that may be taken: those that are right, and approximate ones that are near enough."""
+        return tuple(row for row in self.rows if row.outcome is not Outcome.FAILED and self._is_near(row))
+
     def best(self, precision: str = "") -> Choice | None:
         """The fastest candidate that is right; with a `precision`, among those that compute with it. None if there is none.
 
         Of those that are as fast within 2 %, it is the one with the smallest error.
         """
-        usable = [row for row in self.rows if row.outcome is not Outcome.FAILED and self._is_near(row)]
-        times = [(row.seconds, row) for row in usable if row.seconds is not None and precision in ("", row.precision)]
+        times = [(row.seconds, row) for row in self.usable if row.seconds is not None and precision in ("", row.precision)]
         if not times:
             return None
         bound_s = ALIKE * min(seconds for seconds, _ in times)

@@ -86,6 +86,32 @@ class DirectSession(Session, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Batching:
+    """How items are computed together: up to `most` of them, for which the first one waits for up to `wait_s`."""
+
+    most: int = 1
+    wait_s: float = 0.0
+
+
+@runtime_checkable
+class ItemsSession(Session, Protocol):
+    """A session that takes several items, and itself decides which of them it joins and which need no computation."""
+
+    @property
+    def batching(self) -> Batching:
+        """How many items it wants."""
+        ...
+
+    def computes(self, tensors: Tensors) -> bool:
+        """Whether something is computed for an item with these inputs; otherwise `run` only passes on what is there."""
+        ...
+
+    def run_items(self, items: Sequence[Tensors]) -> list[dict[str, Array]]:
+        """As `run`, for each item. An output that an item does not have is multiedge.composed.VOID; such inputs are allowed."""
+        ...
+
+
 Held = Any
 """A tensor that stays in the runtime, as the runtime has it."""
 
@@ -112,6 +138,35 @@ class HoldingSession(Session, Protocol):
     ) -> tuple[dict[str, Array], dict[str, Held]]:
         """As `run`, with the inputs `held` from the runtime. The outputs that `kept` names stay there: each is written to the
         tensor that it names, which may be one of `held`, or to new memory. Returns the other outputs, and these."""
+        ...
+
+
+@runtime_checkable
+class ShapedSession(Session, Protocol):
+    """A session that knows the shapes of its tensors."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
+        """The shape of each input and output as the file declares it, with the names of open dimensions."""
+        ...
+
+
+@runtime_checkable
+class SequenceSession(Session, Protocol):
+    """A session whose items are steps of sequences, of which it keeps the states and what it made at each step."""
+
+    def repeats(self, tensors: Tensors) -> bool:
+        """Whether the step was computed before, so that `run` gives what was made then."""
+        ...
+
+    @property
+    def joins(self) -> bool:
+        """Whether it may compute steps of several sequences in one run."""
+        ...
+
+    def run_together(self, items: Sequence[Tensors]) -> list[dict[str, Array]]:
+        """As `run` for each item; those that can be joined are computed together. Raises what the first that fails raises; what
+        the others made is given when they come again."""
         ...
 
 
@@ -201,6 +256,12 @@ class Backend(ABC):
         """The version of the runtime, as its package states it."""
 
     @property
+    def is_set_up(self) -> bool:
+        """Whether the runtime is here. One in an environment of its own is not before its first use, although its version is
+        known: it is not chosen, and not measured, without being named."""
+        return True
+
+    @property
     def numbers(self) -> str:
         """The one of `precisions` that these options choose."""
         return str(asdict(self).get("precision", self.precisions[0]))
@@ -245,6 +306,10 @@ class Backend(ABC):
         The default is `convert` itself, for conversions that need no values.
         """
         self.convert(source, target)
+
+    def for_growing(self) -> Backend:
+        """The same backend with the settings for a part whose tensors have other sizes in each run; by default these."""
+        return self
 
     def exact(self) -> Backend:
         """The same runtime without optimisations that round differently at a cut: parts then equal the whole to the bit."""

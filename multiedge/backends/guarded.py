@@ -8,10 +8,19 @@ computed. A file that is replaced by another one of its name stays as it was for
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from multiedge.backends.contract import Array, DirectSession, Provider, Session, Tensors
+from multiedge.backends.contract import (
+    Array,
+    Batching,
+    DirectSession,
+    ItemsSession,
+    Provider,
+    SequenceSession,
+    Session,
+    Tensors,
+)
 from multiedge.errors import ChangedError
 from multiedge.transports.message import ArraySpec
 
@@ -80,8 +89,52 @@ class GuardedDirectSession(GuardedSession):
         return outputs
 
 
+class GuardedSequenceSession(GuardedSession):
+    """The same for a session that keeps the states of sequences."""
+
+    def __init__(self, session: SequenceSession, files: OpenFiles) -> None:
+        super().__init__(session, files)
+        self._sequences = session
+
+    def repeats(self, tensors: Tensors) -> bool:
+        return self._sequences.repeats(tensors)
+
+    @property
+    def joins(self) -> bool:
+        return self._sequences.joins
+
+    def run_together(self, items: Sequence[Tensors]) -> list[dict[str, Array]]:
+        outputs = self._sequences.run_together(items)
+        self._files.require_unchanged()
+        return outputs
+
+
+class GuardedItemsSession(GuardedSession):
+    """The same for a session that takes several items."""
+
+    def __init__(self, session: ItemsSession, files: OpenFiles) -> None:
+        super().__init__(session, files)
+        self._joining = session
+
+    @property
+    def batching(self) -> Batching:
+        return self._joining.batching
+
+    def computes(self, tensors: Tensors) -> bool:
+        return self._joining.computes(tensors)
+
+    def run_items(self, items: Sequence[Tensors]) -> list[dict[str, Array]]:
+        outputs = self._joining.run_items(items)
+        self._files.require_unchanged()
+        return outputs
+
+
 def guarded(session: Session, files: OpenFiles) -> Session:
-    """The session with its answers guarded; it writes them where they are needed if `session` does."""
+    """The session with its answers guarded; what else `session` can do, the guarded one can, too."""
+    if isinstance(session, SequenceSession):
+        return GuardedSequenceSession(session, files)
+    if isinstance(session, ItemsSession):
+        return GuardedItemsSession(session, files)
     return GuardedDirectSession(session, files) if isinstance(session, DirectSession) else GuardedSession(session, files)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from multiedge.fleet import Device
+from multiedge.errors import ConfigError, did_you_mean
+from multiedge.fleet import CPU, Device
 
 
 class Evidence(str, Enum):
@@ -62,6 +63,8 @@ HARDWARE = (
             Start("onnxruntime", "float32", _TESTED),
             Start("openvino", "float32", _TESTED),
             Start("mnn", "float32", _TESTED),
+            Start("litert", "float32", _TESTED),
+            Start("ncnn", "float32", _TESTED),
         ),
     ),
     Hardware(
@@ -70,6 +73,8 @@ HARDWARE = (
         (
             Start("onnxruntime", "float32", _CLAIMED),
             Start("mnn", "float32", _CONVERTED),
+            Start("litert", "float32", _CONVERTED),
+            Start("ncnn", "float32", _CONVERTED),
             Start("openvino", "float32", _CONVERTED),
         ),
     ),
@@ -82,7 +87,7 @@ HARDWARE = (
     Hardware("NVIDIA GPU", "gpu", (Start("onnxruntime", "float32", _TESTED), Start("tensorrt", "float16", _CLAIMED))),
     Hardware("Qualcomm NPU", "qualcomm-npu", (Start("qnn", "int8", _CLAIMED), Start("mnn", "float32", _CONVERTED))),
     Hardware("Huawei Ascend", "ascend", (Start("mindspore-lite", "float16", _CLAIMED), Start("cann", "float16", _CLAIMED))),
-    Hardware("Baidu Kunlun", "kunlun", (Start("paddle-lite", "float32", _CLAIMED),)),
+    Hardware("Baidu Kunlun", "kunlun", (Start("paddle-lite-xpu", "float32", _CLAIMED),)),
     Hardware("Google Coral", "coral", (Start("edgetpu", "int8", _CLAIMED),)),
     Hardware("Apple silicon", "apple", (Start("onnxruntime", "float32", _CLAIMED), Start("coreml", "float16", _CLAIMED))),
 )
@@ -103,6 +108,13 @@ def hardware_of(device: Device) -> Hardware:
     if device.gpu is not None:
         return _BY_TYPE["gpu"]
     return _BY_TYPE.get(device.type) or this_machine()
+
+
+def require_type(option: str, device_type: str) -> None:
+    """ConfigError that begins with the option for a type of which the table knows nothing: it would have no effect."""
+    known = (CPU, *_BY_TYPE)
+    if device_type not in known and Device("", device_type).gpu is None:
+        raise ConfigError(f"{option}: expected {', '.join(known)}, got '{device_type}'{did_you_mean(device_type, known)}")
 
 
 def this_machine() -> Hardware:

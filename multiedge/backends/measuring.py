@@ -89,6 +89,7 @@ def measure_choices(
     precision: str = "",
     least_agreement: float | None = None,
     again: bool = False,
+    recalibrated: bool = False,
     inputs: Sequence[Path] = (),
     limit_s: float = CONVERSION_LIMIT_S,
     progress: Progress = silent,
@@ -103,7 +104,8 @@ def measure_choices(
         precision: Only candidates that compute with it, and the reference; '' for all.
         least_agreement: The agreement from which approximate precisions, such as int8, may be taken; None if they may not.
         again: Whether to convert and time anew.
-        inputs: .npz files with inputs to compare in addition.
+        recalibrated: Whether inputs were kept beside the model since it was measured: approximate precisions are made of these.
+        inputs: .npz files with inputs to compare in addition; approximate precisions are compared on those that are kept.
         limit_s: Seconds after which a conversion is stopped.
         progress: Called with the step and the share of the work that is done.
 
@@ -115,13 +117,14 @@ def measure_choices(
     """
     tried = candidates(device, precision)
     place = path_of(model, device)
-    if not again and not inputs:
+    if not again and not recalibrated and not inputs:
         known = stored_choices(place)
         if known is not None and _is_of(known, tried):
             return _kept(replace(known, least_agreement=least_agreement), place)
 
     def convert(backend: Backend) -> Conversion:
-        return converted(backend, model, model.parent / CONVERTED, again=again, inputs=inputs, limit_s=limit_s)
+        compared = () if backend.is_approximate else inputs
+        return converted(backend, model, model.parent / CONVERTED, again=again, inputs=compared, limit_s=limit_s)
 
     feed = random_feed(declared_graph(model))
     rows: list[Choice] = []

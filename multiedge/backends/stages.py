@@ -24,6 +24,7 @@ from multiedge.backends.stateful import StatefulSession
 from multiedge.errors import ChangedError, ConfigError, MultiedgeError, ProfileError, did_you_mean, one_line
 from multiedge.fleet import AUTO_BACKEND, Device, Fleet
 from multiedge.measurements import RanStage
+from multiedge.onnx_io.groups import is_composed
 from multiedge.onnx_io.manifest import fingerprint, require_unchanged
 from multiedge.plan import Part, Runtime
 from multiedge.profile import MemoryUse
@@ -113,7 +114,8 @@ def require_backends(fleet: Fleet) -> None:
 
 
 def open_part(backend: Backend, part: Path, device: Device | None = None, keep: Path | None = None) -> Session:
-    """A session on a part, which is converted first if the backend does not open such files; see `openable`.
+    """A session on a part, which is converted first if the backend does not open such files; see `openable`. Of a file that was
+    composed of a workflow, the backend opens the models.
 
     ConfigError if the backend does not compute on the device's processor, ModelError if it cannot open or convert the part,
     ChangedError, also from `run`, if what the part was converted into is written to while it is open.
@@ -123,6 +125,8 @@ def open_part(backend: Backend, part: Path, device: Device | None = None, keep: 
             f"device '{device.name}': expected a type that backend '{device.backend}' computes on,"
             f" {' or '.join(backend.processors)}, got '{device.type}'; change its type or its backend"
         )
+    if part.suffix == ".onnx" and is_composed(part):
+        return _open_composed(backend, part, device, keep or part.parent / CONVERTED)
     path = openable(backend, part, keep)
     made = OpenFiles(_files_of(path, part), "open it again, which converts it again")
     try:
@@ -132,6 +136,15 @@ def open_part(backend: Backend, part: Path, device: Device | None = None, keep: 
         made.close()
         raise
     return guarded(session, made) if made else session
+
+
+def _open_composed(backend: Backend, part: Path, device: Device | None, keep: Path) -> Session:
+    """A session on a composed file. Conversions of its models are kept beside them."""
+    from multiedge.backends.composed.opening import folder_of, open_composed  # not needed to plan
+
+    session = open_composed(part, keep, lambda model: open_part(backend, model, device))
+    files = OpenFiles(_files_of(folder_of(part, keep), part), "open it again")
+    return guarded(session, files)
 
 
 def _files_of(path: Path, part: Path) -> list[Path]:
@@ -160,7 +173,8 @@ def open_stage(backend: Backend, folder: Path, part: Part, device: Device | None
     weights = OpenFiles(folder / name for name in part.files if name != part.file and (folder / name).is_file())
     try:
         before = require_unchanged(folder, part.files)
-        session = stateful(open_part(backend, folder / part.file, device), part.states, part.extended, part.sequences)
+        opened = open_part(for_states(backend, part.states), folder / part.file, device)
+        session = stateful(opened, part.states, part.extended, part.sequences, part.returned)
         changed = [name for name, known in before.items() if fingerprint(folder / name) != known]
         if changed:
             session.close()
@@ -171,9 +185,20 @@ def open_stage(backend: Backend, folder: Path, part: Part, device: Device | None
     return guarded(session, weights) if weights else session
 
 
-def stateful(session: Session, states: Sequence[State] = (), extended: Sequence[Extended] = (), sequences: int = 1) -> Session:
-    """The session, which keeps the states of sequences if there are any."""
-    return StatefulSession(session, states, extended, sequences) if states or extended else session
+def for_states(backend: Backend, states: Iterable[State]) -> Backend:
+    """The backend with the settings for a part with these states."""
+    return backend.for_growing() if any(state.axis is not None for state in states) else backend
+
+
+def stateful(
+    session: Session,
+    states: Sequence[State] = (),
+    extended: Sequence[Extended] = (),
+    sequences: int = 1,
+    returned: Sequence[str] = (),
+) -> Session:
+    """The session, which keeps the states of sequences if there are any; `returned` are outputs that go to the caller alone."""
+    return StatefulSession(session, states, extended, sequences, returned) if states or extended else session
 
 
 @dataclass(frozen=True)

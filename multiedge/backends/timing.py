@@ -27,13 +27,15 @@ MOST_IN_A_ROW = 20
 @dataclass(frozen=True)
 class Accuracy:
     """When to stop: the 95 % confidence interval of every median is narrower than +-`relative`, `budget_s` is spent, or
-    `most` rounds are done; but never before `least` rounds. `warmup` runs come first and are not counted."""
+    `most` rounds are done; but never before `least` rounds. `warmup` runs come first and are not counted. Each run comes after
+    a pause of `pause_s`, for what does not run again and again: caches and clocks are those of a processor that waited."""
 
     relative: float = 0.02
     budget_s: float = 12.0
     least: int = 5
     most: int = 300
     warmup: int = 2
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def time_in_turn(actions: Sequence[Callable[[], object]], accuracy: Accuracy, pr
     A stage finds its weights in the processor's caches, since it runs again and again. So short actions run several
     times in a row, and the first of these, which follows another action, is not counted.
     """
-    blocks = [_Block(action, accuracy.warmup) for action in actions]
+    blocks = [_Block(action, accuracy.warmup, accuracy.pause_s) for action in actions]
     began = time.monotonic()
     for done in range(1, accuracy.most + 1):
         for block in blocks:
@@ -93,8 +95,8 @@ def time_in_turn(actions: Sequence[Callable[[], object]], accuracy: Accuracy, pr
 class _Block:
     """One action, run as often in a row as BLOCK_S takes."""
 
-    def __init__(self, action: Callable[[], object], warmup: int) -> None:
-        self.action = action
+    def __init__(self, action: Callable[[], object], warmup: int, pause_s: float = 0.0) -> None:
+        self.action, self.pause_s = action, pause_s
         self.walls: list[float] = []
         self.cpus: list[float] = []
         seconds = BLOCK_S
@@ -102,12 +104,14 @@ class _Block:
             began = time.perf_counter()
             action()
             seconds = time.perf_counter() - began
-        self.repeats = max(1, min(MOST_IN_A_ROW, int(BLOCK_S / max(seconds, 1e-7))))
+        self.repeats = 1 if pause_s else max(1, min(MOST_IN_A_ROW, int(BLOCK_S / max(seconds, 1e-7))))
 
     def run(self) -> None:
         if self.repeats > 1:
             self.action()
         for _ in range(self.repeats):
+            if self.pause_s:
+                time.sleep(self.pause_s)
             cpu, wall = time.process_time(), time.perf_counter()
             self.action()
             self.walls.append(time.perf_counter() - wall)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from multiedge.errors import NetworkError, PipelineError
 from multiedge.network.client import HubClient
 from multiedge.network.records import Deployment, Expected, ModelRecord, PlanRow
-from multiedge.onnx_io.shipment import Shipment, shipment_of
+from multiedge.onnx_io.shipment import Shipment, digest_of_bytes, shipment_of
 from multiedge.plan import CALLER, Manifest
 
 Progress = Callable[[str, float], None]
@@ -63,7 +64,14 @@ class Deployed:
     seconds: dict[str, float]
 
 
-def bring(client: HubClient, rows: Sequence[RowParts], name: str, timeout_s: float, progress: Progress) -> Deployed:
+def bring(
+    client: HubClient,
+    rows: Sequence[RowParts],
+    name: str,
+    timeout_s: float,
+    progress: Progress,
+    text: Mapping[str, Path] = MappingProxyType({}),
+) -> Deployed:
     """Uploads what the pool does not have of some plans, deploys them, and waits until all of their stages are loaded.
 
     Args:
@@ -72,6 +80,7 @@ def bring(client: HubClient, rows: Sequence[RowParts], name: str, timeout_s: flo
         name: That of the deployment.
         timeout_s: How long to wait for the nodes.
         progress: Called with the step and the share of it that is done.
+        text: Of a language model, the files of its tokenizer by name.
 
     Returns:
         What came of it.
@@ -83,13 +92,14 @@ def bring(client: HubClient, rows: Sequence[RowParts], name: str, timeout_s: flo
     start = time.monotonic()
     progress("computing digests", 0.0)
     shipments = [shipment_of(row.manifest) for row in rows]
-    sent = _upload(client, shipments, progress)
+    digests = {file: digest_of_bytes(path) for file, path in text.items()}
+    sent = _upload(client, shipments, progress) + sum(client.put(path, digests[file]) for file, path in text.items())
     uploaded = time.monotonic()
     first = rows[0].manifest
     of_model = [each for row, each in zip(rows, shipments, strict=True) if row.manifest.model_hash == first.model_hash]
     client.put_model(_model(first, of_model))
     records = tuple(row.record(each.record.digest) for row, each in zip(rows, shipments, strict=True))
-    client.deploy(Deployment(name, records[0].plan, Path(first.model).name, rows[0].expected, rows=records))
+    client.deploy(Deployment(name, records[0].plan, Path(first.model).name, rows[0].expected, rows=records, text=digests))
     deployment = _await_ready(client, name, timeout_s, progress)
     seconds = {"upload_s": uploaded - start, "ready_s": time.monotonic() - uploaded}
     return Deployed(deployment, tuple(rows), sent, seconds)

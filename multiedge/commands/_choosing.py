@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiedge.backends.choices import Choice, Choices, Outcome, path_of
+from multiedge.backends.hardware import require_type
 from multiedge.backends.measuring import measure_choices
+from multiedge.commands._calibrating import keep_given
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar
 from multiedge.errors import ConfigError, ModelError, no_such
-from multiedge.fleet import AUTO_BACKEND, PRECISIONS, REFERENCE_BACKEND, Device
+from multiedge.fleet import AUTO_BACKEND, CPU, PRECISIONS, REFERENCE_BACKEND, Device
 from multiedge.formats.devices import read_fleet
 from multiedge.onnx_io import read_manifest
 from multiedge.onnx_io.items import npz_files
@@ -58,9 +60,17 @@ def measured(args: argparse.Namespace) -> list[Chosen]:
         raise ConfigError(f"--precision: expected {', '.join(PRECISIONS)}, got '{args.precision}'")
     if args.min_agreement is not None and not 0 < args.min_agreement <= 1:
         raise ConfigError(f"--min-agreement: expected a share above 0 and at most 1, got {args.min_agreement:g}")
-    require_usable(args)
+    if args.type:
+        if args.devices:
+            raise ConfigError("--type: has no effect with --devices, which states the types; leave it out")
+        require_type("--type", args.type)
+    require_usable(args, takes_parts_inputs=True)
     model = Path(args.model)
-    tasks = tasks_of(model, args.devices)
+    tasks = tasks_of(model, args.devices, args.type or CPU)
+    # Parts take other inputs than the model: theirs are made of these, and are for what is calibrated.
+    compared = [] if model.is_dir() else [path for place in args.inputs for path in npz_files(Path(place))]
+    if args.inputs:
+        keep_given(args)
     chosen = []
     with share_bar(f"choosing for {model.name}") as progress:
         for number, task in enumerate(tasks):
@@ -74,7 +84,8 @@ def measured(args: argparse.Namespace) -> list[Chosen]:
                 precision=args.precision or "",
                 least_agreement=args.min_agreement,
                 again=args.again,
-                inputs=[path for place in args.inputs for path in npz_files(Path(place))],
+                recalibrated=bool(args.inputs),
+                inputs=compared,
                 limit_s=args.limit,
                 progress=show_share,
             )
@@ -97,15 +108,16 @@ def require_usable(args: argparse.Namespace, *, takes_parts_inputs: bool = False
         raise ConfigError("--inputs: are those of a whole model, and parts take others; give the model in place of the folder")
 
 
-def tasks_of(model: Path, devices: str | None) -> list[Task]:
+def tasks_of(model: Path, devices: str | None, device_type: str = CPU) -> list[Task]:
     """What is to be measured: each part with the devices that the plan gives it, or a model with all devices.
 
-    Devices that name their backend have no choice and are left out; ConfigError if all do.
+    Without a devices.yaml it is this machine, of that type. Devices that name their backend have no choice and are left out;
+    ConfigError if all do.
     """
     if not model.exists():
         raise ModelError(no_such(model, "model file"))
     if devices is None:
-        pairs = [(part, Device("this machine", backend=AUTO_BACKEND)) for part, _ in _parts(model)]
+        pairs = [(part, Device("this machine", device_type, backend=AUTO_BACKEND)) for part, _ in _parts(model)]
     else:
         fleet = read_fleet(devices)
         known = tuple(device.name for device in fleet.devices)
@@ -134,7 +146,7 @@ def show(chosen: Chosen, console: Console) -> None:
     """Prints a table of the candidates, the fastest first, then what is chosen and why others cannot run."""
     task, best = chosen.task, chosen.best()
     rows = sorted(chosen.choices.rows, key=lambda row: (row.outcome is Outcome.FAILED, row.seconds or 0.0))
-    reference_s = next((row.seconds for row in rows if row.backend == REFERENCE_BACKEND and row.seconds), None)
+    reference_s = chosen.choices.reference_s
     threads = f"{task.device.threads} thread{'s' if task.device.threads > 1 else ''}"
     title = f"{task.part.name} on {', '.join(task.names)} ({threads})"
     columns = [

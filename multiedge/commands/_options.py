@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiedge.errors import ConfigError, describe
-from multiedge.fleet import REFERENCE_BACKEND
+from multiedge.errors import ConfigError, describe, require_least
+from multiedge.fleet import CPU, REFERENCE_BACKEND
 
 if TYPE_CHECKING:
     from multiedge.graph import Graph
@@ -16,12 +16,27 @@ if TYPE_CHECKING:
     from multiedge.profile import Profile
 
 SHAPE = "INPUT=1,3,224,224"
+MODEL = "ONNX file, or workflow.yaml (docs/workflows.md)"
+WORKFLOW_SUFFIXES = (".yaml", ".yml")
 OPTION = "KEY=VALUE"
 Place = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
 def add_model(parser: Place) -> None:
-    parser.add_argument("model", metavar="MODEL", help="ONNX file")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+
+
+def model_file(model: str) -> Path:
+    """The ONNX file of a MODEL: the file itself, or what the workflow of a workflow.yaml is composed into.
+
+    WorkflowError, which lists all mistakes, for a workflow that has some.
+    """
+    path = Path(model)
+    if path.suffix not in WORKFLOW_SUFFIXES:
+        return path
+    from multiedge.workflows import compose
+
+    return compose(path)
 
 
 def add_shape(parser: Place) -> None:
@@ -45,6 +60,25 @@ def add_states(parser: Place) -> None:
     )
 
 
+def add_sequences(parser: Place) -> None:
+    parser.add_argument(
+        "--sequences",
+        type=int,
+        metavar="N",
+        help="of a model with states: sequences that are kept at the same time (default: 1)",
+    )
+
+
+def read_sequences(args: argparse.Namespace, graph: Graph) -> int:
+    """The number of --sequences; ConfigError for a model without states."""
+    if args.sequences is None:
+        return 1
+    require_least("--sequences", args.sequences, 1)
+    if not graph.states:
+        raise ConfigError(f"--sequences: {graph.name} has no states; leave it out, or name states with --state INPUT=OUTPUT")
+    return int(args.sequences)
+
+
 def read_with_states(args: argparse.Namespace, shapes: Mapping[str, Sequence[int]] | None, batch: int = 1) -> Graph:
     """The model in `args.model` with these shapes, --state, and --context with rows of the batch."""
     from multiedge.onnx_io import read_graph
@@ -52,11 +86,11 @@ def read_with_states(args: argparse.Namespace, shapes: Mapping[str, Sequence[int
     from multiedge.onnx_io.states import parse_pairs, step_shapes
 
     require_with(args, "tokens", "context")
-    pairs = parse_pairs(args.state)
+    model, pairs = model_file(args.model), parse_pairs(args.state)
     if args.context is not None:
         tokens = 1 if args.tokens is None else args.tokens
-        shapes = {**step_shapes(declared_graph(args.model, pairs), args.context, tokens, batch), **(shapes or {})}
-    return read_graph(args.model, shapes, pairs)
+        shapes = {**step_shapes(declared_graph(model, pairs), args.context, tokens, batch), **(shapes or {})}
+    return read_graph(model, shapes, pairs)
 
 
 def add_sizes(parser: Place) -> None:
@@ -76,7 +110,7 @@ def read_sized(args: argparse.Namespace, profile: str | None = None) -> Graph:
 
     shapes: Mapping[str, Sequence[int]] | None = parse_shapes(args.shape)
     if profile and not shapes and args.context is None:
-        declared = read_graph(args.model)
+        declared = read_graph(model_file(args.model))
         if declared.free_batch or not declared.is_input_known:
             shapes = profiled_shapes(load_profile(profile).graph)
     graph = read_with_states(args, shapes)
@@ -96,7 +130,8 @@ def read_batched(args: argparse.Namespace, batch: int) -> Graph:
 
     given = parse_shapes(args.shape)
     if args.context is None:
-        graph = read_graph(args.model, batch_shapes(read_graph(args.model), read_graph(args.model, given), given, batch))
+        model = model_file(args.model)
+        graph = read_graph(model, batch_shapes(read_graph(model), read_graph(model, given), given, batch))
     else:
         graph = read_with_states(args, given, batch)
     return measure_sizes(graph) if args.measure_shapes else graph
@@ -159,6 +194,11 @@ def add_backend(parser: Place, of: str, default: str = REFERENCE_BACKEND) -> Non
 def add_precision(parser: Place, default: str = "the backend's") -> None:
     about = f"what to compute with, such as float16 (default: {default})"
     parser.add_argument("--precision", metavar="TYPE", help=about)
+
+
+def add_type(parser: Place, about: str) -> None:
+    """The option --type, which `multiedge.backends.hardware.require_type` checks."""
+    parser.add_argument("--type", metavar="TYPE", help=f"{about}, such as gpu (default: {CPU})")
 
 
 def add_inputs(parser: Place, about: str) -> None:

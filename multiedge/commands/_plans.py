@@ -65,6 +65,14 @@ def request_lines(deployment: str) -> list[str]:
     ]
 
 
+def text_lines(deployment: str) -> list[str]:
+    """Where clients of OpenAI's protocol send requests for a language model."""
+    return [
+        "a front end with --serve-http, at the hub or on a node, answers clients of OpenAI's protocol:",
+        f"  http://HOST:PORT/v1/completions and /v1/chat/completions for model '{deployment}'",
+    ]
+
+
 def show_rows(title: str, rows: Sequence[PlanRow], console: Console) -> None:
     """Prints the rows of a deployment, with their phases and what they wait for unless all are ready."""
     is_ready = all(row.phase == "ready" for row in rows)

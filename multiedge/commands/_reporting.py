@@ -14,11 +14,10 @@ from multiedge.backends.conversion.record import Conversion, State
 from multiedge.backends.stages import device_backend, openable
 from multiedge.commands._choosing import Chosen
 from multiedge.errors import MultiedgeError
-from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.onnx_io.manifest import digest_of
-from multiedge.serving.kubernetes.message import TaskInfo
 from multiedge.serving.kubernetes.reporter import Reporter
 from multiedge.serving.kubernetes.status import Phase
+from multiedge.serving.kubernetes.task import TaskInfo
 
 Told = Callable[[TaskInfo], None]
 """Takes the result, to be posted at the end."""
@@ -76,7 +75,7 @@ def task_of_chosen(chosen: Chosen) -> TaskInfo:
         return TaskInfo(State.FAILED, finished_s=time.time(), reason=reason, is_final=True)
     backend = device_backend(replace(chosen.task.device, backend=best.backend, precision=best.precision))
     path = openable(backend, part)
-    reference_s = next((row.seconds for row in rows if row.backend == REFERENCE_BACKEND and row.seconds), None)
+    reference_s = chosen.choices.reference_s
     ratio = best.seconds / reference_s if best.seconds and reference_s else None
     known = (best.backend, best.version, best.precision, str(path), digest_of(path))
     return TaskInfo(State.SUCCESS, None, time.time(), *known, error=best.error, latency_ratio=ratio)

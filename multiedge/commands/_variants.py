@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from multiedge.variants.task import Progress
 
 NEEDS_LIMIT = ("inputs", "labels", "variants", "pareto")
-FIXES_COSTS = ("profile", "reference", "time_segments", "batch")
+FIXES_COSTS = ("profile", "reference", "time_segments", "batch", "prompt")
 """Options that say how costs are found: those of variants are measured."""
 
 
@@ -41,13 +41,13 @@ def require_choice(args: argparse.Namespace) -> None:
 
 def choose(args: argparse.Namespace, fleet: Fleet, strategy: str, options: Mapping[str, Any], progress: Progress) -> Choice:
     """The best plan that loses at most what the options permit."""
-    from multiedge.variants.choice import DEFAULT_VARIANTS, choose_variants
+    from multiedge.variants.choice import choose_variants
     from multiedge.variants.costs import Variant
     from multiedge.variants.task import Task
 
     limit = parse_share(args.max_accuracy_loss)
-    items = model_items(Path(args.model), args.inputs)
-    variants = tuple(map(Variant.parse, args.variants.split(","))) if args.variants else DEFAULT_VARIANTS
+    items = model_items(_options.model_file(args.model), args.inputs)
+    variants = tuple(map(Variant.parse, args.variants.split(","))) if args.variants else ()
     pins = _options.pins(args)
     task = Task(
         graph=_options.read_sized(args),

@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multiedge.backends.boundaries import keep_boundaries, run_stages
 from multiedge.backends.contract import Backend
 from multiedge.backends.conversion.footprint import peak_bytes
-from multiedge.backends.conversion.inputs import PartInputs, keep_inputs
 from multiedge.backends.conversion.ready import converted, folder_of
 from multiedge.backends.conversion.record import Conversion, State, conversion_to_json
 from multiedge.backends.stages import CONVERTED, load_backend
 from multiedge.commands import _choosing, _options
+from multiedge.commands._calibrating import keep_given
 from multiedge.commands._reporting import Told, conversion_report, task_of, task_of_chosen, task_of_opened
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar
 from multiedge.errors import ConfigError, ModelError, no_such
 from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.onnx_io import read_manifest
 from multiedge.onnx_io.inputs import random_feed
-from multiedge.onnx_io.items import model_items, npz_files, whole_items
+from multiedge.onnx_io.items import npz_files
 from multiedge.onnx_io.reader import declared_graph
 from multiedge.quantity import counted, human_bytes
 
@@ -46,7 +45,7 @@ class Converted:
 
 def run(args: argparse.Namespace) -> int:
     """0 if every part was converted and gives the right outputs, otherwise 1."""
-    for option in ("devices", "min_agreement"):
+    for option in ("devices", "min_agreement", "type"):
         _options.require_with(args, option, "auto")
     with conversion_report(args.report) as report:
         if args.auto:
@@ -111,18 +110,6 @@ def require_convertible(args: argparse.Namespace, backend: Backend) -> None:
             f"--labels: accuracy is measured of approximate precisions, and {backend.numbers} is none; leave it out"
         )
     _choosing.require_usable(args, takes_parts_inputs=backend.is_approximate)
-
-
-def keep_given(args: argparse.Namespace) -> None:
-    """Keeps the given inputs beside the model, or for a folder of parts what each part gets when the model runs on them."""
-    path = Path(args.model)
-    if not path.is_dir():
-        items = model_items(path, args.inputs)
-        keep_inputs(path, path.parent / CONVERTED, PartInputs(tuple(items), _options.read_labels(args, len(items))))
-        return
-    manifest = read_manifest(path)
-    items = whole_items(manifest, args.inputs)
-    keep_boundaries(manifest, run_stages(manifest, items), _options.read_labels(args, len(items)))
 
 
 def convert(backend: Backend, part: Path, args: argparse.Namespace) -> Converted:

@@ -19,10 +19,12 @@ from pathlib import Path
 from multiedge.calibration import known_pipeline_cost
 from multiedge.commands import _options
 from multiedge.commands._bringing import Deployed, Progress, RowParts, bring
-from multiedge.commands._plans import absent_lines, request_lines, show_rows, show_table, table_json
+from multiedge.commands._deployable import require_free, require_installed, require_nodes, require_runtimes
+from multiedge.commands._plans import absent_lines, request_lines, show_rows, show_table, table_json, text_lines
 from multiedge.commands._terminal import new_console, print_line, share_bar
+from multiedge.decoding.tokenizer import TOKENIZER_FILE, text_files
 from multiedge.defaults import DEFAULT_ROW_KINDS
-from multiedge.errors import ConfigError, PlanError, describe
+from multiedge.errors import ConfigError, describe
 from multiedge.files import temporary_folder
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
@@ -36,7 +38,7 @@ from multiedge.onnx_io import read_graph, read_runnable, write_parts
 from multiedge.plan import Manifest, Plan
 from multiedge.profile import Profile
 from multiedge.quantity import human_bytes
-from multiedge.run import choose_strategy, node_costs, plan_model
+from multiedge.run import choose_strategy, graph_of, node_costs, plan_model
 from multiedge.table import Accuracy, Table, draw_table, expected_of, plan_table
 
 LOOK_S = 0.2
@@ -44,7 +46,8 @@ MEASURING_S = 30.0
 """How long to wait for nodes that have just begun and still measure their speed."""
 _CHOICE = ("strategy", "objective", "max_latency", "first_on", "last_on", "option")
 """Options that choose a plan; in a table, the first one."""
-_PLANNING = (*_CHOICE, "devices", "profile", "reference", "source", "shape", "measure_shapes", "table", "rows", "show_plans")
+_SIZES = ("shape", "measure_shapes", "state", "context", "tokens", "sequences")
+_PLANNING = (*_CHOICE, "devices", "profile", "reference", "source", *_SIZES, "table", "rows", "show_plans")
 
 
 @dataclass(frozen=True)
@@ -74,16 +77,33 @@ def run(args: argparse.Namespace) -> int:
             print(f"deployment '{args.remove}' is removed", file=sys.stderr)
             return 0
         if not args.model:
-            raise ConfigError("MODEL: expected an ONNX file or the folder of a plan, or --remove NAME")
+            raise ConfigError("MODEL: expected an ONNX file, a workflow.yaml or the folder of a plan, or --remove NAME")
         for option in ("accuracy", "variant"):
             _options.require_with(args, option, "table", "rows", "show_plans")
         if args.show_plans and not Path(args.model).is_dir():
             return _show_plans(args, client)
-        name = require_name("--name", args.name or Path(args.model).stem)
+        name = require_name("--name", args.name or _options.model_file(args.model).stem)
         with share_bar(f"deploying {name}") as progress, _rows(args, client, progress) as rows:
-            done = bring(client, rows, name, args.timeout, progress)
+            done = bring(client, rows, name, args.timeout, progress, _text(args, rows[0].manifest))
     _show(args, done)
     return 0
+
+
+def _text(args: argparse.Namespace, manifest: Manifest) -> Mapping[str, Path]:
+    """The files of the model's tokenizer, by name; none for what is no language model, which a line says of one that may be."""
+    model = Path(manifest.model)
+    if not manifest.state_pairs:
+        if args.tokenizer:
+            raise ConfigError(f"--tokenizer: has no effect for {model.name}, which has no states; leave it out")
+        return {}
+    files = text_files(model, Path(args.tokenizer) if args.tokenizer else None)
+    if not files:
+        print(
+            f"{model.parent}: has no {TOKENIZER_FILE}: the front end answers no clients of OpenAI's protocol for {model.name};"
+            " name one with --tokenizer",
+            file=sys.stderr,
+        )
+    return files
 
 
 @contextmanager
@@ -95,12 +115,14 @@ def _rows(args: argparse.Namespace, client: HubClient, progress: Progress) -> It
         if given:
             raise ConfigError(f"--{given[0].replace('_', '-')}: has no effect on the plan in {model}; leave it out")
         manifest = read_runnable(model)
-        if manifest.plan and manifest.plan.accuracy:
-            raise PlanError(
-                f"{model}: the plan has chosen precisions, whose calibrated parts are in this folder and are not sent to nodes;"
-                " plan without --max-accuracy-loss"
-            )
-        _require_nodes(manifest, {node.name for node in client.nodes()}, client.address)
+        manifest.require_uncalibrated("they are not sent to nodes; plan without --max-accuracy-loss")
+        nodes = {node.name: node for node in client.nodes()}
+        require_nodes(manifest, nodes, client.address)
+        if manifest.plan:
+            require_runtimes(manifest.plan, nodes, manifest.directory)
+        graph = graph_of(manifest)
+        if graph:
+            require_installed(graph)
         yield (RowParts(ONLY_ROW, ONLY_ROW, expected_of(manifest.plan) if manifest.plan else Expected(), manifest),)
     elif args.output:
         yield _written(args, client, Path(args.output), progress)
@@ -135,17 +157,22 @@ def _written(args: argparse.Namespace, client: HubClient, folder: Path, progress
 def _planned(args: argparse.Namespace, client: HubClient, progress: Progress) -> Planned:
     """The model and what it costs on the nodes that are alive."""
     graph = _options.read_sized(args, args.profile)
+    require_installed(graph)
     declared = read_fleet(args.devices) if args.devices else None
-    fleet = fleet_of(measured_nodes(client, declared, progress), declared, f"fleet of hub {client.address}")
+    nodes = measured_nodes(client, declared, progress)
+    if declared:
+        require_free(declared, nodes)
+    fleet = fleet_of(nodes, declared, f"fleet of hub {client.address}")
     if args.source:
         fleet.device(args.source)
         fleet = replace(fleet, source=args.source)
     progress("planning", 0.0)
-    profile = _over_tls(node_costs(graph, fleet, args.profile, args.reference))
+    sequences = _options.read_sequences(args, graph)
+    profile = _over_tls(node_costs(graph, fleet, args.profile, args.reference, sequences))
     for line in _options.warnings_of(profile):
         print(line, file=sys.stderr)
     graphs = _variants(args, graph)
-    variants = {name: _over_tls(node_costs(each, fleet, None, args.reference)) for name, each in graphs.items()}
+    variants = {name: _over_tls(node_costs(each, fleet, None, args.reference, sequences)) for name, each in graphs.items()}
     return Planned(profile, fleet, variants)
 
 
@@ -227,6 +254,8 @@ def parse_accuracy(texts: Sequence[str]) -> Accuracy:
 
 def _show_plans(args: argparse.Namespace, client: HubClient) -> int:
     """Prints the table, and deploys nothing."""
+    if args.tokenizer:
+        raise ConfigError("--tokenizer: has no effect with --show-plans, which deploys nothing; leave it out")
     with share_bar(f"planning {Path(args.model).name}") as progress:
         planned = _planned(args, client, progress)
         table = _table(args, planned, progress)
@@ -261,16 +290,6 @@ def _states_speed(declared: Fleet | None, name: str) -> bool:
     return device is not None and (device.speed, device.flops_per_s, device.freq_hz) != (None, None, None)
 
 
-def _require_nodes(manifest: Manifest, alive: set[str], hub: str) -> None:
-    absent = {name for part in manifest.parts for name in part.devices} - alive
-    if absent:
-        names = ", ".join(sorted(alive)) or "none"
-        raise PlanError(
-            f"{manifest.directory}: device '{min(absent)}' is not among the nodes of hub {hub}, which are: {names};"
-            " start that node, or deploy the model itself"
-        )
-
-
 def _show(args: argparse.Namespace, done: Deployed) -> None:
     first, deployment = done.rows[0].manifest, done.deployment
     if args.json:
@@ -289,6 +308,8 @@ def _show(args: argparse.Namespace, done: Deployed) -> None:
         show_rows(f"plans of {deployment.name}", deployment.rows, console)
         for line in request_lines(deployment.name):
             print_line(console, line)
+    for line in text_lines(deployment.name) if deployment.text else ():
+        print_line(console, line)
     if args.output or Path(args.model).is_dir():
         print_line(console, f"run it: multiedge run {first.directory} --executor fleet --hub {args.hub} --random 100")
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from multiedge.formats.devices import read_fleet
 from multiedge.onnx_io.states import parse_pairs
 from multiedge.quantity import counted
 from multiedge.report.units import human
+from multiedge.step_costs import TextCost
 
 FROM_STDIN = "-"
 
@@ -36,11 +38,12 @@ def run(args: argparse.Namespace) -> int:
         prompt = prompt_tokens(model, text, args.chat)
         pieces = model.generate(prompt, sampling, limits)
         generation = Generation.of(prompt.size, pieces if args.json else printed(pieces))
+        expected = model.expected(generation)
     if args.json:
-        print(json.dumps(figures(generation), indent=1))
+        print(json.dumps({**figures(generation), "expected": asdict(expected)}, indent=1))
     else:
         print(flush=True)
-        print(summary(generation), file=sys.stderr)
+        print(summary(generation, expected), file=sys.stderr)
     return 0
 
 
@@ -55,6 +58,8 @@ def whole_model(args: argparse.Namespace) -> TextModel:
         states=parse_pairs(args.state),
         backend=args.backend or REFERENCE_BACKEND,
         threads=threads,
+        draft=args.draft,
+        draft_tokens=args.draft_tokens,
     )
 
 
@@ -62,7 +67,14 @@ def stages(args: argparse.Namespace) -> TextModel:
     """The model that the stages of a plan compute."""
     _refuse_given(args, ("state", "backend", "threads"), "which is a plan: it states that itself")
     fleet = read_fleet(args.devices) if args.devices else None
-    return open_text_plan(args.place, fleet, args.executor or DEFAULT_EXECUTOR, tokenizer=args.tokenizer)
+    return open_text_plan(
+        args.place,
+        fleet,
+        args.executor or DEFAULT_EXECUTOR,
+        tokenizer=args.tokenizer,
+        draft=args.draft,
+        draft_tokens=args.draft_tokens,
+    )
 
 
 def _refuse_given(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:
@@ -98,13 +110,30 @@ def figures(generation: Generation) -> dict[str, Any]:
         "time_per_output_token_s": generation.time_per_output_token_s,
         "tokens_per_s": generation.tokens_per_s,
         "times_s": generation.times_s,
+        "steps": generation.steps,
+        "steps_per_token": generation.steps_per_token,
+        "proposed_tokens": generation.proposed,
+        "accepted_share": generation.accepted_share,
     }
 
 
-def summary(generation: Generation) -> str:
-    """One line: how many tokens, and how fast they came."""
+def summary(generation: Generation, expected: TextCost) -> str:
+    """How many tokens, how fast they came, and how fast they were expected to; what a draft has brought."""
     counts = f"{counted(generation.prompt_tokens, 'token')} in, {len(generation.tokens)} out"
     first, each = generation.time_to_first_token_s, generation.time_per_output_token_s
-    times = [f"first after {human(first, 's')}"] if first is not None else []
-    times += [f"then {human(each, 's')} each"] if each is not None else []
-    return f"{counts}: {', '.join(times)}" if times else counts
+    times = [f"first after {_beside(first, expected.time_to_first_token_s)}"] if first is not None else []
+    times += [f"then {_beside(each, expected.time_per_output_token_s)} each"] if each is not None else []
+    line = f"{counts}: {', '.join(times)}" if times else counts
+    return f"{line}\n{_drafted(generation)}" if generation.proposed else line
+
+
+def _drafted(generation: Generation) -> str:
+    """One line: what a draft has brought."""
+    share, steps = 100 * (generation.accepted_share or 0.0), human(generation.steps_per_token, "1")
+    accepted = f"{share:.0f} % of {counted(generation.proposed, 'proposed token')} accepted"
+    return f"draft: {accepted}, {steps} steps of the model per token, {human(generation.tokens_per_s, '1')} tokens/s"
+
+
+def _beside(seconds: float, expected_s: float | None) -> str:
+    """A time, and the expected one where there is any."""
+    return human(seconds, "s") + ("" if expected_s is None else f" (expected {human(expected_s, 's')})")

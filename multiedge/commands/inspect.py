@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from multiedge.commands import _options
 from multiedge.commands._terminal import Column, fits, new_console, print_columns, print_line, shorten
+from multiedge.composed import Composition
 from multiedge.errors import ModelError, require_least, shape_text
+from multiedge.files import write_text
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Cut, Graph, Tensor
 from multiedge.onnx_io.cuts import cheapest_cuts
+from multiedge.plan import Stage
 from multiedge.quantity import human_bytes, human_macs
 from multiedge.report.plan_text import batch_lines, measured_lines
 from multiedge.run import profile_model
@@ -27,6 +30,8 @@ LONGEST_NAME = 32
 def run(args: argparse.Namespace) -> int:
     require_least("--top", args.top, 1)
     graph = _options.read_sized(args)
+    if args.svg:
+        write_text(args.svg, drawn(graph))
     facts = describe(graph)
     needs = missing(graph)
     facts |= {"needs": needs} if needs else costs(graph, args.top)
@@ -62,8 +67,39 @@ def describe(graph: Graph) -> dict[str, Any]:
         "states": [{"input": state.input, "output": state.output} for state in graph.states],
         "free_batch": list(graph.free_batch),
         "measured_sizes": list(graph.measured_sizes),
+        **({"steps": steps(graph, graph.composition)} if graph.composition else {}),
         "operators": dict(Counter(node.op_type for node in graph.nodes).most_common()),
     }
+
+
+def steps(graph: Graph, composition: Composition) -> list[dict[str, Any]]:
+    """The steps of a workflow, in order, as JSON data; a rate that is not known is null."""
+    from multiedge.report.workflow_svg import boxes_of
+
+    return [
+        {
+            "step": name,
+            "kind": box.kind,
+            "does": box.detail,
+            "condition": box.condition or None,
+            "rate": None if name in composition.assumed else box.rate,
+            "batch": composition.segments[name].batch,
+            "timeout_s": composition.segments[name].timeout_s,
+            "opsets": dict(composition.segments[name].opsets),
+        }
+        for name, box in boxes_of(graph).items()
+        if name in composition.segments
+    ]
+
+
+def drawn(graph: Graph) -> str:
+    """The steps of a workflow, or the nodes of a model, as the text of an SVG file."""
+    from multiedge.report.graph_svg import draw_graph, standalone
+    from multiedge.report.workflow_svg import WORKFLOW_STYLE, draw_workflow
+
+    if graph.composition:
+        return standalone(draw_workflow(graph), WORKFLOW_STYLE)
+    return standalone(draw_graph(graph, [Stage.span(graph.name, 0, len(graph.nodes))], []))
 
 
 def costs(graph: Graph, top: int) -> dict[str, Any]:
@@ -112,6 +148,8 @@ def show(graph: Graph, facts: dict[str, Any], console: Console) -> None:
     if graph.states:
         first, *others = (f"{state.input} -> {state.output}" for state in graph.states)
         print_line(console, f"states: {first}{f' and {len(others)} more' if others else ''}")
+    if "steps" in facts:
+        show_steps(facts["steps"], console)
     operators = [f"{count} {name}" for name, count in facts["operators"].items()]
     print_line(console, f"operators: {', '.join(operators)}")
     for line in (
@@ -125,6 +163,18 @@ def show(graph: Graph, facts: dict[str, Any], console: Console) -> None:
     if facts["uncounted"]:
         print_line(console, f"not counted: {', '.join(facts['uncounted'])}")
     show_cuts(graph, facts["cheapest_cuts"], console)
+
+
+def show_steps(steps: list[dict[str, Any]], console: Console) -> None:
+    """Prints the table of the steps of a workflow."""
+    columns = [
+        Column("step", [step["step"] for step in steps], is_number=False),
+        Column("does", [step["does"] for step in steps], is_number=False),
+        Column("if", [step["condition"] or "" for step in steps], is_number=False),
+        Column("for", ["unknown" if step["rate"] is None else f"{step['rate']:.0%}" for step in steps]),
+        Column("opset", [str(step["opsets"].get("ai.onnx", "-")) for step in steps], leaves=1),
+    ]
+    print_columns(console, "steps, and the share of the items for which each computes", columns)
 
 
 def _parameters(count: int) -> str:

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from multiedge.batching import BATCHES, Arrivals, Planned, Tried, best, samples_
 from multiedge.commands import _options
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar, shorten
 from multiedge.commands._variants import choose, draw_choice, prepare_parts, require_choice, show_choice
-from multiedge.errors import ConfigError, require_least
+from multiedge.errors import ConfigError
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.formats.plan import plan_to_json
@@ -25,10 +26,12 @@ from multiedge.plan import Plan, Stage, StageEstimate
 from multiedge.quantity import counted, human_bytes, number_text
 from multiedge.report.plan_text import SharedRate, gain_line, plan_lines
 from multiedge.run import choose_strategy, node_costs, plan_model, segment_costs
+from multiedge.step_costs import StepSize, step_sizes
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from multiedge.profile import Profile
     from multiedge.variants.choice import Choice
 
 LONGEST_NAME = 24
@@ -38,6 +41,8 @@ LONGEST_NAME = 24
 def run(args: argparse.Namespace) -> int:
     _options.require_with(args, "copy_weights", "output")
     _options.require_with(args, "rate", "batch")
+    _options.require_with(args, "prompt", "context")
+    _options.require_with(args, "phase", "prompt")
     if args.batch and args.profile:
         raise ConfigError("--batch: a profile is that of one batch; leave --profile out, or give --time-segments")
     batches = parse_batches(args.batch)
@@ -99,19 +104,55 @@ def plan_graph(
     progress: Callable[[str, float], None],
 ) -> Planned:
     """The plan of a model with known sizes, with its costs."""
-    if args.sequences is not None:
-        require_least("--sequences", args.sequences, 1)
-        if not graph.states:
-            raise ConfigError(
-                f"--sequences: {graph.name} has no states; leave it out, or name states with --state INPUT=OUTPUT"
-            )
+    sequences = _options.read_sequences(args, graph)
     profile = (
-        segment_costs(graph, fleet, strategy, options, progress, args.sequences or 1)
+        segment_costs(graph, fleet, strategy, options, progress, sequences)
         if args.time_segments
-        else node_costs(graph, fleet, args.profile, args.reference, args.sequences or 1)
+        else node_costs(graph, fleet, args.profile, args.reference, sequences)
     )
     progress("searching", 1.0)
+    if args.prompt is not None:
+        return plan_texts(args, Planning(graph, fleet, strategy, options, progress), profile)
     return Planned(graph, profile, plan_model(profile, fleet, strategy, **_options.pins(args), **options))
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What is planned, for which devices, and how."""
+
+    graph: Graph
+    fleet: Fleet
+    strategy: str
+    options: Mapping[str, Any]
+    progress: Callable[[str, float], None]
+
+
+def plan_texts(args: argparse.Namespace, task: Planning, profile: Profile) -> Planned:
+    """The plan for the phase that the options name, with what the steps of texts take."""
+    from multiedge.decoding.expected import Counted, Phase, Timed, plan_for_texts, profile_of_phase
+
+    sizes = text_sizes(args, task.graph)
+    profiler = Timed() if args.time_segments else Counted(args.reference)
+    costs = profile_of_phase(Phase(args.phase or Phase.TOKEN.value), profile, task.fleet, args.prompt, profiler)
+
+    def planned(devices: Fleet) -> Plan:
+        return plan_model(costs, devices, task.strategy, **_options.pins(args), **task.options)
+
+    return Planned(task.graph, costs, plan_for_texts(planned, costs, task.fleet, sizes, profiler, task.progress))
+
+
+def text_sizes(args: argparse.Namespace, graph: Graph) -> tuple[StepSize, ...]:
+    """The sizes of steps that texts consist of; ConfigError where --prompt has no effect."""
+    size = graph.step_size
+    if size is None:
+        raise ConfigError(f"--prompt: has no effect for {graph.name}, whose states do not grow; leave it out")
+    if args.tokens is not None:
+        raise ConfigError("--prompt: has the sizes of its own step, so --tokens has no effect; leave it out")
+    if not 1 <= args.prompt <= size.context:
+        raise ConfigError(f"--prompt: expected 1 to {size.context} tokens, the context, got {args.prompt}")
+    if args.profile:
+        raise ConfigError("--prompt: a profile is that of one size of a step; leave --profile out, or give --time-segments")
+    return step_sizes(size.context, args.prompt)
 
 
 def parse_batches(text: str | None) -> tuple[int, ...]:

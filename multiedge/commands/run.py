@@ -173,10 +173,6 @@ def replanner(args: argparse.Namespace, manifest: Manifest, fleet: Fleet) -> Ite
         and manifest.plan
         and Path(manifest.model).is_file()
     )
-    if manifest.plan and manifest.plan.accuracy:
-        if args.replan:
-            raise ConfigError("--replan: the plan has chosen precisions, and new parts would not be calibrated; leave it out")
-        can = False
     if args.replan is False or (args.replan is None and not can):
         yield None
         return

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multiedge.backends.contract import Session
+from multiedge.backends.hardware import require_type
 from multiedge.backends.heap import memory_returned
 from multiedge.backends.stages import (
     BackendOptions,
@@ -27,7 +28,7 @@ from multiedge.backends.stages import (
 from multiedge.commands import _options
 from multiedge.commands._serving import HTTP, message_bytes, read_address
 from multiedge.errors import ConfigError, ModelError, did_you_mean, require_port
-from multiedge.fleet import AUTO_BACKEND, Device, Fleet
+from multiedge.fleet import AUTO_BACKEND, CPU, Device, Fleet
 from multiedge.network.identity import find_identity
 from multiedge.onnx_io import read_runnable
 from multiedge.plan import Manifest, Part
@@ -35,7 +36,7 @@ from multiedge.serving.server import StageServer
 from multiedge.serving.signature import Signature
 
 if TYPE_CHECKING:
-    from multiedge.serving.text.service import ServedText
+    from multiedge.serving.text.served import ServedText
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ def run(args: argparse.Namespace) -> int:
     most_bytes = message_bytes(args.max_message)
     identity = find_identity(args.identity) if args.identity else None
     http = read_address(args.serve_http, HTTP, identity)
-    device = Device("server", threads=args.threads, backend=args.backend, precision=args.precision or "")
+    device = this_device(args)
     require_backends(Fleet((device,), name="--backend"))
     options = _backend_options(args, Fleet((device,), name="--backend"))
     is_model = Path(args.plan).is_file()
     served = _model(args, device, options) if is_model else _stages(args, device, options)
+    require_provider(device, options, served[0].path)
     sessions = {each.name: each.open() for each in served}
     texts = language_models(served, sessions) if is_model and http else {}
     signature_of = Signature.of_model if is_model else Signature.of_part
@@ -93,6 +95,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def this_device(args: argparse.Namespace) -> Device:
+    """The device that the options describe."""
+    if args.type:
+        require_type("--type", args.type)
+    return Device("server", args.type or CPU, threads=args.threads, backend=args.backend, precision=args.precision or "")
+
+
+def require_provider(device: Device, options: BackendOptions, path: Path) -> None:
+    """ConfigError for a GPU that the backend does not compute on here: the CPU would take its place."""
+    used = resolved(device, path)
+    provider = device_backend(used, options).provider(used)
+    if device.gpu is not None and provider.processor == CPU:
+        raise ConfigError(
+            f"--type {device.type}: {used.backend} has none to use here, and would compute with {provider.name}; install its"
+            " package for that GPU, or leave --type out"
+        )
+
+
 def _backend_options(args: argparse.Namespace, fleet: Fleet) -> BackendOptions:
     """The options of --option, by the backend that they are for."""
     own = _options.with_own({}, args.option)
@@ -106,6 +126,7 @@ def _backend_options(args: argparse.Namespace, fleet: Fleet) -> BackendOptions:
 def _stages(args: argparse.Namespace, device: Device, options: BackendOptions) -> list[Served]:
     """The stages of a plan, or those of one of its devices."""
     manifest = read_runnable(args.plan)
+    manifest.require_uncalibrated("a server does not use them; run the plan here, or plan without --max-accuracy-loss")
     folder = Path(manifest.directory)
     return [
         Served(
@@ -123,7 +144,7 @@ def _model(args: argparse.Namespace, device: Device, options: BackendOptions) ->
     """A whole model, under the name of its file."""
     if args.device is not None:
         raise ConfigError(f"--device: names a device of a plan, and {args.plan} is a model; leave it out")
-    path = Path(args.plan)
+    path = _options.model_file(args.plan)
     return [Served(path.stem, path.name, path, partial(_open_model, device, options, path))]
 
 
@@ -132,7 +153,7 @@ def language_models(served: Sequence[Served], sessions: Mapping[str, Session]) -
     from multiedge.decoding.opening import stepped
     from multiedge.decoding.text_model import TextModel
     from multiedge.decoding.tokenizer import TOKENIZER_FILE, read_tokenizer
-    from multiedge.serving.text.service import CONCURRENCY, ServedText
+    from multiedge.serving.text.served import CONCURRENCY, ServedText
 
     texts = {}
     for each in served:

@@ -26,11 +26,13 @@ from multiedge.onnx_io import read_graph, read_runnable
 from multiedge.onnx_io.manifest import read_profile
 from multiedge.plan import Plan
 from multiedge.profile import Profile
+from multiedge.report.measured import load_measured_plan
 from multiedge.report.plan_text import batch_lines, measured_lines, value_text
 from multiedge.report.summary import figures_json
 from multiedge.report.units import human
 from multiedge.run import node_costs, plan_model
-from multiedge.simulation.simulate import Load, simulate
+from multiedge.simulation.presence import drawn_work, stage_batches
+from multiedge.simulation.simulate import Items, ItemWork, Load, simulate
 from multiedge.trace import Trace
 
 if TYPE_CHECKING:
@@ -54,13 +56,16 @@ def run(args: argparse.Namespace) -> int:
         progress("plan", 0.0)
         plan, profile = planned(args, fleet)
         progress(f"{args.items} items", 0.2)
-        runs = {"static": simulate(plan, profile, fleet, trace, load, detect_s=detect_s)}
+        work = measured_work(args.measured, profile, args.seed) if args.measured else drawn_work(profile.graph, args.seed or 0)
+        items = Items(work, stage_batches(plan, profile.graph))
+        runs = {"static": simulate(plan, profile, fleet, trace, load, items=items, detect_s=detect_s)}
         if args.adaptive:
             from multiedge.replanning.replan import replan
 
             progress(f"{args.items} items with new plans", 0.6)
             replanner = partial(replan, tolerance=tolerance)
-            runs["adaptive"] = simulate(plan, profile, fleet, trace, load, replanner=replanner, detect_s=detect_s)
+            apart = Items(work)  # stages of new plans have other numbers
+            runs["adaptive"] = simulate(plan, profile, fleet, trace, load, items=apart, replanner=replanner, detect_s=detect_s)
     if args.json:
         print(json.dumps(as_json(plan, trace, runs), indent=1, allow_nan=False))
     else:
@@ -78,6 +83,8 @@ def planned(args: argparse.Namespace, fleet: Fleet) -> tuple[Plan, Profile]:
     manifest = read_runnable(args.model)
     if manifest.plan is None:
         raise PlanError(f"{args.model}/plan.json: expected a plan with stages, got none; write the parts again")
+    if args.adaptive:
+        manifest.require_uncalibrated("those of new plans would not be calibrated; leave --adaptive out")
     shapes = _options.parse_shapes(args.shape)
     kept = None if args.profile or args.reference or shapes else read_profile(manifest)
     graph = read_graph(manifest.model, shapes or manifest.input_shapes, manifest.state_pairs)
@@ -85,6 +92,22 @@ def planned(args: argparse.Namespace, fleet: Fleet) -> tuple[Plan, Profile]:
         return manifest.plan, node_costs(graph, fleet, args.profile, args.reference)
     require_fits(kept, graph, fleet)
     return manifest.plan, kept
+
+
+def measured_work(path: str, profile: Profile, seed: int | None) -> ItemWork:
+    """What items of a run took, in any plan of the model that ran; in turn without a seed."""
+    measured = load_measured_plan(path)
+    if [node.name for node in measured.graph.nodes] != [node.name for node in profile.graph.nodes]:
+        raise ConfigError(
+            f"--measured: {path} is of a run of the model '{measured.graph.name}', not of '{profile.graph.name}' as it is now;"
+            " run a plan of this model"
+        )
+    absent = [name for name in measured.run.devices if name not in profile.seconds]
+    if absent:
+        raise ConfigError(
+            f"--measured: {path} has times of '{absent[0]}', which is no device of this fleet; run the plan on this one"
+        )
+    return ItemWork.measured(measured.plan, profile, measured.run, seed)
 
 
 def interval_of(rate: float | None) -> float:
@@ -101,8 +124,8 @@ def seed_of(args: argparse.Namespace) -> int | None:
     _options.require_with(args, "arrivals", "rate")
     if args.arrivals == POISSON:
         return args.seed or 0
-    if args.seed is not None:
-        raise ConfigError("--seed: has no effect without --arrivals poisson; give it, or leave --seed out")
+    if args.seed is not None and not args.measured:
+        raise ConfigError("--seed: has no effect without --arrivals poisson or --measured; give one, or leave --seed out")
     return None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multiedge.backends.stages import resolved_fleet
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line
 from multiedge.errors import PlanError, require_least
 from multiedge.formats.devices import read_fleet
@@ -38,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     plan, profile = _read(Path(args.plan), args.profile)
     if plan.model_hash != profile.graph.model_hash:
         raise PlanError(f"{args.plan}: made for another model than the profile; give the profile of its model with --profile")
-    findings = audit(plan, profile, fleet, args.time_limit)
+    # A plan with chosen precisions counts the memory of the runtimes that devices would have without it.
+    planned = None if plan.accuracy else plan.runtimes
+    findings = audit(plan, profile, resolved_fleet(fleet, profile.graph.path, planned), args.time_limit)
     verdicts = {finding.verdict for finding in findings}
     worst = next(verdict for verdict in CONCLUSIONS if verdict in verdicts)
     if args.json:

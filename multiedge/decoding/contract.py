@@ -32,6 +32,20 @@ class Sequence(Protocol):
         """
         ...
 
+    def score(self, tokens: Tokens, last: int | None = None) -> Logits:
+        """As `step`, with the logits after each of the last tokens, by default after all: (batch, last, vocabulary).
+
+        Raises ModelError as well if the model gives fewer.
+        """
+        ...
+
+    def cut(self, length: int) -> None:
+        """Takes back the tokens behind the first `length`; the next step does so with states.
+
+        Raises ModelError if there are fewer, or a state cannot be cut.
+        """
+        ...
+
     def close(self) -> None:
         """Frees the states. May be called twice."""
         ...
@@ -50,11 +64,3 @@ class StepModel(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-class ScoringSequence(Sequence, Protocol):
-    """A sequence that can give the logits after each token, which perplexity needs."""
-
-    def score(self, tokens: Tokens) -> Logits:
-        """As `step`, with the logits after each of the tokens: (batch, n, vocabulary)."""
-        ...

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from itertools import islice
 
-from multiedge.decoding.contract import Sequence, StepModel, Tokens
+import numpy as np
+
+from multiedge.decoding.contract import Logits, Sequence, StepModel, Tokens
+from multiedge.decoding.drafting import NO_PROPOSALS, Proposals, Proposer
 from multiedge.decoding.sampling import Sampler, Sampling
 from multiedge.decoding.stopping import scan
 from multiedge.decoding.tokenizer import TextTokenizer
@@ -56,12 +58,16 @@ class Piece:
         token: Its number.
         at_s: When it came, in seconds after the prompt was given.
         finish: Why the text ends with it; None if it goes on.
+        step: Number of the model's step that it came of, from 0.
+        proposed: Tokens that were proposed for that step.
     """
 
     text: str
     token: int
     at_s: float
     finish: Finish | None = None
+    step: int = 0
+    proposed: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class Generation:
         text: Their text, without a stop text and special tokens.
         finish: Why it ended; None if the caller took no more.
         times_s: When each token came, in seconds after the prompt was given.
+        steps: Steps of the model.
+        proposed: Tokens that were proposed for them.
     """
 
     prompt_tokens: int
@@ -81,17 +89,22 @@ class Generation:
     text: str
     finish: Finish | None
     times_s: tuple[float, ...] = field(repr=False)
+    steps: int
+    proposed: int = 0
 
     @classmethod
     def of(cls, prompt_tokens: int, pieces: Iterable[Piece]) -> Generation:
         """The text that the pieces make."""
         got = tuple(pieces)
+        proposed = {piece.step: piece.proposed for piece in got}
         return cls(
             prompt_tokens,
             tuple(piece.token for piece in got),
             "".join(piece.text for piece in got),
             got[-1].finish if got else None,
             tuple(piece.at_s for piece in got),
+            len(proposed),
+            sum(proposed.values()),
         )
 
     @property
@@ -111,17 +124,74 @@ class Generation:
         """Tokens per second, the prompt's time included; None without a token."""
         return len(self.tokens) / self.times_s[-1] if self.times_s and self.times_s[-1] > 0 else None
 
+    @property
+    def steps_per_token(self) -> float | None:
+        """Steps of the model for each token; None without a token."""
+        return self.steps / len(self.tokens) if self.tokens else None
 
-def token_steps(sequence: Sequence, prompts: Tokens, sampling: Sampling) -> Iterator[Tokens]:
-    """The tokens that follow prompts of equal length, (batch, n): (batch,) per step, without end.
+    @property
+    def accepted_share(self) -> float | None:
+        """Share of the proposed tokens that are in the text; None if none were proposed."""
+        return (len(self.tokens) - self.steps) / self.proposed if self.proposed else None
+
+
+class Turns:
+    """What is computed at each step of texts of equal length, and the tokens that are taken of its logits.
+
+    Args:
+        prompts: Tokens, (batch, n).
+        sampling: How tokens are chosen.
+        count: How many follow each prompt.
+        proposer: What proposes tokens.
+
+    Attributes:
+        left: How many tokens are still to come.
+        step: Number of the step, from 0.
+        proposed: Tokens that were proposed for it.
+        length: Tokens of each text that the model keeps after it: those behind were proposed and not taken.
+    """
+
+    def __init__(self, prompts: Tokens, sampling: Sampling, count: int, proposer: Proposer = NO_PROPOSALS) -> None:
+        self._sampler, self._proposer = Sampler(sampling, len(prompts)), proposer
+        self._new = self._given = prompts
+        self._proposed = prompts[:, :0]
+        self.left, self.step, self.length = count, -1, 0
+
+    @property
+    def proposed(self) -> int:
+        return int(self._proposed.shape[1])
+
+    def next(self) -> Tokens:
+        """The tokens of the next step, (batch, n). Logits are needed after each of the proposed ones and the one before."""
+        self.step += 1
+        self.length += self._given.shape[1]
+        self._proposed = self._proposer.propose(self._new, self.left - 1)
+        return np.concatenate([self._given, self._proposed], axis=1)
+
+    def take(self, logits: Logits) -> Iterator[Tokens]:
+        """The tokens that follow, (batch,) each, for logits (batch, proposed + 1, vocabulary): up to the first that was not
+        proposed. All have to be taken before the next step."""
+        taken: list[Tokens] = []
+        for place in range(self.proposed + 1):
+            taken.append(self._sampler.choose(logits[:, place]))
+            self.left -= 1
+            yield taken[-1]
+            if place < self.proposed and (taken[-1] != self._proposed[:, place]).any():
+                break
+        self.length += len(taken) - 1
+        self._new = np.stack(taken, axis=1)
+        self._given = self._new[:, -1:]
+
+
+def token_steps(sequence: Sequence, turns: Turns) -> Iterator[Tokens]:
+    """The tokens that follow the prompts of `turns`: (batch,) each.
 
     What a step computes is computed when it is asked for, and not before.
     """
-    sampler, given = Sampler(sampling, len(prompts)), prompts
-    while True:
-        tokens = sampler.choose(sequence.step(given))
-        yield tokens
-        given = tokens[:, None]
+    while turns.left:
+        given = turns.next()
+        yield from turns.take(sequence.score(given, 1 + turns.proposed))
+        sequence.cut(turns.length)
 
 
 def generate(
@@ -131,6 +201,7 @@ def generate(
     sampling: Sampling | None = None,
     limits: Limits | None = None,
     clock: Callable[[], float] = time.monotonic,
+    proposals: Proposals = NO_PROPOSALS,
 ) -> Iterator[Piece]:
     """The text that follows the tokens of a prompt, (n,), a piece per token as it comes.
 
@@ -141,6 +212,7 @@ def generate(
         sampling: How tokens are chosen; the most likely ones unless stated otherwise.
         limits: Where the text ends.
         clock: Seconds.
+        proposals: What proposes tokens.
 
     Yields:
         Pieces; the last one states why the text ends.
@@ -153,10 +225,11 @@ def generate(
         raise ConfigError("prompt: expected at least one token, got none; write a word")
     limits, begin_s = limits or Limits(), clock()
     text = _Text(tokenizer, limits)
-    with closing(model.open(1)) as sequence:
-        for tokens in islice(token_steps(sequence, prompt[None], sampling or Sampling()), limits.max_tokens):
+    with closing(model.open(1)) as sequence, closing(proposals.open(1)) as proposer:
+        turns = Turns(prompt[None], sampling or Sampling(), limits.max_tokens, proposer)
+        for tokens in token_steps(sequence, turns):
             piece = text.add(int(tokens[0]), clock() - begin_s)
-            yield piece
+            yield replace(piece, step=turns.step, proposed=turns.proposed)
             if piece.finish:
                 return
 

@@ -6,21 +6,28 @@ import os
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
+from secrets import randbits
 from typing import Any
 
 from multiedge.backends.contract import Session
-from multiedge.backends.stages import load_backend, open_part, stateful
-from multiedge.decoding.inputs import step_signature
+from multiedge.backends.stages import for_states, load_backend, open_part, stateful
+from multiedge.decoding.drafting import Draft
+from multiedge.decoding.inputs import StepSignature, step_signature
 from multiedge.decoding.stepped import Item, SteppedModel
+from multiedge.decoding.tokenizer import TOKENIZER_FILE, TextTokenizer, read_tokenizer
+from multiedge.errors import ConfigError, require_least
 from multiedge.executors.flow.drive import WAIT_S
 from multiedge.executors.flow.pipeline import Pipeline, open_pipeline
 from multiedge.fleet import REFERENCE_BACKEND, Device, Fleet
+from multiedge.graph import Graph
 from multiedge.onnx_io import read_runnable
 from multiedge.onnx_io.reader import declared_graph
 from multiedge.onnx_io.states import Pair
 from multiedge.plan import Manifest
 
 PathLike = str | os.PathLike[str]
+NUMBER_BITS = 61
+"""Numbers of sequences begin below 2 to this power, which leaves the larger ones of int64 to front ends."""
 
 
 def open_whole(
@@ -41,15 +48,16 @@ def open_whole(
     Raises:
         ModelError: If it is no language model, or cannot be opened.
     """
-    step_signature(declared_graph(path, states))  # refused before weights are read
+    graph = declared_graph(path, states)
+    step_signature(graph)  # refused before weights are read
     device = Device("local", threads=threads, backend=backend)
-    return stepped(open_part(load_backend(backend), Path(path), device), path, states, sequences)
+    return stepped(open_part(for_states(load_backend(backend), graph.states), Path(path), device), path, states, sequences)
 
 
 def stepped(session: Session, path: PathLike, states: Sequence[Pair] = (), sequences: int = 1) -> SteppedModel:
     """The same with an open session of the file, which `close` closes."""
     graph = declared_graph(path, states)
-    keeping = stateful(session, graph.states, graph.extended, sequences)
+    keeping = stateful(session, graph.states, graph.extended, sequences, graph.outputs)
     return SteppedModel(keeping.run, step_signature(graph), sequences, str(path), keeping.close)
 
 
@@ -80,7 +88,48 @@ def model_of(pipeline: Pipeline, manifest: Manifest) -> SteppedModel:
     """The same with an open pipeline of the plan, which `close` closes."""
     signature = step_signature(declared_graph(manifest.model, manifest.state_pairs))
     sequences = min((part.sequences for part in manifest.parts if part.states), default=1)
-    return SteppedModel(OneByOne(pipeline), signature, sequences, manifest.directory, pipeline.close)
+    first = randbits(NUMBER_BITS)  # servers keep the states of other callers as well
+    return SteppedModel(OneByOne(pipeline), signature, sequences, manifest.directory, pipeline.close, first)
+
+
+def open_draft(path: PathLike, tokens: int, graph: Graph, tokenizer: TextTokenizer, sequences: int = 1) -> Draft:
+    """A small model that proposes tokens for another one, computed in this process.
+
+    Args:
+        path: Its ONNX file.
+        tokens: How many it proposes for a step.
+        graph: The other model, with open dimensions as its file declares them.
+        tokenizer: That of the other model.
+        sequences: How many texts may be made at the same time.
+
+    Returns:
+        The draft.
+
+    Raises:
+        ConfigError: If it has other tokens, or one of the two models has a state that cannot be cut.
+        ModelError: If it is no language model, or cannot be opened.
+    """
+    own, other = step_signature(declared_graph(path)), step_signature(graph)
+    for name, signature in ((str(path), own), (graph.name, other)):
+        if signature.no_cut:
+            raise ConfigError(f"{name}: {signature.no_cut}: no draft can propose some that may be wrong")
+    _require_same_tokens(Path(path), own, other, tokenizer)
+    require_least("draft_tokens", tokens, 1)
+    return Draft(open_whole(path, sequences=sequences), tokens, other.vocabulary)
+
+
+def _require_same_tokens(draft: Path, own: StepSignature, other: StepSignature, tokenizer: TextTokenizer) -> None:
+    """ConfigError if a draft has other tokens, by its tokenizer, or by their number where it has none."""
+    if (draft.parent / TOKENIZER_FILE).is_file():
+        if read_tokenizer(draft).raw.get_vocab() != tokenizer.raw.get_vocab():
+            raise ConfigError(
+                f"{draft}: has other tokens than the model: its {TOKENIZER_FILE} differs; use one of the same family"
+            )
+    elif own.vocabulary != other.vocabulary:
+        raise ConfigError(
+            f"{draft}: has logits of {own.vocabulary} tokens and the model of {other.vocabulary}; if both have the same tokens"
+            f" all the same, put the draft's {TOKENIZER_FILE} beside it"
+        )
 
 
 class OneByOne:

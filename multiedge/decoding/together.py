@@ -6,11 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from multiedge.decoding.contract import Tokens
-from multiedge.decoding.generation import Finish, Generation
-from multiedge.decoding.sampling import Sampler, Sampling
+from multiedge.decoding.drafting import NO_PROPOSALS, Proposals
+from multiedge.decoding.generation import Finish, Generation, Piece, Turns
+from multiedge.decoding.sampling import Sampling
 from multiedge.decoding.stepped import SteppedModel
 from multiedge.errors import require_least
 from multiedge.executors.flow.pipeline import Pipeline
@@ -25,6 +27,7 @@ def generate_together(
     sampling: Sampling | None = None,
     in_flight: int | None = None,
     clock: Callable[[], float] = time.monotonic,
+    proposals: Proposals = NO_PROPOSALS,
 ) -> tuple[list[Generation], Measurements]:
     """Makes the same number of tokens after each prompt, several prompts at the same time.
 
@@ -36,6 +39,7 @@ def generate_together(
         sampling: How tokens are chosen; the most likely ones unless stated otherwise.
         in_flight: How many sequences are open at the same time; by default as many as have their states kept.
         clock: Seconds.
+        proposals: What proposes tokens; so many sequences of it are open, too.
 
     Returns:
         What was made after each prompt, without text, and the measurements, whose items are the steps.
@@ -52,17 +56,16 @@ def generate_together(
     def follow() -> Generator[Any, Any, None]:
         while waiting:
             number, prompt = waiting.popleft()
-            sampler, begin_s = Sampler(sampling or Sampling()), clock()
-            given = prompt[None]
-            got: list[int] = []
-            times_s: list[float] = []
-            with closing(model.open()) as sequence:
-                while len(got) < tokens:
-                    logits = yield from sequence.exchange(given)
-                    given = sampler.choose(logits[:, -1])[:, None]
-                    got.append(int(given[0, 0]))
-                    times_s.append(clock() - begin_s)
-            made[number] = Generation(prompt.size, tuple(got), "", Finish.LENGTH, tuple(times_s))
+            begin_s, pieces = clock(), list[Piece]()
+            with closing(model.open()) as sequence, closing(proposals.open()) as proposer:
+                turns = Turns(prompt[None], sampling or Sampling(), tokens, proposer)
+                while turns.left:
+                    given = turns.next()
+                    logits = yield from sequence.exchange(given, 1 + turns.proposed)
+                    for token in turns.take(logits):
+                        pieces.append(Piece("", int(token[0]), clock() - begin_s, None, turns.step, turns.proposed))
+                    sequence.cut(turns.length)
+            made[number] = replace(Generation.of(prompt.size, pieces), finish=Finish.LENGTH)
 
     measurements = pipeline.follow(follow() for _ in range(min(count, len(prompts))))
     return [made[number] for number in range(len(prompts))], measurements

@@ -20,6 +20,9 @@ from multiedge.formats.documents import read_json, read_text
 from multiedge.formats.fields import Field
 
 TOKENIZER_FILE = "tokenizer.json"
+_SETTINGS = ("tokenizer_config.json", "chat_template.jinja", "generation_config.json", "genai_config.json")
+TEXT_FILES = (TOKENIZER_FILE, *_SETTINGS)
+"""What is read of the files beside a model."""
 Message = Mapping[str, str]
 """One message of a conversation: `role` and `content`."""
 
@@ -131,6 +134,20 @@ def read_tokenizer(model: Path, file: Path | None = None) -> TextTokenizer:
     except Exception as error:  # the library raises Exception itself
         raise ModelError(f"{place}: is no tokenizer of the library tokenizers: {one_line(error)}") from error
     return TextTokenizer(raw, read_settings(place.parent), str(place))
+
+
+def text_files(model: Path, file: Path | None = None) -> dict[str, Path]:
+    """The files that `read_tokenizer` reads, by the name that each has beside a model; {} if there is no tokenizer.
+
+    Raises ConfigError if there is no such `file`.
+    """
+    place = file or model.parent / TOKENIZER_FILE
+    if file is not None and not file.is_file():
+        raise ConfigError(no_such(file, "tokenizer"))
+    if not place.is_file():
+        return {}
+    settings = {name: place.parent / name for name in _SETTINGS}
+    return {TOKENIZER_FILE: place, **{name: path for name, path in settings.items() if path.is_file()}}
 
 
 def read_settings(folder: Path) -> TextSettings:

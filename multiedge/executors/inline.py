@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from multiedge.backends.contract import ItemsSession, SequenceSession
 from multiedge.backends.stages import BackendOptions, OpenStage, open_on, require_backend_options
 from multiedge.errors import MultiedgeError, PipelineError
 from multiedge.executors.flow.contract import (
@@ -16,6 +17,7 @@ from multiedge.executors.flow.contract import (
     Result,
     RunOptions,
     Tensors,
+    answer_of,
     failure,
     require_inputs,
 )
@@ -82,22 +84,24 @@ class InlineExecutor(Closing):
             if error:
                 self._ready.append(Result(item, None, error, issued_s, time.monotonic()))
                 return
-        made = self.routes.gather(CALLER, held, way)
-        answer = {name: made[name] for name in self.manifest.outputs if name in made}
+        answer = answer_of(self.manifest.outputs, self.routes.gather(CALLER, held, way))
         self._ready.append(Result(item, answer, "", issued_s, time.monotonic()))
 
     def _run_stage(self, stage: int, item: int, held: dict[tuple[int, str], Array], way: int) -> str:
         """Adds what the stage passes on to `held`; the error text if it failed."""
         begin = time.monotonic()
         given = self.routes.gather(stage, held, way)
-        device = self.routes.parts[stage].device
+        device, session = self.routes.parts[stage].device, self._stages[stage].session
         try:
-            made = {**given, **self._stages[stage].session.run(given)}
+            is_repeat = isinstance(session, SequenceSession) and session.repeats(given)
+            made = {**given, **session.run(given)}
         except Exception as error:  # whatever the runtime raises is the item's failure, not the pipeline's
             return failure(stage, device, error)
         held.update({(stage, name): array for name, array in made.items()})
         if self.options.record_events:
-            self._events.append(Event("compute", item, stage, device, begin, time.monotonic()))
+            is_skipped = isinstance(session, ItemsSession) and not session.computes(given)
+            kind = "repeat" if is_repeat else "skip" if is_skipped else "compute"
+            self._events.append(Event(kind, item, stage, device, begin, time.monotonic()))
         return ""
 
     def poll(self, timeout_s: float) -> list[Result]:

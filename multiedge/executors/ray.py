@@ -20,7 +20,7 @@ from multiedge.backends.heap import memory_returned
 from multiedge.backends.stages import BackendOptions, open_on, require_backend_options
 from multiedge.errors import MissingDependencyError, PipelineError, StageError
 from multiedge.executors.flow.contract import Array
-from multiedge.executors.flow.expected import expected_seconds
+from multiedge.executors.flow.expected import stage_clock
 from multiedge.executors.flow.stage_clock import StageClock
 from multiedge.executors.workers.threads import (
     TICK_S,
@@ -113,7 +113,6 @@ class RayExecutor(ThreadsExecutor):
         super().__init__(manifest, fleet, options)
         require_backend_options(fleet, options.backends, manifest.part_files)
         self._load_s, self._backends = options.load_s, options.backends
-        self._expected_s = expected_seconds(manifest)
         self._actors: dict[str, Any] = {}
         self._turns: dict[str, Turns] = {}
         self._pids: dict[str, int] = {}
@@ -137,7 +136,7 @@ class RayExecutor(ThreadsExecutor):
         super().start()
 
     def connect(self, stage: int, device: str) -> RayStage:
-        clock = StageClock(self.options.deadlines, self._expected_s)
+        clock = stage_clock(self.manifest, self.options.deadlines)
         part, restart_s = self.routes.parts[stage], self.options.deadlines.first_s
         return RayStage(self._ray, self._actors[device], part, device, clock, restart_s, self._saw_pid, self._turns[device])
 

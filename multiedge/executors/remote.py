@@ -22,7 +22,7 @@ from typing import Any
 
 from multiedge.errors import ConfigError, PipelineError, StageError, did_you_mean, require_port
 from multiedge.executors.flow.contract import require_fallbacks
-from multiedge.executors.flow.expected import expected_seconds
+from multiedge.executors.flow.expected import stage_clock
 from multiedge.executors.flow.stage_clock import StageClock
 from multiedge.executors.workers.servers import PROBE_S, SHORTEST_PAUSE_S, Endpoint, Released, Request
 from multiedge.executors.workers.threads import Again, LostInputsError, ThreadsExecutor, ThreadsOptions
@@ -85,7 +85,6 @@ class RemoteExecutor(ThreadsExecutor):
         self._connect_s, self._fallbacks = options.connect_s, options.fallbacks
         self._patience_s = options.deadlines.first_s if options.patience_s is None else options.patience_s
         self._given = checked_endpoints(options.endpoints, manifest, fleet)
-        self._expected_s = expected_seconds(manifest)
         self._released = Released() if options.direct else None
 
     def release(self, references: Iterable[Any]) -> None:
@@ -97,7 +96,7 @@ class RemoteExecutor(ThreadsExecutor):
 
     def connect(self, stage: int, device: str) -> RemoteStage:
         places = self._places(stage, device)
-        clock = StageClock(self.options.deadlines, self._expected_s)
+        clock = stage_clock(self.manifest, self.options.deadlines)
         identity = self.manifest.identity(stage)
         part = self.routes.parts[stage]
         runner = RemoteStage(part, device, identity, places, clock, self._patience_s, self.note_fault, self._released)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from multiedge.errors import MultiedgeError, lower_first, no_such
-from multiedge.formats.fields import ANY_FILE, Field, Kind
+from multiedge.formats.fields import ANY_FILE, Field, Keys, Kind
 from multiedge.quantity import human_bytes
 
 MAX_YAML_BYTES = 16 << 20
@@ -42,9 +43,10 @@ def read_json(path: PathLike, kind: Kind = ANY_FILE) -> Field:
     return parse_json(read_text(path, kind, MAX_JSON_BYTES), str(path), kind)
 
 
-def read_yaml(path: PathLike, kind: Kind = ANY_FILE) -> Field:
-    """The content of a YAML file, by the safe loader; the kind's error, one line, if it cannot be read."""
-    return parse_yaml(read_text(path, kind, MAX_YAML_BYTES), str(path), kind)
+def read_yaml(path: PathLike, kind: Kind = ANY_FILE, *, with_lines: bool = False) -> Field:
+    """The content of a YAML file, by the safe loader; the kind's error, one line, if it cannot be read. `with_lines` is that of
+    `parse_yaml`."""
+    return parse_yaml(read_text(path, kind, MAX_YAML_BYTES), str(path), kind, with_lines=with_lines)
 
 
 def parse_json(text: str | bytes, place: str, kind: Kind = ANY_FILE) -> Field:
@@ -62,14 +64,17 @@ def parse_json(text: str | bytes, place: str, kind: Kind = ANY_FILE) -> Field:
         raise _error(kind, place, "not valid JSON: a number has too many digits") from None
 
 
-def parse_yaml(text: str, place: str, kind: Kind = ANY_FILE) -> Field:
-    """The value that a YAML text holds, by the safe loader; `place` begins every error."""
+def parse_yaml(text: str, place: str, kind: Kind = ANY_FILE, *, with_lines: bool = False) -> Field:
+    """The value that a YAML text holds, by the safe loader; `place` begins every error, with the line of the value behind it if
+    `with_lines`."""
     import yaml
 
     from multiedge.formats.yaml_text import construct, problem_of
 
+    lines: dict[Keys, int] | None = {} if with_lines else None
     try:
-        return Field(construct(text), place, kind)
+        value = construct(text, lines)
+        return Field(value, place, replace(kind, lines=lines) if lines else kind)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{place}:{mark.line + 1}" if mark else place

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 from typing import Any, TypeVar, overload
@@ -30,6 +30,8 @@ MAX_DEPTH = 100
 """How deep free-form data may be nested."""
 
 _Read = Callable[["Field"], T]
+Keys = tuple[str | int, ...]
+"""The keys and indices that lead to a value of a file."""
 
 _NEAR_MISS = 0.8
 """An unknown key of an open record counts as misspelt if it is at least as similar (difflib's ratio) to a known key."""
@@ -41,12 +43,13 @@ _MAPPINGS = (dict, Mapping)
 @dataclass(frozen=True)
 class Kind:
     """A kind of file or message: what to call it, the class of its errors, and what to do about a damaged one (`remedy`)
-    or a missing one (`source`)."""
+    or a missing one (`source`). `lines` has the lines of one file, by keys and indices, for places of errors."""
 
     name: str = "file"
     error: type[MultiedgeError] = ConfigError
     remedy: str = ""
     source: str = ""
+    lines: Mapping[Keys, int] = field(default_factory=dict, compare=False)
 
 
 ANY_FILE = Kind()
@@ -90,15 +93,31 @@ class Field:
 
     @property
     def place(self) -> str:
-        """Where the value stands: 'devices.yaml: devices[2].memory'."""
-        if self._parent is None:
-            return str(self._key)
-        above = self._parent.place
-        is_first = self._parent._parent is None
-        if isinstance(self._key, int):
-            return f"{above}: [{self._key}]" if is_first else f"{above}[{self._key}]"
-        key = self._key if self._key.isprintable() and len(self._key) <= 60 else describe(self._key)
-        return f"{above}: {key}" if is_first else f"{above}.{key}"
+        """Where the value stands: 'devices.yaml: devices[2].memory', or 'devices.yaml:7: ...' if the line is known."""
+        keys = self._keys
+        root = self._root
+        words = "".join(f"[{key}]" if isinstance(key, int) else f".{_shown(key)}" for key in keys).removeprefix(".")
+        file = f"{root._key}:{self.line}" if self.line else str(root._key)
+        return f"{file}: {words}" if words else file
+
+    @property
+    def key(self) -> str | int:
+        """The key or index that leads to the value; of the whole document, its place."""
+        return self._key
+
+    @property
+    def line(self) -> int:
+        """The line of the file where the value stands, or what would hold it if it is missing; 0 if that is not known."""
+        keys = self._keys
+        return next((self.kind.lines[keys[:n]] for n in range(len(keys), -1, -1) if keys[:n] in self.kind.lines), 0)
+
+    @property
+    def _root(self) -> Field:
+        return self if self._parent is None else self._parent._root
+
+    @property
+    def _keys(self) -> Keys:
+        return () if self._parent is None else (*self._parent._keys, self._key)
 
     def error(self, message: str) -> MultiedgeError:
         """The error to raise for this value: its place, the message, and the remedy of its kind of file."""
@@ -253,6 +272,10 @@ class Field:
     def data(self) -> Any:
         """Free-form data in the types of JSON: mappings by text, lists, texts, finite numbers, booleans and null."""
         return _plain(self, MAX_DEPTH)
+
+
+def _shown(key: str) -> str:
+    return key if key.isprintable() and len(key) <= 60 else describe(key)
 
 
 def _plain(field: Field, depth: int) -> Any:

@@ -24,8 +24,14 @@ def read_pipeline_cost(data: Field) -> PipelineCost:
         switching=data["switching"].number(least=1),
         beside=data["beside"].optional(_at_least_one, 1.0),
         in_turns=data["in_turns"].optional(_at_least_one, 1.0),
+        rested_hop_s=data["rested_hop_s"].optional(_seconds),
+        rested_turn_s=data["rested_turn_s"].optional(_seconds),
     )
 
 
 def _at_least_one(data: Field) -> float:
     return data.number(least=1)
+
+
+def _seconds(data: Field) -> float:
+    return data.number(least=0)

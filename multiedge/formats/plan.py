@@ -33,6 +33,7 @@ from multiedge.plan import (
 )
 from multiedge.proof import Plans, Scope, scope_in_words
 from multiedge.quantity import Knowledge
+from multiedge.step_costs import StepCost, StepSize
 
 VERSION = 1
 PLAN = Kind("plan", PlanError, "write it anew with: multiedge plan")
@@ -87,8 +88,28 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     runtimes = {device: asdict(runtime) for device, runtime in plan.runtimes.items()}
     sequences = plan.sequences if plan.sequences > 1 else None
     accuracy = asdict(plan.accuracy) if plan.accuracy else None
-    optional = {"runtimes": runtimes, "accuracy": accuracy, "recomputed": list(plan.recomputed), "sequences": sequences}
+    steps = [_step(cost) for cost in plan.steps]
+    optional = {
+        "runtimes": runtimes,
+        "accuracy": accuracy,
+        "recomputed": list(plan.recomputed),
+        "sequences": sequences,
+        "steps": steps,
+    }
     return {**data, **{key: value for key, value in optional.items() if value}}
+
+
+def _step(cost: StepCost) -> dict[str, Any]:
+    size = cost.size
+    times_s = {"latency_s": cost.latency_s, "interval_s": cost.interval_s, "full_latency_s": cost.full_latency_s}
+    return {"tokens": size.tokens, "context": size.context, **times_s}
+
+
+def _read_step(data: Field) -> StepCost:
+    size = StepSize(data["tokens"].integer(1), data["context"].integer(1))
+    latency_s = data["latency_s"].number()
+    full_latency_s = data["full_latency_s"].optional(Field.number, latency_s)
+    return StepCost(size, latency_s, data["interval_s"].number(), full_latency_s)
 
 
 def _scope(scope: Scope) -> dict[str, Any]:
@@ -184,6 +205,7 @@ def read_plan(data: Field) -> Plan:
         sequences=data["sequences"].optional(lambda count: count.integer(1), 1),
         recomputed=data["recomputed"].optional(lambda names: names.list_of(Field.text), ()),
         accuracy=data["accuracy"].optional(_read_accuracy),
+        steps=data["steps"].optional(lambda steps: steps.list_of(_read_step), ()),
         options=data["options"].optional(lambda options: options.mapping_of(Field.data), {}),
         known=_known(data["known"]),
         reference=_name(data["reference"]),

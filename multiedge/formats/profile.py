@@ -17,6 +17,7 @@ import numpy as np
 from multiedge.errors import ProfileError, describe
 from multiedge.files import write_text
 from multiedge.fleet import Device, Fleet
+from multiedge.formats.composed import composition_to_json, read_composition
 from multiedge.formats.documents import read_json
 from multiedge.formats.fields import Field, Kind
 from multiedge.formats.pipeline_cost import pipeline_cost_to_json, read_pipeline_cost
@@ -88,6 +89,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
             **states_to_json(graph.states, graph.extended),
             **({"whole_inputs": [_tensor_to_json(each) for each in graph.whole_inputs.values()]} if graph.whole_inputs else {}),
             **_kept_to_json(graph),
+            **({"composition": composition_to_json(graph.composition)} if graph.composition else {}),
         },
         "devices": {
             name: {
@@ -108,6 +110,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
         "notes": list(profile.notes),
         "pipeline": pipeline_cost_to_json(profile.pipeline),
         "settings": plain_data(profile.settings),
+        **({"mean_times": True} if profile.is_mean else {}),
     }
 
 
@@ -144,7 +147,8 @@ def _node_to_json(profile: Profile, index: int) -> dict[str, Any]:
 
 def _tensor_to_json(tensor: Tensor) -> dict[str, Any]:
     shape = None if tensor.shape is None else list(tensor.shape)
-    return {"name": tensor.name, "dtype": tensor.dtype, "shape": shape, "bytes": tensor.nbytes}
+    rate = {} if tensor.rate == 1 else {"rate": tensor.rate}
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": shape, "bytes": tensor.nbytes, **rate}
 
 
 def plain_data(value: Any) -> Any:
@@ -200,6 +204,7 @@ def _profile(document: Field) -> Profile:
         known={name: device["known"].optional(_knowledge, Knowledge.ESTIMATED) for name, device in devices.items()},
         notes=document["notes"].optional(_texts, ()),
         pipeline=document["pipeline"].optional(read_pipeline_cost),
+        is_mean=document["mean_times"].optional(Field.boolean, False),
         spans={name: read_span_cost(device["spans"], len(nodes)) for name, device in devices.items() if device["spans"].given},
     )
 
@@ -252,6 +257,7 @@ def _graph(document: Field) -> Graph:
         recomputed=model["recomputed"].optional(_texts, ()),
         growing=model["growing"].optional(_texts, ()),
         sequences=model["sequences"].optional(lambda count: count.integer(1), 1),
+        composition=model["composition"].optional(read_composition),
     )
 
 
@@ -279,6 +285,7 @@ def _tensor(field: Field) -> Tensor:
         field["dtype"].optional(Field.text),
         field["shape"].optional(lambda shape: shape.list_of(_dimension)),
         field["bytes"].optional(Field.count),
+        field["rate"].optional(lambda rate: rate.number(0, 1), 1.0),
     )
 
 

@@ -10,23 +10,36 @@ from typing import Any
 import yaml
 
 from multiedge.errors import describe
-from multiedge.formats.fields import MAX_DEPTH
+from multiedge.formats.fields import MAX_DEPTH, Keys
 
 MAX_YAML_NODES = 1_000_000
 """The most values in a YAML text, with each alias counted as a copy of its value."""
 
 
-def construct(text: str) -> Any:
-    """The value that the text holds. RecursionError if it is nested too deeply."""
+def construct(text: str, lines: dict[Keys, int] | None = None) -> Any:
+    """The value that the text holds; RecursionError if it is nested too deeply. `lines` gets the line of each value."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
         _count_values(node, {})
+        if lines is not None:
+            _add_lines(node, (), node.start_mark.line, lines)
         return loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _add_lines(node: yaml.Node, keys: Keys, line: int, lines: dict[Keys, int]) -> None:
+    lines[keys] = line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                _add_lines(value, (*keys, key.value), key.start_mark.line, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _add_lines(value, (*keys, index), value.start_mark.line, lines)
 
 
 class _Loader(yaml.SafeLoader):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from multiedge.meters.memory import PROC
 
-_UTIME, _STIME = 11, 12
-"""Fields of /proc/PID/stat, counted after the name of the program."""
+_STATE, _UTIME, _STIME = 0, 11, 12
+"""Fields of /proc/PID/stat, counted after the name of the program; those of a thread are the same."""
 _IDLE, _WAITING_FOR_DISK, _STEAL, _COUNTED = 3, 4, 7, 8
 """Fields of a line of /proc/stat. What follows these is counted in them already."""
 
@@ -29,8 +30,7 @@ class HostTime:
 def process_cpu_s(pid: int | str = "self", proc: Path = PROC) -> float | None:
     """Processor time that all threads of a process have used; None if it has ended, or the system does not show it."""
     try:
-        # The name of the program is in brackets and may hold anything, brackets too.
-        fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = _fields_of(proc / str(pid))
         return (int(fields[_UTIME]) + int(fields[_STIME])) / _ticks_per_s()
     except (OSError, IndexError, ValueError):
         return None
@@ -43,6 +43,19 @@ def process_waited_s(pid: int | str = "self", proc: Path = PROC) -> float | None
         return int((proc / str(pid) / "schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return None
+
+
+def thread_states(pid: int | str = "self", proc: Path = PROC) -> frozenset[str] | None:
+    """The states that threads of a process are in, such as 'R' (computes or is ready to), 'S' (sleeps), 'D' (waits for a disk),
+    'T' (stopped by a signal), 't' (stopped by a debugger); None if it has ended, or the system does not show them."""
+    states = set()
+    try:
+        for thread in (proc / str(pid) / "task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
+                states.add(_fields_of(thread)[_STATE].decode())
+    except (OSError, IndexError):
+        return None
+    return frozenset(states) or None
 
 
 def own_processors() -> list[int]:
@@ -65,6 +78,11 @@ def read_host_time(processors: Collection[int], proc: Path = PROC) -> HostTime |
     ticks = [sum(fields) for fields in zip(*each, strict=True)]
     busy = sum(ticks) - ticks[_IDLE] - ticks[_WAITING_FOR_DISK] - ticks[_STEAL]
     return HostTime(busy / _ticks_per_s(), ticks[_STEAL] / _ticks_per_s())
+
+
+def _fields_of(process: Path) -> list[bytes]:
+    # The name of the program is in brackets and may hold anything, brackets too.
+    return (process / "stat").read_bytes().rpartition(b")")[2].split()
 
 
 def _ticks_per_s() -> int:

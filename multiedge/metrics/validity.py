@@ -17,10 +17,13 @@ from multiedge.metrics import run
 from multiedge.metrics.percentiles import percentile, samples_needed, within_bound
 from multiedge.metrics.prediction import rate_loss
 from multiedge.plan import Plan
+from multiedge.quantity import seconds_text
 
 TARGET_PERCENTILE: Mapping[str, float | None] = {"SingleStream": 0.90, "MultiStream": 0.99, "Server": 0.99, "Offline": None}
 
 
+LAG_PERCENTILE = 0.99
+"""The percentile of a load's lag that its bound holds for."""
 RATE_LOSS = 0.10
 """Other work that lowered the rate by a larger share degrades a run."""
 BUSY_HOST = 0.10
@@ -97,12 +100,13 @@ class Validity:
 def validity(measurements: Measurements, plan: Plan | None = None) -> Validity:
     """Whether the run's figures may be quoted, and as those of `plan`.
 
-    The run's settings hold its `scenario` (Offline if there is none) and, for Server, `latency_bound_s`.
+    The run's settings hold its `scenario` (Offline if there is none), for Server `latency_bound_s`, and for a load on a server
+    that is none of the run's `lag_bound_s`.
     """
     scenario = str(measurements.settings.get("scenario", "Offline"))
     if scenario not in TARGET_PERCENTILE:
         raise ConfigError(f"unknown scenario '{scenario}'{did_you_mean(scenario, TARGET_PERCENTILE)}")
-    reasons = [*_answers(measurements), *_percentile(measurements, scenario)]
+    reasons = [*_answers(measurements), *_lag(measurements), *_percentile(measurements, scenario)]
     loss = rate_loss(measurements, plan)
     busy = busy_share(measurements.host, loss)
     return Validity(
@@ -155,6 +159,20 @@ def _answers(measurements: Measurements) -> list[str]:
     }
     wrong = [f"{int(count)} item{'s' if count > 1 else ''} {what}" for what, count in counts.items() if count]
     return wrong if run.completed(measurements) else [*wrong, "no item was answered"]
+
+
+def _lag(measurements: Measurements) -> list[str]:
+    """Why a load was not the one that its schedule states: requests left too late."""
+    bound = measurements.settings.get("lag_bound_s")
+    lags_s = [item.lag_s for item in measurements.items]
+    if bound is None or not lags_s or percentile(lags_s, LAG_PERCENTILE) <= float(bound):
+        return []
+    late_s, most_s = percentile(lags_s, LAG_PERCENTILE), float(bound)
+    waited = int(measurements.settings.get("waited_for_connection", 0))
+    why = f"; {waited} of them waited for a connection" if waited else ""
+    return [
+        f"requests were sent late: the p99 of the lag is {seconds_text(late_s)}, at most {seconds_text(most_s)} is valid{why}"
+    ]
 
 
 def _percentile(measurements: Measurements, scenario: str) -> list[str]:

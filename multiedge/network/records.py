@@ -274,7 +274,7 @@ class StagePlace:
 
 @dataclass(frozen=True)
 class Deployment:
-    """Plans of a model that nodes are to hold. Who asks for it gives the first four and `rows`; the hub adds the others.
+    """Plans of a model that nodes are to hold. Who asks for it gives the first four, `rows` and `text`; the hub adds the rest.
 
     Attributes:
         name: Unique at the hub; the same name again replaces the plan.
@@ -286,6 +286,7 @@ class Deployment:
         places: Every stage of every row on every node of it.
         created_s: UNIX time.
         rows: Its plans, of which a request takes one; a deployment from the hub has one at least.
+        text: Of a language model, digests of the files of its tokenizer by name, which are in the pool; empty for others.
     """
 
     name: str
@@ -297,6 +298,7 @@ class Deployment:
     places: tuple[StagePlace, ...] = ()
     created_s: float | None = None
     rows: tuple[PlanRow, ...] = ()
+    text: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def plans(self) -> tuple[str, ...]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import onnx
 
+from multiedge.composed import DOMAIN
 from multiedge.errors import CutError
+from multiedge.formats.composed import composition_text
 from multiedge.graph import Graph
 from multiedge.onnx_io.inner_weights import subgraphs
 from multiedge.onnx_io.model_file import ModelFile
-from multiedge.states import SEQUENCE
+from multiedge.onnx_io.presence import Presence, presence_of
+from multiedge.states import KEPT_ANSWERS, SEQUENCE
 
 EMPTY = "nothing"
 """Output of a part that has none to give, since a runtime loads no graph without outputs."""
@@ -30,6 +33,10 @@ class Extractor:
     def _functions(self) -> dict[tuple[str, str], Any]:
         return {(function.domain, function.name): function for function in self.model.proto.functions}
 
+    @cached_property
+    def _presence(self) -> dict[str, Presence]:
+        return presence_of(self.graph)
+
     def part(self, name: str, nodes: Sequence[int], outputs: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
         """The sub-model of `nodes` that gives `outputs`, and the names of its inputs in order of first use.
 
@@ -43,7 +50,7 @@ class Extractor:
         chosen = self._with_constants(nodes, outputs)
         made = {name for index in chosen for name in self.graph.nodes[index].writes}
         reads = dict.fromkeys(name for index in chosen for name in self.graph.nodes[index].reads)
-        present = {*made, *self.model.initialisers, SEQUENCE}
+        present = {*made, *self.model.initialisers, SEQUENCE, KEPT_ANSWERS}
         inputs = tuple(name for name in reads if name not in present)
         part = onnx.ModelProto()
         self._copy_header(part)
@@ -57,6 +64,7 @@ class Extractor:
         part.graph.output.extend(self._value(tensor, name) for tensor in outputs)
         self._add_annotations(part.graph, made - set(outputs))
         self._add_functions(part)
+        self._state_presence(part, inputs)
         if not outputs:
             _add_empty_output(part.graph)
         kept = {state.input for state in states}
@@ -106,6 +114,13 @@ class Extractor:
         part.value_info.extend(value for value in whole.value_info if value.name in made)
         part.quantization_annotation.extend(item for item in whole.quantization_annotation if item.tensor_name in made)
         part.metadata_props.extend(whole.metadata_props)
+
+    def _state_presence(self, part: Any, inputs: Iterable[str]) -> None:
+        """States in a part of a composed file what decides whether its inputs are there."""
+        if self.graph.composition:
+            known = {name: tuple(sorted(self._presence[name])) for name in inputs if self._presence.get(name)}
+            entry = next(each for each in part.metadata_props if each.key == DOMAIN)
+            entry.value = composition_text(replace(self.graph.composition, presence=known))
 
     def _add_functions(self, part: Any) -> None:
         """Model-local functions that the nodes call, and those that these call."""

@@ -43,6 +43,23 @@ def bodies(node: onnx.NodeProto) -> list[Any]:
     return [graph for attribute in node.attribute for graph in subgraphs(attribute)]
 
 
+def captures(node: onnx.NodeProto) -> tuple[str, ...]:
+    """Names that the node's sub-graphs read from outside, without repeats."""
+    found: dict[str, None] = {}
+    for graph in bodies(node):
+        found.update(dict.fromkeys(_free_names(graph)))
+    return tuple(found)
+
+
+def _free_names(graph: onnx.GraphProto) -> Iterator[str]:
+    bound = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    bound |= {tensor.values.name for tensor in graph.sparse_initializer}
+    for node in graph.node:
+        yield from (name for name in (*node.input, *captures(node)) if name and name not in bound)
+        bound.update(node.output)
+    yield from (value.name for value in graph.output if value.name not in bound)
+
+
 def inline_inner_weights(graph: onnx.GraphProto, folder: Path) -> None:
     """Reads external tensors inside attributes and bodies, which runtimes do not all follow, into the structure."""
     for node in graph.node:

@@ -52,6 +52,7 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
                 "files": dict(part.files),
                 **states_to_json(part.states, part.extended),
                 **({"sequences": part.sequences} if part.states else {}),
+                **({"returned": list(part.returned)} if part.returned else {}),
             }
             for part in manifest.parts
         ],
@@ -142,6 +143,7 @@ def _part(entry: Field) -> Part:
         sequences=entry["sequences"].optional(lambda count: count.integer(1), 1),
         states=read_states(entry),
         extended=read_extended(entry),
+        returned=entry["returned"].optional(lambda names: names.list_of(Field.text), ()),
     )
 
 

@@ -7,7 +7,7 @@ import heapq
 import mmap
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from multiedge.errors import ModelError, no_such
-from multiedge.onnx_io.inner_weights import bodies, inline_inner_weights, lift_inner_weights
+from multiedge.onnx_io.inner_weights import bodies, captures, inline_inner_weights, lift_inner_weights
 from multiedge.onnx_io.runtime_types import types_of
 from multiedge.onnx_io.types import open_sizes
 from multiedge.onnx_io.weights import Reference, inline, is_external, reference
@@ -96,6 +96,8 @@ def open_model(path: str | os.PathLike[str]) -> ModelFile:
         raise ModelError(no_such(path, "model file")) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
+    if path.suffix in (".yaml", ".yml"):
+        raise ModelError(f"{path}: is YAML; expected an ONNX model; of a workflow, read what multiedge.compose returns")
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise ModelError(f"{path}: is no regular file, but a pipe or a device; expected an ONNX model")
     return _open(path, found.st_ino, found.st_size, found.st_mtime_ns)
@@ -158,23 +160,6 @@ def _inline_sizes(external: Iterable[onnx.TensorProto], references: dict[str, Re
     for tensor in external:
         if tensor.data_type in _INTEGERS and len(tensor.dims) <= 1 and references[tensor.name].length <= _SIZES_BYTES:
             inline(tensor, references.pop(tensor.name))
-
-
-def captures(node: onnx.NodeProto) -> tuple[str, ...]:
-    """Names that the node's sub-graphs read from outside, without repeats."""
-    found: dict[str, None] = {}
-    for graph in bodies(node):
-        found.update(dict.fromkeys(_free_names(graph)))
-    return tuple(found)
-
-
-def _free_names(graph: onnx.GraphProto) -> Iterator[str]:
-    bound = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-    bound |= {tensor.values.name for tensor in graph.sparse_initializer}
-    for node in graph.node:
-        yield from (name for name in (*node.input, *captures(node)) if name and name not in bound)
-        bound.update(node.output)
-    yield from (value.name for value in graph.output if value.name not in bound)
 
 
 def _has_random(node: onnx.NodeProto) -> bool:

@@ -51,6 +51,12 @@ def read_npz(path: Path, inputs: Mapping[str, Tensor]) -> Arrays:
             return {name: _array(path, archive, members[name], inputs[name]) for name in inputs}
 
 
+def array_names(path: Path) -> list[str]:
+    """The names of the arrays in the file; ConfigError if it is no .npz."""
+    with _explained(path, "name"), ZipFile(path) as archive:
+        return [member.removesuffix(_SUFFIX) for member in archive.namelist()]
+
+
 def _members(path: Path, archive: ZipFile, inputs: Mapping[str, Tensor]) -> dict[str, ZipInfo]:
     members: dict[str, ZipInfo] = {}
     for member in archive.infolist():

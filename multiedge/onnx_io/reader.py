@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,13 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto
 
+from multiedge.composed import Composition, segment_of
 from multiedge.errors import ModelError, one_line
 from multiedge.graph import Graph, Node, Tensor
-from multiedge.onnx_io.inner_weights import bodies, own_names
-from multiedge.onnx_io.model_file import ModelFile, captures, open_model
+from multiedge.onnx_io.inner_weights import bodies, captures, own_names
+from multiedge.onnx_io.model_file import ModelFile, open_model
 from multiedge.onnx_io.runtime_types import types_of
+from multiedge.onnx_io.segments import composition_of
 from multiedge.onnx_io.states import Pair, longer_shapes, with_states
 from multiedge.onnx_io.types import open_sizes, parameter_of, tensor_of, with_shapes
 
@@ -79,20 +81,29 @@ def graph_of(model: ModelFile, proto: Any, states: Sequence[Pair] = ()) -> Graph
     nodes = tuple(_node(node) for node in graph.node)
     inputs = tuple(value.name for value in graph.input if value.name not in model.initialisers)
     names = dict.fromkeys((*inputs, *(name for node in nodes for name in node.writes)))
+    composition = composition_of(proto)
+    rates = _rates(nodes, composition) if composition else {}
     graph_of_file = Graph(
         name=model.path.stem if graph.name in OF_EXPORTERS else graph.name,
         nodes=nodes,
         inputs=inputs,
         outputs=tuple(value.name for value in graph.output),
-        tensors={name: tensor_of(name, types.get(name)) for name in names},
+        tensors={name: replace(tensor_of(name, types.get(name)), rate=rates.get(name, 1.0)) for name in names},
         parameters=parameters,
         opsets={item.domain or "ai.onnx": item.version for item in proto.opset_import},
         ir_version=proto.ir_version,
         model_hash=model.model_hash,
         path=str(model.path),
+        composition=composition,
     )
     declared = {value.name: tensor_of(value.name, value.type) for value in (*model.graph.input, *model.graph.output)}
     return with_states(graph_of_file, declared, states)
+
+
+def _rates(nodes: Iterable[Node], composition: Composition) -> dict[str, float]:
+    """The share of items for which there is each tensor that a node makes: that of its segment."""
+    rates = {name: segment.rate for name, segment in composition.segments.items()}
+    return {name: rates.get(segment_of(node.name), 1.0) for node in nodes for name in node.writes}
 
 
 def _growing(model: ModelFile, graph: Graph) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
+from multiedge.composed import FIRST_OF, WHEN, Composition
+from multiedge.onnx_io.segments import Run, composition_of, model_of, runs_of
 from multiedge.onnx_io.types import infer
 
 _ELEMENTS = {
@@ -30,8 +32,38 @@ log = logging.getLogger(__name__)
 def types_of(proto: Any, folder: Path) -> dict[str, Any]:
     """TypeProto by name of everything whose type is known; `folder` is where the model's weights lie.
 
-    A session is made only where onnx leaves a type open, as it does behind operators of other domains.
+    A session is made only where onnx leaves a type open, as it does behind operators of other domains. The segments of a
+    composed model have operators of different versions: each is a model of its own.
     """
+    composition = composition_of(proto)
+    return _types_of_model(proto, folder) if composition is None else _types_of_segments(proto, folder, composition)
+
+
+def _types_of_segments(proto: Any, folder: Path, composition: Composition) -> dict[str, Any]:
+    graph = proto.graph
+    types = {
+        value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input) if value.type.WhichOneof("value")
+    }
+    wanted = {value.name for value in graph.output}
+    runs = list(runs_of(graph))
+    wanted |= {name for run in runs for name in run.reads}
+    for run in runs:
+        if run.is_own:
+            types.update(_own_types(run, types))
+            continue
+        model = model_of(run, proto, composition.segments[run.segment].opsets, types, wanted)
+        types.update(_types_of_model(model, folder))
+    return types
+
+
+def _own_types(run: Run, types: Mapping[str, Any]) -> dict[str, Any]:
+    """What When and FirstOf pass on, with the sizes that it has before them; what a Transform makes is declared."""
+    (node,) = run.nodes
+    passed = {WHEN: zip(node.output, node.input[1:], strict=False), FIRST_OF: zip(node.output, node.input, strict=False)}
+    return {name: types[source] for name, source in passed.get(node.op_type, ()) if source in types}
+
+
+def _types_of_model(proto: Any, folder: Path) -> dict[str, Any]:
     types = infer(proto)
     open_ones = [name for node in proto.graph.node for name in node.output if name and name not in types]
     said = _from_runtime(proto, folder, open_ones) if open_ones else {}

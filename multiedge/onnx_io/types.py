@@ -14,6 +14,7 @@ from onnx import TensorProto, checker, helper, shape_inference
 from multiedge.errors import ConfigError, did_you_mean
 from multiedge.graph import Dim, Tensor
 from multiedge.onnx_io.fold import MAX_ROUNDS, fixed_shape, fold_sizes
+from multiedge.onnx_io.segments import composition_of
 
 _HALF_BYTE = (TensorProto.INT4, TensorProto.UINT4, getattr(TensorProto, "FLOAT4E2M1", -1))
 
@@ -79,15 +80,17 @@ def with_shapes(
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """A copy of `proto` whose inputs have the given shapes and otherwise a batch of 1, and the inputs whose batch was open.
 
-    Symbolic sizes that follow are put in everywhere. Without anything to put in, `proto` itself is returned.
+    Symbolic sizes that follow are put in everywhere, and in a composed model the typical ones of sizes that vary. Without
+    anything to put in, `proto` itself is returned.
     """
-    free = _free_batch(proto.graph, shapes, initialisers)
-    if not shapes and not free:
+    composition = composition_of(proto)
+    sizes: dict[str, int] = dict(composition.typical_sizes) if composition else {}
+    free = _free_batch(proto.graph, {*shapes, *_varying(proto.graph, sizes)}, initialisers)
+    if not shapes and not free and not sizes:
         return proto, ()
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     inputs = {value.name: value for value in copy.graph.input}
-    sizes: dict[str, int] = {}
     for name, shape in shapes.items():
         if name not in inputs:
             raise ConfigError(f"{place}: no input '{name}' to give a shape{did_you_mean(name, inputs)}")
@@ -107,7 +110,13 @@ def with_shapes(
     return copy, tuple(name for name, _ in taken)
 
 
-def _free_batch(graph: onnx.GraphProto, shapes: Mapping[str, Sequence[int]], initialisers: Container[str]) -> list[str]:
+def _varying(graph: onnx.GraphProto, sizes: Container[str]) -> list[str]:
+    """Inputs whose first dimension is one of the sizes."""
+    first = {value.name: value.type.tensor_type.shape.dim[:1] for value in graph.input}
+    return [name for name, dims in first.items() if any(dim.dim_param in sizes for dim in dims)]
+
+
+def _free_batch(graph: onnx.GraphProto, shapes: Container[str], initialisers: Container[str]) -> list[str]:
     """Inputs without a given shape whose first dimension is open; of vectors only those that share it with a larger input."""
     found: list[tuple[str, str]] = []
     vectors: list[tuple[str, str]] = []

@@ -7,34 +7,26 @@ they need alone, for shipping to a device. Either way `InferenceSession(part)` o
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from multiedge.errors import ModelError, PlanError
-from multiedge.files import TEMPORARY, replacing
+from multiedge.files import TEMPORARY
 from multiedge.formats.profile import save_profile
 from multiedge.graph import Graph
 from multiedge.onnx_io.extract import Extractor
-from multiedge.onnx_io.manifest import FILE_NAME, PROFILE_NAME, digest_of, fingerprint, named, new_digest, write_manifest
+from multiedge.onnx_io.manifest import FILE_NAME, PROFILE_NAME, digest_of, write_manifest
 from multiedge.onnx_io.model_file import ModelFile, open_model
-from multiedge.onnx_io.weights import Reference, is_external, refer, reference
+from multiedge.onnx_io.weight_files import CopiedWeights, WeightFiles, linked_or_copied
+from multiedge.onnx_io.weights import is_external, reference
 from multiedge.plan import CALLER, Manifest, Part, Plan, Stage, Transfer
 from multiedge.planning.kept import recomputing
 from multiedge.profile import Profile
 from multiedge.states import Extended, State
-
-ALIGNMENT = 4096
-"""Copied weights begin at multiples of this, so that a runtime can map them."""
-
-SHORTENED = "the weights file ended while it was being copied; write the parts again"
-
-_BUFFER_BYTES = 1 << 20
 
 
 def write_parts(
@@ -73,7 +65,7 @@ def write_parts(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _retire(folder)
-        store = _CopiedWeights(folder) if copy_weights else _linked_or_copied(folder, model)
+        store = CopiedWeights(folder) if copy_weights else linked_or_copied(folder, model.references.values())
         parts = _write_all(Extractor(model, graph), plan, store)
         manifest = Manifest(
             model=str(Path(model.path).resolve()),
@@ -110,7 +102,7 @@ def with_own_weights(path: Path, folder: Path) -> Path:
     references = {tensor.name: reference(tensor, path.parent) for tensor in proto.graph.initializer if is_external(tensor)}
     if all(place.file.stat().st_nlink == 1 for place in references.values()):
         return path
-    _CopiedWeights(folder).place(path.stem, proto, references)
+    CopiedWeights(folder).place(path.stem, proto, references)
     return folder / path.name
 
 
@@ -133,7 +125,7 @@ def _retire(folder: Path) -> None:
             path.unlink()
 
 
-def _write_all(extractor: Extractor, plan: Plan, store: _LinkedWeights | _CopiedWeights) -> tuple[Part, ...]:
+def _write_all(extractor: Extractor, plan: Plan, store: WeightFiles) -> tuple[Part, ...]:
     from concurrent.futures import ThreadPoolExecutor
 
     wanted = [(stage.nodes, _outputs(extractor.graph, number, stage, plan)) for number, stage in enumerate(plan.stages)]
@@ -150,7 +142,11 @@ def _write_all(extractor: Extractor, plan: Plan, store: _LinkedWeights | _Copied
         name, inputs, files = written[key]
         states, extended = _kept(extractor.graph, stage, inputs)
         part = Part(number, f"{name}.onnx", stage.device, inputs, key[1], files, stage.replicas, states, extended)
-        parts.append(replace(part, sequences=plan.sequences) if states else part)
+        if states:
+            sent = {name for move in plan.transfers if move.source == number and move.target != CALLER for name in move.tensors}
+            returned = tuple(name for name in key[1] if name not in sent)
+            part = replace(part, sequences=plan.sequences, returned=returned)
+        parts.append(part)
     return tuple(parts)
 
 
@@ -174,96 +170,3 @@ def _initialiser_results(graph: Graph, plan: Plan) -> tuple[Transfer, ...]:
     names = tuple(name for name in graph.outputs if name in graph.parameters and name not in graph.producer)
     first = sorted({path.stages[0] for path in plan.paths} or {0})
     return tuple(Transfer(stage, CALLER, names, graph.bytes_of(names)) for stage in first) if names else ()
-
-
-@dataclass(frozen=True)
-class _LinkedWeights:
-    """Hard links to the files that hold the weights: `names` by original file."""
-
-    folder: Path
-    names: Mapping[Path, str]
-    kind: str = "linked"
-
-    def place(self, name: str, part: Any, references: Mapping[str, Reference]) -> dict[str, str]:
-        used = set()
-        for tensor in part.graph.initializer:
-            if is_external(tensor):
-                place = references[tensor.name]
-                refer(tensor, self.names[place.file], place.offset, place.length)
-                used.add(self.names[place.file])
-        digest = _save(self.folder, name, part)
-        return {f"{name}.onnx": digest, **{file: fingerprint(self.folder / file) for file in sorted(used)}}
-
-
-def _linked_or_copied(folder: Path, model: ModelFile) -> _LinkedWeights | _CopiedWeights:
-    files = sorted({place.file for place in model.references.values()})
-    names = {file: f"weights_{number}.linked" for number, file in enumerate(files, start=1)}
-    try:
-        for file, name in names.items():
-            os.link(file, folder / name)
-    except OSError:
-        # Another file system, or one without hard links: the bytes must be brought here.
-        for name in names.values():
-            (folder / name).unlink(missing_ok=True)
-        return _CopiedWeights(folder)
-    return _LinkedWeights(folder, names)
-
-
-@dataclass(frozen=True)
-class _CopiedWeights:
-    """One weights file per part, with that part's bytes alone; tensors that share their bytes are stored once."""
-
-    folder: Path
-    kind: str = "copied"
-
-    def place(self, name: str, part: Any, references: Mapping[str, Reference]) -> dict[str, str]:
-        file = f"{name}.weights"
-        offsets: dict[Reference, int] = {}
-        end = 0
-        for tensor in part.graph.initializer:
-            if is_external(tensor):
-                source = references[tensor.name]
-                if source not in offsets:
-                    offsets[source] = end
-                    end = -(-(end + source.length) // ALIGNMENT) * ALIGNMENT
-                refer(tensor, file, offsets[source], source.length)
-        digests = {f"{name}.onnx": _save(self.folder, name, part)}
-        if offsets:
-            digests[file] = _copy(self.folder / file, offsets)
-        return digests
-
-
-def _save(folder: Path, name: str, part: Any) -> str:
-    raw = part.SerializeToString(deterministic=True)
-    path = folder / f"{name}.onnx"
-    with replacing(path, error=PlanError, sync=False) as file:
-        file.write(raw)
-    return digest_of(path)
-
-
-def _copy(path: Path, offsets: Mapping[Reference, int]) -> str:
-    """Copies each range to its offset; returns the digest of the whole, made of the same bytes on their way through."""
-    digest, at = new_digest(), 0
-    # One buffer that stays in the processor's cache: mapping the file instead costs a page fault per few pages.
-    with replacing(path, error=PlanError, sync=False) as target, memoryview(bytearray(_BUFFER_BYTES)) as buffer:
-        for source, offset in offsets.items():
-            gap = bytes(offset - at)
-            digest.update(gap)
-            target.write(gap)
-            with source.file.open("rb", buffering=0) as file:
-                file.seek(source.offset)
-                for piece in _read_in_parts(file, source.length, buffer):
-                    digest.update(piece)
-                    target.write(piece)
-            at = offset + source.length
-    return named(digest)
-
-
-def _read_in_parts(file: io.FileIO, length: int, buffer: memoryview) -> Iterator[memoryview]:
-    """The next `length` bytes of `file`, as much as `buffer` holds at a time."""
-    while length:
-        count = file.readinto(buffer[: min(length, len(buffer))])
-        if not count:
-            raise ModelError(SHORTENED)
-        yield buffer[:count]
-        length -= count

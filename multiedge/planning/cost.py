@@ -6,6 +6,7 @@ All strategies, the simulator and the reports use these functions, so their figu
     occupancy(a,b) = share(a, b) * bytes sent from a to b per item / bandwidth(a, b) / (1 - loss)
     transfer(a,b)  = latency(a, b) + occupancy(a, b)                                     for one message
 
+Of nodes and tensors that are not there for every item, `seconds_d` and bytes are the mean over all items (`rates`).
 On a device whose times do not add up over nodes, the sum is replaced by `Profile.span_s` of the nodes that it holds.
 `share` is 1/2 on links that send float16, whose transfers have float32 alone (`checks`), and 1 on all others: how far zstd
 compresses is not known before. Sizes and energy are those of tensors before they are encoded.
@@ -31,7 +32,7 @@ sum of idle_w_d * T + (busy_w_d - idle_w_d) * busy_d + joules_per_byte_d * bytes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -248,7 +249,7 @@ def _messages(
             if by_caller and leg.target == CALLER:
                 names = tuple(name for name in leg.tensors if name not in returned[leg.source])
                 returned[leg.source].update(names)
-                leg = leg if names == leg.tensors else replace(leg, tensors=names, nbytes=profile.graph.bytes_of(names))
+                leg = leg if names == leg.tensors else replace(leg, tensors=names, nbytes=profile.graph.sent_bytes_of(names))
             yield leg, shares.of_transfer(move)
 
 
@@ -280,22 +281,9 @@ def estimate(
     held = held_nodes(profile, stages)
     compute_s = [stage_compute_s(profile, stage, held) for stage in stages]
     shares = Shares.of(len(stages), paths)
-    busy_s: dict[str, float] = defaultdict(float)
-    occupied_s: dict[tuple[str, str], float] = defaultdict(float)
-    sent_bytes: dict[str, float] = defaultdict(float)
-    for stage, seconds, used in zip(stages, compute_s, shares.stages, strict=True):
-        for device in stage.devices:
-            busy_s[device] += seconds * used / len(stage.devices)
-    for message, used in _messages(profile, transfers, by_caller, shares):
-        for source, target, share in _routes(fleet, stages, message, used):
-            occupied_s[source, target] += share * fleet.link(source, target).occupancy_s(message.known_bytes)
-            sent_bytes[source] += share * message.known_bytes
-    busiest = max(busy_s, key=lambda device: busy_s[device])
-    bottleneck_s, bottleneck = busy_s[busiest], f"device '{busiest}'"
-    if occupied_s:
-        pair = max(occupied_s, key=lambda ends: occupied_s[ends])
-        if occupied_s[pair] > bottleneck_s:
-            bottleneck_s, bottleneck = occupied_s[pair], f"link '{pair[0]}' -> '{pair[1]}'"
+    busy_s = _busy_s(stages, compute_s, shares)
+    occupied_s, sent_bytes = _traffic(fleet, stages, _messages(profile, transfers, by_caller, shares))
+    bottleneck_s, bottleneck = _bottleneck(busy_s, occupied_s)
     found = Estimate(
         stages=_stage_estimates(profile, fleet, stages, transfers, compute_s, bottleneck_s, shares),
         bottleneck_s=bottleneck_s,
@@ -310,22 +298,44 @@ def estimate(
     if own is None:
         return found
     own_s = own_seconds(own, stages, transfers, shares)
-    delayed_s = [seconds + own.hop_s + more_s - own.worker_s for seconds, more_s in zip(compute_s, own_s, strict=True)]
+    hop_s = own.hop_after(found.latency_s)
+    delayed_s = [seconds + hop_s + more_s - own.worker_s for seconds, more_s in zip(compute_s, own_s, strict=True)]
+    with_own_s = [seconds + more_s for seconds, more_s in zip(compute_s, own_s, strict=True)]
     return replace(
         found,
         pipeline=own,
-        expected_s=max(bottleneck_s, caller_seconds(own, transfers, shares), _busiest_s(busy_s, stages, own_s, shares)),
-        expected_latency_s=_slowest_path_s(fleet, stages, transfers, delayed_s, paths, by_caller) + own.hop_s,
+        expected_s=max(bottleneck_s, caller_seconds(own, transfers, shares), *_busy_s(stages, with_own_s, shares).values()),
+        expected_latency_s=_slowest_path_s(fleet, stages, transfers, delayed_s, paths, by_caller) + hop_s,
     )
 
 
-def _busiest_s(busy_s: Mapping[str, float], stages: Sequence[Stage], own_s: Sequence[float], shares: Shares) -> float:
-    """The busiest device's time per item, with what the executor itself takes in each stage."""
-    busy = dict(busy_s)
-    for stage, seconds, used in zip(stages, own_s, shares.stages, strict=True):
+def _busy_s(stages: Sequence[Stage], stage_s: Sequence[float], shares: Shares) -> dict[str, float]:
+    """The time per item of each device whose stages take so long."""
+    busy_s: dict[str, float] = defaultdict(float)
+    for stage, seconds, used in zip(stages, stage_s, shares.stages, strict=True):
         for device in stage.devices:
-            busy[device] += seconds * used / len(stage.devices)
-    return max(busy.values())
+            busy_s[device] += seconds * used / len(stage.devices)
+    return busy_s
+
+
+def _traffic(
+    fleet: Fleet, stages: Sequence[Stage], messages: Iterable[tuple[Transfer, float]]
+) -> tuple[dict[tuple[str, str], float], dict[str, float]]:
+    """The time per item of each link, and the bytes per item that each device sends."""
+    occupied_s: dict[tuple[str, str], float] = defaultdict(float)
+    sent_bytes: dict[str, float] = defaultdict(float)
+    for message, used in messages:
+        for source, target, share in _routes(fleet, stages, message, used):
+            occupied_s[source, target] += share * fleet.link(source, target).occupancy_s(message.known_bytes)
+            sent_bytes[source] += share * message.known_bytes
+    return occupied_s, sent_bytes
+
+
+def _bottleneck(busy_s: Mapping[str, float], occupied_s: Mapping[tuple[str, str], float]) -> tuple[float, str]:
+    """The time per item of what is busiest, and what that is: a device rather than a link that takes as long."""
+    device, seconds = max(busy_s.items(), key=lambda entry: entry[1])
+    (source, target), link_s = max(occupied_s.items(), key=lambda entry: entry[1], default=(("", ""), 0.0))
+    return (link_s, f"link '{source}' -> '{target}'") if link_s > seconds else (seconds, f"device '{device}'")
 
 
 def own_seconds(own: PipelineCost, stages: Sequence[Stage], transfers: Sequence[Transfer], shares: Shares) -> list[float]:

@@ -17,9 +17,9 @@ from statistics import median
 import numpy as np
 
 from multiedge.fleet import Fleet
-from multiedge.graph import Graph, Node
+from multiedge.graph import Graph, Node, Tensor
 from multiedge.profile import Profile
-from multiedge.states import SEQUENCE
+from multiedge.states import KEPT_ANSWERS, KEPT_BYTES, KEPT_STEP_BYTES, SEQUENCE
 
 LEAST_BYTE_S = 1e-8
 """No link is taken as faster than 100 MB/s: to send a byte takes time on both processors, too."""
@@ -38,13 +38,14 @@ MEASURES = ("Shape", "Size")
 Vertex = tuple[str, str]
 
 
-def with_kept_states(profile: Profile, fleet: Fleet, sequences: int = 1) -> Profile:
+def with_kept_states(profile: Profile, fleet: Fleet, sequences: int = 1, recomputed: Sequence[str] | None = None) -> Profile:
     """The costs of a model whose stages keep states and compute again what is cheaper than sending it.
 
     Args:
         profile: Costs of the model.
         fleet: The devices.
         sequences: Sequences whose states a stage holds at the same time.
+        recomputed: Tensors that stages compute again; None for those that cost less so.
 
     Returns:
         The Profile: what is computed again takes its time in each stage, as part of its overhead. The profile itself if the
@@ -53,18 +54,41 @@ def with_kept_states(profile: Profile, fleet: Fleet, sequences: int = 1) -> Prof
     if not profile.graph.states:
         return profile
     if not profile.graph.recomputed and not profile.spans:
-        profile = _with_recomputed(profile, cheaper_again(profile, fleet))
+        profile = _with_recomputed(profile, cheaper_again(profile, fleet) if recomputed is None else recomputed)
     return replace(profile, graph=with_sequences(profile.graph, sequences))
 
 
 def with_sequences(graph: Graph, sequences: int) -> Graph:
     """The graph whose states take the memory of several sequences: each has its own, and a step of one needs room for its next
-    states, unless they are written to the buffer of the last ones."""
+    states, unless they are written to the buffer of the last ones. What a stage with states keeps of its answers is a parameter
+    that all nodes of states read: it counts once for each stage."""
     parameters = dict(graph.parameters)
     for state in graph.states:
         copies = sequences + (0 if state.shared else 1)
         parameters[state.input] = replace(parameters[state.input], nbytes=graph.size_of(state.output) * copies)
-    return replace(graph, parameters=parameters, sequences=sequences)
+    parameters[KEPT_ANSWERS] = Tensor(KEPT_ANSWERS, nbytes=kept_answer_bytes(graph) * sequences)
+    with_states = {node for nodes in graph.state_nodes.values() for node in nodes}
+    nodes = (
+        replace(node, captures=tuple(dict.fromkeys((*node.captures, KEPT_ANSWERS)))) if index in with_states else node
+        for index, node in enumerate(graph.nodes)
+    )
+    return replace(graph, nodes=tuple(nodes), parameters=parameters, sequences=sequences)
+
+
+def kept_answer_bytes(graph: Graph) -> int:
+    """The bytes of answers that a stage keeps of a sequence that has the context of the graph: of each step what crosses from
+    one layer to the next. All that it may keep where states do not grow, since nothing says how many steps there are."""
+    size = graph.step_size
+    if size is None:
+        return KEPT_BYTES
+    made = [graph.producer[state.output] for state in graph.states]
+    inner = range(min(made) + 1, max(made) + 1)
+    crossing = [
+        sum(graph.size_of(name) for name in graph.cuts[after].tensors if name in graph.producer)
+        for after in inner
+        if after not in graph.closed_boundaries
+    ]
+    return min(KEPT_BYTES, (min(crossing, default=0) // size.tokens + KEPT_STEP_BYTES) * size.context)
 
 
 def recomputing(graph: Graph, names: Iterable[str]) -> Graph:

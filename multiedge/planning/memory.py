@@ -56,11 +56,16 @@ def stage_memory_bytes(profile: Profile, stage: Stage, entering: Sequence[Transf
         profile.memory_use.stage_bytes(
             parameters=parameters,
             live=live,
-            buffers=sum(move.known_bytes for move in (*entering, *leaving)),
+            buffers=sum(_held_bytes(profile, move) for move in (*entering, *leaving)),
             packing=profile.packing_bytes[nodes].max(initial=0),
             folded=profile.folded_bytes[nodes].sum(),
         )
     )
+
+
+def _held_bytes(profile: Profile, move: Transfer) -> int:
+    """The bytes of a message of an item that has all of its tensors."""
+    return sum(map(profile.graph.size_of, move.tensors)) if profile.graph.has_rates else move.known_bytes
 
 
 def _resident_bytes(

@@ -6,10 +6,11 @@ from __future__ import annotations
 import shutil
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from multiedge.backends.stages import pass_on
+from multiedge.backends.stages import pass_on, resolved_fleet
 from multiedge.errors import PlanError
 from multiedge.files import make_owned_folder
 from multiedge.fleet import Fleet
@@ -38,8 +39,11 @@ class Replanner:
         self._fleet = fleet
         if manifest.plan is None:
             raise PlanError(f"{manifest.directory}/plan.json: expected a plan to start from, got none; write the parts again")
+        manifest.require_uncalibrated("those of a new plan would not be calibrated; give --no-replan")
         self._plan = manifest.plan
         self._first = self._current = manifest
+        resolved = resolved_fleet(fleet, planned=self._plan.runtimes)
+        self._runtime_bytes = {device.name: device.runtime_bytes for device in resolved.devices}
         self._graph = read_graph(manifest.model, manifest.input_shapes, manifest.state_pairs)
         # Scaled to the plan, so that the machine needs no calibration, which would take time from the run.
         self._profile = (
@@ -65,11 +69,17 @@ class Replanner:
             for device in fleet.devices
             if device.speed is not None and (normal := usual[device.name].speed)
         }
-        found = replan(self._plan, self._profile.with_speed(factors), fleet)
+        found = replan(self._plan, self._profile.with_speed(factors), self._with_runtimes(fleet))
         if found.changed:
             with self._lock:
                 self._write(found.plan)
         return self._current
+
+    def _with_runtimes(self, fleet: Fleet) -> Fleet:
+        """The fleet with the memory of the runtimes that `auto` stands for."""
+        known = self._runtime_bytes
+        devices = (replace(each, runtime_bytes=known.get(each.name, each.runtime_bytes)) for each in fleet.devices)
+        return replace(fleet, devices=tuple(devices))
 
     def _write(self, plan: Plan) -> None:
         if self._is_closed:

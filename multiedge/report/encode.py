@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, fields, replace
 from typing import Any, TypeVar, get_type_hints
 
+from multiedge.composed import DOMAIN, Composition
+from multiedge.formats.composed import composition_to_json, read_composition
 from multiedge.formats.fields import Field
 from multiedge.formats.plan import known_limit
 from multiedge.formats.records import reader_of
@@ -83,7 +85,8 @@ def free_form(data: Field) -> dict[str, Any]:
 
 
 def graph_to_json(graph: Graph) -> dict[str, Any]:
-    """What a drawing of the graph needs: names and operators, and who reads what; sizes and attributes are left out."""
+    """What a drawing of the graph needs: names and operators, and who reads what; sizes and attributes are left out, except
+    those of the nodes between the models of a workflow."""
 
     def reads(node: Node) -> list[str]:
         return [name for name in node.reads if name not in graph.parameters]
@@ -93,12 +96,28 @@ def graph_to_json(graph: Graph) -> dict[str, Any]:
         "inputs": list(graph.inputs),
         "outputs": list(graph.outputs),
         "nodes": [[node.name, node.op_type, reads(node), list(node.writes)] for node in graph.nodes],
+        **(_composition_to_json(graph, graph.composition) if graph.composition else {}),
     }
+
+
+def _composition_to_json(graph: Graph, composition: Composition) -> dict[str, Any]:
+    own = {
+        node.name: {key: plain_data(value) for key, value in node.attributes.items() if key != "source"}
+        for node in graph.nodes
+        if node.domain == DOMAIN
+    }
+    return {"composition": composition_to_json(composition), "own_nodes": own}
 
 
 def read_graph(data: Field) -> Graph:
     """The Graph without tensors and parameters, whose kind of error it raises."""
-    return Graph(data["name"].text(), data["nodes"].list_of(_node), _texts(data["inputs"]), _texts(data["outputs"]), {})
+    own = data["own_nodes"].optional(lambda nodes: nodes.mapping_of(free_form), {})
+    nodes = tuple(
+        replace(node, domain=DOMAIN, attributes=own[node.name]) if node.name in own else node
+        for node in data["nodes"].list_of(_node)
+    )
+    composition = data["composition"].optional(read_composition)
+    return Graph(data["name"].text(), nodes, _texts(data["inputs"]), _texts(data["outputs"]), {}, composition=composition)
 
 
 def _node(data: Field) -> Node:

@@ -22,7 +22,8 @@ COLOURS = 8
 
 @dataclass(frozen=True)
 class Lane:
-    """One device's row in numbers, the chart's text alternative. Times are seconds; a bubble is idle time between two items."""
+    """One device's row in numbers, the chart's text alternative. Times are seconds; a bubble is idle time between two items.
+    `skipped` counts items for which a stage had nothing to compute."""
 
     device: str
     colour: int
@@ -31,6 +32,7 @@ class Lane:
     longest_s: float
     busy_share: float
     longest_bubble_s: float
+    skipped: int = 0
 
 
 def lanes(measurements: Measurements, colours: Mapping[str, int]) -> list[Lane]:
@@ -45,7 +47,8 @@ def lanes(measurements: Measurements, colours: Mapping[str, int]) -> list[Lane]:
         seconds = [event.seconds for event in events]
         share = measurements.busy_s(device) / measurements.wall_s if measurements.wall_s > 0 else 0.0
         mean = sum(seconds) / len(seconds)
-        rows.append(Lane(device, colours[device], len(events), mean, max(seconds), share, max(bubbles, default=0.0)))
+        skipped = sum((event.kind, event.device) == ("skip", device) for event in measurements.events)
+        rows.append(Lane(device, colours[device], len(events), mean, max(seconds), share, max(bubbles, default=0.0), skipped))
     return rows
 
 
@@ -144,10 +147,11 @@ def _fault(fault: Fault, begin: float, end: float, factor: float, x: Axis, rows:
 
 
 def stage_means(measurements: Measurements) -> Sequence[float | None]:
-    """Mean seconds that each stage computed per item, by stage number; None for a stage that never ran."""
+    """Mean seconds that each stage computed per item, by stage number; None for a stage that no item passed. An item that it
+    skipped took no time."""
     by_stage: dict[int, list[float]] = {}
     for event in measurements.events:
-        if event.kind == "compute" and event.stop_s > measurements.start_s:
+        if event.kind in ("compute", "skip") and event.stop_s > measurements.start_s:
             by_stage.setdefault(event.stage, []).append(event.seconds)
     means = {stage: sum(seconds) / len(seconds) for stage, seconds in by_stage.items()}
     return [means.get(stage) for stage in range(max(means, default=-1) + 1)]

@@ -36,11 +36,29 @@ def plan_lines(plan: Plan, shared: SharedRate | None = None) -> list[str]:
         lines.append(f"estimated with speed 1 as {plan.reference}")
     lines += runtime_lines(plan.runtimes)
     lines += accuracy_lines(plan.accuracy)
+    lines += step_lines(plan)
     lines += [f"path: {text}" for text in path_texts(plan)]
     lines += margin_lines(expected.memory)
     lines += [f"left out: {device}: {reason}" for device, reason in plan.left_out.items()]
     lines += [f"note: {note}" for note in plan.notes]
     return lines + batch_lines(plan.free_batch, plan.batch, expected.fps_bound) + measured_lines(plan.measured_sizes)
+
+
+def step_lines(plan: Plan) -> list[str]:
+    """What the steps of a text take: one line about prompts, and one about further tokens; nothing where it is not known."""
+    prompts = sorted((cost for cost in plan.steps if cost.size.is_prompt), key=lambda cost: cost.size)
+    tokens = sorted((cost for cost in plan.steps if cost.size.tokens == 1), key=lambda cost: cost.size)
+    if not prompts or not tokens:
+        return []
+    firsts = ", ".join(f"{number_text(cost.latency_s * 1e3)} ms for {cost.size.tokens:,}" for cost in prompts)
+    last = tokens[-1]
+    later = f"{number_text(tokens[0].latency_s * 1e3)} ms at first, {number_text(last.latency_s * 1e3)} ms"
+    count = plan.sequences
+    rate = f"{number_text(count / last.time_s(count))} tokens/s of {count} sequences" if count > 1 else ""
+    return [
+        f"time to first token by tokens of the prompt: {firsts}",
+        f"time per further token: {later} at a context of {last.size.context:,}{'; ' if rate else ''}{rate}",
+    ]
 
 
 @dataclass(frozen=True)

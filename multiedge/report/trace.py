@@ -121,7 +121,7 @@ def _slices(run: Measurements, pids: Mapping[str, int]) -> list[Entry]:
     entries = []
     for number, (event, tid) in enumerate(zip(drawn, threads, strict=True)):
         begin, duration = _us(event.start_s), (_ns(max(event.start_s, event.stop_s)) - _ns(event.start_s)) / 1e3
-        title = f"item {event.item}" if event.item >= 0 else event.kind
+        title = f"item {event.item}{' skipped' * (event.kind == 'skip')}" if event.item >= 0 else event.kind
         arguments = {"item": event.item, "stage": event.stage + 1, "bytes": event.nbytes}
         slice_ = {"ph": "X", "cat": event.kind, "pid": pids[event.device], "tid": tid, "ts": begin, "dur": duration}
         entries.append({**slice_, "name": title if event.kind != "transfer" else f"{title} → {event.peer}", "args": arguments})
@@ -135,7 +135,7 @@ def _slices(run: Measurements, pids: Mapping[str, int]) -> list[Entry]:
 
 
 def _thread(event: Event) -> int:
-    return {"transfer": NETWORK, "compute": event.stage + 1}.get(event.kind, OTHER)
+    return {"transfer": NETWORK, "compute": event.stage + 1, "skip": event.stage + 1}.get(event.kind, OTHER)
 
 
 class _Feeds:

@@ -21,6 +21,7 @@ from multiedge.report.results import RunResult
 from multiedge.report.summary import host_line
 from multiedge.report.svg import NARROW, by_width
 from multiedge.report.units import human
+from multiedge.report.workflow_svg import draw_workflow
 
 BARS_IN_ALL = 1100
 """The most Gantt bars on one page, which keep it below a megabyte."""
@@ -103,6 +104,7 @@ class RunView:
     quantiles: Sequence[tuple[str, str]]
     paths: Sequence[str] = ()
     graph: str = ""
+    workflow: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     host: str = ""
 
@@ -149,9 +151,17 @@ def view(number: int, result: RunResult, runs: int, graph: str = "") -> RunView:
         quantiles=_quantiles(result),
         paths=path_texts(result.plan) if result.plan else (),
         graph=graph,
+        workflow=_workflow(result),
         settings={**result.configuration, **(run.settings if run else {})},
         host=host_line(run.host) if run and run.host else "",
     )
+
+
+def _workflow(result: RunResult) -> Markup:
+    """The steps of a workflow, and where the plan has each of them; '' for a model that is none."""
+    if not (result.graph and result.graph.composition and result.plan and _is_of(result.graph, result.plan)):
+        return Markup("")
+    return draw_workflow(result.graph, result.plan.stages)
 
 
 def colours_of(result: RunResult) -> dict[str, int]:

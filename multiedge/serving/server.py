@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from multiedge.backends.contract import Session
 from multiedge.defaults import LOOPBACK
 from multiedge.network.identity import Identity, require_tls
+from multiedge.serving.absent import AbsentPlace
 from multiedge.serving.inference.contract import InferReply, InferRequest, ServedModel
 from multiedge.serving.inference.repository import ModelRepository
 from multiedge.serving.inference.server import Address, AddRoutes, InferenceServer, ServerOptions
@@ -26,7 +27,7 @@ from multiedge.transports.open_inference import MAX_MESSAGE_BYTES
 from multiedge.transports.references import EXTENSION, OtherServers
 
 if TYPE_CHECKING:
-    from multiedge.serving.text.service import ServedText
+    from multiedge.serving.text.served import ServedText
 
 PLATFORM = "onnxruntime_onnx"
 
@@ -98,7 +99,7 @@ class StageServer:
         self._server = InferenceServer(
             self._repository,
             options,
-            places=[KeptPlace(self._kept, self._others)],
+            places=[KeptPlace(self._kept, self._others), AbsentPlace()],
             internal={KeptModel.name: KeptModel(self._kept)},
             extensions=(EXTENSION,),
             add_routes=_text_routes(texts) if texts else None,

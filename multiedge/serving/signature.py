@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from multiedge.backends.contract import Session
+from multiedge.backends.contract import SequenceSession, Session
+from multiedge.composed import is_void
 from multiedge.errors import ModelError, did_you_mean
-from multiedge.graph import Tensor
+from multiedge.graph import GIVEN_SEQUENCE_TENSOR, Tensor
 from multiedge.onnx_io import read_graph
-from multiedge.onnx_io.reader import declared_graph
+from multiedge.onnx_io.groups import is_composed
+from multiedge.onnx_io.reader import declared_ends, declared_graph
+from multiedge.states import SEQUENCE
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,14 @@ class Signature:
 
     @classmethod
     def of_part(cls, path: Path, session: Session) -> Signature:
-        """As the part's file declares them; names alone for a part that is no ONNX file."""
+        """As the part's file declares them, with one row where it leaves the batch open; names alone for a part that is no ONNX
+        file. Steps of sequences differ in size, and so do items of workflows: their open sizes stay open."""
         if path.suffix != ".onnx":
             return cls.of_session(session)
-        return cls._of(read_graph(path).tensors, session)
+        if isinstance(session, SequenceSession):
+            return cls._of({**declared_ends(path.read_bytes(), str(path)), SEQUENCE: GIVEN_SEQUENCE_TENSOR}, session)
+        graph = declared_graph(path) if is_composed(path) else read_graph(path)
+        return cls._of(graph.tensors, session)
 
     @classmethod
     def of_model(cls, path: Path, session: Session) -> Signature:
@@ -59,7 +66,8 @@ class Signature:
         for name, tensor in self.inputs.items():
             if name not in tensors:
                 raise ModelError(f"input '{name}' is missing{did_you_mean(name, tensors)}")
-            _require_fits(tensor, tensors[name])
+            if not is_void(tensors[name]):
+                _require_fits(tensor, tensors[name])
 
     def require_outputs(self, names: Iterable[str]) -> None:
         """ModelError for a requested output that the stage does not have."""

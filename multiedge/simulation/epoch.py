@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from multiedge.measurements import Event
@@ -14,6 +14,7 @@ from multiedge.profile import Profile
 from multiedge.simulation.event_loop import EventLoop
 from multiedge.simulation.fleet import SimulatedFleet
 from multiedge.simulation.record import Record
+from multiedge.simulation.work import ALONE, Drawn, StageBatch
 
 
 @dataclass(eq=False, slots=True)
@@ -45,20 +46,39 @@ class Resources:
     servers: SimulatedFleet[Flight]
     record: Record
     complete: Step
+    drawn: Drawn | None = None
+    """What single items take; None where all take the same."""
+    batches: Mapping[int, StageBatch] = field(default_factory=dict)
 
 
 class Compute:
-    """A stage on one device, which sends its results on."""
+    """A stage on one device, which sends its results on. It takes `whole_s`, and `own_s` for messages; where items differ,
+    `each_s` has what each row of them takes, with its messages."""
 
-    __slots__ = ("_complete", "_is_kept", "_meter", "_record", "device", "push", "sends", "stage", "work")
+    __slots__ = (
+        *("_complete", "_each_s", "_is_kept", "_meter", "_own_s", "_record", "_rows"),
+        *("batch", "device", "push", "sends", "stage", "work"),
+    )
 
-    def __init__(self, stage: int, device: str, work_s: float, resources: Resources) -> None:
-        self.stage, self.device, self.work = stage, device, work_s
+    def __init__(
+        self, stage: int, device: str, whole_s: float, own_s: float, resources: Resources, each_s: Sequence[float] = ()
+    ) -> None:
+        self.stage, self.device, self.work, self._own_s = stage, device, whole_s + own_s, own_s
+        self.batch = resources.batches.get(stage, ALONE)
+        self._each_s, self._rows = each_s, resources.drawn.rows if resources.drawn else {}
         self.push = resources.servers.device(device).push
         self.sends: tuple[Step, ...] = ()
         self._record, self._complete = resources.record, resources.complete
         self._meter = resources.record.meter(device)
         self._is_kept = False
+
+    def work_of(self, flight: Flight) -> float:
+        """What the stage takes for an item alone."""
+        return self._each_s[self._rows[flight.item]] if self._each_s else self.work
+
+    def joins(self, flight: Flight) -> bool:
+        """Whether the stage computes the item with others: not one for which it has nothing to compute."""
+        return self.batch.most > 1 and (not self._each_s or self._each_s[self._rows[flight.item]] > self._own_s)
 
     def finished(self, flight: Flight, start_s: float, stop_s: float) -> None:
         """Records the computing and sends the results."""
@@ -113,7 +133,7 @@ class Arrival:
 
 
 class Hop:
-    """A message from one device to another."""
+    """A message from one device to another, of `work` bytes."""
 
     __slots__ = ("_arrive", "_is_kept", "_link", "_meter", "_nbytes", "_record", "source", "stage", "target", "work")
 
@@ -165,12 +185,40 @@ class Turns:
         step(flight)
 
 
+class Sized:
+    """A transfer whose messages differ in size from item to item. A message is made when an item first has its size."""
+
+    __slots__ = ("_each_bytes", "_make", "_rows", "_steps")
+
+    def __init__(self, each_bytes: Sequence[int], rows: Mapping[int, int], make: Callable[[int], Step]) -> None:
+        self._each_bytes, self._rows, self._make = each_bytes, rows, make
+        self._steps: dict[int, Step] = {}
+
+    def send(self, flight: Flight) -> None:
+        """Sends the message of an item."""
+        nbytes = self._each_bytes[self._rows[flight.item]]
+        step = self._steps.get(nbytes)
+        if step is None:
+            step = self._steps[nbytes] = self._make(nbytes)
+        step(flight)
+
+
 def sending(move: Transfer, source: str | None, targets: Sequence[str], arrive: Step, resources: Resources) -> Step:
     """What sends a message from a device to those of its target. Within a device, and from or to a caller without a device, it
     takes no time."""
 
+    drawn = resources.drawn
+
     def make(target: str) -> Step:
-        return arrive if source is None or source == target else Hop(move, source, target, arrive, resources).send
+        if source is None or source == target:
+            return arrive
+        if drawn is None:
+            return Hop(move, source, target, arrive, resources).send
+        return Sized(
+            drawn.transfer_bytes(move),
+            drawn.rows,
+            lambda nbytes: Hop(replace(move, nbytes=nbytes), source, target, arrive, resources).send,
+        ).send
 
     if source is None or not targets:
         return arrive
@@ -244,14 +292,26 @@ class Epoch:
         ] or [(every, list(plan.transfers))]
         own, shares = profile.pipeline, cost.Shares.of(len(plan.stages), plan.paths)
         own_s = cost.own_seconds(own, plan.stages, plan.transfers, shares) if own else [0.0] * len(plan.stages)
-        work_s = [
-            {device: cost.compute_s(profile, stage, device, held) + more_s for device in stage.devices}
-            for stage, more_s in zip(plan.stages, own_s, strict=True)
-        ]
+        drawn = resources.drawn
+        costs = drawn.profile if drawn else profile
+        work_s = [{device: cost.compute_s(costs, stage, device, held) for device in stage.devices} for stage in plan.stages]
         caller_s = cost.caller_seconds(own, plan.transfers, shares) if own else 0.0
         routes = []
         for stages, transfers in ways:
-            computes = {stage: [Compute(stage, *each, resources) for each in work_s[stage].items()] for stage in stages}
+            computes = {
+                number: [
+                    Compute(
+                        number,
+                        device,
+                        seconds,
+                        own_s[number],
+                        resources,
+                        drawn.stage_seconds(plan.stages[number], device, seconds, own_s[number]) if drawn else (),
+                    )
+                    for device, seconds in work_s[number].items()
+                ]
+                for number in stages
+            }
             routes.append(Route.of(computes, transfers, resources))
         used = {stage for stages, _ in ways for stage in stages}
         devices = frozenset(device for stage in used for device in plan.stages[stage].devices)

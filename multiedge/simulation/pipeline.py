@@ -13,20 +13,23 @@ from multiedge.simulation.event_loop import EventLoop
 from multiedge.simulation.fleet import SimulatedFleet
 from multiedge.simulation.load import Load
 from multiedge.simulation.record import Record
+from multiedge.simulation.work import ALIKE, Drawn, Items
 
 
 class Pipeline:
     """Issues items while there is room, and has each of them pass the stages of the plan that holds."""
 
-    def __init__(self, plan: Plan, profile: Profile, fleet: Fleet, load: Load) -> None:
+    def __init__(self, plan: Plan, profile: Profile, fleet: Fleet, load: Load, items: Items = ALIKE) -> None:
         self.load, self.profile = load, profile
         self.loop = EventLoop()
-        self.servers: SimulatedFleet[Flight] = SimulatedFleet(fleet, self.loop)
+        drawn = Drawn.of(items.work, profile, load.warmup, load.items) if items.work else None
+        joins = drawn is not None or bool(items.batches)
+        self.servers: SimulatedFleet[Flight] = SimulatedFleet(fleet, self.loop, joins=joins)
         self.record = Record()
         self.items: list[Item] = []
         self.flights: dict[int, Flight] = {}
         self.room = load.room(plan)
-        self._resources = Resources(self.loop, self.servers, self.record, self._complete)
+        self._resources = Resources(self.loop, self.servers, self.record, self._complete, drawn, items.batches)
         self._due_s, self._next_item = load.due_s(), -load.warmup
         self._caller_free_s = 0.0
         self.epoch = self.prepared(plan)

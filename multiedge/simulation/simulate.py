@@ -11,8 +11,10 @@ new plan `detect_s` after each event: devices load the parameters that they lack
 Items that were under way on a device that is gone begin again with it. In a plan with several paths, items go on over the paths
 that are whole, `detect_s` after a device has left, and no new plan is made as long as there is one.
 
+    work.py        what single items take where they differ, and which stages join them
     load.py        the load: when items are due, and how many may be under way
     event_loop.py  simulated time, and servers that do one task at a time
+    joining.py     a device that joins items, and whose items differ
     links.py       a direction of a link as a server
     fleet.py       devices and links as servers
     epoch.py       a plan made ready: what stages compute and send
@@ -36,9 +38,10 @@ from multiedge.simulation.changes import Changes, Replanned, Replanner
 from multiedge.simulation.load import Load
 from multiedge.simulation.pipeline import Pipeline
 from multiedge.simulation.record import modelled_energy
+from multiedge.simulation.work import ALIKE, Items, ItemWork, StageBatch
 from multiedge.trace import Trace
 
-__all__ = ["Load", "Replanned", "Replanner", "simulate"]
+__all__ = ["ItemWork", "Items", "Load", "Replanned", "Replanner", "StageBatch", "simulate"]
 
 
 def simulate(
@@ -48,12 +51,14 @@ def simulate(
     trace: Trace | None = None,
     load: Load | None = None,
     *,
+    items: Items = ALIKE,
     replanner: Replanner | None = None,
     detect_s: float = 0.0,
 ) -> Measurements:
     """What the run would have measured. Items that never complete carry an error that says what they wait for.
 
-    Of a long run only the first events are kept; `totals` has those of each device.
+    Of a long run only the first events are kept; `totals` has those of each device. `items` says how items differ and which
+    stages join them, in plans without new ones.
 
     Raises PlanError for a plan that cannot run on the declared fleet, ConfigError for a trace that cannot be played.
     """
@@ -64,7 +69,7 @@ def simulate(
         raise ConfigError("; ".join(wrong))
     if not 0 <= detect_s < math.inf:
         raise ConfigError(f"detect_s: expected seconds from 0, got {detect_s}")
-    pipeline = Pipeline(plan, profile, fleet, load or Load())
+    pipeline = Pipeline(plan, profile, fleet, load or Load(), items)
     changes = Changes(pipeline, trace, replanner, detect_s)
     pipeline.play()
     settings: dict[str, object] = {

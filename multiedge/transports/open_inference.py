@@ -22,6 +22,10 @@ Array = npt.NDArray[Any]
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
 MAX_MESSAGE_BYTES = 256 << 20
 """How large a request may be unless the server is given another limit."""
+HEADER = "Inference-Header-Content-Length"
+"""Over HTTP, the header with the number of bytes of JSON in a body that has binary contents after it."""
+BINARY_SIZE = "binary_data_size"
+"""Over HTTP, the parameter of a tensor with the number of bytes of its binary contents."""
 UNLIMITED_MESSAGES = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 
 _DTYPES = {

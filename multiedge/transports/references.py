@@ -7,6 +7,8 @@ are not affected:
     input, `kept`                `host:port/key`: the server fetches the tensor there; the request has no contents for it
     request, `release`           keys that nobody fetches any more, separated by commas
 
+    input or output, `absent`    the item does not have it, since a condition of a workflow does not hold; without contents
+
 A kept tensor is fetched by an inference on the model KEPT_MODEL that requests its key as an output. Keys are random, so the
 tensor of another run or server is never taken for the one that was meant.
 """
@@ -20,13 +22,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from multiedge.composed import VOID, is_void
 from multiedge.errors import MultiedgeError, PipelineError
 from multiedge.transports.open_inference import SERVICE, Array, grpc_module, infer_request, messages, unpack
 
 EXTENSION = "multiedge-kept-outputs"
 KEPT_MODEL = "multiedge-kept"
 MOST_CHANNELS = 32
-KEEP, KEPT, KEY, RELEASE = "keep", "kept", "key", "release"
+KEEP, KEPT, KEY, RELEASE, ABSENT = "keep", "kept", "key", "release", "absent"
 
 
 class FetchError(MultiedgeError):
@@ -58,10 +61,13 @@ Held = Array | KeptTensor
 
 def chained_request(item: int, tensors: Mapping[str, Held], outputs: Iterable[str], kept: Iterable[str]) -> Any:
     """A ModelInferRequest for any model, with arrays and kept tensors as inputs, whose outputs in `kept` stay on the server."""
-    request = infer_request("", item, {name: held for name, held in tensors.items() if not isinstance(held, KeptTensor)}, ())
+    here = {name: held for name, held in tensors.items() if not (isinstance(held, KeptTensor) or is_void(held))}
+    request = infer_request("", item, here, ())
     for name, held in tensors.items():
         if isinstance(held, KeptTensor):
             request.inputs.add(name=name).parameters.add(key=KEPT).value.string_param = str(held)
+        elif name not in here:
+            request.inputs.add(name=name).parameters.add(key=ABSENT).value.bool_param = True
     stay = set(kept)
     for name in outputs:
         output = request.outputs.add(name=name)
@@ -74,7 +80,8 @@ def made_outputs(response: Any, address: str) -> dict[str, Held]:
     """The outputs in an answer of the server at that address."""
     kept = {tensor.name: KeptTensor(address, key) for tensor in response.outputs if (key := _text(tensor, KEY))}
     arrays = unpack([tensor for tensor in response.outputs if tensor.name not in kept], response.raw_output_contents)
-    return {**arrays, **kept}
+    absent = dict.fromkeys([tensor.name for tensor in response.outputs if _is_absent(tensor)], VOID)
+    return {**arrays, **kept, **absent}
 
 
 def fetch_request(keys: Iterable[str]) -> Any:
@@ -90,6 +97,10 @@ def add_released(request: Any, keys: Iterable[str]) -> None:
 
 def _text(message: Any, key: str) -> str:
     return next((str(each.value.string_param) for each in message.parameters if each.key == key), "")
+
+
+def _is_absent(message: Any) -> bool:
+    return any(each.key == ABSENT and each.value.bool_param for each in message.parameters)
 
 
 class OtherServers:

@@ -45,44 +45,60 @@ class Choice:
     left_out: Mapping[str, str]
 
 
-def choose_variants(task: Task, variants: Sequence[Variant] = DEFAULT_VARIANTS) -> Choice:
+def choose_variants(task: Task, variants: Sequence[Variant] = ()) -> Choice:
     """The best plan that loses at most the limit.
 
     Args:
         task: What is to be planned.
-        variants: What devices may use besides their own runtime and precision.
+        variants: What devices may use besides their own runtime and precision, of which at least one must be usable here; none
+            for DEFAULT_VARIANTS, if they are.
 
     Returns:
         The Choice. Its plan has the runtimes that were chosen and what they cost.
 
     Raises:
-        ConfigError: If there are no items, or the model gives no rows to compare.
+        ConfigError: If there are no items, the model gives no rows to compare, a variant does not exist, or none of them can be
+            used.
         InfeasibleError: If no plan fits the fleet, or none within the limit.
     """
     if not task.items:
         raise ConfigError("inputs: expected at least one item on which accuracy is measured")
+    for variant in variants:
+        variant.require_known()
     task = replace(task, fleet=resolved_fleet(task.fleet, task.graph.path))
-    costs, left_out = _costs(task, variants)
+    costs, left_out = _costs(task, variants or DEFAULT_VARIANTS)
+    if variants and not any(variant in costs for variant in variants):
+        raise ConfigError(f"variants: none can be used: {'; '.join(f'{name}: {reason}' for name, reason in left_out.items())}")
     waiting, refused = _planned(task, costs, _starts(task, costs))
     tried: list[Tried] = []
+    failed: list[Tried] = []
     best: Tried | None = None
     with Measuring.of(task) as measuring:
         while waiting and (best is None or task.measures_all):
             first = min(waiting, key=_preference)
             waiting.remove(first)
             task.progress(f"measuring {first.name}", 1 - 1 / (2 + len(tried)))
-            measured = measuring.measured(first)
+            try:
+                measured = measuring.measured(first)
+            except ModelError as error:  # a part does not pass the comparison, although the whole model does
+                left_out[first.name] = str(error)
+                failed.append(first)
+                more, _ = _planned(task, costs, _without_each(first, task))
+                waiting += [each for each in more if not any(each.is_same_as(other) for other in (*waiting, *tried, *failed))]
+                continue
             if not any(measured.is_same_as(other) for other in tried):
                 tried.append(measured)
             if measured.loss <= task.limit + ROUNDING:
                 best = best or measured
                 continue
             more, _ = _planned(task, costs, _without_worst(measured, measuring, task))
-            waiting += [each for each in more if not any(each.is_same_as(other) for other in (*waiting, *tried))]
+            waiting += [each for each in more if not any(each.is_same_as(other) for other in (*waiting, *tried, *failed))]
     if best is not None:
         return Choice(task, best, tuple(tried), left_out)
-    if refused and not tried:
+    if refused and not tried and not failed:
         raise refused
+    if failed and not tried:
+        raise ModelError(left_out[failed[-1].name])
     raise InfeasibleError(f"no plan of {task.graph.name} loses at most {task.limit:.1%} of its answers")
 
 
@@ -184,14 +200,26 @@ def _planned(
 
 def _without_worst(tried: Tried, measuring: Measuring, task: Task) -> Iterator[Allowed]:
     """The permitted variants without that of the device that costs the most accuracy for the time that it saves."""
-    own = _own(task)
-    changed = [name for name, variant in tried.variants.items() if variant != own[name] and own[name] in tried.allowed[name]]
+    own, changed = _own(task), _changed(tried, task)
 
     def price(name: str) -> float:
         without = measuring.loss_of(tried, {**tried.variants, name: own[name]})
         return (tried.loss - without) / max(tried.gain_s(name, own[name]), LEAST_GAIN_S)
 
     if changed:
-        worst = max(changed, key=price) if len(changed) > 1 else changed[0]
-        left = tuple(each for each in tried.allowed[worst] if each != tried.variants[worst])
-        yield {**tried.allowed, worst: left}
+        yield _without(tried, max(changed, key=price) if len(changed) > 1 else changed[0])
+
+
+def _without_each(tried: Tried, task: Task) -> Iterator[Allowed]:
+    """The permitted variants without that of one device, for each device that has another one."""
+    yield from (_without(tried, name) for name in _changed(tried, task))
+
+
+def _without(tried: Tried, device: str) -> Allowed:
+    return {**tried.allowed, device: tuple(each for each in tried.allowed[device] if each != tried.variants[device])}
+
+
+def _changed(tried: Tried, task: Task) -> list[str]:
+    """The devices that have another variant than their own, which they may have."""
+    own = _own(task)
+    return [name for name, variant in tried.variants.items() if variant != own[name] and own[name] in tried.allowed[name]]

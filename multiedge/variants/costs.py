@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from multiedge.errors import ConfigError
+from multiedge.backends.stages import load_backend
+from multiedge.errors import ConfigError, did_you_mean
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph
 from multiedge.profile import Profile
@@ -40,6 +41,15 @@ class Variant:
         if not backend or not precision:
             raise ConfigError(f"--variants: expected BACKEND:PRECISION, such as onnxruntime:int8, got '{text}'")
         return cls(backend, precision)
+
+    def require_known(self) -> None:
+        """ConfigError for a backend that is not registered, and for a precision that it does not have."""
+        known = load_backend(self.backend).selectable
+        if self.precision not in known:
+            near = did_you_mean(self.precision, known)
+            raise ConfigError(
+                f"variants: backend '{self.backend}' computes with {', '.join(known)}, not '{self.precision}'{near}"
+            )
 
     def on(self, device: Device) -> Device:
         """The device with this variant."""

@@ -140,7 +140,7 @@ class _Program:
 
     def _results_occupancy_s(self, source: str) -> Floats:
         """How long the results of a last stage from each boundary on occupy the link to where items arise, (n + 1,)."""
-        returned = self.spans.model.returned_bytes
+        returned = self.spans.model.returned_sent_bytes
         return np.asarray((returned[-1] - returned) / self.spans.rate(source, self.source), dtype=np.float64)
 
     def _energy_bound(self, wanted: float, deadline_s: float) -> float:
@@ -165,10 +165,10 @@ class _Program:
             return power.idle_w * idle_s + (power.busy_w - power.idle_w) * self.spans.seconds(name)
 
         def boundary(source: str, target: str) -> Floats:
-            return np.asarray(self.spans.model.crossing_bytes * self.spans.fleet.device(source).joules_per_byte)
+            return np.asarray(self.spans.model.crossing_sent_bytes * self.spans.fleet.device(source).joules_per_byte)
 
         def results(source: str) -> Floats | float:
-            returned = self.spans.model.returned_bytes
+            returned = self.spans.model.returned_sent_bytes
             is_sent = self.source not in (None, source)
             return (returned[-1] - returned) * self.spans.fleet.device(source).joules_per_byte if is_sent else 0.0
 
@@ -183,9 +183,9 @@ class _Program:
         """No plan takes longer per item: all nodes on the slowest device, or everything over the slowest link."""
         spans, names = self.spans, self.spans.devices
         ends = [*names, self.source]
-        results = int(spans.model.returned_bytes[-1])
+        results = float(spans.model.returned_sent_bytes[-1])
         links = [
-            (float(spans.model.crossing_bytes.max()) + results) / rate(spans.fleet.link(a, b))
+            (float(spans.model.crossing_sent_bytes.max()) + results) / rate(spans.fleet.link(a, b))
             for a in ends
             for b in ends
             if a is not None and b is not None and a != b

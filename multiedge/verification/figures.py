@@ -69,7 +69,7 @@ def figures(
             ends = list(product(_places(fleet, stages, move.source), _places(fleet, stages, move.target)))
             for a, b in ends:
                 if a is not None and b is not None and a != b:
-                    sent[a, b] += way.share * model.nbytes(move.tensors) / len(ends)
+                    sent[a, b] += way.share * round(model.sent_bytes(move.tensors)) / len(ends)
     bottleneck_s = max([*busy.values(), *(nbytes / rate(fleet.link(*ends)) for ends, nbytes in sent.items())])
     return Figures(
         bottleneck_s,
@@ -108,7 +108,7 @@ def _latency_s(model: Model, fleet: Fleet, stages: Sequence[Stage], way: Way, se
         a, b = (_places(fleet, stages, end)[0] for end in (move.source, move.target))
         if a is None or b is None or a == b:
             return 0.0
-        return fleet.link(a, b).latency_s + model.nbytes(move.tensors) / rate(fleet.link(a, b))
+        return fleet.link(a, b).latency_s + round(model.sent_bytes(move.tensors)) / rate(fleet.link(a, b))
 
     done = {CALLER: 0.0}
     for index in way.stages:

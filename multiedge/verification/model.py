@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -145,6 +145,10 @@ class Model:
         sizes = ((graph.parameters.get(name) or graph.tensors[name]).nbytes for name in names)
         return sum(size or 0 for size in sizes)
 
+    def sent_bytes(self, names: Iterable[str]) -> float:
+        """Bytes of activations together that are sent for an item, in the mean over all items."""
+        return sum((self.graph.tensors[name].nbytes or 0) * self.graph.tensors[name].rate for name in names)
+
     @cached_property
     def written_bytes(self) -> Ints:
         """Bytes of activations that each node makes, (n,)."""
@@ -153,9 +157,17 @@ class Model:
     @cached_property
     def crossing_bytes(self) -> Ints:
         """Bytes of activations that are made before each boundary and read after it, (n + 1,)."""
-        change = np.zeros(self.count + 2, dtype=np.int64)
+        return self._crossing(lambda name: self.nbytes([name])).astype(np.int64)
+
+    @cached_property
+    def crossing_sent_bytes(self) -> Floats:
+        """The same in the mean over all items."""
+        return self._crossing(lambda name: self.sent_bytes([name]))
+
+    def _crossing(self, size_of: Callable[[str], float]) -> Floats:
+        change = np.zeros(self.count + 2)
         for name, nodes in self.readers.items():
-            size = self.nbytes([name])
+            size = size_of(name)
             change[self.maker.get(name, -1) + 1] += size
             change[nodes[-1] + 1] -= size
         return np.cumsum(change)[: self.count + 1]
@@ -165,6 +177,12 @@ class Model:
         """Bytes of the model's outputs that are made before each boundary, (n + 1,)."""
         outputs = set(self.graph.outputs)
         return np.cumsum([0, *(self.nbytes(names & outputs) for names in self.writes)])
+
+    @cached_property
+    def returned_sent_bytes(self) -> Floats:
+        """The same in the mean over all items."""
+        outputs = set(self.graph.outputs)
+        return np.cumsum([0.0, *(self.sent_bytes(names & outputs) for names in self.writes)])
 
     @cached_property
     def outputs_from(self) -> Ints:

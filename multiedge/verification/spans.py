@@ -94,7 +94,7 @@ class Spans:
 
     def occupancy_s(self, source: str | None, target: str | None) -> Floats:
         """How long what crosses each boundary occupies the link between two devices, (n + 1,)."""
-        return np.asarray(self.model.crossing_bytes / self.rate(source, target), dtype=np.float64)
+        return np.asarray(self.model.crossing_sent_bytes / self.rate(source, target), dtype=np.float64)
 
     def rate(self, source: str | None, target: str | None) -> float:
         """Bytes per second between two devices; inf within one, and for a caller without a device."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -11,12 +11,16 @@ from multiedge.profile import Ints, Profile
 
 
 def result_bytes(profile: Profile) -> Ints:
-    """Bytes of the model's outputs that the first p nodes make, (n + 1,)."""
+    """Bytes of the model's outputs that the first p nodes make and send, (n + 1,), in the mean over all items."""
+    return _results(profile, lambda name: profile.graph.sent_bytes_of([name]) or 0)
+
+
+def _results(profile: Profile, size_of: Callable[[str], int]) -> Ints:
     graph = profile.graph
     found = np.zeros(len(profile) + 1, dtype=np.int64)
     for name in graph.outputs:
         if name in graph.producer and name in graph.tensors:
-            found[graph.producer[name] + 1] += graph.size_of(name)
+            found[graph.producer[name] + 1] += size_of(name)
     return np.cumsum(found)
 
 
@@ -26,7 +30,7 @@ def ample_bytes(profile: Profile) -> int:
         profile.memory_use.stage_bytes(
             parameters=sum(map(profile.graph.size_of, profile.graph.parameters)),
             live=int(profile.live_bytes.max(initial=0)),
-            buffers=int(2 * profile.cut_bytes.max(initial=0) + result_bytes(profile)[-1]),
+            buffers=int(2 * profile.held_cut_bytes.max(initial=0) + _results(profile, profile.graph.size_of)[-1]),
             packing=int(profile.packing_bytes.max(initial=0)),
             folded=int(profile.folded_bytes.sum()),
         )
@@ -40,7 +44,7 @@ def memory_rows(profile: Profile) -> Iterator[Ints]:
     either end. Under relay transfers the live set inside a stage is that of the whole model, since a stage holds what it
     only passes on. Linear time and memory per row, so a model of 5,000 nodes needs no 5,000 x 5,000 table.
     """
-    cut, live, results = profile.cut_bytes, profile.live_bytes, result_bytes(profile)
+    cut, live, results = profile.held_cut_bytes, profile.live_bytes, _results(profile, profile.graph.size_of)
     first_reads, next_reads = _parameter_reads(profile)
     for start in range(len(profile)):
         parameters = np.cumsum(first_reads[start:])

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from multiedge.backends.stages import Call, device_backend, open_part
+from multiedge.backends.stages import Call, device_backend, for_states, open_part
+from multiedge.backends.stateful import repeated_step
 from multiedge.backends.timing import Accuracy, Progress, silent, time_in_turn
 from multiedge.errors import MultiedgeError
 from multiedge.files import temporary_folder
@@ -37,7 +38,9 @@ def part_calls(graph: Graph, manifest: Manifest, hosts: Sequence[Host], wanted: 
     calls: dict[int, Call] = {}
     for index, part in enumerate(manifest.parts[: max(wanted) + 1]):
         path = Path(manifest.directory) / part.file
-        session = open_part(device_backend(hosts[index].device), path, hosts[index].device)
+        backend = for_states(device_backend(hosts[index].device), part.states)
+        opened = open_part(backend, path, hosts[index].device)
+        session = repeated_step(opened, part.states)
         call = Call(session, {name: tensors[name] for name in session.inputs}, path)
         tensors.update(call())
         if index in wanted:
@@ -76,7 +79,8 @@ def longer_in_parts(graph: Graph, plan: Plan, host: Host, seed: int, progress: P
     path, count = model_path(graph), len(plan.stages)
     with temporary_folder("cuts-") as directory:
         parts = part_calls(graph, write_parts(graph, plan, directory), [host] * count, set(range(count)), seed)
-        whole = open_part(device_backend(host.device), path, host.device, Path(directory))
+        opened = open_part(device_backend(host.device), path, host.device, Path(directory))
+        whole = repeated_step(opened, graph.states)
         calls = [Call(whole, random_feed(graph, seed), path), *parts.values()]
         first, *each = time_in_turn(calls, CUT_ACCURACY, progress)
         for call in calls:

@@ -10,6 +10,7 @@ import psutil
 
 from multiedge.backends.contract import Backend, NodeTimes, Tensors
 from multiedge.backends.stages import Call, device_backend, load_backend, open_part, resolved
+from multiedge.backends.stateful import repeated_step
 from multiedge.backends.timing import Accuracy, Progress, Timing, silent, time_in_turn
 from multiedge.errors import ProfileError
 from multiedge.files import temporary_folder
@@ -64,7 +65,8 @@ class HostTimes:
     """What was measured here. `seconds` and `spread_s` are (n,), the latter half a 95 % confidence interval; `overhead_s` is
     the call itself: `seconds.sum() + overhead_s` is `latency.median_s`. `cut_cost_s` is what a part takes on top because it
     was cut out. `graph` is the model with the shapes that were seen, `fused` are tensors that exist inside fused nodes only.
-    `nodes` is what the runtime measured of single nodes; None where it cannot, and the whole was shared among them."""
+    `nodes` is what the runtime measured of single nodes; None where it cannot, and the whole was shared among them. `notes` say
+    what could not be timed."""
 
     host: Host
     graph: Graph
@@ -75,6 +77,7 @@ class HostTimes:
     fused: frozenset[str] = frozenset()
     cut_cost_s: float = 0.0
     nodes: NodeTimes | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def stage_overhead_s(self) -> float:
@@ -92,16 +95,18 @@ def measure_host(
     backend = device_backend(host.device)
     timer = backend.node_timer()
     if timer is None:
-        return _share_out(graph, _time_whole(path, feed, backend, host, accuracy, progress), host, machine)
+        return _share_out(graph, _time_whole(graph, path, feed, backend, host, accuracy, progress), host, machine)
     nodes = timer.measure(graph, path, feed, host.device, accuracy, machine.stage_overhead_s, progress)
     return HostTimes(
         host, nodes.graph, nodes.seconds, nodes.spread_s, nodes.overhead_s, nodes.plain, fused=nodes.fused, nodes=nodes
     )
 
 
-def _time_whole(path: Path, feed: Tensors, backend: Backend, host: Host, accuracy: Accuracy, progress: Progress) -> Timing:
+def _time_whole(
+    graph: Graph, path: Path, feed: Tensors, backend: Backend, host: Host, accuracy: Accuracy, progress: Progress
+) -> Timing:
     with temporary_folder("profile-") as folder:
-        session = open_part(backend, path, host.device, Path(folder))
+        session = repeated_step(open_part(backend, path, host.device, Path(folder)), graph.states)
         (timing,) = time_in_turn([Call(session, feed, path)], accuracy, progress)
         session.close()
     return timing

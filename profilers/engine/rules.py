@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from math import ceil, log2, prod
 from typing import Any
 
+from multiedge.composed import DOMAIN, FIRST_OF, WHEN
+
 Shape = tuple[int, ...]
 
 
@@ -294,6 +296,8 @@ RULES: Mapping[str, Rule] = {
     "LRN": local_response,
     "GridSample": grid_sample,
     "DFT": fourier,
+    f"{DOMAIN}.{WHEN}": free,
+    f"{DOMAIN}.{FIRST_OF}": free,
 }
 """By operator type; a rule for another domain's operator of a standard name carries the domain before it."""
 

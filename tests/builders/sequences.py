@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnx
 
 from multiedge.backends.contract import Provider, Tensors
+from multiedge.executors.flow.sequences import OpenSequence
 from multiedge.fleet import Device, Fleet, Link
 from multiedge.graph import Graph
 from multiedge.onnx_io import read_graph, write_parts
@@ -125,6 +126,17 @@ class Greedy:
         for _ in range(count):
             self.take(self._run(self.item()))
         return np.concatenate(self.tokens[-count:], axis=1)
+
+
+def decoded(sequence: OpenSequence, manifest: Manifest, count: int, last: int | None = None) -> list[int]:
+    """So many more of the most likely tokens of a sequence of one row: after `last`, or after a prompt."""
+    names = [name for name in manifest.inputs if name != SEQUENCE]
+    given, tokens = prompt_of() if last is None else np.array([[last]]), []
+    for _ in range(count):
+        logits = sequence.step(step_tensors(names, given, sequence.length, Step()), given.shape[1])["logits"]
+        given = logits[:, -1].argmax(axis=-1)[:, None]
+        tokens.append(int(given[0, 0]))
+    return tokens
 
 
 def prompt_of(batch: int = 1, length: int = 7, vocabulary: int = 61, seed: int = 0) -> Tokens:

@@ -12,11 +12,12 @@ from typing import Any
 from multiedge.backends.conversion.record import State
 from multiedge.serving.kubernetes.actions import CreateWorker
 from multiedge.serving.kubernetes.manifests import Workplace, worker_pod
-from multiedge.serving.kubernetes.message import TaskInfo, WorkerMessage
+from multiedge.serving.kubernetes.message import WorkerMessage
 from multiedge.serving.kubernetes.names import NAME_VARIABLE, NAMESPACE_VARIABLE, OWNER_VARIABLE, TOKEN_VARIABLE
 from multiedge.serving.kubernetes.reconcile import Decision, Observation, reconcile
 from multiedge.serving.kubernetes.spec import Hardware, Model, Service, Target
 from multiedge.serving.kubernetes.status import Phase, Status
+from multiedge.serving.kubernetes.task import TaskInfo
 from multiedge.serving.kubernetes.workers import Worker, WorkerKind
 
 NOW_S = 1_700_000_000.0

@@ -19,7 +19,7 @@ from multiedge.executors.workers.actions import (
     StopWorker,
 )
 from multiedge.executors.workers.messages import Configure, Configured, Failed, Prepare, Prepared, Reply
-from multiedge.executors.workers.observation import Busy, LinkView, Observation, PlanFailed, PlanReady, WorkerView
+from multiedge.executors.workers.observation import Busy, Inactivity, LinkView, Observation, PlanFailed, PlanReady, WorkerView
 from multiedge.executors.workers.options import Deadlines
 from multiedge.executors.workers.state import Ended, Rules, first_state
 from multiedge.executors.workers.supervision import policy
@@ -49,6 +49,7 @@ class FakeWorker:
     busy: Busy | None = None
     resident_bytes: int | None = 0
     cpu_s: float | None = None
+    inactivity: Inactivity | None = None
     ignores: bool = False
     failure: Failed | None = None
     inbox: list[Configure | Prepare] = field(default_factory=list)
@@ -68,6 +69,7 @@ class FakeWorker:
             silent_s=self.silent_s,
             ended=self.ended,
             cpu_s=self.cpu_s,
+            inactivity=self.inactivity,
             busy=self.busy,
             resident_bytes=self.resident_bytes,
             replies=self.replies(),

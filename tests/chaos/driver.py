@@ -163,10 +163,15 @@ class _Life:
 
 
 def pauses(injected: Sequence[tuple[str, float]], answered_s: Sequence[float]) -> dict[str, tuple[float, ...]]:
-    """By kind of fault, the longest time without an answer after each fault that begins before the next one is injected."""
+    """By kind of fault, the longest time without an answer between each fault and the next one. A pause that goes on after the
+    next fault counts for both, each with its own part."""
     longest: dict[str, tuple[float, ...]] = {}
     for (kind, at_s), (_, next_s) in pairwise([*injected, ("", math.inf)]):
-        gaps = [later - max(earlier, at_s) for earlier, later in pairwise(answered_s) if later > at_s and earlier < next_s]
+        gaps = [
+            min(later, next_s) - max(earlier, at_s)
+            for earlier, later in pairwise(answered_s)
+            if later > at_s and earlier < next_s
+        ]
         if gaps:
             longest[kind] = (*longest.get(kind, ()), max(gaps))
     return longest

@@ -17,6 +17,8 @@ from tests.builders.onnx_models import LIGHT
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+LONG_PAGES = ("docs/mobility.md", "docs/profiling.md", "docs/tutorial.md")
+"""Their examples take half a minute each."""
 FENCE = re.compile(r"(?P<before>[^\n]*)\n```(?P<language>python|bash)\n(?P<code>.*?)\n```", re.DOTALL)
 SECONDS = 240
 
@@ -35,7 +37,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page in LONG_PAGES)) for page in PAGES if blocks(page)]
+)
 def test_examples_run_as_they_stand(page, folder):
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",

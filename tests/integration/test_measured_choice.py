@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multiedge.backends import BACKENDS
 from multiedge.backends.automatic import installed_version
 from multiedge.backends.choices import Choice, Choices, Outcome, path_of, save_choices
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.cli import main
 from multiedge.executors import open_pipeline
+from multiedge.fleet import default_runtime_bytes
 from multiedge.formats.devices import read_fleet
+from multiedge.onnx_io import read_manifest
 from tests.builders.pipelines import small_model
 
 pytest.importorskip("openvino", reason="pip install 'multi-edge-bench[openvino]'")
@@ -44,6 +47,13 @@ def planned(folder: Path) -> dict[str, str]:
     return {name: runtime["backend"] for name, runtime in runtimes.items()}
 
 
+def planned_bytes(folder: Path) -> int:
+    """The memory of the box in the plan."""
+    plan = read_manifest(folder / "parts").plan
+    assert plan is not None
+    return plan.estimate.planned_bytes["box"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["inline", "processes"])
 def test_parts_run_with_what_was_measured_of_their_model(folder: Path, executor: str) -> None:
@@ -51,7 +61,10 @@ def test_parts_run_with_what_was_measured_of_their_model(folder: Path, executor:
     model, fleet = folder / "small.onnx", read_fleet(folder / "devices.yaml")
     row = Choice("openvino", "float32", installed_version("openvino"), Outcome.TIMED, 1e-6)
     save_choices(Choices(model.name, 1, (row,)), path_of(model, fleet.device("box")))
+    before = planned_bytes(folder)
     assert planned(folder) == {"box": "openvino", "laptop": "onnxruntime"}
+    assert planned_bytes(folder) - before >= default_runtime_bytes("openvino") - default_runtime_bytes("onnxruntime")
+    assert main(["verify", str(folder / "parts"), "--devices", str(folder / "devices.yaml")]) == 0
     item = {"x": np.random.default_rng(0).standard_normal((1, 16)).astype(np.float32)}
     with open_pipeline(folder / "parts", fleet, executor) as pipeline:
         (result,), measurements = pipeline.map([item])
@@ -61,7 +74,11 @@ def test_parts_run_with_what_was_measured_of_their_model(folder: Path, executor:
 
 
 @pytest.mark.slow
-def test_the_command_measures_parts_and_later_runs_take_its_choice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_measures_parts_and_later_runs_take_its_choice(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Others would set up the environments of their converters in the test's cache.
+    monkeypatch.setattr(BACKENDS, "names", lambda: ("onnxruntime", "openvino"))
     planned(folder)
     capsys.readouterr()
     words = ["--auto", "--devices", str(folder / "devices.yaml"), "--precision", "float32", "--json"]

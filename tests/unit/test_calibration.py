@@ -20,10 +20,12 @@ from multiedge.calibration import (
     kept_pipeline_cost,
     known_pipeline_cost,
     renewed_pipeline_cost,
+    rested_hop_s,
+    turn_s,
 )
 from multiedge.files import write_text
 from multiedge.fleet import Device, Fleet
-from multiedge.measurements import HostLoad, Item, Measurements
+from multiedge.measurements import Event, HostLoad, Item, Measurements
 from multiedge.pipeline_cost import PipelineCost
 from multiedge.run import profile_model
 from multiedge.serving.hub.authority import identities_of_one_run
@@ -108,7 +110,7 @@ def test_each_transport_has_figures_of_its_own(cache: Path, monkeypatch: pytest.
 
 
 def test_how_processors_are_shared_does_not_depend_on_the_transport(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "_null_pipeline", lambda folder, nbytes, **options: nullcontext(_Fake()))
+    monkeypatch.setattr(calibration, "_null_pipeline", lambda *args, **options: nullcontext(_Fake()))
     monkeypatch.setattr(contention, "measure_contention", lambda: contention.Contention(1.5, 1.6))
     keep_pipeline_cost(replace(COST, beside=1.1, in_turns=1.2))
     cost = calibration.measure_pipeline_cost("tcp")
@@ -126,7 +128,7 @@ def test_declared_figures_have_nothing_of_this_machine(cache: Path, monkeypatch:
 
 
 def test_the_cost_states_how_stages_slow_each_other(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(calibration, "_null_pipeline", lambda folder, nbytes, **options: nullcontext(_Fake()))
+    monkeypatch.setattr(calibration, "_null_pipeline", lambda *args, **options: nullcontext(_Fake()))
     monkeypatch.setattr(contention, "measure_contention", lambda: contention.Contention(1.1, 1.2))
     cost = calibration.measure_pipeline_cost()
     assert cost is not None
@@ -136,6 +138,18 @@ def test_the_cost_states_how_stages_slow_each_other(monkeypatch: pytest.MonkeyPa
     unknown = calibration.measure_pipeline_cost()
     assert unknown == replace(cost, beside=1.0, in_turns=1.0)
     assert "other work took 0.4 processors meanwhile" in caplog.text
+
+
+def test_the_rest_of_what_an_item_takes_alone_is_that_of_its_messages() -> None:
+    """Two items of 8 s, of which the three stages compute for 4 s; 0.5 s later than an answer, the next is sent."""
+    items = tuple(Item(number, 0.0, 8.5 * number, 8.5 * number + 8.0) for number in range(2))
+    events = tuple(
+        Event("compute", number, stage, "d", 0.0, seconds) for number in (0, 1) for stage, seconds in ((0, 1), (1, 3))
+    )
+    alone = Measurements(items, events, 0.0, 17.0)
+    assert (rested_hop_s(alone), turn_s(alone)) == (1.0, 0.5)
+    assert rested_hop_s(replace(alone, events=())) is None
+    assert turn_s(replace(alone, items=items[:1])) is None
 
 
 class _Fake:

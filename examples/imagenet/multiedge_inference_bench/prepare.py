@@ -22,7 +22,8 @@ from imagenet_bench.pictures import prepare_pictures
 from imagenet_bench.reference import reference_outputs
 from imagenet_bench.runtimes import prepare_runtimes
 
-from multiedge.errors import ConfigError, MultiedgeError
+from multiedge.commands._script import run_script, say
+from multiedge.errors import ConfigError
 
 CACHE = Path(".cache/imagenet")
 
@@ -47,16 +48,16 @@ def prepare(args: argparse.Namespace) -> None:
     models = [prepare_model(name, args.cache / "models", weights.get(name)) for name in args.model or MODELS]
     index = _dataset(args)
     pictures = [path for path, _ in read_index(index)]
-    _say(f"{index}: {len(pictures)} pictures")
+    say(f"{index}: {len(pictures)} pictures")
     if args.npz:
-        _say(f"{write_arrays(index, args.cache / 'inputs')}: the pictures as the models take them, and labels.txt")
+        say(f"{write_arrays(index, args.cache / 'inputs')}: the pictures as the models take them, and labels.txt")
     for model in models:
         reference_outputs(model, pictures, args.cache / "reference")
-        _say(f"{model}: weights: {read_weights(model).source}")
+        say(f"{model}: weights: {read_weights(model).source}")
     runtimes, left_out = prepare_runtimes(args.cache)
-    _say(f"rows of other runtimes: {'; '.join(runtimes) or 'none'}")
+    say(f"rows of other runtimes: {'; '.join(runtimes) or 'none'}")
     for name, reason in left_out.items():
-        _say(f"no row of {name}: {reason}")
+        say(f"no row of {name}: {reason}")
 
 
 def _dataset(args: argparse.Namespace) -> Path:
@@ -77,18 +78,5 @@ def _assignment(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def main(argv: list[str] | None = None) -> int:
-    try:
-        prepare(parser().parse_args(argv))
-    except MultiedgeError as error:
-        _say(f"prepare.py: {error}")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(parser(), prepare))

@@ -1,4 +1,4 @@
-"""Peak memory of a process that opens one model and runs it once, as a worker does."""
+"""Peak memory of a process that opens one model and runs it once, as a worker does, and of the processes that it starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ INPUTS = "inputs.npz"
 
 
 def peak_bytes(backend: Backend, path: Path, inputs: Tensors) -> int | None:
-    """Bytes of a process with Python, the runtime and the model at `path` that ran once; None if it cannot be measured."""
+    """Bytes of a process with Python, the runtime and the model at `path` that ran once, and of those that compute for it; None
+    if they cannot be measured."""
     with temporary_folder("footprint-") as folder:
         np.savez(folder / INPUTS, allow_pickle=False, **inputs)
         request = {**description_of(backend), "path": str(path), "inputs": str(folder / INPUTS)}
@@ -32,10 +33,23 @@ def main(text: str) -> None:
     """Prints the peak."""
     request = json.loads(text)
     with np.load(request["inputs"]) as inputs:
-        backend_of(request).open(Path(request["path"])).run(dict(inputs))
-    peak = read_memory().peak_bytes
+        session = backend_of(request).open(Path(request["path"]))
+        session.run(dict(inputs))
+    peak = peak_with_children()
+    session.close()
     if peak is not None:
         print(peak)
+
+
+def peak_with_children() -> int | None:
+    """Bytes of the peaks of this process and those that it has started and that have not ended, together; None if one of them
+    is not known. Some backends compute in a process of another Python."""
+    import psutil
+
+    children = [child.pid for child in psutil.Process().children(recursive=True)]
+    peaks = [read_memory().peak_bytes, *(read_memory(pid).peak_bytes for pid in children)]
+    known = [peak for peak in peaks if peak is not None]
+    return sum(known) if len(known) == len(peaks) else None
 
 
 if __name__ == "__main__":

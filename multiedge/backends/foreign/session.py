@@ -28,11 +28,11 @@ class Adapter:
     file: Path
     environment: Environment
 
-    def convert(self, source: Path, target: Path) -> None:
-        """Writes `target`. ModelError with the runtime's reason if it fails."""
+    def convert(self, source: Path, target: Path, model: Path | None = None) -> None:
+        """Writes `target`. ModelError with the runtime's reason and `model`, of which `source` was made."""
         process = _Process(self, "convert", str(source.resolve()), str(target.resolve()))
         try:
-            process.receive(source, "cannot convert this file")
+            process.receive(model or source, "cannot convert this file")
         finally:
             process.close()
 

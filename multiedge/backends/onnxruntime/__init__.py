@@ -120,6 +120,10 @@ class OnnxRuntimeBackend(Backend):
         """With optimisation disabled: some optimisations cross a cut."""
         return replace(self, optimisation="disabled")
 
+    def for_growing(self) -> OnnxRuntimeBackend:
+        """Without memory patterns: onnxruntime would keep one for each size that it has seen."""
+        return replace(self, memory_pattern=False)
+
     def memory_use(self) -> MemoryUse:
         """Measured: weights of products exist twice while they are packed, those of convolutions four times while they are laid
         out in blocks, and all convolutions into which a normalisation is folded twice until the session is made. Those of all

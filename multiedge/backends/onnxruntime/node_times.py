@@ -30,6 +30,7 @@ from multiedge.backends.onnxruntime.trace import (
 )
 from multiedge.backends.ownership import NO_OWNER, Ownership, spread, without_probe
 from multiedge.backends.stages import Call, openable
+from multiedge.backends.stateful import repeated_step
 from multiedge.backends.timing import Accuracy, Progress, Timing, median_error, time_in_turn
 from multiedge.errors import ProfileError
 from multiedge.files import temporary_folder
@@ -63,7 +64,8 @@ class OnnxRuntimeNodeTimer:
             plain = open_session(self.backend, opened, device)
             profiled = open_session(self.backend, opened, device, recording)
             (directory / recording.weights_file).unlink(missing_ok=True)
-            timings = time_in_turn([Call(plain, feed, path), Call(profiled, feed, path)], accuracy, progress)
+            steps = [Call(repeated_step(session, graph.states), feed, path) for session in (plain, profiled)]
+            timings = time_in_turn(steps, accuracy, progress)
             kernels = read_trace(profiled.end_profiling())
             plain.close()
             optimised = _read_optimised(directory / "optimised.onnx")

@@ -84,6 +84,11 @@ class OnnxRuntimeSession:
         values = (*self.raw.get_inputs(), *self.raw.get_outputs())
         return all(value.shape and not isinstance(value.shape[0], int) for value in values)
 
+    @property
+    def shapes(self) -> dict[str, tuple[int | str | None, ...]]:
+        """The shape of each input and output as the file declares it."""
+        return {value.name: tuple(value.shape) for value in (*self.raw.get_inputs(), *self.raw.get_outputs())}
+
     def run(self, tensors: Tensors) -> dict[str, Array]:
         outputs = self._first_run(tensors) if self._is_first else self.raw.run(None, self._feed(tensors))
         return dict(zip(self.outputs, outputs, strict=True))

@@ -10,12 +10,13 @@ Nothing of the runtime is imported before it is used, so that options and declar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from multiedge.backends.contract import Backend, NodeTimer
+from multiedge.backends.contract import Backend, NodeTimer, Tensors
 from multiedge.errors import MissingDependencyError
 from multiedge.fleet import Device
 from multiedge.profile import MemoryUse
@@ -28,15 +29,16 @@ if TYPE_CHECKING:
 class OpenVinoBackend(Backend):
     """Opens `.xml` files, and converts ONNX files to them, on a device's threads.
 
-    `precision` is what the CPU computes with; one that it has no units for is refused. `denormals` is whether the smallest
-    numbers are kept; without them it may be faster.
+    `precision` is what the CPU computes with; one that it has no units for is refused. int8 is made with calibration inputs by
+    NNCF. `denormals` is whether the smallest numbers are kept; without them it may be faster.
     """
 
     formats = (".xml",)
-    precisions = ("float32", "bfloat16", "float16")
+    precisions = ("float32", "bfloat16", "float16", "int8")
     tolerances = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}  # noqa: RUF012
+    approximate = ("int8",)
 
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
     denormals: bool = True
 
     @property
@@ -52,7 +54,15 @@ class OpenVinoBackend(Backend):
         return open_session(self, path, device)
 
     def convert(self, source: Path, target: Path) -> None:
-        """Writes `target` and its `.bin`, with the weights as they are: `precision` is one of the computation."""
+        """Writes `target` and its `.bin`, with the weights as they are: but for int8, `precision` is one of the computation."""
+        self.convert_calibrated(source, target, ())
+
+    def convert_calibrated(self, source: Path, target: Path, inputs: Sequence[Tensors]) -> None:
+        if self.is_approximate:
+            from multiedge.backends.openvino.quantisation import convert_int8
+
+            convert_int8(source, target, inputs)
+            return
         from multiedge.backends.openvino.session import convert
 
         convert(source, target)
@@ -62,7 +72,10 @@ class OpenVinoBackend(Backend):
         are gaps between them, and what is made for each node."""
         return MemoryUse(working_copies=2)
 
-    def node_timer(self) -> NodeTimer:
+    def node_timer(self) -> NodeTimer | None:
+        """None for int8: quantisation adds nodes, and fuses others than those of the model."""
+        if self.is_approximate:
+            return None
         from multiedge.backends.openvino.node_times import OpenVinoNodeTimer
 
         return OpenVinoNodeTimer(self)

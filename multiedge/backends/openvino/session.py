@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,8 @@ TELEMETRY = "openvino_telemetry"
 RESULT = "/sink_port_0"
 """What OpenVINO appends to the name of an output to name the node that gives it."""
 WEIGHTS = ".bin"
-TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-"""OpenVINO's names of the types of numbers."""
+TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
+"""OpenVINO's names of the types of numbers; of int8, that of what is not quantised."""
 
 
 def load_openvino() -> Any:
@@ -32,19 +33,27 @@ def load_openvino() -> Any:
 
     MissingDependencyError if it is not installed.
     """
+    with without_telemetry():
+        try:
+            import openvino
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError("openvino", extra="openvino") from error
+    return openvino
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Lets an import of the maker's telemetry fail: its packages then use a stub of their own."""
     hidden = object()
     before = sys.modules.get(TELEMETRY, hidden)
-    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # an import of it fails; OpenVINO then uses a stub of its own
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]
     try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("openvino", extra="openvino") from error
+        yield
     finally:
         if before is hidden:
             del sys.modules[TELEMETRY]
         else:
             sys.modules[TELEMETRY] = before  # type: ignore[assignment]
-    return openvino
 
 
 @lru_cache(maxsize=1)

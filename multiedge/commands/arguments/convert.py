@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "every installed runtime and precision; all are timed in turn, and devices with backend auto take the fastest"
     what.add_argument("--auto", action="store_true", help=about)
     _options.add_devices(parser, "with --auto, one thread of this machine")
+    _options.add_type(parser, "with --auto and without --devices, the type of this machine")
     _options.add_precision(parser, "the backend's; with --auto, all")
     about = "with --auto, take int8 and int4 too, if this share of rows has its largest value in the same place"
     parser.add_argument("--min-agreement", type=float, metavar="SHARE", help=about)

@@ -10,7 +10,7 @@ from partitioners import OBJECTIVES, PARTITIONERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="ONNX file to plan, or the folder of a plan for these nodes")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=f"{_options.MODEL}, or the folder of a plan for these nodes")
     _options.add_hub(parser)
     parser.add_argument("--name", metavar="NAME", help="name of the deployment (default: that of MODEL)")
     _options.add_devices(parser, default="what the nodes measured; values in the file take their place")
@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="NODE", help="the calling device: where items start and results return")
     _options.add_option(parser, "strategy")
     _options.add_sizes(parser)
+    _options.add_sequences(parser)
+    parser.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="of a language model: the tokenizer.json that goes along with the settings beside it (default: beside MODEL)",
+    )
     parser.add_argument("--table", action="store_true", help="deploy several plans, of which each request takes one")
     parser.add_argument(
         "--rows", metavar="KIND,KIND", help=f"the plans of such a table, the most important first: {', '.join(ROW_KINDS)}"

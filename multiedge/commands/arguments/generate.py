@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from multiedge.commands import _options
-from multiedge.defaults import DEFAULT_EXECUTOR, DEFAULT_MAX_TOKENS
+from multiedge.defaults import DEFAULT_DRAFT_TOKENS, DEFAULT_EXECUTOR, DEFAULT_MAX_TOKENS
 from multiedge.executors import EXECUTORS
 from multiedge.fleet import REFERENCE_BACKEND
 
@@ -35,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "choose from the most likely tokens that together have probability P (default: 1, all)"
     chosen.add_argument("--top-p", type=float, default=1.0, metavar="P", help=about)
     _options.add_seed(chosen, "the tokens")
+    drafts = parser.add_argument_group("a draft", "proposes tokens, of which the model computes several in one step")
+    drafts.add_argument("--draft", metavar="FILE", help="a small ONNX decoder of the same tokens, computed on this device")
+    about = f"propose N tokens for each step (default: {DEFAULT_DRAFT_TOKENS})"
+    drafts.add_argument("--draft-tokens", type=int, metavar="N", help=about)
     parser.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json (default: the one beside the model)")
     parser.add_argument(
         "--state",

@@ -45,11 +45,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=float, metavar="PER_S", help="with --batch: samples that come per second; the first waits for the last"
     )
+    _options.add_sequences(parser)
     parser.add_argument(
-        "--sequences",
+        "--prompt",
         type=int,
         metavar="N",
-        help="of a model with states: sequences that are kept at the same time (default: 1)",
+        help="with --context: prompts have up to N tokens; states times to the first token and per token, counts their memory",
+    )
+    parser.add_argument(
+        "--phase",
+        choices=("token", "prompt", "text"),
+        help="with --prompt: what the objective is for: a further token (default), the prompt, or the mean step of a text",
     )
     _options.add_option(parser, "strategy")
     _options.add_sizes(parser)

@@ -11,7 +11,7 @@ from multiedge.fleet import AUTO_BACKEND
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    about = "folder that `multiedge split` or `plan -o` wrote, or an ONNX file to serve whole"
+    about = "folder that `multiedge split` or `plan -o` wrote, or an ONNX file or workflow.yaml to serve whole"
     parser.add_argument("plan", metavar="PLAN_DIR|MODEL", help=about)
     parser.add_argument("--device", metavar="NAME", help="only the stages that the plan gives to this device (default: all)")
     parser.add_argument("--host", default=LOOPBACK, help=f"address to listen on (default: {LOOPBACK}, this machine only)")
@@ -23,4 +23,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_precision(parser)
     _options.add_option(parser, "backend")
     add_max_message(parser)
+    _options.add_type(parser, "type of this device, as in a devices.yaml")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each stage (default: 1)")

@@ -11,7 +11,7 @@ CONSTANT, POISSON = ARRIVALS = ("constant", "poisson")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL|PLAN_DIR", help="ONNX file, or a folder that `multiedge plan -o` wrote")
+    parser.add_argument("model", metavar="MODEL|PLAN_DIR", help=f"{_options.MODEL}, or a folder that `multiedge plan -o` wrote")
     _options.add_devices(parser)
     _options.add_trace(parser, "what happens to the fleet")
     costs = parser.add_mutually_exclusive_group()
@@ -26,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=ARRIVALS,
         help="with --rate: evenly spaced, or at random as in `multiedge run --scenario server` (default: constant)",
     )
-    _options.add_seed(parser, "--arrivals poisson")
+    parser.add_argument(
+        "--measured",
+        metavar="FILE",
+        help="items take what those of a run took, which `multiedge run -o` wrote; default: what the profile says",
+    )
+    _options.add_seed(parser, "--arrivals poisson, and of the order of items of --measured")
     parser.add_argument("--in-flight", type=int, metavar="N", help="items under way at most; default: as many as fill it")
     parser.add_argument("--adaptive", action="store_true", help="with --trace: also with a new plan after each event")
     parser.add_argument(

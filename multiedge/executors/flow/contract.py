@@ -6,7 +6,7 @@ line, results files) is written against this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Protocol
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from multiedge.composed import is_void
 from multiedge.errors import ConfigError, MultiedgeError, StageError, did_you_mean, one_line, require_least
 from multiedge.fleet import Fleet
 from multiedge.measurements import Event, Fault, Measurements, Memory, RanStage
@@ -61,7 +62,8 @@ class Result:
 
     Attributes:
         item: Number of the item.
-        tensors: Outputs of the model by name, arrays that belong to the caller; None if the item failed.
+        tensors: Outputs of the model by name, arrays that belong to the caller, without those that a condition of a workflow
+            kept from the item; None if the item failed.
         error: Why it failed; '' if it did not.
         issued_s: When it was issued.
         done_s: When it was answered.
@@ -202,6 +204,27 @@ class Closing:
 def failure(stage: int, device: str, error: Exception) -> str:
     """The line for an item that a stage could not handle."""
     return f"stage {stage} on '{device}' failed: {type(error).__name__}: {one_line(error)}"
+
+
+def _as_it_is(array: Array) -> Array:
+    return array
+
+
+def answer_of(
+    outputs: Iterable[str], made: Mapping[str, Array], copied: Callable[[Array], Array] = _as_it_is
+) -> dict[str, Array]:
+    """The outputs of the model that were made of an item; one that a condition of a workflow kept from it is absent."""
+    return {name: copied(made[name]) for name in outputs if name in made and not _is_absent(made[name])}
+
+
+def has_nothing(arrays: Iterable[object]) -> bool:
+    """Whether there are tensors, and the item has none of them: then nothing is computed for it."""
+    given = list(arrays)
+    return bool(given) and all(map(_is_absent, given))
+
+
+def _is_absent(value: object) -> bool:
+    return isinstance(value, np.ndarray) and is_void(value)
 
 
 def require_fallbacks(manifest: Manifest, fleet: Fleet, fallbacks: Mapping[int, tuple[str, ...]]) -> None:

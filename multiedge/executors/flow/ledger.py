@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from multiedge.executors.flow.contract import Array, Result
+from multiedge.executors.flow.contract import Array, Result, answer_of
 from multiedge.measurements import Event
 from multiedge.transports.message import Message, log_rows
 
@@ -133,7 +133,7 @@ def joined(
         for number, message in entry.got.items()
         for name, array in zip(tensors_of[number], message.arrays, strict=True)
     }
-    return {name: copied(made[name]) for name in outputs if name in made}, ""
+    return answer_of(outputs, made, copied), ""
 
 
 def merged_log(entry: Pending) -> list[Event]:

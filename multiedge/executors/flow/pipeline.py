@@ -140,6 +140,7 @@ def open_pipeline(
 
     Raises:
         ConfigError: If there is no such executor, backend or option.
+        PlanError: If the plan has chosen precisions and the executor computes elsewhere.
         PipelineError: If a stage cannot start.
     """
     chosen = build_options(EXECUTORS, executor, values, options)
@@ -155,10 +156,9 @@ def open_pipeline(
         fleet = manifest.plan.with_runtimes(fleet)
     require_backends(fleet)
     running: Executor = EXECUTORS.load(executor)(manifest, fleet, chosen)
-    if manifest.plan is not None and manifest.plan.accuracy is not None and not running.on_this_machine:
-        raise ConfigError(
-            f"{manifest.directory}: the plan has chosen precisions, whose calibrated parts are in this folder; run it with an"
-            f" executor of this machine, not '{executor}', or plan without --max-accuracy-loss"
+    if not running.on_this_machine:
+        manifest.require_uncalibrated(
+            f"executor '{executor}' computes elsewhere; use 'processes' or 'inline', or plan without --max-accuracy-loss"
         )
     running.start()
     return Pipeline(running, chosen, [fleet.device(name) for name in device_names(manifest)], manifest.plan)

@@ -124,7 +124,7 @@ class OpenSequence:
     def __init__(self, sequences: Sequences, batch: int) -> None:
         self.batch, self.length, self.replays = batch, 0, 0
         self._sequences, self._number = sequences, sequences.new_number()
-        self._steps: list[tuple[dict[str, Any], int]] = []
+        self._steps: list[tuple[dict[str, Any], int, int]] = []
         self._is_open = True
 
     @property
@@ -132,12 +132,13 @@ class OpenSequence:
         """Steps so far."""
         return len(self._steps)
 
-    def step(self, tensors: Tensors, tokens: int = 1) -> dict[str, Array]:
+    def step(self, tensors: Tensors, tokens: int = 1, past: int = NONE) -> dict[str, Array]:
         """The model's outputs at the next step.
 
         Args:
             tensors: The model's inputs without SEQUENCE; they are kept.
             tokens: Tokens of the step, by how much states grow.
+            past: Tokens before the step, to which the states are cut; NONE for all.
 
         Returns:
             Outputs by name.
@@ -145,7 +146,7 @@ class OpenSequence:
         Raises:
             StageError: If the step fails, also after the steps before it were sent again.
         """
-        self._steps.append((dict(tensors), tokens))
+        self._steps.append((dict(tensors), tokens, past))
         result = self._sequences.result(self._submit(len(self._steps) - 1))
         if result.tensors is None:
             result = self._replayed()
@@ -154,7 +155,7 @@ class OpenSequence:
         if result.tensors is None:
             self._steps.pop()
             raise StageError(f"step {len(self._steps)}: {result.error}")
-        self.length += tokens
+        self.length = tokens + (self.length if past == NONE else past)
         return result.tensors
 
     def close(self) -> None:
@@ -165,8 +166,8 @@ class OpenSequence:
             self._steps.clear()
 
     def _submit(self, number: int) -> int:
-        tensors, tokens = self._steps[number]
-        return self._sequences.submit(tensors, Step(self._number, number, self.batch, tokens))
+        tensors, tokens, past = self._steps[number]
+        return self._sequences.submit(tensors, Step(self._number, number, self.batch, tokens, past=past))
 
     def _replayed(self, *, anew: bool = False) -> Result:
         """The answer to the last step after all were sent again, under a new number if `anew`."""

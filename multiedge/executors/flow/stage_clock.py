@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 SAMPLES = 256
@@ -31,11 +31,16 @@ class StageClock:
 
     `expected_s` holds what the plan expects by stage; observed times replace it once there are enough. An observed
     time counts per device, because a stage that moves to a slower device takes longer without fault.
+
+    Items of the stages in `uneven` take very different times, such as a prompt and a single token: what was seen of some says
+    little about the next one, so their limit is at least `first_s`.
     """
 
-    def __init__(self, deadlines: StageDeadlines, expected_s: Mapping[int, float]) -> None:
+    def __init__(
+        self, deadlines: StageDeadlines, expected_s: Mapping[int, float], uneven: Collection[int] = frozenset()
+    ) -> None:
         self._deadlines = deadlines
-        self._expected_s = expected_s
+        self._expected_s, self._uneven = expected_s, uneven
         self._seen: dict[tuple[int, str], deque[float]] = {}
         self._doubled: Counter[int] = Counter()
 
@@ -53,7 +58,8 @@ class StageClock:
     def _usual_limit_s(self, stage: int, device: str) -> float:
         seen = self._seen.get((stage, device), ())
         if len(seen) >= ENOUGH:
-            return max(self._deadlines.floor_s, self._deadlines.factor * percentile_99(seen))
+            least_s = self._deadlines.first_s if stage in self._uneven else self._deadlines.floor_s
+            return max(least_s, self._deadlines.factor * percentile_99(seen))
         # The plan's figure is for the planned device and unloaded; the first items are the slowest.
         return max(self._deadlines.first_s, self._deadlines.factor * self._expected_s.get(stage, 0.0))
 

@@ -5,7 +5,7 @@ Single-threaded; clock, pace, transport and monitor are passed in, so that a tes
 
 from __future__ import annotations
 
-import heapq
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from multiedge.backends.contract import Array, DirectSession, Session
+from multiedge.backends.contract import Array, Batching, DirectSession, ItemsSession, SequenceSession, Session
+from multiedge.backends.items import run_joined
 from multiedge.errors import one_line
+from multiedge.executors.flow.batching import Ready, choose
 from multiedge.executors.flow.contract import failure
 from multiedge.executors.flow.routes import Routes
 from multiedge.fleet import CALLER_NAME, Encoding
@@ -69,14 +71,16 @@ class Pace(Protocol):
 
 @dataclass
 class _Item:
-    """An item at one stage: the messages that it came with, their tensors, and what the stage makes of it. `address` is that of
-    one of the messages."""
+    """An item at one stage: the messages that it came with, their tensors, and what the stage makes of it, or has made of it
+    before if it is a repeat. `address` is that of one of the messages, `kind` what the record says the stage did: 'compute',
+    'repeat' or 'skip'."""
 
     address: Address
     messages: Collection[Message]
     inputs: dict[str, Array]
     error: str
     outputs: Mapping[str, Array]
+    kind: str = "compute"
 
 
 class _Leaving(NamedTuple):
@@ -103,24 +107,38 @@ class _Leaving(NamedTuple):
 class _Stage(NamedTuple):
     """A stage of this device: how many messages an item of it waits for, and the transfers by which its outputs leave, by way.
     `direct` is its session if that can write to memory that it is given, and has outputs for which that is worthwhile: see
-    `fixed`."""
+    `fixed`; `sequences` is its session if that keeps the states of sequences, and `joining` if it takes several items."""
 
     number: int
     session: Session
+    joining: ItemsSession | None
+    batching: Batching
     direct: DirectSession | None
+    sequences: SequenceSession | None
     fixed: Mapping[str, ArraySpec]
     entering: tuple[int, ...]
     leaving: tuple[tuple[_Leaving, ...], ...]
 
     @classmethod
-    def of(cls, routes: Routes, number: int, session: Session) -> _Stage:
+    def of(cls, routes: Routes, number: int, session: Session, micro_batch: int) -> _Stage:
         ways = range(routes.count)
         leaving = tuple(tuple(_Leaving.of(routes, each) for each in routes.leaving(number, way)) for way in ways)
         direct = session if isinstance(session, DirectSession) else None
         fixed = direct.fixed if direct else {}
         if sum(spec.nbytes for spec in fixed.values()) < DIRECT_BYTES:
             direct = None
-        return cls(number, session, direct, fixed, tuple(len(routes.entering(number, way)) for way in ways), leaving)
+        entering = tuple(len(routes.entering(number, way)) for way in ways)
+        sequences = session if isinstance(session, SequenceSession) else None
+        joining = session if isinstance(session, ItemsSession) else None
+        if joining:
+            batching = Batching(min(joining.batching.most, MOST_JOINED), joining.batching.wait_s)
+        else:
+            batching = Batching(micro_batch if session.batch_is_free or (sequences and sequences.joins) else 1)
+        return cls(number, session, joining, batching, direct, sequences, fixed, entering, leaving)
+
+    def skips(self, tensors: Mapping[str, Array]) -> bool:
+        """Whether nothing is computed for an item with these tensors."""
+        return self.joining is not None and not self.joining.computes(tensors)
 
 
 class StageLoop:
@@ -150,14 +168,20 @@ class StageLoop:
         self._stages: Mapping[int, _Stage] = {}
         self._waiting: dict[_Key, dict[int, Message]] = {}
         self._logs: dict[_Key, list[bytes]] = {}
-        self._ready: list[_Key] = []
+        self._ready: dict[_Key, Ready] = {}
+        self._batching: Mapping[int, Batching] = {}
+        self._joins_none = True
+        self._look_again_s = -math.inf
         self._idle_since_s = clock()
 
     def configure(self, epoch: int, routes: Routes, sessions: Mapping[int, Session], alone: Iterable[int] = ()) -> None:
         """Begins an epoch; everything of earlier ones is dropped. The items in `alone` are joined with no others."""
         self._epoch, self._routes, self._alone = epoch, routes, frozenset(alone)
         self._way_of = tuple(map(routes.way, range(len(routes.transfers))))
-        self._stages = {number: _Stage.of(routes, number, session) for number, session in sessions.items()}
+        self._stages = {number: _Stage.of(routes, number, session, self._micro_batch) for number, session in sessions.items()}
+        self._batching = {number: stage.batching for number, stage in self._stages.items()}
+        self._joins_none = all(each.most == 1 for each in self._batching.values())
+        self._look_again_s = -math.inf
         for held in (self._waiting, self._logs, self._ready):
             held.clear()
         self.mailbox.clear()
@@ -166,15 +190,26 @@ class StageLoop:
 
     def step(self, timeout_s: float) -> bool:
         """Runs at most one stage, after waiting up to `timeout_s` for something to do; whether it did."""
-        self._receive(0.0 if self._ready else min(timeout_s, self.mailbox.next_due_s() - self._now()))
+        look_s = self._look_again_s if self._ready else math.inf
+        self._receive(0.0 if look_s == -math.inf else min(timeout_s, min(look_s, self.mailbox.next_due_s()) - self._now()))
         if not self._ready:
             return False
-        first = heapq.heappop(self._ready)
-        stage = self._stages[-first[1]]
-        keys = [first, *self._further_items(stage)] if self._micro_batch > 1 and first[0] not in self._alone else [first]
-        self._run(stage, [self._item(key) for key in keys])
+        keys = self._chosen()
+        if not keys:
+            return False
+        for key in keys:
+            del self._ready[key]
+        self._run(self._stages[-keys[0][1]], [self._item(key) for key in keys])
         self._idle_since_s = self._now()
         return True
+
+    def _chosen(self) -> Sequence[_Key]:
+        """The items that are computed now, together; nothing if all may still wait for others."""
+        if self._joins_none:
+            return (min(self._ready),)
+        choice = choose(self._ready.values(), self._batching, self._now())
+        self._look_again_s = -math.inf if choice.items else choice.due_s
+        return [(item.sequence, -item.stage) for item in choice.items]
 
     def _receive(self, timeout_s: float) -> None:
         arrived = self.endpoint.receive(timeout_s)
@@ -196,22 +231,18 @@ class StageLoop:
         messages = self._waiting.setdefault(key, {})
         messages[number] = message
         if len(messages) == self._stages[target].entering[self._way_of[number]]:
-            heapq.heappush(self._ready, key)
+            self._ready[key] = Ready(key[0], target, now_s, self._joins(self._stages[target], key[0], messages))
 
-    def _further_items(self, stage: _Stage) -> list[_Key]:
-        """Items that wait for the same stage, taken out of the queue to fill a micro-batch."""
-        further: list[_Key] = []
-        if stage.session.batch_is_free:
-            ready = sorted(key for key in self._ready if key[1] == -stage.number and key[0] not in self._alone)
-            further = ready[: self._micro_batch - 1]
-            for key in further:
-                self._ready.remove(key)
-            heapq.heapify(self._ready)
-        return further
+    def _joins(self, stage: _Stage, sequence: int, messages: Mapping[int, Message]) -> bool:
+        """Whether there is something to compute for the item, which others may be joined with."""
+        if self._joins_none or stage.batching.most == 1 or sequence in self._alone:
+            return False
+        inputs, error = self._received(messages)
+        return not (error or stage.skips(inputs))
 
-    def _item(self, key: _Key) -> _Item:
-        """An item whose messages are complete, taken from those that wait."""
-        messages, moves = self._waiting.pop(key), self._routes.transfers
+    def _received(self, messages: Mapping[int, Message]) -> tuple[dict[str, Array], str]:
+        """The tensors of an item's messages, and the first error among them."""
+        moves = self._routes.transfers
         inputs: dict[str, Array] = {}
         error = ""
         for number, message in messages.items():
@@ -219,7 +250,16 @@ class StageLoop:
                 error = error or message.error
             else:
                 inputs.update(zip(moves[number].tensors, message.arrays, strict=True))
-        return _Item(message.address, messages.values(), inputs, error, {})
+        return inputs, error
+
+    def _item(self, key: _Key) -> _Item:
+        """An item whose messages are complete, taken from those that wait."""
+        messages, stage = self._waiting.pop(key), self._stages[-key[1]]
+        inputs, error = self._received(messages)
+        item = _Item(next(iter(messages.values())).address, messages.values(), inputs, error, {})
+        if stage.joining and not error and stage.skips(inputs):
+            item.kind = "skip"
+        return item
 
     def _run(self, stage: _Stage, items: Sequence[_Item]) -> None:
         """Computes one item, or several joined into one batch, and sends on what was made."""
@@ -249,7 +289,14 @@ class StageLoop:
 
     def _compute(self, stage: _Stage, items: Sequence[_Item]) -> None:
         """Sets the outputs of each item."""
+        if stage.joining:
+            for item, made in zip(items, stage.joining.run_items([item.inputs for item in items]), strict=True):
+                item.outputs = made
+            return
         first = items[0]
+        if stage.sequences:
+            for item in items:
+                item.kind = "repeat" if stage.sequences.repeats(item.inputs) else "compute"
         places = self._reserve(stage, first) if stage.direct and len(items) == 1 else {}
         if stage.direct and places:
             first.outputs = stage.direct.run_into(first.inputs, places)
@@ -280,7 +327,7 @@ class StageLoop:
         """What has happened to the item so far."""
         log = self._logs.pop((item.address.sequence, -stage.number), [])
         if not item.error:
-            log.append(log_row("compute", stage.number, self.device, start_s, stop_s, 0, ""))
+            log.append(log_row(item.kind, stage.number, self.device, start_s, stop_s, 0, ""))
         return join_logs(log)
 
     def _send(self, stage: _Stage, item: _Item, log: bytes) -> None:
@@ -326,14 +373,3 @@ def send_or_fail(endpoint: Endpoint, peer: str, message: Message, sender: str | 
         name = sender if isinstance(sender, str) else f"stage {sender}"
         text = f"{name} on '{message.source}' failed: what it sends is refused: {type(error).__name__}: {one_line(error)}"
         endpoint.send(peer, message._replace(arrays=(), error=text))
-
-
-def run_joined(session: Session, items: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
-    """The outputs of each item; several are joined along their first axis, run once and taken apart again."""
-    if len(items) <= 1:
-        return [session.run(item) for item in items]
-    counts = [len(item[session.inputs[0]]) for item in items]
-    joined = session.run({name: np.concatenate([item[name] for item in items]) for name in session.inputs})
-    ends = np.cumsum(counts)[:-1]
-    parts = {name: np.split(array, ends) for name, array in joined.items()}
-    return [{name: pieces[place] for name, pieces in parts.items()} for place in range(len(items))]

@@ -29,6 +29,7 @@ from multiedge.executors.workers.state import Rules
 from multiedge.executors.workers.supervisor import TICK_S, Supervisor
 from multiedge.fleet import CALLER_NAME, Encoding, Fleet, Link
 from multiedge.measurements import Event, Memory
+from multiedge.onnx_io.groups import is_composed
 from multiedge.plan import CALLER, Manifest
 from multiedge.transports.coding import expected_bytes
 from multiedge.transports.links import LinkShaper, Mailbox
@@ -57,6 +58,8 @@ class WorkersExecutor(Closing):
         for name in self.routes.devices:
             fleet.device(name)
         require_fallbacks(manifest, fleet, options.fallbacks)
+        if options.micro_batch > 1 and any(map(is_composed, manifest.part_files)):
+            raise ConfigError("micro_batch: has no effect on a workflow; give its steps a `batch` in the workflow.yaml")
         self.epoch = 0
         most = most_depth(self.routes)
         if options.depth and options.depth > most:

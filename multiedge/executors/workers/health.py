@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
-from multiedge.executors.workers.observation import QUIET_S, LinkView, WorkerView
+from multiedge.executors.workers.observation import QUIET_S, Inactivity, LinkView, WorkerView
 from multiedge.executors.workers.options import Deadlines
 from multiedge.executors.workers.state import Progress, Stuck
-from multiedge.fleet import Device
+from multiedge.fleet import Device, default_runtime_bytes
 
 PROGRESS_S = 0.05
 """Processor time that shows progress. A process whose threads only wait for a lock that is never free uses less in 2 s."""
@@ -33,19 +34,24 @@ def problem_of(
     deadlines: Deadlines,
     limits_memory: bool,
     stalled_s: float | None = None,
+    inactive_s: float | None = None,
 ) -> Problem | None:
     """What is wrong with a worker.
 
     `limit_s` is how long the stage that it computes may take, without its wait for a processor. `owes_for_s` is for how long it
     has owed a reply: while it loads stages, it may be silent for longer, and its memory is judged when it is done. `stalled_s`
     is for how long it has neither given a sign of life nor used the processor, None where that is not known: on a busy host, a
-    worker may be silent and live.
+    worker may be silent and live. `inactive_s` is for how long it has been silent and inactive without a reason; None if it
+    is not.
     """
     name, is_loading = device.name, owes_for_s is not None
     if view.ended:
         return Problem("crash", f"worker of '{name}' {view.ended}")
     if view.silent_s is None:
         return _problem_of_start(name, view, deadlines, stalled_s)
+    if inactive_s is not None and min(inactive_s, view.silent_s) > deadlines.inactive_s:
+        what = "is stopped" if view.inactivity is Inactivity.STOPPED else "sleeps, although its heartbeat is due"
+        return Problem("hang", f"worker of '{name}' {what}; it gives no sign of life for {view.silent_s:.1f} s")
     usual_s = deadlines.heartbeat_s if view.patience_s is None else min(view.patience_s, deadlines.heartbeat_s)
     patience_s = max(usual_s, deadlines.floor_s) if is_loading else usual_s
     if (view.silent_s if stalled_s is None else stalled_s) > patience_s:
@@ -72,17 +78,27 @@ def _problem_of_start(name: str, view: WorkerView, deadlines: Deadlines, stalled
     return None
 
 
-def progress_of(view: WorkerView, before: Progress | None, now_s: float) -> Progress | None:
-    """When a silent worker last used the processor; None while signs of life come, or where its processor time is not known.
+def progress_of(view: WorkerView, before: Progress | None, now_s: float, *, is_loading: bool = False) -> Progress | None:
+    """What a silent worker did last; None while signs of life come, or where its processor time is not known.
 
     A silence counts from when it is first seen, because an observer that was itself stopped sees old signs of life.
     """
     silent_s = view.age_s if view.silent_s is None else view.silent_s
     if silent_s < QUIET_S or view.cpu_s is None:
         return None
-    if before is None:
-        return Progress(now_s - QUIET_S, view.cpu_s)
-    return Progress(now_s, view.cpu_s) if view.cpu_s - before.cpu_s >= PROGRESS_S else before
+    last = Progress(now_s - QUIET_S, view.cpu_s, now_s - QUIET_S) if before is None else before
+    if view.cpu_s - last.cpu_s >= PROGRESS_S:
+        last = Progress(now_s, view.cpu_s)
+    if not _is_inactive(view, is_loading=is_loading):
+        return replace(last, inactive_since_s=None)
+    return replace(last, inactive_since_s=now_s) if last.inactive_since_s is None else last
+
+
+def _is_inactive(view: WorkerView, *, is_loading: bool) -> bool:
+    """Whether it is, without a reason. A runtime may hold the interpreter's lock while it waits for its device, so that the
+    thread of the heartbeat sleeps as well: no reason for a worker to be stopped."""
+    may_sleep = is_loading or view.busy is not None
+    return view.inactivity is Inactivity.STOPPED or (view.inactivity is Inactivity.ASLEEP and not may_sleep)
 
 
 def memory_problem(device: Device, resident_bytes: int | None, *, just_loaded: bool = False) -> Problem | None:
@@ -92,8 +108,8 @@ def memory_problem(device: Device, resident_bytes: int | None, *, just_loaded: b
     detail = f"device '{device.name}' takes {resident_bytes / 2**20:.1f} MiB and has {device.memory_bytes / 2**20:.1f} MiB"
     if just_loaded:
         detail += " once its stages are loaded"
-        if not device.runtime_bytes:
-            detail += "; state its runtime_memory, so that plans leave room for the runtime"
+        if device.runtime_bytes in (0, default_runtime_bytes(device.backend)):
+            detail += "; state its runtime_memory as `multiedge calibrate` measures it: plans then leave room for the runtime"
     return Problem("memory", detail)
 
 

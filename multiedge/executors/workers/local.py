@@ -13,7 +13,7 @@ from multiedge.errors import PipelineError
 from multiedge.executors.workers.emulation import Quota, assign_cores
 from multiedge.executors.workers.messages import Hello
 from multiedge.executors.workers.options import ProcessesOptions
-from multiedge.executors.workers.process import WorkerProcess
+from multiedge.executors.workers.process import REGISTERED_FUNCTIONS, WorkerProcess
 from multiedge.fleet import CALLER_NAME, Device, Fleet, Link
 from multiedge.meters.cpu import own_processors
 from multiedge.transports.namespaces import Network
@@ -58,7 +58,8 @@ class LocalLauncher:
             memory_limit_bytes=device.memory_bytes if emulation.memory else None,
         )
         prefix = self._network.command(device.name) if self._network else ()
-        worker = WorkerProcess(self._directory, hello, prefix, quota)
+        further = (REGISTERED_FUNCTIONS,) if options.registered_functions else ()
+        worker = WorkerProcess(self._directory, hello, prefix, quota, further=further)
         try:
             if quota:
                 quota.add(worker.pid)

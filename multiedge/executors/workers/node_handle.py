@@ -218,13 +218,14 @@ class NodeHandle:
 
 
 def aged(view: View, age_s: float, transfers: int, replies: tuple[Reply, ...] = (), ended: str = "") -> WorkerView:
-    """What a view says `age_s` after it came: its durations have grown, and of an old one the processor time is not known."""
+    """What a view says `age_s` after it came: its durations have grown, and what the worker does now is not in an old one."""
     is_old = age_s >= QUIET_S
     return WorkerView(
         age_s=view.age_s + age_s,
         silent_s=None if view.silent_s is None else view.silent_s + age_s,
         ended=ended,
         cpu_s=None if is_old else view.cpu_s,
+        inactivity=None if is_old else view.inactivity,
         busy=replace(view.busy, for_s=view.busy.for_s + age_s) if view.busy else None,
         resident_bytes=view.resident_bytes,
         replies=replies,

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from multiedge.errors import ConfigError
 from multiedge.executors.workers.messages import Command, Hello, Reply
-from multiedge.executors.workers.observation import Busy, WorkerView
+from multiedge.executors.workers.observation import Busy, Inactivity, WorkerView
 from multiedge.measurements import Memory
 from multiedge.transports.peers import PeerAddress
 
@@ -91,6 +91,7 @@ class View:
     ended: str = ""
     cpu_s: float | None = None
     used_cpu_s: float | None = None
+    inactivity: Inactivity | None = None
     busy: Busy | None = None
     resident_bytes: int | None = None
     sent: tuple[float, ...] = ()
@@ -107,6 +108,7 @@ class View:
             ended=view.ended,
             cpu_s=view.cpu_s,
             used_cpu_s=used_cpu_s,
+            inactivity=view.inactivity,
             busy=view.busy,
             resident_bytes=view.resident_bytes,
             sent=tuple(view.sent),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.workers.messages import Reply
@@ -14,6 +15,23 @@ from multiedge.transports.links import is_down
 
 QUIET_S = 0.3
 """A worker that has shown no sign of life for so long may hang: a message that waits for it says nothing of the link."""
+
+
+class Inactivity(str, Enum):
+    """Why a process neither uses a processor nor waits for one."""
+
+    STOPPED = "stopped"
+    """Each of its threads was stopped by a signal."""
+    ASLEEP = "asleep"
+    """Each of its threads waits for something else than a processor or a disk."""
+
+    @classmethod
+    def of(cls, states: frozenset[str] | None) -> Inactivity | None:
+        """What the states of threads say, as `thread_states` reads them; None if one is active, or nothing is known. A process
+        that a debugger stops, which may write its memory to a file, counts as active."""
+        if not states or not states <= {"S", "T"}:
+            return None
+        return cls.STOPPED if states == {"T"} else cls.ASLEEP
 
 
 @dataclass(frozen=True)
@@ -38,15 +56,17 @@ class WorkerView:
     """One worker, seen from outside.
 
     `age_s` counts from its start, `silent_s` from its last sign of life: None before the first. `ended` says how it ended,
-    '' while it runs. `cpu_s` is the processor time that it has used so far: None where it is not known, and while signs of life
-    come. `replies` came since the last look. `sent` and `taken` count the epoch's messages by transfer. A
-    silence of `patience_s` is unusual for it; None is not known.
+    '' while it runs. `cpu_s` is the processor time that it has used so far, `inactivity` why it is silent without using a
+    processor or waiting for one: both None where that is not known, and while signs of life come. `replies` came since the last
+    look. `sent` and `taken` count the epoch's messages by transfer. A silence of `patience_s` is unusual for it; None is not
+    known.
     """
 
     age_s: float
     silent_s: float | None = None
     ended: str = ""
     cpu_s: float | None = None
+    inactivity: Inactivity | None = None
     busy: Busy | None = None
     resident_bytes: int | None = None
     replies: tuple[Reply, ...] = ()

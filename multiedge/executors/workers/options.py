@@ -61,17 +61,20 @@ class Deadlines(StageDeadlines):
 
     Attributes:
         heartbeat_s: A worker without a heartbeat and without progress on the processor for so long hangs.
+        inactive_s: The same for one that is stopped, or that sleeps although it neither computes nor loads a stage: it does not
+            wait for a processor, as it might on a busy host. Known on Linux.
         link_s: A link is down if its messages wait for so long while their receiver is idle.
         load_s: How long a model may take to load.
         start_s: How long a worker that is started during the run and does not progress on the processor may take until its
             first heartbeat; 60 s at the start of the run, if that is longer.
         cooldown_s: When a device that failed may return; twice as long after each further failure, until it answers an item. A
             device without which nothing runs waits no longer than this.
-        give_up_s: How long the run tries to start a device while it has none; then the items that are left fail.
+        give_up_s: How long the run tries to get a device that holds its stages while it has none; then the items left fail.
         rejoin: Whether a device that failed may return at all.
     """
 
     heartbeat_s: float = 2.0
+    inactive_s: float = 0.5
     link_s: float = 1.0
     load_s: float = 300.0
     start_s: float = 10.0
@@ -135,6 +138,8 @@ class ProcessesOptions(WorkersOptions):
         emulation: What is emulated of the fleet.
         identities: The certificate of each device's worker, and the caller's, by name: messages then go over TLS, as they do
             between nodes. Without them, the transport 'tls' is refused.
+        registered_functions: Whether transforms of workflows call only functions that installed packages register: for plans
+            that come from elsewhere.
 
     Raises:
         ConfigError: If an identity is none.
@@ -143,6 +148,7 @@ class ProcessesOptions(WorkersOptions):
     transport: str = "auto"
     emulation: Emulation = field(default_factory=Emulation)
     identities: Mapping[str, Identity] = field(default_factory=dict)
+    registered_functions: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

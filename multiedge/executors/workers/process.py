@@ -16,14 +16,16 @@ from multiedge.errors import PipelineError
 from multiedge.executors.workers.board import Board
 from multiedge.executors.workers.emulation import Quota
 from multiedge.executors.workers.messages import Command, Failed, Hello, Reply, encode, reply_decoder
-from multiedge.executors.workers.observation import QUIET_S, Busy, WorkerView
+from multiedge.executors.workers.observation import QUIET_S, Busy, Inactivity, WorkerView
 from multiedge.measurements import Memory
-from multiedge.meters.cpu import process_cpu_s, process_waited_s
+from multiedge.meters.cpu import process_cpu_s, process_waited_s, thread_states
 from multiedge.meters.memory import MemoryReading, read_memory
 from multiedge.transports.rundir import file_of
 
 WORKER_MODULE = "multiedge.executors.workers.worker"
 PIECE_BYTES = 1 << 16
+REGISTERED_FUNCTIONS = "registered-functions"
+"""The argument of a worker whose transforms call functions of installed packages that register them, and no others."""
 
 
 class WorkerProcess:
@@ -32,6 +34,7 @@ class WorkerProcess:
     It is started by command line and not by forking: it inherits neither memory nor open files, does not import the
     caller's main module, and its peak memory is its own. `prefix` goes before its command line; what it runs must become
     the worker, keeping its process. A `quota` is closed with it. `clock` is the one on which `observe` is told what time it is.
+    `further` are arguments of the worker's module.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class WorkerProcess:
         prefix: Sequence[str] = (),
         quota: Quota | None = None,
         clock: Callable[[], float] = time.monotonic,
+        further: Sequence[str] = (),
     ) -> None:
         self._device, self._quota = hello.device, quota
         self._started_s = clock()
@@ -55,7 +59,7 @@ class WorkerProcess:
         try:
             with open(self._errors, "wb") as errors:
                 self._process = subprocess.Popen(
-                    [*prefix, sys.executable, "-m", WORKER_MODULE, os.fspath(directory), str(theirs.fileno())],
+                    [*prefix, sys.executable, "-m", WORKER_MODULE, os.fspath(directory), str(theirs.fileno()), *further],
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
                     stderr=errors,
@@ -88,11 +92,13 @@ class WorkerProcess:
         board = self._board
         sent, taken = board.counts(transfers)
         silent_s = None if board.heartbeat_s is None else max(0.0, now_s - board.heartbeat_s)
+        is_quiet = silent_s is None or silent_s >= QUIET_S
         return WorkerView(
             age_s=now_s - self._started_s,
             silent_s=silent_s,
             ended=self._ending(),
-            cpu_s=self.cpu_s() if silent_s is None or silent_s >= QUIET_S else None,
+            cpu_s=self.cpu_s() if is_quiet else None,
+            inactivity=Inactivity.of(thread_states(self.pid)) if is_quiet else None,
             busy=self._busy(now_s),
             resident_bytes=board.memory.resident_bytes,
             replies=self._replies(),

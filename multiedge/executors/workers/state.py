@@ -43,10 +43,12 @@ class Presence(Enum):
 
 @dataclass(frozen=True)
 class Progress:
-    """When a silent worker was last seen to use the processor, and how much it had used by then."""
+    """When a silent worker was last seen to use the processor, and how much it had used by then. Since `inactive_since_s` every
+    look has found it inactive without a reason; None if the last one has not."""
 
     at_s: float
     cpu_s: float
+    inactive_since_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,7 @@ class Planning:
 
 @dataclass(frozen=True)
 class Waiting:
-    """No device has been left since then, but one may come back."""
-
-    since_s: float
+    """No device is left, but one may come back."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ class Stuck:
 class State:
     """`planned` is the plan in force, `placed` where its stages are in this epoch, `requested` the fleet for which a plan
     was requested that is not there yet. `charges` counts, by item, the workers that ended while they computed it; those in
-    `alone` were in a batch when its worker ended: joined no more, each is charged for itself."""
+    `alone` were in a batch when its worker ended: joined no more, each is charged for itself. `waiting_since_s` is when the run
+    had no device left; None once items flow again, so that a device which is lost again while it enters ends no wait."""
 
     planned: Manifest
     placed: Manifest
@@ -148,6 +149,7 @@ class State:
     charges: Mapping[int, int] = field(default_factory=dict)
     alone: frozenset[int] = frozenset()
     stuck: Mapping[int, Stuck] = field(default_factory=dict)
+    waiting_since_s: float | None = None
 
     @property
     def is_running(self) -> bool:

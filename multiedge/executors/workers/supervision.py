@@ -164,26 +164,28 @@ class _Step:
         if name not in self._workers:
             return
         device, deadlines = self._follow_progress(name, view), self.rules.deadlines
+        progress, now_s = device.progress, self.seen.now_s
         if self.state.is_starting:  # nothing stands still yet: a busy host may take its time
             deadlines = replace(deadlines, start_s=max(deadlines.start_s, FIRST_START_S))
         problem = problem_of(
             self.rules.fleet.device(name),
             view,
             limit_s=self.seen.limits_s.get(name, math.inf),
-            owes_for_s=None if device.asked_s is None else self.seen.now_s - device.asked_s,
+            owes_for_s=None if device.asked_s is None else now_s - device.asked_s,
             deadlines=deadlines,
             limits_memory=self.rules.limits_memory,
-            stalled_s=None if device.progress is None else self.seen.now_s - device.progress.at_s,
+            stalled_s=None if progress is None else now_s - progress.at_s,
+            inactive_s=None if progress is None or progress.inactive_since_s is None else now_s - progress.inactive_since_s,
         )
         if problem:
             self._lose(name, problem, view)
         elif view.busy and device.asked_s is not None:
             # The time to reply begins once the worker is free; until then the limit of its stage holds.
-            self._set(name, replace(device, asked_s=self.seen.now_s))
+            self._set(name, replace(device, asked_s=now_s))
 
     def _follow_progress(self, name: str, view: WorkerView) -> DeviceState:
         device = self.state.devices[name]
-        progress = progress_of(view, device.progress, self.seen.now_s)
+        progress = progress_of(view, device.progress, self.seen.now_s, is_loading=device.asked_s is not None)
         if progress != device.progress:
             device = replace(device, progress=progress)
             self._set(name, device)
@@ -363,15 +365,15 @@ class _Step:
 
     def _wait_or_end(self, error: str) -> None:
         """Waits as long as a device could still be started: the first to return is needed, and waits less than usual."""
-        now_s, deadlines, phase = self.seen.now_s, self.rules.deadlines, self.state.phase
-        since_s = phase.since_s if isinstance(phase, Waiting) else now_s
+        now_s, deadlines = self.seen.now_s, self.rules.deadlines
+        since_s = now_s if self.state.waiting_since_s is None else self.state.waiting_since_s
         devices = self.state.devices
         is_starting = any(device.presence is Presence.RETURNING for device in devices.values())
         out = [name for name, device in devices.items() if device.presence is Presence.OUT and device.retry_s < math.inf]
         if not (is_starting or self.seen.may_return or (out and now_s - since_s <= deadlines.give_up_s)):
             self._end(error)
             return
-        self.state = replace(self.state, phase=Waiting(since_s))
+        self.state = replace(self.state, phase=Waiting(), waiting_since_s=since_s)
         for name in out:
             soon_s = now_s + waiting_s(devices[name].losses, deadlines, is_needed=True)
             self._set(name, replace(devices[name], retry_s=min(devices[name].retry_s, soon_s)))
@@ -415,7 +417,7 @@ class _Step:
         phase = self.state.phase
         if not isinstance(phase, Entering) or phase.awaited:
             return
-        self.state = replace(self.state, phase=Running())
+        self.state = replace(self.state, phase=Running(), waiting_since_s=None)
         self.actions.append(EnterEpoch(self.state.epoch, self.state.placed, self.state.routes, frozenset(self.state.charges)))
         if not phase.is_first:
             self.actions.append(RecordEvent(Event("replan", -1, -1, "", phase.began_s, self.seen.now_s)))

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from multiedge.errors import PipelineError
-from multiedge.executors.flow.expected import expected_seconds
+from multiedge.executors.flow.expected import stage_clock
 from multiedge.executors.flow.routes import ONLY_WAY, Routes
-from multiedge.executors.flow.stage_clock import StageClock
 from multiedge.executors.workers.actions import (
     Action,
     DoubleLimit,
@@ -207,4 +206,4 @@ class Supervisor:
     def _limits_of(self, manifest: Manifest) -> None:
         """Other parts take other times: what was seen of the ones before says nothing about these."""
         self._directory = manifest.directory
-        self._clock = StageClock(self._rules.deadlines, expected_seconds(manifest))
+        self._clock = stage_clock(manifest, self._rules.deadlines)

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from multiedge.composed import VOID
 from multiedge.errors import MissingDependencyError, MultiedgeError, PipelineError, StageError, require_least
 from multiedge.executors.flow.contract import (
     Array,
@@ -29,7 +30,9 @@ from multiedge.executors.flow.contract import (
     Result,
     RunOptions,
     Tensors,
+    answer_of,
     failure,
+    has_nothing,
     require_inputs,
 )
 from multiedge.executors.flow.expected import default_depth
@@ -139,7 +142,7 @@ class ThreadsExecutor(Closing):
     on_this_machine = False
     transport = "none"
     lanes = 1
-    """Items that each stage may have at the same time: with two, one travels while the other is computed."""
+    """Items that a stage may have at the same time, one if it has states: of two, one travels while the other is computed."""
 
     def __init__(self, manifest: Manifest, fleet: Fleet, options: ThreadsOptions) -> None:
         self.manifest, self.fleet, self.options = manifest, fleet, options
@@ -211,7 +214,8 @@ class ThreadsExecutor(Closing):
         self._events.append(Event("load", -1, stage, device, begin, time.monotonic()))
         worker = StageThread(stage, device, runner, queue.Queue(self.ledger.depth))
         self._threads[stage, device] = worker
-        for _ in range(self.lanes):
+        # Steps of a sequence must not overtake each other.
+        for _ in range(1 if self.routes.parts[stage].states else self.lanes):
             thread = threading.Thread(target=self._serve, args=(worker,), name=f"stage-{stage}-{device}", daemon=True)
             worker.threads.append(thread)
             thread.start()
@@ -293,9 +297,12 @@ class ThreadsExecutor(Closing):
 
     def _run(self, worker: StageThread, job: Job, part: Part) -> None:
         """Adds to the job what the stage made, and what it passes on unchanged; or the error."""
-        begin = time.monotonic()
+        begin, kind = time.monotonic(), "compute"
         try:
-            made, error = self._made(worker, job, self._wanted(worker.stage)), ""
+            if self._has_nothing(worker.stage, job):
+                made, error, kind = dict.fromkeys(part.outputs, VOID), "", "skip"
+            else:
+                made, error = self._made(worker, job, self._wanted(worker.stage)), ""
         except Exception as raised:  # whatever the stage raises is the item's failure, not the pipeline's
             made, error = {}, failure(worker.stage, worker.device, raised)
         with self._lock:
@@ -304,7 +311,13 @@ class ThreadsExecutor(Closing):
                 return
             given = self.routes.gather(worker.stage, job.tensors, job.entry.way)
             job.tensors.update({(worker.stage, name): held for name, held in {**given, **made}.items()})
-            job.events.append(Event("compute", job.entry.item, worker.stage, worker.device, begin, time.monotonic()))
+            job.events.append(Event(kind, job.entry.item, worker.stage, worker.device, begin, time.monotonic()))
+
+    def _has_nothing(self, stage: int, job: Job) -> bool:
+        """Whether it is known here that the item has none of the stage's inputs."""
+        with self._lock:
+            given = self.routes.gather(stage, job.tensors, job.entry.way)
+        return has_nothing(given[name] for name in self.routes.parts[stage].inputs if name in given)
 
     def _wanted(self, stage: int) -> set[str]:
         """The outputs of a stage that must come here: those of the model, and what a stage reads that takes no references."""
@@ -376,7 +389,6 @@ class ThreadsExecutor(Closing):
         self.release(dict.fromkeys(held for held in job.tensors.values() if not isinstance(held, np.ndarray)))
         tensors: dict[str, Array] | None = None
         if not job.error:
-            made = self.routes.gather(CALLER, job.tensors, job.entry.way)
             # Copies: what a server sent is a read-only view of its message.
-            tensors = {name: np.array(made[name]) for name in self.manifest.outputs if name in made}
+            tensors = answer_of(self.manifest.outputs, self.routes.gather(CALLER, job.tensors, job.entry.way), np.array)
         self.ledger.answer(job.entry, tensors, job.error, time.monotonic())

@@ -1,7 +1,8 @@
-"""The process of one device: `python -m multiedge.executors.workers.worker DIRECTORY FD`.
+"""The process of one device: `python -m multiedge.executors.workers.worker DIRECTORY FD [registered-functions]`.
 
 Commands come over the socket FD. When it closes, the process that started this one has gone: what the run shares is removed
-and the worker ends, even in the midst of a computation.
+and the worker ends, even in the midst of a computation. With the third argument, transforms of workflows call functions that
+installed packages register, and no others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
+from multiedge.backends.composed.functions import allow_registered_only
 from multiedge.backends.contract import Session
 from multiedge.backends.heap import memory_returned
 from multiedge.backends.stages import open_on
@@ -41,6 +43,7 @@ from multiedge.executors.workers.messages import (
     command_decoder,
     encode,
 )
+from multiedge.executors.workers.process import REGISTERED_FUNCTIONS
 from multiedge.meters.memory import read_memory
 from multiedge.meters.nvml import GpuMemory, gpu_memory_of
 from multiedge.transports import TRANSPORTS, rundir
@@ -185,7 +188,9 @@ class Worker:
             self._loop.mailbox.restore(command.source, command.link, self._clock())
 
 
-def main(directory: str, fd: str) -> None:
+def main(directory: str, fd: str, functions: str = "") -> None:
+    if functions == REGISTERED_FUNCTIONS:
+        allow_registered_only()
     # A group of its own: Ctrl-C goes to the process that started this one, and a stopped worker is not left behind an ended
     # parent.
     os.setpgid(0, 0)

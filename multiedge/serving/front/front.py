@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from multiedge.decoding.inputs import signature_of
+from multiedge.decoding.text_model import TextModel
 from multiedge.errors import MultiedgeError
 from multiedge.network.records import Deployment, PlanRecord, PlanRow
 from multiedge.serving.front.breaker import BreakerRules
@@ -19,14 +21,17 @@ from multiedge.serving.front.offload import OffloadRules, OffloadView
 from multiedge.serving.front.once import OnceById
 from multiedge.serving.front.openers import HubAccess, ThisDevice, open_locally, open_on_fleet
 from multiedge.serving.front.requests import RequestStore, Retention
+from multiedge.serving.front.row_sequences import RowsModel
 from multiedge.serving.front.rows import ServingRow
-from multiedge.serving.front.served import Served, fetch_served, key_of, load, save
+from multiedge.serving.front.served import Served, fetch_served, key_of, load, manifest_of, save
 from multiedge.serving.front.switch import OffloadSwitch
+from multiedge.serving.front.text_files import TextFiles
 from multiedge.serving.inference.contract import InferReply, InferRequest
 from multiedge.serving.inference.http_codec import encode_reply
 from multiedge.serving.inference.http_codec import error as encode_error
 from multiedge.serving.inference.repository import ModelRepository
 from multiedge.serving.inference.wire import MadeOutput, WireReply, WireRequest
+from multiedge.serving.text.served import ServedText
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +40,7 @@ HUB_S = 1.0
 """How often the hub is asked for its deployments."""
 SETTLE_S = 60.0
 """A device whose switch is off stays heard for so long after a new deployment, until all nodes of it are ready."""
-SERVED_FILE = "served.json"
+SERVED_FILE, TEXT_FOLDER = "served.json", "text"
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class FrontEnd:
         self._path = options.folder / SERVED_FILE
         self._served: dict[str, Served] = {}
         self._models: dict[str, DeployedModel] = {}
+        self._text_files, self._texts = TextFiles(options.folder / TEXT_FOLDER), dict[str, ServedText]()
         self._failure, self._settles_s = "", 0.0
         self._is_silent, self._set_silent = False, set_silent
         self._closed = threading.Event()
@@ -110,6 +116,11 @@ class FrontEnd:
     def models(self) -> tuple[DeployedModel, ...]:
         """Those that are served, by name."""
         return tuple(model for _, model in sorted(self._models.items()))
+
+    @property
+    def texts(self) -> Mapping[str, ServedText]:
+        """The language models of these that have a tokenizer, by name."""
+        return dict(self._texts)
 
     def close(self) -> None:
         """Ends all pipelines; what is to be computed or sent is done after the next start."""
@@ -159,6 +170,7 @@ class FrontEnd:
                 elif all(each.phase == "ready" for each in deployments.values()):
                     self._settles_s = 0.0
                 for deployment in changed:
+                    self._text_files.fetch(client, deployment.text)
                     self._serve(fetch_served(client, deployment))
         except MultiedgeError as error:
             if str(error) != self._failure:
@@ -168,6 +180,7 @@ class FrontEnd:
         self._failure = ""
         if changed:
             save(self._path, self._served.values())
+            self._text_files.keep(served.deployment.text for served in self._served.values())
 
     def _is_new(self, deployment: Deployment) -> bool:
         """Whether a row of a deployment is ready, and it is not served as it is now."""
@@ -192,6 +205,28 @@ class FrontEnd:
         model.tend()
         self.repository.put(model)
         log.info("serves '%s': %s", served.name, ", ".join(row.name for row in model.rows))
+        self._serve_text(served, model)
+
+    def _serve_text(self, served: Served, model: DeployedModel) -> None:
+        """Serves a deployment with a tokenizer in OpenAI's protocol, too."""
+        self._texts.pop(served.name, None)
+        if not served.deployment.text:
+            return
+        try:
+            text = TextModel(self._steps(served, model), self._text_files.tokenizer(served.deployment.text))
+        except MultiedgeError as error:
+            log.warning("answers no clients of OpenAI's protocol for '%s': %s", served.name, error)
+            return
+        hold = partial(self.repository.using, served.name)
+        self._texts[served.name] = ServedText.of(served.name, text, sum(served.sequences.values()), hold)
+
+    def _steps(self, served: Served, model: DeployedModel) -> RowsModel:
+        parts = manifest_of(served.plans[served.deployment.plan]).parts
+        states = [state for part in parts for state in part.states]
+        extended = [each for part in parts for each in part.extended]
+        ends = served.signature
+        signature = signature_of(served.name, ends.inputs, ends.outputs, states, extended)
+        return RowsModel(served.name, signature, served.sequences, model.rows_for_sequence, self._options.model.attempts)
 
     def _row(self, row: PlanRow, plan: PlanRecord) -> ServingRow:
         device = self._device
@@ -208,6 +243,7 @@ class FrontEnd:
     def _forget(self, name: str) -> None:
         self._served.pop(name, None)
         self._models.pop(name, None)
+        self._texts.pop(name, None)
         self.repository.remove(name)
 
     def _compute_of(self, name: str) -> Callable[[InferRequest], InferReply] | None:

@@ -15,6 +15,7 @@ from multiedge.serving.front.choose import Choice, Condition, Refusal, RowState,
 from multiedge.serving.front.offload import OffloadRules
 from multiedge.serving.front.once import OnceById
 from multiedge.serving.front.race import Race
+from multiedge.serving.front.row_sequences import ClientSequences
 from multiedge.serving.front.rows import ServingRow
 from multiedge.serving.front.switch import OffloadSwitch
 from multiedge.serving.inference.contract import (
@@ -28,6 +29,7 @@ from multiedge.serving.inference.contract import (
     Status,
 )
 from multiedge.serving.signature import Signature
+from multiedge.states import SEQUENCE, Step
 
 PLATFORM = "onnxruntime_onnx"
 CALLBACK = "callback"
@@ -88,6 +90,7 @@ class DeployedModel(ServedModel):
     """
 
     platform = PLATFORM
+    may_lack_outputs = True
     concurrency, most_waiting = CONCURRENCY, MOST_WAITING
 
     def __init__(
@@ -110,6 +113,7 @@ class DeployedModel(ServedModel):
         self._device, self._rules, self._once, self._now = device, rules or ModelRules(), once, clock
         self._switch = switch or OffloadSwitch(OffloadRules())
         self._refusal_of, self._battery = refusal_of, battery
+        self._sequences = ClientSequences()
 
     @property
     def signature(self) -> Signature:
@@ -137,7 +141,10 @@ class DeployedModel(ServedModel):
     def compute(self, request: InferRequest) -> InferReply:
         """The reply of the first row that answers. Raises RequestError if none does, or none keeps the bounds."""
         asked, begin_s = self._asked(request), self._now()
+        step = Step.of(asked.tensors[SEQUENCE]) if SEQUENCE in asked.tensors else None
         rows = self._preferred(asked)
+        if step is not None:
+            rows = self._sequences.rows_of(step, rows)
         rows[0].open()
         patience_s = begin_s + self._rules.attempts.patience_s
         own_s = request.deadline_s
@@ -152,12 +159,18 @@ class DeployedModel(ServedModel):
             clock=self._now,
         )
         answered = race.run()
+        if step is not None:
+            self._sequences.computed(step, answered.row)
         parameters: dict[str, Parameter] = {
             "row": answered.row,
             "attempts": answered.attempts,
             "latency_ms": round(answered.seconds * 1e3, 3),
         }
         return InferReply(answered.tensors, parameters, self.versions[0] if self.versions else "")
+
+    def rows_for_sequence(self) -> Sequence[ServingRow]:
+        """The rows that may compute a sequence that begins now, the best one first. Raises Refused if there is none."""
+        return self._preferred(_Asked({}, Bounds(), self._switch.decide(None)))
 
     def config(self) -> ModelConfig:
         texts = {f"row.{row.name}": _described(row.row) for row in self.rows}
@@ -214,7 +227,7 @@ class DeployedModel(ServedModel):
             return request.inputs, bool(array.item())
         return {key: each for key, each in request.inputs.items() if key != name}, bool(array.item())
 
-    def _preferred(self, asked: _Asked) -> list[ServingRow]:
+    def _preferred(self, asked: _Asked) -> Sequence[ServingRow]:
         """The rows that may answer, the chosen one first, then those that would be chosen without it. Refused for none."""
         by_name = {row.name: row for row in self.rows}
         states = {row.name: row.state() for row in self.rows}

@@ -12,6 +12,7 @@ from multiedge.serving.front.openers import HubAccess, ThisDevice
 from multiedge.serving.inference.repository import ModelRepository
 from multiedge.serving.inference.server import InferenceServer, ServerOptions
 from multiedge.serving.seeing.prometheus import inference_metrics
+from multiedge.serving.text.service import text_routes
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -46,7 +47,8 @@ class MountedFront:
         with ExitStack() as stack:
             stack.callback(self.repository.close)
             self.front = stack.enter_context(FrontEnd(self.repository, hub, front, device, look, set_silent))
-            self.server = stack.enter_context(InferenceServer(self.repository, server))
+            routes = text_routes(lambda: self.front.texts)
+            self.server = stack.enter_context(InferenceServer(self.repository, server, add_routes=routes))
             self._stack = stack.pop_all()
 
     @property

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from multiedge.executors import open_pipeline
 from multiedge.executors.fleet import FleetOptions
 from multiedge.executors.flow.pipeline import Pipeline
-from multiedge.executors.workers.options import Emulation
+from multiedge.executors.workers.options import Emulation, ProcessesOptions
 from multiedge.fleet import Device, Fleet
 from multiedge.network.as_fleet import fleet_of
 from multiedge.network.client import HubClient
 from multiedge.network.identity import Identity
 from multiedge.network.records import PlanRecord
-from multiedge.onnx_io.manifest import parse_manifest
-from multiedge.plan import Manifest
+from multiedge.serving.front.served import manifest_of
 from multiedge.serving.node.folder import PlanFolders
 from multiedge.serving.node.limits import Limits
 
@@ -47,11 +46,6 @@ class ThisDevice:
     name: str
     folders: PlanFolders
     limits: Limits
-
-
-def manifest_of(record: PlanRecord) -> Manifest:
-    """A plan without its files; its digest stands for the folder."""
-    return replace(parse_manifest(record.manifest, f"plan {record.digest[:12]}"), directory=record.digest)
 
 
 @contextmanager
@@ -93,7 +87,8 @@ def open_locally(plan: PlanRecord, device: ThisDevice) -> Iterator[Pipeline]:
         local = replace(manifest, directory=str(held.directory), parts=parts)
         fleet = Fleet((Device(device.name, memory_bytes=limits.memory_bytes, speed=limits.cpu_share, threads=limits.threads),))
         emulation = Emulation(speed=limits.cpu_share < 1, links=False, affinity=False)
-        with open_pipeline(local, fleet, "processes", emulation=emulation, in_order=False) as pipeline:
+        options = ProcessesOptions(emulation=emulation, in_order=False, registered_functions=True)
+        with open_pipeline(local, fleet, "processes", options=options) as pipeline:
             yield pipeline
     finally:
         held.release()

@@ -6,12 +6,12 @@ It is kept in a file, so that a device that is started again without its hub ser
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multiedge.errors import MultiedgeError, PlanError
 from multiedge.files import write_bytes
-from multiedge.graph import Tensor
+from multiedge.graph import GIVEN_SEQUENCE_TENSOR, Tensor
 from multiedge.network.client import HubClient
 from multiedge.network.encoding import decode, encode
 from multiedge.network.records import Deployment, PlanRecord
@@ -19,9 +19,12 @@ from multiedge.onnx_io.manifest import parse_manifest
 from multiedge.onnx_io.reader import declared_ends
 from multiedge.plan import Manifest
 from multiedge.serving.signature import Signature
+from multiedge.states import SEQUENCE
 
 OPEN = -1
 """A size that the model leaves open, as the protocol writes it."""
+_OWN = {SEQUENCE: GIVEN_SEQUENCE_TENSOR}
+"""Inputs of stages that no model file declares."""
 MOST_PART_BYTES = 1 << 30
 """The largest file of a part, without the weights beside it, that is read for its types and shapes."""
 
@@ -74,6 +77,15 @@ class Served:
         return key_of(self.deployment)
 
     @property
+    def sequences(self) -> dict[str, int]:
+        """How many sequences each row keeps, by its name; 1 for a model without states."""
+        manifests = {row.name: manifest_of(self.plans[row.plan]) for row in self.deployment.rows}
+        return {
+            name: min((part.sequences for part in manifest.parts if part.states), default=1)
+            for name, manifest in manifests.items()
+        }
+
+    @property
     def signature(self) -> Signature:
         """Of the whole model."""
         given, made = ({each.name: each.tensor for each in specs} for specs in (self.inputs, self.outputs))
@@ -88,8 +100,8 @@ class ServedFile:
 
 
 def key_of(deployment: Deployment) -> tuple[tuple[str, str], ...]:
-    """Names and plans of its rows: with others it is another deployment."""
-    return tuple((row.name, row.plan) for row in deployment.rows)
+    """Names and plans of its rows, and the files of its tokenizer: with others it is another deployment."""
+    return (*((row.name, row.plan) for row in deployment.rows), *sorted(deployment.text.items()))
 
 
 def fetch_served(client: HubClient, deployment: Deployment) -> Served:
@@ -102,9 +114,14 @@ def fetch_served(client: HubClient, deployment: Deployment) -> Served:
     """
     plans = {digest: client.plan(digest) for digest in dict.fromkeys(row.plan for row in deployment.rows)}
     first = plans[deployment.plan]
-    manifest = parse_manifest(first.manifest, f"plan {first.digest[:12]}")
+    manifest = manifest_of(first)
     inputs, outputs = _tensors(client, first, manifest)
     return Served(deployment, plans, inputs, outputs)
+
+
+def manifest_of(record: PlanRecord) -> Manifest:
+    """A plan without its files; its digest stands for the folder."""
+    return replace(parse_manifest(record.manifest, f"plan {record.digest[:12]}"), directory=record.digest)
 
 
 def _tensors(
@@ -118,7 +135,7 @@ def _tensors(
         stage: _declared(client, record, manifest, stage) for stage in {stage for _, stage in places if stage is not None}
     }
     specs = [
-        TensorSpec.of(declared[stage].get(name, Tensor(name))) if stage is not None else TensorSpec(name)
+        TensorSpec.of(declared[stage].get(name, _OWN.get(name, Tensor(name)))) if stage is not None else TensorSpec(name)
         for name, stage in places
     ]
     return tuple(specs[: len(manifest.inputs)]), tuple(specs[len(manifest.inputs) :])

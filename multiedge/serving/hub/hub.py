@@ -180,7 +180,12 @@ class Hub:
         require_name("deployment", deployment.name)
         _require_rows(deployment)
         rows = tuple(replace(row, phase="pending", reason="") for row in deployment.rows)
-        asked = Deployment(deployment.name, deployment.plan, deployment.model, deployment.expected, rows=rows)
+        for name, digest in deployment.text.items():
+            require_name("deployment: text", name)
+            self._require_file(f"deployment '{deployment.name}': file '{name}'", digest)
+        asked = Deployment(
+            deployment.name, deployment.plan, deployment.model, deployment.expected, rows=rows, text=deployment.text
+        )
         wanted = self._with_stages(asked)
         kept = self.store.put_deployment(asked)
         self._wanted[kept.name] = replace(wanted, deployment=replace(wanted.deployment, created_s=kept.created_s))
@@ -228,11 +233,12 @@ class Hub:
         LOGGER.info("model '%s': version %s is removed", name, version)
 
     def sweep(self) -> None:
-        """Removes plans without a deployment after KEEP_PLAN_S, and files that no plan, model or result has."""
+        """Removes plans without a deployment after KEEP_PLAN_S, and files that no plan, model, result or deployment has."""
         plans = self.store.drop_plans(KEEP_PLAN_S)
         used = {file.sha256 for plan in self.store.plans() for part in plan.parts for file in part.files}
         used |= {digest for model in self.store.models() for digest in model.files.values()}
         used |= {result.sha256 for result in self.store.results()}
+        used |= {digest for deployment in self.store.deployments() for digest in deployment.text.values()}
         removed = self.pool.remove_unused(used, KEEP_FILE_S)
         if plans or removed:
             LOGGER.info("removed %d plans without a deployment, and %s of the pool", plans, human_bytes(removed))

@@ -185,6 +185,8 @@ class ServedModel(ABC):
     versions: tuple[str, ...] = ()
     platform: str = ""
     concurrency: int = 4
+    may_lack_outputs: bool = False
+    """Whether a reply without one of the outputs says that the item does not have it, as workflows with conditions do."""
     most_waiting: int = 16
     """Requests that may wait for a slot; the next one is refused as `Busy`."""
 

@@ -30,10 +30,17 @@ from multiedge.serving.inference.wire import (
     WireReply,
     WireRequest,
 )
-from multiedge.transports.open_inference import DATATYPES, datatype_of, decode_raw, dtype_of, encode_raw
+from multiedge.transports.open_inference import (
+    BINARY_SIZE,
+    DATATYPES,
+    HEADER,
+    datatype_of,
+    decode_raw,
+    dtype_of,
+    encode_raw,
+)
 
-HEADER = "Inference-Header-Content-Length"
-BINARY_SIZE, BINARY = "binary_data_size", "binary_data"
+BINARY = "binary_data"
 REQUEST = Kind("request", Invalid)
 
 

@@ -19,6 +19,7 @@ from multiedge.serving.inference.operations import OPERATIONS
 from multiedge.serving.inference.service import InferenceService, deadline_of, require_no_parameters, require_unnamed
 from multiedge.serving.inference.shared_memory import Region
 from multiedge.serving.inference.wire import Call, WireRequest
+from multiedge.transports.open_inference import HEADER
 
 LARGE_BYTES = 64 << 10
 """JSON of more bytes is decoded in another thread, so that other requests need not wait for it."""
@@ -94,7 +95,7 @@ class HttpService:
     async def _model_infer(self, request: Any) -> Any:
         begin_s = time.monotonic()
         body = await request.read()
-        size = codec.json_size(body, request.headers.get(codec.HEADER))
+        size = codec.json_size(body, request.headers.get(HEADER))
         decode = partial(codec.decode_request, *_model_of(request), body, size)
         is_small = (len(body) if size is None else size) <= LARGE_BYTES
         wire = decode() if is_small else await self._in_pool(decode)
@@ -103,7 +104,7 @@ class HttpService:
         call = _call_of(request, None if deadline_s is None else deadline_s - waited_s)
         future = self._in_pool(partial(self._infer, wire, call))
         reply = await future if call.deadline_s is None else await _until(future, call.deadline_s)
-        headers = {} if reply.json_bytes is None else {codec.HEADER: str(reply.json_bytes)}
+        headers = {} if reply.json_bytes is None else {HEADER: str(reply.json_bytes)}
         response = web.Response(body=reply.content, headers=headers, content_type=BINARY if headers else JSON)
         # A client that wants compression names one coding; libraries list all that they know, and the network is mostly faster.
         coding = request.headers.get("Accept-Encoding", "").strip().lower()

@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from multiedge.composed import VOID, is_void
 from multiedge.errors import describe, did_you_mean
 from multiedge.serving.inference.contract import (
     Array,
@@ -35,7 +38,10 @@ from multiedge.serving.inference.wire import (
     WireReply,
     WireRequest,
 )
+from multiedge.transports.references import ABSENT
 
+NOTHING: Array = np.empty(0, object)
+"""What is sent of an output that the item does not have, with the parameter ABSENT."""
 EXTENSIONS = (
     "binary_tensor_data",
     "model_configuration",
@@ -161,6 +167,8 @@ class InferenceService:
     def _reply(self, wire: WireRequest, model: ServedModel, reply: InferReply, call: Call) -> WireReply:
         """The outputs that the request names, each in the message or where the request wants it; without names, all."""
         wanted = wire.outputs or tuple(WantedOutput(name) for name in reply.outputs)
+        if model.may_lack_outputs:
+            reply = replace(reply, outputs={**dict.fromkeys(model.signature.outputs, VOID), **reply.outputs})
         outputs = tuple(self._output(output, reply, call) for output in wanted)
         version = reply.version or wire.version or next(iter(model.versions), "")
         return WireReply(wire.model, version, wire.id, outputs, reply.parameters)
@@ -169,6 +177,8 @@ class InferenceService:
         if output.name not in reply.outputs:
             raise RequestError(f"the model made no output '{output.name}'{did_you_mean(output.name, reply.outputs)}")
         array = reply.outputs[output.name]
+        if is_void(array):
+            return MadeOutput(output.name, NOTHING, True, {ABSENT: True})
         if not output.parameters:
             return MadeOutput(output.name, array)
         if output.parameters.get("classification"):

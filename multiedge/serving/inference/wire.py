@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from multiedge.serving.inference.contract import Array, Parameter
-from multiedge.transports.references import KEPT
+from multiedge.transports.references import ABSENT, KEPT
 
 REGION = "shared_memory_region"
 """The parameter of a tensor that is in shared memory."""
-ELSEWHERE = frozenset({REGION, KEPT})
+ELSEWHERE = frozenset({REGION, KEPT, ABSENT})
 """Parameters of inputs whose contents are not in the message."""
 TIMEOUT, BINARY_OUTPUTS, FINAL = "timeout", "binary_data_output", "triton_final_response"
 EMPTY_FINAL = "triton_enable_empty_final_response"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from multiedge.fleet import CPU
 from multiedge.serving.kubernetes.actions import CreateWorker, Notify
 from multiedge.serving.kubernetes.message import OWNER_KIND
 from multiedge.serving.kubernetes.names import (
@@ -27,8 +28,8 @@ from multiedge.serving.kubernetes.names import (
 )
 from multiedge.serving.kubernetes.platforms import AUTO, PLATFORMS
 from multiedge.serving.kubernetes.spec import Hardware, Service, Target, Unreadable
-from multiedge.serving.kubernetes.status import time_text
 from multiedge.serving.kubernetes.summary import SERVING_PORT
+from multiedge.serving.kubernetes.times import time_text
 from multiedge.serving.kubernetes.workers import WorkerKind
 
 USER_ID = 10001
@@ -143,7 +144,7 @@ def event_of(service: Service | Unreadable, notice: Notify, now_s: float) -> dic
 def conversion_arguments(target: Target, timeout_s: int, report_url: str) -> list[str]:
     """The command line of a conversion worker, without the program."""
     hardware = target.hardware
-    words = ["--auto"] if hardware.backend == AUTO else ["--backend", hardware.backend]
+    words = ["--auto", *_type(target)] if hardware.backend == AUTO else ["--backend", hardware.backend]
     settings = [*_settings(hardware, hardware.precision), "--limit", str(timeout_s)]
     return ["convert", _path(target), *words, *settings, "--report", report_url]
 
@@ -152,11 +153,17 @@ def serving_arguments(target: Target, backend: str, precision: str) -> list[str]
     """The command line of a serving worker, without the program."""
     hardware = target.hardware
     where = ["--host", f"$({ADDRESS_VARIABLE})", "--port", str(SERVING_PORT), "--threads", str(hardware.threads)]
-    return ["serve", _path(target), *where, "--backend", backend, *_settings(hardware, precision)]
+    return ["serve", _path(target), *_type(target), *where, "--backend", backend, *_settings(hardware, precision)]
 
 
 def _path(target: Target) -> str:
     return f"{MODELS}/{target.model.path}"
+
+
+def _type(target: Target) -> list[str]:
+    """The type of device that a worker computes on, if it is not a CPU."""
+    device_type = PLATFORMS[target.type].device_type
+    return [] if device_type == CPU else ["--type", device_type]
 
 
 def _settings(hardware: Hardware, precision: str) -> list[str]:
@@ -168,7 +175,7 @@ def _settings(hardware: Hardware, precision: str) -> list[str]:
 
 def _container(service: Service, action: CreateWorker, workplace: Workplace) -> dict[str, Any]:
     target = action.target
-    resources = {**DEFAULT_RESOURCES, **target.hardware.resources, **PLATFORMS[target.type].limits}
+    resources = {**DEFAULT_RESOURCES, **PLATFORMS[target.type].resources(target.hardware.resources)}
     container: dict[str, Any] = {
         "name": "worker",
         "image": target.image,

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 
 from multiedge.backends.conversion.record import State
 from multiedge.serving.kubernetes.actions import Action, CreateAddress, CreateWorker, DeleteWorker
-from multiedge.serving.kubernetes.message import TaskInfo, WorkerMessage
+from multiedge.serving.kubernetes.message import WorkerMessage
 from multiedge.serving.kubernetes.names import MODELS
 from multiedge.serving.kubernetes.platforms import AUTO
 from multiedge.serving.kubernetes.spec import Service, Target
 from multiedge.serving.kubernetes.status import Conversion, Phase, Status
 from multiedge.serving.kubernetes.summary import events_between, summarised
+from multiedge.serving.kubernetes.task import TaskInfo
 from multiedge.serving.kubernetes.workers import Worker, WorkerKind
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 10.0, 300.0
@@ -105,11 +106,11 @@ def _convert(service: Service, target: Target, seen: Observation) -> tuple[Conve
         message = seen.messages.get(workers[-1].name)
         known = _learned(known, target, workers[-1], message.task if message else None, seen.now_s)
     if known.state is State.FAILED and known.attempts > service.retries:
-        known = replace(known, is_final=True)
-    if known.state is State.SUCCESS or known.is_final or any(map(_lives, workers)):
+        known = replace(known, task=replace(known.task, is_final=True))
+    if known.state is State.SUCCESS or known.task.is_final or any(map(_lives, workers)):
         return known, NOTHING
-    if known.state is State.FAILED and known.finished_s is not None:
-        left = known.finished_s + wait_s(known.attempts) - seen.now_s
+    if known.state is State.FAILED and known.task.finished_s is not None:
+        left = known.task.finished_s + wait_s(known.attempts) - seen.now_s
         if left > 0:
             return known, _Step(again_s=left)
     return _attempted(service, target, known)
@@ -118,48 +119,28 @@ def _convert(service: Service, target: Target, seen: Observation) -> tuple[Conve
 def _attempted(service: Service, target: Target, known: Conversion) -> tuple[Conversion, _Step]:
     """The next attempt at a conversion. It counts once its pod is seen."""
     name = f"{service.name}-{target.type}-{target.key}-convert-{known.attempts}"
-    pending = Conversion(target.type, target.key, worker=name, attempts=known.attempts, reason=known.reason)
+    pending = Conversion(target.type, target.key, name, known.attempts, task=TaskInfo(reason=known.task.reason))
     return pending, _Step((CreateWorker(name, WorkerKind.CONVERSION, target, attempt=known.attempts),))
 
 
-def _learned(known: Conversion, target: Target, worker: Worker, task: TaskInfo | None, now_s: float) -> Conversion:
+def _learned(known: Conversion, target: Target, worker: Worker, told: TaskInfo | None, now_s: float) -> Conversion:
     """What the latest worker and its message add to what is known."""
     is_recorded = known.worker == worker.name and known.state in (State.SUCCESS, State.FAILED)
     attempts = max(known.attempts, worker.attempt + 1)
-    if task is None and is_recorded:
+    if told is None and is_recorded:
         return replace(known, attempts=attempts)
-    seen = Conversion(target.type, target.key, worker=worker.name, attempts=attempts, node=worker.node)
-    seen = _told(seen, task) if task else _looked(seen, target, worker)
-    if seen.state not in (State.SUCCESS, State.FAILED) and worker.is_over:
+    task = replace(told, artefact=told.artefact.removeprefix(f"{MODELS}/")) if told else _looked(target, worker)
+    if task.state not in (State.SUCCESS, State.FAILED) and worker.is_over:
         reason = worker.reason if worker.phase is Phase.FAILED else UNREPORTED
-        seen = replace(seen, state=State.FAILED, reason=reason)
-    if seen.state is State.FAILED and seen.finished_s is None:
-        seen = replace(seen, finished_s=worker.finished_s or known.finished_s or now_s)
-    return seen
+        task = replace(task, state=State.FAILED, reason=reason)
+    if task.state is State.FAILED and task.finished_s is None:
+        task = replace(task, finished_s=worker.finished_s or known.task.finished_s or now_s)
+    return Conversion(target.type, target.key, worker.name, attempts, worker.node, task)
 
 
-def _told(conversion: Conversion, task: TaskInfo) -> Conversion:
-    """With what the worker has told."""
-    return replace(
-        conversion,
-        state=task.state,
-        started_s=task.started_s,
-        finished_s=task.finished_s,
-        backend=task.backend,
-        version=task.version,
-        precision=task.precision,
-        artefact=task.artefact.removeprefix(f"{MODELS}/"),
-        digest=task.digest,
-        error=task.error,
-        latency_ratio=task.latency_ratio,
-        reason=task.reason,
-        is_final=task.is_final,
-    )
-
-
-def _looked(conversion: Conversion, target: Target, worker: Worker) -> Conversion:
-    """With what the pod alone shows, where its messages were lost: its result, if it could only be one."""
-    times = replace(conversion, started_s=worker.started_s, finished_s=worker.finished_s, reason=worker.reason)
+def _looked(target: Target, worker: Worker) -> TaskInfo:
+    """What the pod alone shows, where its messages were lost: its result, if it could only be one."""
+    times = TaskInfo(started_s=worker.started_s, finished_s=worker.finished_s, reason=worker.reason)
     if worker.phase is Phase.COMPLETED and target.hardware.backend != AUTO:
         return replace(times, state=State.SUCCESS, backend=target.hardware.backend)
     return replace(times, state=State.RUNNING if worker.phase is Phase.RUNNING else State.PENDING)
@@ -175,7 +156,7 @@ def _serve(service: Service, target: Target, conversion: Conversion, replica: in
     if left > 0:
         return _Step(again_s=left)
     name = f"{service.name}-{target.type}-{target.key}-serve-{replica}-{attempt}"
-    runtime = conversion.backend, conversion.precision or target.hardware.precision
+    runtime = conversion.task.backend, conversion.task.precision or target.hardware.precision
     return _Step((CreateWorker(name, WorkerKind.SERVING, target, replica, attempt, *runtime, conversion.node),))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from multiedge.errors import ConfigError, NetworkError, one_line
 from multiedge.serving.kubernetes.address import host_and_port
-from multiedge.serving.kubernetes.message import OWNER_KIND, TaskInfo, WorkerMessage, encode_message
+from multiedge.serving.kubernetes.message import OWNER_KIND, WorkerMessage, encode_message
 from multiedge.serving.kubernetes.names import (
     NAME_VARIABLE,
     NAMESPACE_VARIABLE,
@@ -20,6 +20,7 @@ from multiedge.serving.kubernetes.names import (
     info_path,
 )
 from multiedge.serving.kubernetes.status import Phase
+from multiedge.serving.kubernetes.task import TaskInfo
 
 LOGGER = logging.getLogger("multiedge.kubernetes")
 TIMEOUT_S = 10.0

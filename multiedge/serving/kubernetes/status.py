@@ -5,14 +5,14 @@ The status is also the memory of the controller: what a worker has told, once, i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
 from multiedge.backends.conversion.record import State
 from multiedge.formats.fields import Field
+from multiedge.serving.kubernetes.task import UNKNOWN, TaskInfo, given, read_task, task_to_json
+from multiedge.serving.kubernetes.times import read_time, time_text
 
 
 class Phase(str, Enum):
@@ -44,39 +44,21 @@ class Conversion:
         target: Type of hardware.
         key: `Target.key`.
         worker: Name of the pod that converts, or did so last; '' before there is one.
-        state: As in the record of a conversion.
         attempts: Pods that were started for it.
-        started_s: When it began, in seconds since 1970; None before.
-        finished_s: When it ended; None before.
         node: The node on which it ran; '' where that is not known.
-        backend: The runtime that was converted for.
-        version: Its version.
-        precision: What it computes with.
-        artefact: Path of the converted file in the claim.
-        digest: Digest of that file.
-        error: Largest relative error against the reference.
-        latency_ratio: Time of one run over that of the reference.
-        reason: Why it failed, or why it waits.
-        is_final: Whether it has failed and is not tried again.
+        task: How far it is, and what came of it.
     """
 
     target: str
     key: str
     worker: str = ""
-    state: State = State.PENDING
     attempts: int = 0
-    started_s: float | None = None
-    finished_s: float | None = None
     node: str = ""
-    backend: str = ""
-    version: str = ""
-    precision: str = ""
-    artefact: str = ""
-    digest: str = ""
-    error: float | None = None
-    latency_ratio: float | None = None
-    reason: str = ""
-    is_final: bool = False
+    task: TaskInfo = UNKNOWN
+
+    @property
+    def state(self) -> State:
+        return self.task.state
 
 
 @dataclass(frozen=True)
@@ -112,34 +94,10 @@ class Status:
         return next((each for each in self.conditions if each.type == kind), None)
 
 
-def time_text(seconds: float | None) -> str | None:
-    """A time as Kubernetes writes it, to the millisecond.
-
-    >>> time_text(1604392762.517)
-    '2020-11-03T08:39:22.517Z'
-    """
-    if seconds is None:
-        return None
-    moment = datetime.fromtimestamp(round(seconds, 3), timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def read_time(data: Field) -> float:
-    """Seconds since 1970 of a time in RFC 3339."""
-    text = data.text()
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise data.expected("a time such as '2020-11-03T08:39:22.517Z'") from None
-    if moment.tzinfo is None:
-        raise data.expected("a time with its zone, such as '2020-11-03T08:39:22.517Z'")
-    return moment.timestamp()
-
-
 def status_to_json(status: Status) -> dict[str, Any]:
     """The status as JSON data; every key is given, so that a merge patch with it leaves nothing of an earlier one."""
     done = sum(each.state is State.SUCCESS for each in status.conversions)
-    backends = dict.fromkeys(each.backend for each in status.conversions if each.backend)
+    backends = dict.fromkeys(each.task.backend for each in status.conversions if each.task.backend)
     return {
         "phase": status.phase.value if status.phase else None,
         "observedGeneration": status.generation,
@@ -170,31 +128,19 @@ def _condition_to_json(condition: Condition) -> dict[str, Any]:
 
 
 def _conversion_to_json(conversion: Conversion) -> dict[str, Any]:
-    return _given(
-        {
-            "hardware": conversion.target,
-            "key": conversion.key,
-            "worker": conversion.worker,
-            "state": conversion.state.value,
-            "attempts": conversion.attempts,
-            "startTime": time_text(conversion.started_s),
-            "finishTime": time_text(conversion.finished_s),
-            "node": conversion.node,
-            "backend": conversion.backend,
-            "version": conversion.version,
-            "precision": conversion.precision,
-            "artefact": conversion.artefact,
-            "digest": conversion.digest,
-            "error": conversion.error,
-            "latencyRatio": conversion.latency_ratio,
-            "reason": conversion.reason,
-            "isFinal": conversion.is_final or None,
-        }
-    )
+    known = {
+        "hardware": conversion.target,
+        "key": conversion.key,
+        "worker": conversion.worker,
+        "state": conversion.state.value,
+        "attempts": conversion.attempts,
+        "node": conversion.node,
+    }
+    return {**given(known), **task_to_json(conversion.task)}
 
 
 def _worker_to_json(worker: WorkerLine) -> dict[str, Any]:
-    return _given(
+    return given(
         {
             "name": worker.name,
             "kind": worker.kind,
@@ -204,11 +150,6 @@ def _worker_to_json(worker: WorkerLine) -> dict[str, Any]:
             "reason": worker.reason,
         }
     )
-
-
-def _given(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known: lists are replaced as wholes, so that a key that is left out is gone."""
-    return {key: value for key, value in data.items() if value not in (None, "")}
 
 
 def read_status(data: Field) -> Status:
@@ -240,27 +181,13 @@ def _read_condition(data: Field) -> Condition:
 
 
 def _read_conversion(data: Field) -> Conversion:
-    def text(key: str) -> str:
-        return data[key].optional(Field.text, "")
-
     return Conversion(
         target=data["hardware"].name(),
         key=data["key"].name(),
-        worker=text("worker"),
-        state=data["state"].enum(State),
+        worker=data["worker"].optional(Field.text, ""),
         attempts=data["attempts"].optional(Field.count, 0),
-        started_s=data["startTime"].optional(read_time),
-        finished_s=data["finishTime"].optional(read_time),
-        node=text("node"),
-        backend=text("backend"),
-        version=text("version"),
-        precision=text("precision"),
-        artefact=text("artefact"),
-        digest=text("digest"),
-        error=data["error"].optional(Field.number),
-        latency_ratio=data["latencyRatio"].optional(Field.number),
-        reason=text("reason"),
-        is_final=data["isFinal"].optional(Field.boolean, False),
+        node=data["node"].optional(Field.text, ""),
+        task=read_task(data, data["state"]),
     )
 
 

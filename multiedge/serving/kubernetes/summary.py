@@ -53,7 +53,7 @@ def _serving(service: Service, workers: Sequence[Worker]) -> list[Worker]:
 
 
 def _phase(service: Service, conversions: Sequence[Conversion], workers: Sequence[Worker], serving: Sequence[Worker]) -> Phase:
-    if any(each.is_final for each in conversions) or any(each.phase is Phase.FAILED for each in serving):
+    if any(each.task.is_final for each in conversions) or any(each.phase is Phase.FAILED for each in serving):
         return Phase.FAILED
     if not service.replicas and all(each.state is State.SUCCESS for each in conversions):
         return Phase.COMPLETED
@@ -66,13 +66,13 @@ def _line(worker: Worker) -> WorkerLine:
 
 
 def _converted(conversions: Sequence[Conversion]) -> Condition:
-    failed = next((each for each in conversions if each.is_final), None)
+    failed = next((each for each in conversions if each.task.is_final), None)
     if failed is not None:
-        return Condition(CONVERTED, False, "ConversionFailed", f"{failed.target}: {failed.reason}")
+        return Condition(CONVERTED, False, "ConversionFailed", f"{failed.target}: {failed.task.reason}")
     left = [each for each in conversions if each.state is not State.SUCCESS]
     if not left:
         return Condition(CONVERTED, True, "Converted", "every conversion gave the outputs of the raw model")
-    why = next((f"{each.target}: {each.reason}" for each in left if each.reason), "")
+    why = next((f"{each.target}: {each.task.reason}" for each in left if each.task.reason), "")
     return Condition(CONVERTED, False, "Converting", why or f"waits for {', '.join(each.target for each in left)}")
 
 
@@ -125,9 +125,10 @@ def _is_news(before: Conversion | None, after: Conversion) -> bool:
 
 
 def _event(conversion: Conversion) -> Notify:
+    task = conversion.task
     words = {
         State.RUNNING: f"{conversion.target}: {conversion.worker}",
-        State.SUCCESS: f"{conversion.target}: {conversion.backend} {conversion.version}, {conversion.artefact}",
-        State.FAILED: f"{conversion.target}: {conversion.reason}",
+        State.SUCCESS: f"{conversion.target}: {task.backend} {task.version}, {task.artefact}",
+        State.FAILED: f"{conversion.target}: {task.reason}",
     }
     return Notify(_TITLES[conversion.state], words[conversion.state], is_warning=conversion.state is State.FAILED)

@@ -18,7 +18,8 @@ from multiedge.serving.kubernetes.names import (
     TOKEN_VARIABLE,
     Key,
 )
-from multiedge.serving.kubernetes.status import Phase, read_time
+from multiedge.serving.kubernetes.status import Phase
+from multiedge.serving.kubernetes.times import read_time
 
 
 class WorkerKind(str, Enum):

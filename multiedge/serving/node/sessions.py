@@ -44,7 +44,7 @@ from multiedge.executors.workers.node_messages import (
     require_portable,
 )
 from multiedge.executors.workers.observation import WorkerView
-from multiedge.executors.workers.process import WorkerProcess
+from multiedge.executors.workers.process import REGISTERED_FUNCTIONS, WorkerProcess
 from multiedge.fleet import CALLER_NAME
 from multiedge.network.connection import Connection
 from multiedge.network.identity import Identity
@@ -164,7 +164,7 @@ class Session:
         self._directory = rundir.make()
         try:
             set_place(self._directory, hello.device.name, connection.local_host, identity)
-            self._worker = WorkerProcess(self._directory, hello, clock=self._clock)
+            self._worker = WorkerProcess(self._directory, hello, clock=self._clock, further=(REGISTERED_FUNCTIONS,))
         except BaseException:
             rundir.remove(self._directory)
             raise

@@ -9,8 +9,7 @@ import psutil
 
 from multiedge import __version__
 from multiedge.backends import BACKENDS
-from multiedge.backends.stages import load_backend
-from multiedge.errors import MultiedgeError
+from multiedge.backends.automatic import installed_version
 from multiedge.network.records import HeldStage, LinkState, NodeState
 from multiedge.serving.node.limits import Limits
 from multiedge.serving.node.speed import Speed
@@ -77,11 +76,4 @@ def battery() -> float | None:
 
 def installed_backends() -> tuple[str, ...]:
     """Names of the backends whose runtime is installed."""
-    return tuple(name for name in BACKENDS.names() if _is_installed(name))
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        return bool(load_backend(name).version)
-    except (MultiedgeError, ImportError):
-        return False
+    return tuple(name for name in BACKENDS.names() if installed_version(name))

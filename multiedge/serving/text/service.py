@@ -8,54 +8,22 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
-from multiedge.decoding.contract import Tokens
 from multiedge.decoding.generation import Generation, Piece
-from multiedge.decoding.text_model import TextModel
 from multiedge.errors import did_you_mean, one_line
 from multiedge.serving.aio import web
 from multiedge.serving.inference.contract import NotFound, status_of
-from multiedge.serving.inference.slots import IsActive, Slots
 from multiedge.serving.text.replies import Json, ReplyWriter, failure
 from multiedge.serving.text.requests import TextRequest, read_chat, read_completion
+from multiedge.serving.text.served import Pieces, ServedText
 
-CONCURRENCY, MOST_WAITING = 4, 16
 SEED_BITS = 32
 Answer = Callable[[Any], Awaitable[Any]]
 Read = Callable[[bytes, int], TextRequest]
-Pieces = Generator[Piece, None, None]
-
-
-@dataclass(frozen=True)
-class ServedText:
-    """A language model that is served: so many texts are made at the same time, others wait."""
-
-    name: str
-    model: TextModel
-    slots: Slots = field(repr=False)
-    created_s: int = 0
-
-    @classmethod
-    def of(cls, name: str, model: TextModel) -> ServedText:
-        return cls(name, model, Slots(name, CONCURRENCY, MOST_WAITING), int(time.time()))
-
-    def pieces(self, request: TextRequest, is_active: IsActive) -> tuple[Tokens, Pieces]:
-        """The tokens of the prompt, and the text as it is made while its caller waits for it."""
-        tokens = self.model.tokenizer
-        prompt = tokens.encode_chat(request.messages) if request.prompt is None else tokens.encode(request.prompt)
-        return prompt, self._made(prompt, request, is_active)
-
-    def _made(self, prompt: Tokens, request: TextRequest, is_active: IsActive) -> Pieces:
-        with self.slots.taken(is_active):
-            for piece in self.model.generate(prompt, request.sampling, request.limits):
-                yield piece
-                if not is_active():
-                    return
 
 
 class TextService:

@@ -19,6 +19,8 @@ from tests.builders.onnx_models import noise, parsed, saved
 from tests.builders.packets import obstacle, packets_sent
 
 CONVERTING = ("litert", "mnn", "ncnn", "openvino")
+ELSEWHERE = ("mindspore-lite", "paddle-lite")
+"""Runtimes of another Python. Their environments are not set up for a test."""
 BODY = """g (float[n, 3, 8, 8] image, float[n, 4, 4, 4] skip) => (float[n, 4, 4, 4] kept, float[n, 5] y) {
     c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [2, 2]>(image, w, b)
     r = Relu(c)
@@ -33,6 +35,8 @@ BODY = """g (float[n, 3, 8, 8] image, float[n, 4, 4, 4] skip) => (float[n, 4, 4,
 def usable(name: str) -> Backend:
     """The backend; the test is skipped with the reason where it, or what it converts with, cannot be had."""
     backend = load_backend(name)
+    if not backend.is_set_up:
+        pytest.skip(f"its environment is not set up: multiedge convert MODEL --backend {name}")
     try:
         assert backend.version
         backend.prepare()
@@ -65,7 +69,7 @@ def test_names_layouts_and_batches_are_those_of_the_model(model: Path, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONVERTING)
+@pytest.mark.parametrize("name", [*CONVERTING, *ELSEWHERE])
 def test_a_conversion_sends_no_packet_where_it_could(model: Path, tmp_path: Path, name: str) -> None:
     if obstacle():
         pytest.skip(obstacle())

@@ -10,7 +10,7 @@ from tests.chaos.schedule import GAP_S, Kind
 from tests.chaos.targets import TARGETS, lives
 
 FEW = ("shared-memory", "tcp", "replanned", "remote")
-FEW_S, ALL_S = 20.0, 600.0
+FEW_S, ALL_S = 12.0, 600.0
 LONGEST_SILENCE_S = 60.0
 """On a machine with other work; an item that hangs five workers takes most of it."""
 SEED = 15

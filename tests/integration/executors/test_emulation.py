@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multiedge.commands.calibrate import runtime_bytes
 from multiedge.executors import open_pipeline
 from multiedge.executors.flow.scenarios import scenario
 from multiedge.executors.workers.emulation import Pace
-from multiedge.fleet import Device, Fleet, Link
+from multiedge.fleet import REFERENCE_BACKEND, Device, Fleet, Link
 from multiedge.formats.devices import parse_fleet
 from multiedge.graph import Graph
 from multiedge.measurements import Measurements
@@ -83,9 +84,13 @@ def test_pace_makes_up_for_oversleeping() -> None:
 
 
 def test_a_plan_that_just_fits_runs_under_its_limits(tmp_path: Path) -> None:
-    """Without the runtime in the plan, workers of 90 MiB would be ended on devices with room for the weights alone."""
+    """Without the runtime in the plan, workers of 90 MiB would be ended on devices with room for the weights alone.
+
+    The runtime's memory is measured: the same library maps up to 10 MiB more where the page cache holds it in larger folios.
+    """
     graph = read_graph(saved(layers(6, width=1024), tmp_path / "model.onnx"))
-    free = parse_fleet({"devices": [{"name": "a", "speed": 1}, {"name": "b", "speed": 1}]})
+    runtime = runtime_bytes(1, REFERENCE_BACKEND)
+    free = parse_fleet({"devices": [{"name": name, "speed": 1, "runtime_memory": f"{runtime}B"} for name in ("a", "b")]})
     needed = {stage.memory_bytes for stage in even_plan(graph, free).estimate.stages}
     tight = replace(
         free, devices=tuple(replace(device, memory_bytes=device.memory_for(max(needed))) for device in free.devices)

@@ -339,6 +339,26 @@ def test_a_kill_every_half_second_neither_ends_the_run_nor_lengthens_its_pauses(
     assert max(pauses) < 5.0
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not show the states of threads")
+def test_a_worker_that_is_stopped_is_replaced_before_its_heartbeat_is_missed_for_long(tmp_path: Path) -> None:
+    """With default settings. A silence alone is judged later: on a busy machine it may be the wait for a processor."""
+    manifest = synthetic_chain(tmp_path, seconds=0.001)
+    with open_pipeline(manifest, synthetic_fleet()) as pipeline:
+        executor = pipeline.executor
+        assert isinstance(executor, ProcessesExecutor)
+
+        def source() -> Iterator[dict[str, np.ndarray]]:
+            for number in range(200):
+                if number == 100:
+                    stop(executor, "d1")
+                yield item(number)
+
+        results, measured = pipeline.map(source())
+    assert [float(result.require()["t3"][0]) for result in results] == [number + 3.0 for number in range(200)]
+    assert max(after.done_s - before.done_s for before, after in pairwise(results)) < Deadlines().heartbeat_s - 0.2
+    assert [fault.kind for fault in measured.faults if "worker of 'd1' is stopped" in fault.detail] == ["hang"]
+
+
 def test_a_worker_that_hangs_with_the_interpreters_lock_is_charged_to_its_item(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, stages=1, hang_at=7.0)
     quick = Deadlines(heartbeat_s=0.4, cooldown_s=0.1)

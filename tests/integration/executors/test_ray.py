@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,12 @@ from ray.cluster_utils import Cluster
 
 from multiedge.errors import ConfigError, MissingDependencyError, PipelineError
 from multiedge.executors import open_pipeline
+from multiedge.executors.flow.sequences import Sequences
+from multiedge.fleet import Device, Fleet
+from tests.builders.composed import CASCADE_OF_ALL, cascade_items, composed
+from tests.builders.parts import split_at
 from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
+from tests.builders.sequences import decoded, even_parts, save_model
 from tests.builders.stage_hosts import listens_beyond_loopback
 
 pytestmark = [
@@ -72,6 +78,35 @@ def test_outputs_equal_the_inline_ones_and_each_device_is_its_own_node(cluster, 
     assert measured.settings["ray"]["pinned"]
     assert {entry.method for entry in measured.memory} == {"VmHWM"}
     assert all(entry.peak_bytes > 0 for entry in measured.memory)
+
+
+@pytest.mark.slow
+def test_a_decoder_keeps_its_states_in_its_actors_and_replays_them_after_one_was_killed(cluster, tmp_path):
+    manifest, fleet = even_parts(save_model(tmp_path, "optimum"), tmp_path / "parts", 2)
+    with open_pipeline(manifest, fleet, "inline", warmup_items=0) as pipeline:
+        expected = decoded(Sequences(pipeline.executor).open(), manifest, 12)
+    with open_pipeline(manifest, fleet, "ray", warmup_items=0) as pipeline:
+        sequence = Sequences(pipeline.executor).open()
+        tokens = decoded(sequence, manifest, 6)
+        os.kill(pid_of(pipeline, "d1"), signal.SIGKILL)
+        tokens += decoded(sequence, manifest, 6, tokens[-1])
+        assert sequence.replays >= 1
+    assert tokens == expected
+
+
+def test_actors_run_a_cascade_and_skip_what_an_item_does_not_have(cluster, tmp_path):
+    path, items = composed(tmp_path, CASCADE_OF_ALL), cascade_items(12)
+    manifest = split_at(path, [5], tmp_path / "parts")
+    manifest = replace(manifest, parts=tuple(replace(part, device=f"d{part.stage}") for part in manifest.parts))
+    fleet = Fleet((Device("d0"), Device("d1")))
+    with open_pipeline(manifest, fleet, "inline") as pipeline:
+        expected, _ = pipeline.map(items)
+    with open_pipeline(manifest, fleet, "ray") as pipeline:
+        results, _ = pipeline.map(items)
+    assert len({len(result.require()) for result in results}) == 2
+    for result, wanted in zip(results, expected, strict=True):
+        assert result.require().keys() == wanted.require().keys()
+        assert all(np.array_equal(array, wanted.require()[name]) for name, array in result.require().items())
 
 
 def test_a_killed_actor_is_restarted_and_loses_nothing(cluster, tmp_path):

@@ -4,7 +4,7 @@ import socket
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -16,8 +16,13 @@ pytest.importorskip("grpc", reason="the extra `remote` (grpcio, protobuf) is not
 import grpc
 
 from multiedge.backends.onnxruntime import OnnxRuntimeBackend
+from multiedge.decoding.drafting import NO_PROPOSALS, Draft
+from multiedge.decoding.generation import Turns, token_steps
+from multiedge.decoding.opening import open_stages, open_whole
+from multiedge.decoding.sampling import Sampling
 from multiedge.errors import ConfigError, MissingDependencyError, ModelError, PipelineError
 from multiedge.executors import open_pipeline
+from multiedge.executors.flow.sequences import Sequences
 from multiedge.executors.flow.stage_clock import StageDeadlines
 from multiedge.executors.workers.servers import Endpoint
 from multiedge.serving.inference.contract import Unsupported
@@ -25,7 +30,9 @@ from multiedge.serving.inference.grpc_service import GrpcService
 from multiedge.serving.server import StageServer
 from multiedge.transports.references import FetchError, chained_request
 from tests.builders.pipelines import item, small_plan, synthetic_chain, synthetic_fleet, vectors
+from tests.builders.sequences import decoded, even_parts, prompt_of, save_model
 from tests.builders.stage_hosts import free_port, serve
+from tests.builders.text_models import Wrong
 
 BAD = 7.0
 
@@ -85,6 +92,42 @@ def test_outputs_equal_the_inline_ones_and_what_is_not_measured_says_so(tmp_path
     assert sum(event.kind == "compute" for event in measured.events) == 30 * 3
     assert measured.settings["transport"] == "grpc"
     assert "as seen from the caller" in measured.settings["compute_times"]
+
+
+@pytest.mark.slow
+def test_a_decoder_keeps_its_states_at_its_servers_and_replays_them_after_one_was_started_anew(tmp_path):
+    manifest, fleet = even_parts(save_model(tmp_path, "optimum"), tmp_path / "parts", 2)
+    with open_pipeline(manifest, fleet, "inline", warmup_items=0) as pipeline:
+        expected = decoded(Sequences(pipeline.executor).open(), manifest, 12)
+    port = free_port()
+    with ExitStack() as stack:
+        _, (first,) = stack.enter_context(serve(tmp_path / "parts", "--device", "d0"))
+        own = stack.enter_context(ExitStack())
+        _, (second,) = own.enter_context(serve(tmp_path / "parts", "--device", "d1", "--port", str(port)))
+        places = endpoints(first.split()[0], second.split()[0])
+        with open_pipeline(manifest, fleet, "remote", warmup_items=0, endpoints=places) as pipeline:
+            sequence = Sequences(pipeline.executor).open()
+            tokens = decoded(sequence, manifest, 6)
+            own.close()
+            stack.enter_context(serve(tmp_path / "parts", "--device", "d1", "--port", str(port)))
+            tokens += decoded(sequence, manifest, 6, tokens[-1])
+            assert sequence.replays >= 1
+    assert tokens == expected
+
+
+@pytest.mark.slow
+def test_callers_of_the_same_servers_do_not_see_each_others_states_and_one_may_have_a_draft(tmp_path):
+    path = save_model(tmp_path, "optimum")
+    manifest, _ = even_parts(path, tmp_path / "parts", 2)
+    whole = open_whole(path, sequences=2)
+    expected = [int(row[0]) for row in token_steps(whole.open(), Turns(prompt_of(), Sampling(), 20))]
+    with serve(tmp_path / "parts") as (_, lines):
+        places = endpoints(*(line.split()[0] for line in lines))
+        for proposals in (NO_PROPOSALS, Wrong(Draft(whole, 4)), NO_PROPOSALS):
+            with closing(open_stages(manifest, executor="remote", endpoints=places)) as model:
+                turns = Turns(prompt_of(), Sampling(), 20, proposals.open())
+                assert [int(row[0]) for row in token_steps(model.open(), turns)] == expected
+    whole.close()
 
 
 def test_stages_work_on_different_items_at_the_same_time(chain):

@@ -92,6 +92,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
     return total
 
 
+@pytest.mark.slow
 def test_every_split_equals_the_whole(outcome: Counter[str], capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print("\n" + "\n".join(f"{number:5d}  {what}" for what, number in sorted(outcome.items())))
@@ -101,6 +102,7 @@ def test_every_split_equals_the_whole(outcome: Counter[str], capsys: pytest.Capt
     assert outcome["models"] == outcome["models split"] + outcome[ONE_NODE] + outcome[NOT_RUN]
 
 
+@pytest.mark.slow
 def test_the_counts_stand_in_the_document(outcome: Counter[str]) -> None:
     """For the versions that the document names; others may carry other models."""
     text = DOCUMENT.read_text(encoding="utf-8")

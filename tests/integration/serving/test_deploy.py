@@ -223,6 +223,9 @@ def test_a_variant_of_the_model_is_a_row_with_parts_of_its_own(hub, model, tmp_p
         (("--table", "--accuracy", "90"), "--accuracy: expected a share from 0 to 1 such as 0.91 or float16=0.9, got '90'"),
         (("--rows", "fastest,remote"), "rows: unknown kind 'remote'"),
         (("--source", "c"), "device 'c' is not in fleet of hub"),
+        (("--tokenizer", "tokenizer.json"), "--tokenizer: has no effect for chain.onnx, which has no states; leave it out"),
+        (("--show-plans", "--tokenizer", "tokenizer.json"), "--tokenizer: has no effect with --show-plans"),
+        (("--sequences", "2"), "--sequences: layers has no states; leave it out"),
         (("--first-on", "a", "--strategy", "flow"), "first_on, last_on: strategy 'flow' cannot keep stages on a device; use"),
     ],
 )

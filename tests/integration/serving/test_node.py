@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -36,15 +36,12 @@ from multiedge.onnx_io.items import random_items
 from multiedge.onnx_io.shipment import Shipment, shipment_of
 from multiedge.serving.hub.authority import Authority
 from multiedge.serving.hub.joining import join
-from multiedge.serving.node import agent as agent_module
-from multiedge.serving.node.agent import Agent, NodeOptions
 from multiedge.serving.node.folder import PlanFolders
-from multiedge.serving.node.limits import Limits
-from multiedge.serving.node.speed import Speed
+from tests.builders.agents import LIMITS, without_calibration
+from tests.builders.agents import running_agent as running_node
 from tests.builders.hubs import TestHub, running_hub
 from tests.builders.pool import split_layers
 
-LIMITS = Limits(1 << 30, 1)
 WIDTH = 64
 LAYER_BYTES = WIDTH * WIDTH * 4
 
@@ -52,8 +49,7 @@ LAYER_BYTES = WIDTH * WIDTH * 4
 @pytest.fixture(autouse=True)
 def known_speed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Neither calibrates nor loads: other tests do."""
-    monkeypatch.setattr(agent_module, "measure_speed", lambda threads, is_cancelled: Speed(threads, 5e9, 2e9))
-    monkeypatch.setattr(agent_module, "load_once", lambda *_: 1 << 20)
+    without_calibration(monkeypatch)
     caplog.set_level(logging.INFO)
 
 
@@ -61,21 +57,6 @@ def known_speed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtur
 def hub(tmp_path: Path) -> Iterator[TestHub]:
     with running_hub(tmp_path / "hub") as running:
         yield running
-
-
-@contextmanager
-def running_node(hub: TestHub, name: str, folder: Path, probe_bytes: int = 0) -> Iterator[Agent]:
-    """The agent of a node on this machine, which joins if it has not yet."""
-    identity = folder / name / "identity"
-    if not identity.exists():
-        join(hub.address, hub.token(), f"node:{name}", identity)
-    options = NodeOptions(name, hub.address, folder / name, Identity(identity), LIMITS, "127.0.0.1", 0, 64 << 20, probe_bytes)
-    agent = Agent(options)
-    agent.start()
-    try:
-        yield agent
-    finally:
-        agent.close()
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:

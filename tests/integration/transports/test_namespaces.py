@@ -214,6 +214,7 @@ def test_a_link_that_is_down_for_a_moment_loses_nothing(tmp_path: Path) -> None:
     assert max(later - earlier for earlier, later in pairwise(done)) > 0.9 * down_s
 
 
+@pytest.mark.slow
 def test_a_device_behind_a_link_that_is_cut_comes_back_to_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The caller is at d0, which feeds d1: d2 stands in while the link is cut, then d1 works again over the same network."""
     manifest = synthetic_chain(tmp_path, stages=2, seconds=0.004)

@@ -14,7 +14,8 @@ from multiedge.backends.choices import Choice, Choices, Outcome, path_of, save_c
 from multiedge.backends.hardware import HARDWARE, Evidence, hardware_of
 from multiedge.backends.stages import device_backend, options_for, require_backend_options, require_backends, runtime_of
 from multiedge.errors import ConfigError
-from multiedge.fleet import AUTO_BACKEND, REFERENCE_BACKEND, Device, Fleet
+from multiedge.fleet import AUTO_BACKEND, REFERENCE_BACKEND, Device, Fleet, default_runtime_bytes
+from multiedge.plan import Runtime
 
 AUTO = Device("d", "x86-cpu", backend=AUTO_BACKEND)
 VERSIONS = {"onnxruntime": "1", "openvino": "2", "mnn": "3"}
@@ -53,6 +54,24 @@ def test_a_device_that_names_its_backend_stays_as_it_is(model: Path) -> None:
     named = replace(AUTO, backend="mnn")
     measured(model, named, timed("openvino", 1.0))
     assert resolved(named, model) is named
+
+
+def test_the_memory_of_a_runtime_is_that_of_what_auto_stands_for_unless_it_is_stated(model: Path) -> None:
+    measured(model, AUTO, timed("onnxruntime", 2.0), timed("openvino", 1.0))
+    unstated = replace(AUTO, runtime_bytes=default_runtime_bytes(AUTO_BACKEND))
+    assert resolved(unstated, model).runtime_bytes == default_runtime_bytes("openvino")
+    assert resolved(unstated).runtime_bytes == default_runtime_bytes("onnxruntime")
+    assert resolved(replace(AUTO, runtime_bytes=90 << 20), model).runtime_bytes == 90 << 20
+    assert default_runtime_bytes("openvino") > default_runtime_bytes("onnxruntime")
+
+
+def test_what_a_plan_was_made_with_counts_more_than_what_is_installed_here(model: Path) -> None:
+    fleet = Fleet((replace(AUTO, runtime_bytes=default_runtime_bytes(AUTO_BACKEND)), replace(AUTO, name="e"), Device("f")))
+    mnn, other, named = resolved_fleet(
+        fleet, model, {"d": Runtime("mnn", "9", "float32"), "f": Runtime("mnn", "9", "")}
+    ).devices
+    assert (mnn.backend, mnn.runtime_bytes) == ("mnn", default_runtime_bytes("mnn"))
+    assert (other.backend, named) == (REFERENCE_BACKEND, fleet.devices[2])
 
 
 def test_the_fastest_measured_candidate_is_taken(model: Path) -> None:

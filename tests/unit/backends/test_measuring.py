@@ -176,6 +176,27 @@ def test_what_was_measured_with_the_installed_versions_is_not_measured_again(
     assert {row.version for row in measure_choices(model, DEVICE).rows[1:]} == {"8"}
 
 
+def test_inputs_are_compared_by_what_is_exact_and_calibrate_what_is_not(
+    model: Path, conversions: dict[str, Conversion], timed: list[list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BACKENDS, "_table", {**BACKENDS._table, "rough": f"{__name__}:Rough"})
+    monkeypatch.setattr(BACKENDS, "names", lambda: ("quick", "rough"))
+    conversions["int8"] = replace(conversions["float32"], precision="int8", agreement=0.98)
+    given: dict[str, list[tuple[Path, ...]]] = {}
+
+    def convert(backend: Backend, *_: Any, inputs: Sequence[Path], **__: Any) -> Conversion:
+        given.setdefault(backend.numbers, []).append(tuple(inputs))
+        return conversions[backend.numbers]
+
+    monkeypatch.setattr(measuring, "converted", convert)
+    real = Path("real.npz")
+    timed += [[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]] * 2
+    measure_choices(model, DEVICE, recalibrated=True, inputs=[real])
+    assert given == {"float32": [(real,)], "float16": [(real,)], "int8": [()]}
+    measure_choices(model, DEVICE, recalibrated=True)
+    assert len(given["int8"]) == 2
+
+
 def test_what_is_approximate_is_timed_and_taken_only_from_an_agreement(
     model: Path, conversions: dict[str, Conversion], timed: list[list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

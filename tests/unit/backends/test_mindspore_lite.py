@@ -26,7 +26,7 @@ def test_the_converter_gets_the_defaults_that_it_needs_and_names_are_kept_beside
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[onnx.ModelProto] = []
-    monkeypatch.setattr(Adapter, "convert", lambda self, source, target: given.append(onnx.load(source)))
+    monkeypatch.setattr(Adapter, "convert", lambda self, source, target, model: given.append(onnx.load(source)))
     source = saved(parsed(BODY, w=noise(4, 3, 3, 3)), tmp_path / "model.onnx")
     MindSporeLiteBackend().convert(source, tmp_path / "model.mindir")
     (pooling,) = [node for node in given[0].graph.node if node.op_type == "MaxPool"]

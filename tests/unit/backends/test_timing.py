@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -78,3 +79,12 @@ def test_the_probe_is_taken_off_evenly() -> None:
     found = without_probe(kernels, 3.0)
     assert found.sum() == pytest.approx(3.0)
     assert (found > 0).all()
+
+
+def test_runs_after_a_pause_are_timed_without_it() -> None:
+    begins: list[float] = []
+    accuracy = Accuracy(relative=0.0, least=5, most=5, warmup=1, pause_s=0.01)
+    (timing,) = time_in_turn([lambda: begins.append(time.perf_counter())], accuracy)
+    assert len(begins) == 6
+    assert min(after - before for before, after in pairwise(begins[1:])) >= 0.01
+    assert timing.median_s < 0.005

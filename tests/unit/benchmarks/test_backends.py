@@ -41,7 +41,7 @@ def test_the_section_gives_the_range_of_latencies_and_of_photographs() -> None:
     rows = [row("onnxruntime", "float32", 1.0, 18), row("mnn", "float32", 1.2, 18), row("mnn", "int8", 0.4, 17)]
     shown = backends.section(record(rows, backends.BENCHMARK.measures))
     assert shown.startswith(
-        "mnn, onnxruntime: in float32 one run takes 1.20 times as long as in onnxruntime; of 20 photographs"
+        "mnn, onnxruntime: in float32 one run takes 1.20 times as long as in onnxruntime. Of 20 photographs"
     )
     assert "EfficientNet-Lite0 gets 18 right" in shown
     assert "| m     | whole |         mnn |      int8 | 2.0e-06 |" in shown

@@ -1,6 +1,6 @@
 """The sentences and tables of single benchmarks, on figures whose result is known."""
 
-from benchmarks import auto_choice, fleet, hops, job, load, memory, pipeline, profiling, servers, split
+from benchmarks import auto_choice, fleet, hops, job, load, memory, pipeline, profiling, servers, split, workflows
 from benchmarks.record import Figure, Row
 from tests.builders.records import record
 
@@ -39,7 +39,7 @@ def test_auto_choice_gives_the_worst_ratio_and_the_gain_of_all_stages():
     shown = auto_choice.section(record_of(auto_choice, rows, stages=1))
     assert "On 1 stages" in shown
     assert "at most 1.020 times as long as the best" in shown
-    assert "4.00 times as fast as with onnxruntime where every precision may be chosen, and 3.92 times with" in shown
+    assert "4.00 times among all precisions, 3.92 times with float32 alone as fast as with onnxruntime." in shown
 
 
 def test_load_gives_the_largest_error_before_and_at_pace():
@@ -134,25 +134,35 @@ def test_memory_counts_the_parts_within_the_aim_and_names_the_largest_error():
         Row({"model": "a", "parts": 2, "part": part}, {"planned_bytes": Figure(planned), "error": Figure(error)})
         for part, planned, error in ((1, 2.0**20, 0.02), (2, 2.0**21, -0.2))
     ]
+    rows.append(Row({"model": "a", "parts": 2, "part": 1, "backend": "mnn"}, {"error": Figure(0.01)}))
     limits = [
         Row({"model": "a", "parts": parts, "part": memory.LIMIT}, {"used": Figure(used), "faults": Figure(faults)})
         for parts, used, faults in ((2, 0.9, 0), (3, 1.01, 0), (4, 0.9, 1))
     ]
     shown = memory.section(record_of(memory, rows + limits))
-    assert "within 10% of the worker's peak for 1 of 2 parts (0 of 0 parts of vit_b16" in shown
+    assert "within 10% of the worker's peak for 1 of 2 with onnxruntime, 1 of 1 with mnn (0 of 0 parts of vit_b16" in shown
     assert "the largest peak is 25.0% above its plan" in shown
-    assert "| a     |     2 |    1 |          1.0 |" in shown
+    assert "| a     | onnxruntime |     2 |    1 |          1.0 |" in shown
     assert "1 of 3 plans run without a fault" in shown
 
 
 def test_fleet_compares_its_routes_and_lists_faults_and_many_nodes():
-    rates = {fleet.FLEET: 9.5, fleet.EMULATED: 10.0, fleet.BY_CALLER: 5.0}
+    rates = {
+        fleet.FLEET: (9.5, {}),
+        fleet.EMULATED: (10.0, {"fleet_over_it": Figure(0.95, 0.93, 0.97)}),
+        fleet.BY_CALLER: (5.0, {"fleet_over_it": Figure(1.9)}),
+    }
     routes = [
         Row(
             {"model": "a", "route": route, "share, %": 100, "items": 90},
-            {"fps": Figure(rate), "wrong": Figure(0), "error": Figure(0.02)},
+            {
+                "fps": Figure(rate),
+                "wrong": Figure(0),
+                "error": Figure(0.02),
+                **beside,
+            },
         )
-        for route, rate in rates.items()
+        for route, (rate, beside) in rates.items()
     ]
     counts = {name: Figure(0) for name in ("lost", "twice", "out_of_order", "wrong")}
     rows = [
@@ -164,7 +174,8 @@ def test_fleet_compares_its_routes_and_lists_faults_and_many_nodes():
     shown = fleet.section(record_of(fleet, rows))
     assert shown.startswith("Of all answers 0 differ from the whole model's, bit for bit.")
     assert "a was deployed in 2.5 s on x, y." in shown
-    assert "a at 100 % has 0.95 times the rate on emulated links and 1.90 times that by the caller." in shown
+    assert "a at 100 %: 0.95 (0.93 to 0.97) times the rate of the route 'emulated', turn by turn." in shown
+    assert "a at 100 %: 1.90 times the rate of the route 'by the caller', turn by turn." in shown
     assert "| node stopped |   400 |    0 |" in shown
     assert "50 nodes: a hub that begins anew knew all after 0.10 s; their fleet and a plan of 11 stages took 0.30 s" in shown
 
@@ -181,3 +192,23 @@ def test_servers_compares_the_quickest_of_both_sides():
     assert "Versions: MLServer 1.2, Ray Serve 1.2." in shown
     assert "| our node (stream)    |       200 (100 to 400) |" in shown
     assert "kserve" not in shown
+
+
+def test_workflows_give_the_largest_errors_of_p99_for_each_kind_of_work():
+    def row(work: str, percentile: str, error: float) -> Row:
+        figures = {"latency_s": 0.3, "simulated_s": 0.2, "simulated_error": error, "at_pace_s": 0.3, "at_pace_error": error / 2}
+        case = {"workflow": "video", "work": work, "load_percent": 50, "percentile": percentile, "items": 300}
+        return Row(case, {name: Figure(value) for name, value in figures.items()})
+
+    rows = [row("waits", "p50", 0.5), row("waits", "p99", -0.04), row("waits", "p99", 0.02), row("computes", "p99", 0.08)]
+    shown = " ".join(workflows.section(record_of(workflows, rows)).split())
+    assert "Where stages compute, it is 8.0% off at most, 4.0% at pace." in shown
+    assert "Where stages wait, it is 4.0% off at most, 2.0% at pace." in shown
+    assert "Where stages compute" not in workflows.section(record_of(workflows, rows[:3]))
+
+
+def test_the_waiting_workflows_name_functions_in_place_of_models():
+    for text in workflows.WORKFLOWS.values():
+        waiting = workflows.waiting(text)
+        assert ".onnx" not in waiting
+        assert "batch" not in waiting

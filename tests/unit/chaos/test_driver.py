@@ -165,9 +165,9 @@ def test_faults_begin_and_end_on_time_and_those_that_do_not_apply_are_not_counte
     assert [at_s for _, at_s in target.done] == pytest.approx([0.5, 0.7, 1.1, 1.5, 2.0], abs=0.15)
 
 
-def test_a_pause_is_of_the_fault_before_it() -> None:
+def test_a_pause_is_of_the_fault_before_it_until_the_next_fault() -> None:
     injected = [("kill", 1.2), ("cut", 3.0), ("kill", 9.0)]
-    assert driver.pauses(injected, [0.0, 1.0, 1.5, 4.5, 4.75]) == {"kill": (3.0,), "cut": (1.5,)}
+    assert driver.pauses(injected, [0.0, 1.0, 1.25, 2.5, 2.75, 4.5, 4.75]) == {"kill": (1.25,), "cut": (1.5,)}
 
 
 def test_what_is_left_behind_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

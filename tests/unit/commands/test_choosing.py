@@ -69,6 +69,16 @@ def test_candidates_are_shown_fastest_first_with_what_is_chosen(
     assert max(map(len, lines[:8])) <= 80
 
 
+def test_ratios_are_those_to_the_reference_with_the_numbers_of_the_file_also_where_its_int8_is_faster(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = Choice("onnxruntime", "int8", "1.2", Outcome.TIMED, 0.001, 1e-5, 0.02, 0.99, is_approximate=True)
+    monkeypatch.setattr(command, "measure_choices", lambda *_, **__: Choices("model.onnx", 1, (ROWS[0], near), 0.9))
+    assert main(["convert", str(model), "--auto", "--min-agreement", "0.9"]) == 0
+    table = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("onnxruntime")]
+    assert [(row[2], row[3], row[-1]) for row in table] == [("int8", "chosen", "0.25"), ("float32", "ready", "1.00")]
+
+
 def test_devices_with_the_same_threads_are_measured_once_and_those_with_a_backend_not_at_all(
     asked: list[tuple[Any, ...]], model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +107,9 @@ def test_parts_are_measured_for_their_devices(asked: list[tuple[Any, ...]], mode
         (["--auto", "--precision", "float8"], "--precision: expected float32, bfloat16, float16, int8, int4, got 'float8'"),
         (["--auto", "--min-agreement", "2"], "--min-agreement: expected a share above 0 and at most 1, got 2"),
         (["--backend", "openvino", "--devices", "x.yaml"], "--devices: has no effect without --auto"),
+        (["--backend", "openvino", "--type", "gpu"], "--type: has no effect without --auto"),
+        (["--auto", "--type", "gpu", "--devices", "x.yaml"], "--type: has no effect with --devices, which states the types"),
+        (["--auto", "--type", "intel"], "--type: expected cpu, x86-cpu, arm-cpu, intel-gpu, intel-npu, gpu, "),
     ],
 )
 def test_what_has_no_effect_is_refused_in_one_line(

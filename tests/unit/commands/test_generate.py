@@ -77,6 +77,10 @@ def test_a_recurrent_model_needs_its_states_by_name(tmp_path: Path, capsys: Outp
         (["--threads", 0], "--threads: expected 1 or more, got 0"),
         (["--state", "a"], "--state: expected INPUT=OUTPUT, such as h=h_next, got 'a'"),
         (["--prompt", ""], "prompt: expected at least one token, got none; write a word"),
+        (
+            ["--draft-tokens", 4],
+            "draft_tokens: has no effect without a draft, which proposes them; name one, or leave it out",
+        ),
     ],
 )
 def test_what_cannot_be_or_has_no_effect_is_refused(model: Path, capsys: Output, words: list[object], line: str) -> None:
@@ -96,6 +100,24 @@ def test_the_stages_of_a_plan_make_the_same_text(model: Path, tmp_path: Path, ca
     whole = generated(capsys, model, *words)
     parts = generated(capsys, tmp_path / "parts", *words, "--executor", "inline")
     assert parts["tokens"] == whole["tokens"]
+
+
+def test_a_draft_changes_how_many_steps_a_text_takes_and_not_the_text(model: Path, tmp_path: Path, capsys: Output) -> None:
+    assert main(["split", str(model), "--parts", "2", "-o", str(tmp_path / "parts")]) == 0
+    words = ("--prompt", "hello", "--max-tokens", 12)
+    capsys.readouterr()
+    alone = generated(capsys, model, *words)
+    for place in ((model,), (tmp_path / "parts", "--executor", "inline")):
+        drafted = generated(capsys, *place, *words, "--draft", model, "--draft-tokens", 3)
+        assert drafted["tokens"] == alone["tokens"]
+        assert (drafted["steps"], drafted["proposed_tokens"], drafted["accepted_share"]) == (3, 9, 1.0)
+        assert drafted["steps_per_token"] == 0.25
+    assert (alone["steps"], alone["accepted_share"]) == (12, None)
+    assert main(["generate", str(model), *map(str, words), "--draft", str(model)]) == 0
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[1].startswith("draft: 100 % of 9 proposed tokens accepted, 0.250 steps of the model per token, ")
+    assert refusal(capsys, model, *words, "--draft", tmp_path / "none.onnx").startswith(f"{tmp_path}/none.onnx: no such")
+    assert refusal(capsys, model, *words, "--draft", model, "--draft-tokens", 0) == "draft_tokens: expected 1 or more, got 0"
 
 
 def test_options_that_a_plan_or_a_model_does_not_have_are_refused(model: Path, tmp_path: Path, capsys: Output) -> None:

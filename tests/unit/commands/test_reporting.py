@@ -14,8 +14,9 @@ from multiedge.commands._choosing import Chosen, Task
 from multiedge.commands._reporting import conversion_report, task_of, task_of_chosen
 from multiedge.errors import ModelError
 from multiedge.fleet import Device
-from multiedge.serving.kubernetes.message import TaskInfo, WorkerMessage, decode_message
+from multiedge.serving.kubernetes.message import WorkerMessage, decode_message
 from multiedge.serving.kubernetes.status import Phase
+from multiedge.serving.kubernetes.task import TaskInfo
 from tests.builders.pipelines import small_model
 from tests.builders.services import ENVIRONMENT, listening_controller
 

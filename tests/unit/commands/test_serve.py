@@ -10,6 +10,8 @@ import urllib.request
 
 import pytest
 
+from multiedge.backends.contract import Provider
+from multiedge.backends.onnxruntime import OnnxRuntimeBackend
 from multiedge.cli import main
 from multiedge.commands.serve import chosen
 from multiedge.errors import ConfigError
@@ -59,6 +61,14 @@ def test_a_signal_ends_it_in_time_and_in_peace(parts, number):
         assert time.monotonic() - begin < ENDS_WITHIN_S
 
 
+def test_a_gpu_that_the_runtime_does_not_compute_on_is_an_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(OnnxRuntimeBackend, "provider", lambda self, device: Provider("CPUExecutionProvider"))
+    small_model(tmp_path / "net.onnx")
+    assert main(["serve", str(tmp_path / "net.onnx"), "--type", "gpu", "--port", "0"]) == 1
+    line = "--type gpu: onnxruntime has none to use here, and would compute with CPUExecutionProvider; install its package"
+    assert line in capsys.readouterr().err
+
+
 def test_a_whole_model_has_the_name_of_its_file(tmp_path):
     small_model(tmp_path / "net.onnx")
     with serve(str(tmp_path / "net.onnx"), "--backend", "onnxruntime") as (_, lines):
@@ -70,6 +80,8 @@ def test_a_whole_model_has_the_name_of_its_file(tmp_path):
     [
         (["--device", "d1"], "--device: names a device of a plan, and {model} is a model; leave it out"),
         (["--option", "threads=2"], "--option: is of one backend; name it with --backend"),
+        (["--type", "phone"], "--type: expected cpu, x86-cpu, "),
+        (["--type", "gpu", "--backend", "openvino"], "--type gpu: openvino has none to use here"),
         (["--backend", "onnxruntime", "--option", "speed=2"], "backend 'onnxruntime' has no option 'speed'"),
     ],
 )

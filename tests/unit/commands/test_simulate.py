@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from multiedge.cli import build_parser
 from multiedge.commands import simulate as command
 from multiedge.errors import ConfigError
+from multiedge.graph import Graph
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
+from multiedge.report.results import make_result, save_results
 from multiedge.run import plan_model
+from multiedge.simulation import simulate as library
+from multiedge.simulation.work import ItemWork
 
 FLEET = synthetic_fleet((1, 1, 1), seed=3)
 GRAPH = synthetic_graph(30, seed=1)
@@ -80,6 +86,36 @@ def test_a_folder_brings_its_own_plan(
     assert json.loads(capsys.readouterr().out)["strategy"] == "equal_flops"
 
 
+def results_of(work: ItemWork, folder: Path, graph: Graph = GRAPH) -> tuple[str, list[float]]:
+    """A file of results of three items that come one by one, and their latencies."""
+    run = library.simulate(PLAN, PROFILE, FLEET, load=library.Load(3, in_flight=1), items=library.Items(work))
+    path = save_results(make_result("run", run, plan=PLAN, graph=graph), folder / "run.json")
+    return str(path), [item.latency_s for item in run.items]
+
+
+def test_items_take_what_those_of_a_run_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heavy = ItemWork((0,) * len(GRAPH.nodes), np.array([[1.0], [5.0], [0.5]]), byte_shares=np.ones((3, 1)))
+    path, latencies = results_of(heavy, tmp_path)
+    assert simulate("model.onnx", "--items", "3", "--rate", "0.001", "--json", "--measured", path) == 0
+    figures = json.loads(capsys.readouterr().out)["runs"]["static"]["figures"]
+    assert figures["latency_mean_s"]["value"] == pytest.approx(sum(latencies) / 3, rel=1e-5)
+
+
+def test_a_run_on_other_devices_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _ = results_of(ItemWork((0,) * len(GRAPH.nodes), np.ones((1, 1))), tmp_path)
+    used = PLAN.stages[0].device
+    rest = {name: seconds for name, seconds in PROFILE.seconds.items() if name != used}
+    with pytest.raises(ConfigError, match=f"--measured: .* has times of '{used}', which is no device of this fleet"):
+        command.measured_work(path, replace(PROFILE, seconds=rest), None)
+
+
+def test_a_run_of_another_model_is_refused(tmp_path: Path) -> None:
+    alike = ItemWork((0,) * len(GRAPH.nodes), np.ones((1, 1)))
+    path, _ = results_of(alike, tmp_path, synthetic_graph(5, seed=1))
+    with pytest.raises(ConfigError, match=r"--measured: .* is of a run of the model .*; run a plan of this model"):
+        simulate("model.onnx", "--measured", path)
+
+
 @pytest.mark.parametrize("rate", ["-1", "0", "nan", "inf"])
 def test_a_rate_that_is_no_rate_is_an_error(rate: str) -> None:
     with pytest.raises(ConfigError, match=f"--rate: expected items per second, more than zero, got {rate}"):
@@ -98,7 +134,9 @@ def test_random_arrivals_are_those_of_their_seed(capsys: pytest.CaptureFixture[s
     ("options", "error"),
     [
         pytest.param(("--arrivals", "poisson"), "--arrivals: has no effect without --rate", id="no rate"),
-        pytest.param(("--rate", "1", "--seed", "3"), "--seed: has no effect without --arrivals poisson", id="no chance"),
+        pytest.param(
+            ("--rate", "1", "--seed", "3"), "--seed: has no effect without --arrivals poisson or --measured", id="no chance"
+        ),
     ],
 )
 def test_an_option_of_the_load_that_has_no_effect_is_refused(options: tuple[str, ...], error: str) -> None:

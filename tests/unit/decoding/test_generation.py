@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import numpy as np
 import pytest
 
-from multiedge.decoding.generation import Finish, Generation, Limits, generate, token_steps
+from multiedge.decoding.generation import Finish, Generation, Limits, Turns, generate, token_steps
 from multiedge.decoding.sampling import Sampling
 from multiedge.errors import ConfigError
 from tests.builders.text_models import ScriptedModel, Ticks, byte_tokenizer
@@ -74,12 +72,19 @@ def test_what_was_not_measured_is_not_known() -> None:
     empty = Generation.of(3, [])
     assert (empty.time_to_first_token_s, empty.time_per_output_token_s, empty.tokens_per_s) == (None, None, None)
     assert made(model_of("a"), Limits(1)).time_per_output_token_s is None
+    assert (empty.steps_per_token, empty.accepted_share) == (None, None)
+
+
+def test_without_proposals_each_token_takes_a_step() -> None:
+    generation = made(model_of("abc"), Limits(3))
+    assert (generation.steps, generation.steps_per_token, generation.proposed) == (3, 1.0, 0)
+    assert generation.accepted_share is None
 
 
 def test_rows_of_a_batch_go_on_together() -> None:
     model = model_of("xyz")
-    steps = token_steps(model.open(2), np.array([[1, 2], [3, 4]]), Sampling())
-    assert [tokens.tolist() for tokens in islice(steps, 2)] == [[token] * 2 for token in model.script[:2]]
+    steps = token_steps(model.open(2), Turns(np.array([[1, 2], [3, 4]]), Sampling(), 2))
+    assert [tokens.tolist() for tokens in steps] == [[token] * 2 for token in model.script[:2]]
 
 
 def test_a_prompt_without_tokens_is_refused() -> None:

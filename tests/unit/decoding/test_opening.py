@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from multiedge.decoding.generation import token_steps
+from multiedge.decoding.generation import Turns, token_steps
 from multiedge.decoding.inputs import step_signature
 from multiedge.decoding.opening import open_stages, open_whole
 from multiedge.decoding.sampling import Sampling
@@ -37,7 +36,7 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SteppedMod
 
 
 def greedy(model: SteppedModel, prompts: np.ndarray, count: int = 12) -> np.ndarray:
-    return np.array(list(islice(token_steps(model.open(len(prompts)), prompts, Sampling()), count))).T
+    return np.array(list(token_steps(model.open(len(prompts)), Turns(prompts, Sampling(), count)))).T
 
 
 def test_a_prompt_may_be_given_whole_or_token_by_token(model: SteppedModel) -> None:

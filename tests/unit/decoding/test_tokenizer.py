@@ -7,11 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from multiedge.decoding.tokenizer import read_settings, read_tokenizer
+from multiedge.decoding.tokenizer import read_settings, read_tokenizer, text_files
 from multiedge.errors import ConfigError, ModelError
 from tests.builders.text_models import END, byte_tokenizer, write_tokenizer
 
 TEXT = "naïve – 你好 🙂 e\u0301"
+
+
+def test_what_is_read_beside_a_model_is_listed(tmp_path: Path) -> None:
+    assert text_files(tmp_path / "model.onnx") == {}
+    tokenizer, settings = write_tokenizer(tmp_path), tmp_path / "generation_config.json"
+    settings.write_text("{}")
+    both = {tokenizer.name: tokenizer, settings.name: settings}
+    assert text_files(tmp_path / "model.onnx") == text_files(tmp_path / "elsewhere" / "model.onnx", tokenizer) == both
+    other = tokenizer.rename(tmp_path / "other.json")
+    assert text_files(tmp_path / "model.onnx", other) == {"tokenizer.json": other, settings.name: settings}
+    with pytest.raises(ConfigError, match="no such tokenizer"):
+        text_files(tmp_path / "model.onnx", tmp_path / "none.json")
 
 
 def test_a_character_comes_with_the_last_of_its_tokens() -> None:

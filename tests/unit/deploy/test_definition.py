@@ -76,7 +76,7 @@ def test_the_examples_of_the_manual_fit_the_definition_and_are_read() -> None:
     resource["status"] = yaml.safe_load(written("yaml", "latencyRatio"))
     resource["status"]["conversions"][0]["key"] = "f91127e7"
     assert problems_of(resource) == []
-    assert read_service(resource, IMAGE).status.conversions[0].error == 0.00478
+    assert read_service(resource, IMAGE).status.conversions[0].task.error == 0.00478
 
 
 def test_the_message_of_the_manual_is_read() -> None:

@@ -15,7 +15,7 @@ from multiedge import cli
 from multiedge.backends.conversion.record import State
 from multiedge.backends.hardware import HARDWARE
 from multiedge.errors import ConfigError
-from multiedge.fleet import PRECISIONS
+from multiedge.fleet import CPU, PRECISIONS
 from multiedge.serving.kubernetes.names import GROUP, KIND, PLURAL, VERSION
 from multiedge.serving.kubernetes.platforms import AUTO, PLATFORMS
 from multiedge.serving.kubernetes.spec import Hardware, Service, read_service
@@ -93,7 +93,9 @@ def test_the_definition_has_the_words_of_the_code() -> None:
 
 
 def test_types_of_hardware_are_those_that_a_device_may_have() -> None:
-    assert set(PLATFORMS) - {AUTO} <= {hardware.type for hardware in HARDWARE}
+    types = {hardware.type for hardware in HARDWARE}
+    assert {each.device_type for each in PLATFORMS.values()} <= {CPU, *types}
+    assert {name for name, each in PLATFORMS.items() if each.device_type == CPU} <= {AUTO, *types}
 
 
 def test_the_definition_has_the_defaults_of_the_code() -> None:

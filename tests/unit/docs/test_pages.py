@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from multiedge.backends import BACKENDS
+from multiedge.backends.composed.functions import TRANSFORMS
 from multiedge.cli import COMMANDS
 from multiedge.executors import EXECUTORS
+from multiedge.load import PATTERNS, TARGETS
 from multiedge.metrics import METRICS
 from multiedge.transports import TRANSPORTS
 from partitioners import PARTITIONERS
@@ -17,7 +19,7 @@ from profilers import PROFILERS
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
-REGISTRIES = (PARTITIONERS, PROFILERS, BACKENDS, EXECUTORS, METRICS, TRANSPORTS)
+REGISTRIES = (PARTITIONERS, PROFILERS, BACKENDS, EXECUTORS, METRICS, TRANSPORTS, TRANSFORMS, PATTERNS, TARGETS)
 GROUPS = {registry.group for registry in REGISTRIES}
 DOTTED = re.compile(r"(?<![\w./-])(?:multiedge|partitioners|profilers|core)(?:\.[A-Za-z_]\w*)+(?!\w*[./]\w*\.(?:py|json))")
 ELSEWHERE = {"multiedge/_host/core", "core/testcasecontroller/algorithm/paradigm/multiedge_inference"}

@@ -34,6 +34,7 @@ OWN = {
         "in_order",
         "otel",
         "identities",
+        "registered_functions",
     },
     "fleet": {
         "depth",

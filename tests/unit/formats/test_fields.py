@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 
 from multiedge.errors import ConfigError, PlanError
+from multiedge.formats.documents import parse_yaml
 from multiedge.formats.fields import MAX_DEPTH, Field, Kind
 from multiedge.quantity import BYTES, FACTOR
 from tests.builders.refusals import JSON_VALUES, refusal
@@ -127,6 +128,19 @@ def test_a_missing_key_differs_from_an_empty_one():
 def test_a_field_is_no_sequence():
     with pytest.raises(TypeError, match="not iterable"):
         list(Field({"a": 1}, "file.yaml"))
+
+
+def test_a_place_has_the_line_of_the_value_where_lines_are_known():
+    """A key that is missing is at the line of what would hold it."""
+    text = "# devices\ndevices:\n  - {name: phone}\n  - name: laptop\n    speed: fast\n1: one\n"
+    document = parse_yaml(text, "devices.yaml", with_lines=True)
+    phone, laptop = document["devices"].items()
+    assert laptop["speed"].place == "devices.yaml:5: devices[1].speed"
+    assert phone["speed"].place == "devices.yaml:3: devices[0].speed"
+    assert document["links"].place == "devices.yaml:2: links"
+    assert (document["1"].line, laptop.record(("name", "speed"))["speed"].line) == (6, 5)
+    with pytest.raises(ConfigError, match=r"^devices\.yaml:5: devices\[1\]\.speed: expected a finite number, got 'fast'$"):
+        laptop["speed"].number()
 
 
 def test_a_place_grows_with_each_key_and_index():

@@ -14,6 +14,7 @@ from multiedge.formats.plan import plan_from_json, plan_or_none, plan_to_json
 from multiedge.pipeline_cost import PipelineCost
 from multiedge.plan import Baseline, Path, Runtime
 from multiedge.planning.synthetic import synthetic_fleet, synthetic_graph, synthetic_profile
+from multiedge.step_costs import StepCost, StepSize
 from partitioners.throughput import Throughput
 from tests.builders.refusals import refusal, with_one_value_changed
 
@@ -41,6 +42,12 @@ def test_the_executors_own_cost_comes_back(plan):
     data = plan_to_json(expected)
     assert data["fps_expected"] == 2.0
     assert plan_from_json(json.loads(json.dumps(data))) == expected
+
+
+def test_costs_of_steps_come_back(plan):
+    steps = (StepCost(StepSize(1, 64), 0.25, 0.125, 0.2), StepCost(StepSize(16, 16), 0.5, 0.25, 0.4))
+    with_steps = replace(plan, steps=steps)
+    assert plan_from_json(json.loads(json.dumps(plan_to_json(with_steps), allow_nan=False))) == with_steps
 
 
 def test_a_plan_with_several_paths_comes_back_from_json_as_it_was(plan):

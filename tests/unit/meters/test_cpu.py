@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from multiedge.meters.cpu import HostTime, process_cpu_s, process_waited_s, read_host_time
+from multiedge.meters.cpu import HostTime, process_cpu_s, process_waited_s, read_host_time, thread_states
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -45,6 +45,36 @@ def test_a_wait_that_the_system_does_not_show_is_unknown(text: str, tmp_path: Pa
     (tmp_path / "7" / "schedstat").write_text(text)
     assert process_waited_s(7, tmp_path) is None
     assert process_waited_s(8, tmp_path) is None
+
+
+def save_threads(proc: Path, *lines: str) -> None:
+    for number, line in enumerate(lines):
+        (proc / "7" / "task" / str(number)).mkdir(parents=True)
+        (proc / "7" / "task" / str(number) / "stat").write_text(line)
+
+
+def test_the_states_of_all_threads_are_read_whatever_their_names(tmp_path: Path) -> None:
+    save_threads(tmp_path, "7 (python) S 1 7 7 0", "8 (a ) R) T 1 7 7 0", "9 (python) S 1 7 7 0")
+    assert thread_states(7, tmp_path) == {"S", "T"}
+
+
+def test_a_thread_that_ends_while_states_are_read_has_none(tmp_path: Path) -> None:
+    save_threads(tmp_path, "7 (python) S 1 7 7 0")
+    (tmp_path / "7" / "task" / "8").mkdir()
+    assert thread_states(7, tmp_path) == {"S"}
+
+
+@pytest.mark.parametrize("lines", [[], ["7 (python) S 1 7 7 0", ""]], ids=["process has ended", "no state"])
+def test_states_that_the_system_does_not_show_are_unknown(lines: list[str], tmp_path: Path) -> None:
+    save_threads(tmp_path, *lines)
+    assert thread_states(7, tmp_path) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system has no /proc")
+def test_the_thread_that_reads_its_own_state_is_active() -> None:
+    states = thread_states()
+    assert states is not None
+    assert "R" in states
 
 
 def test_the_host_is_busy_with_all_but_idling_and_waiting(tmp_path: Path) -> None:

@@ -161,3 +161,14 @@ def test_other_work_degrades_a_run_whose_rate_it_lowered(processors: int, worker
 def test_an_invalid_run_also_names_what_degraded_it() -> None:
     verdict = validity(replace(run(), faults=(Fault("crash", "a", 4.0),)))
     assert str(verdict) == "INVALID: no item was answered; crash of a, not recovered"
+
+
+def test_a_load_that_was_sent_late_is_invalid_and_says_what_waited() -> None:
+    late = [Item(n, n * 1e-3, n * 1e-3 + (0.0 if n % 50 else 0.004), n * 1e-3 + 0.01) for n in range(1000)]
+    settings = {"scenario": "Server", "lag_bound_s": 1e-3}
+    verdict = validity(run(*late, **settings))
+    assert str(verdict) == "INVALID: requests were sent late: the p99 of the lag is 4 ms, at most 1 ms is valid"
+    assert "7 of them waited for a connection" in str(validity(run(*late, **settings, waited_for_connection=7)))
+    assert validity(run(*late, scenario="Server")).valid
+    in_time = [replace(item, issued_s=item.due_s + 0.9e-3) for item in late]
+    assert validity(run(*in_time, **settings)).valid

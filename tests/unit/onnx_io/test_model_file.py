@@ -13,7 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from multiedge.errors import ModelError
-from multiedge.onnx_io.model_file import captures, name_nodes, open_model, order_nodes
+from multiedge.onnx_io.inner_weights import captures
+from multiedge.onnx_io.model_file import name_nodes, open_model, order_nodes
 from tests.builders.onnx_models import layers, noise, parsed, saved
 
 

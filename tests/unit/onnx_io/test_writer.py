@@ -14,7 +14,8 @@ from multiedge.errors import ModelError, PlanError
 from multiedge.graph import Graph
 from multiedge.onnx_io.manifest import digest_of, read_manifest
 from multiedge.onnx_io.reader import read_graph
-from multiedge.onnx_io.writer import ALIGNMENT, write_parts
+from multiedge.onnx_io.weight_files import ALIGNMENT
+from multiedge.onnx_io.writer import write_parts
 from multiedge.plan import CALLER, Manifest
 from tests.builders.onnx_models import layers, noise, parsed, saved
 from tests.builders.parts import plan_of, spans
@@ -209,15 +210,15 @@ def test_a_folder_that_cannot_be_written_is_named(graph: Graph, tmp_path: Path) 
 
 def test_a_weights_file_that_ends_early_is_no_plan(graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is cut short after it was opened, while its weights are being copied."""
-    from multiedge.onnx_io import writer
+    from multiedge.onnx_io import weight_files
 
-    genuine = writer._copy
+    genuine = weight_files._copy
 
     def shortened(path: Path, offsets: Any) -> str:
         os.truncate(tmp_path / "model.onnx", 100)
         return genuine(path, offsets)
 
-    monkeypatch.setattr(writer, "_copy", shortened)
+    monkeypatch.setattr(weight_files, "_copy", shortened)
     with pytest.raises(ModelError, match="the weights file ended while it was being copied; write the parts again"):
         write(graph, tmp_path / "parts", [1], copy_weights=True)
     assert not (tmp_path / "parts/plan.json").exists()

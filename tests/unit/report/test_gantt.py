@@ -34,6 +34,13 @@ def test_a_lane_by_hand() -> None:
     assert lanes(run(*events), COLOURS) == [Lane("a", 0, 3, 1.0, 1.0, pytest.approx(0.3), 4.0)]
 
 
+def test_items_that_a_stage_skipped_are_counted_apart_and_took_no_time() -> None:
+    measured = run(computed(0, "a", 1.0, 2.0), replace(computed(1, "a", 2.0, 2.0), kind="skip"))
+    (lane,) = lanes(measured, COLOURS)
+    assert (lane.computed, lane.skipped, lane.mean_s) == (1, 1, 1.0)
+    assert stage_means(measured) == [0.5]
+
+
 @pytest.mark.parametrize(
     ("events", "rows"),
     [

@@ -35,6 +35,12 @@ def test_times_are_microseconds_from_the_start():
     assert (found["name"], found["ts"], found["dur"]) == ("item 7", 500_000.0, 250_000.0)
 
 
+def test_a_stage_that_skipped_an_item_says_so_in_its_own_lane():
+    run = replace(RUN, events=(Event("skip", 7, 1, "jetson-orin", 10.5, 10.5),), items=(), faults=())
+    (found,) = entries("X", run)
+    assert (found["name"], found["tid"], found["cat"]) == ("item 7 skipped", 2, "skip")
+
+
 def test_arrows_go_from_the_transfer_to_the_slice_that_it_feeds():
     starts = {entry["id"]: entry for entry in entries("s")}
     ends = {entry["id"]: entry for entry in entries("f")}

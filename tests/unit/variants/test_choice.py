@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from multiedge.errors import ConfigError, InfeasibleError
+from multiedge.errors import ConfigError, InfeasibleError, ModelError
 from multiedge.fleet import Fleet
 from multiedge.plan import MeasuredAccuracy
 from multiedge.run import plan_model
@@ -36,8 +36,12 @@ class WrittenLosses:
 
     losses: Mapping[str, float]
     limit: float
+    wrong: str = ""
+    """The device whose part gives wrong outputs with int8."""
 
     def measured(self, tried: Tried) -> Tried:
+        if tried.variants.get(self.wrong) == INT8:
+            raise ModelError(f"part of {self.wrong}: wrong outputs")
         value = 1.0 - self.loss_of(tried, tried.variants)
         return replace(tried, plan=replace(tried.plan, accuracy=MeasuredAccuracy("agreement", 4, 1.0, value, self.limit)))
 
@@ -52,10 +56,11 @@ def chosen(
     fleet: Fleet = FLEET,
     *,
     all_of_them: bool = False,
+    wrong: str = "",
 ) -> Choice:
     @contextmanager
     def measuring(task: Task) -> Iterator[WrittenLosses]:
-        yield WrittenLosses(losses, limit)
+        yield WrittenLosses(losses, limit, wrong)
 
     monkeypatch.setattr(module.Measuring, "of", measuring)
     monkeypatch.setattr(module, "_costs", lambda task, variants: (COSTS, {}))
@@ -86,6 +91,24 @@ def test_without_any_permitted_loss_the_devices_keep_their_own(monkeypatch: pyte
     assert set(precisions(choice).values()) == {"float32"}
     assert choice.best.loss == 0.0
     assert choice.best.plan.value == 4.0
+
+
+def test_a_device_whose_part_does_not_pass_keeps_its_own_precision_and_the_reason_is_told(monkeypatch) -> None:
+    choice = chosen(monkeypatch, {"a": 0.0, "b": 0.0}, 0.0, wrong="b")
+    assert precisions(choice).get("b", "float32") == "float32"
+    assert precisions(choice)["a"] == "int8"
+    assert set(choice.left_out.values()) == {"part of b: wrong outputs"}
+
+
+def test_variants_that_are_named_must_exist_and_one_of_them_be_usable(monkeypatch) -> None:
+    task = Task(GRAPH, FLEET, [{}], (), 0.1, lambda profile, devices: plan_model(profile, devices))
+    with pytest.raises(
+        ConfigError, match=r"variants: backend 'onnxruntime' computes with .*, not 'int9'; did you mean 'int8'\?"
+    ):
+        choose_variants(task, [Variant("onnxruntime", "int9")])
+    monkeypatch.setattr(module, "_costs", lambda task, variants: ({PLAIN: COSTS[PLAIN]}, {"onnxruntime int8": "no package"}))
+    with pytest.raises(ConfigError, match="variants: none can be used: onnxruntime int8: no package"):
+        choose_variants(task, [INT8])
 
 
 def test_for_a_picture_all_plans_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,27 @@ def time_per_output_token_ms(y_true: Any, y_pred: dict[str, Any]) -> float | Non
     return _median_ms(y_pred["generations"], lambda generation: generation.time_per_output_token_s)
 
 
+@ClassFactory.register(ClassType.GENERAL, alias="expected_time_to_first_token_ms")
+def expected_time_to_first_token_ms(y_true: Any, y_pred: dict[str, Any]) -> float | None:
+    """What the plan expected, for the middle length of the prompts."""
+    return _ms(y_pred["expected"].time_to_first_token_s)
+
+
+@ClassFactory.register(ClassType.GENERAL, alias="expected_time_per_output_token_ms")
+def expected_time_per_output_token_ms(y_true: Any, y_pred: dict[str, Any]) -> float | None:
+    """What the plan expected."""
+    return _ms(y_pred["expected"].time_per_output_token_s)
+
+
+@ClassFactory.register(ClassType.GENERAL, alias="accepted_share")
+def accepted_share(y_true: Any, y_pred: dict[str, Any]) -> float | None:
+    """Share of the draft's proposals that the stages took; None without a draft."""
+    made = y_pred["generations"]
+    proposed = sum(generation.proposed for generation in made)
+    accepted = sum(len(generation.tokens) - generation.steps for generation in made)
+    return round(accepted / proposed, 3) if proposed else None
+
+
 @ClassFactory.register(ClassType.GENERAL, alias="fidelity")
 def fidelity(y_true: Any, y_pred: dict[str, Any]) -> float:
     """Share of tokens that are those of the whole model; 1.0 for a correct cut."""
@@ -45,4 +66,8 @@ def perplexity(y_true: Any, y_pred: dict[str, Any]) -> float:
 
 def _median_ms(generations: Iterable[Generation], time_s: Callable[[Generation], float | None]) -> float | None:
     known = [time for time in map(time_s, generations) if time is not None]
-    return float(f"{1000 * median(known):.4g}") if known else None
+    return _ms(median(known)) if known else None
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else float(f"{1000 * seconds:.4g}")

@@ -6,9 +6,11 @@ from multiedge.executors.flow.expected import MOST_DEPTH, default_depth, expecte
 from multiedge.executors.flow.routes import Routes
 from multiedge.plan import Stage
 from multiedge.transports.rundir import MOST_WAITING
+from tests.builders.composed import BATCHED, composed
 from tests.builders.fleets import fleet_of
 from tests.builders.flow import chain_manifest, chain_routes
 from tests.builders.graphs import chain_graph
+from tests.builders.parts import split_at
 from tests.builders.plans import relay_plan
 from tests.builders.profiles import profile_of
 
@@ -17,6 +19,12 @@ from tests.builders.profiles import profile_of
 def test_each_replica_of_each_stage_has_two_items_and_one_is_added(devices, depth):
     manifest = chain_manifest(*devices)
     assert default_depth(manifest, Routes.of(manifest)) == depth
+
+
+def test_steps_that_take_batches_have_so_many_more_items(tmp_path):
+    manifest = split_at(composed(tmp_path, BATCHED), [3], tmp_path / "parts")
+    manifest = replace(manifest, plan=None)
+    assert default_depth(manifest, Routes.of(manifest)) == 2 * 2 * 4 + 1
 
 
 @pytest.mark.parametrize(

@@ -47,3 +47,11 @@ def test_old_times_are_forgotten():
 def test_the_percentile_is_one_of_the_times():
     assert percentile_99(tuple(map(float, range(1, 101)))) == 99.0
     assert percentile_99((3.0, 1.0, 2.0)) == 3.0
+
+
+def test_a_stage_whose_items_differ_has_its_first_limit_for_good():
+    clock = StageClock(StageDeadlines(factor=10.0, floor_s=2.0, first_s=60.0), {}, uneven={0})
+    for _ in range(SAMPLES):
+        clock.saw(0, "d0", 0.01)
+        clock.saw(1, "d0", 0.01)
+    assert (clock.limit_s(0, "d0"), clock.limit_s(1, "d0")) == (60.0, 2.0)

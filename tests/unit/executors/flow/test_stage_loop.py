@@ -3,7 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from multiedge.executors.flow.stage_loop import DIRECT_BYTES, StageLoop, run_joined
+from multiedge.backends.contract import Batching
+from multiedge.composed import VOID, is_void
+from multiedge.executors.flow.stage_loop import DIRECT_BYTES, StageLoop
 from multiedge.fleet import CALLER_NAME, Link
 from multiedge.transports.links import LinkShaper
 from multiedge.transports.message import ArraySpec, encode, log_rows
@@ -16,7 +18,6 @@ from tests.builders.flow import (
     FakeSession,
     chain_routes,
     message,
-    vector,
 )
 
 ROUTES = chain_routes("d0", "d1", "d0")
@@ -229,10 +230,15 @@ def test_the_log_travels_with_the_item():
     assert rows[0][3:] == [99.0, 99.5, 16, "d0"]
 
 
-def test_a_joined_run_is_taken_apart_by_the_sizes_of_its_items():
-    session = FakeSession(lambda tensors: {"y": tensors["x"] * 2.0})
-    made = run_joined(session, [{"x": vector(1.0)}, {"x": np.ones(2, dtype=np.float32)}])
-    assert [each["y"].tolist() for each in made] == [[2.0] * 4, [2.0] * 2]
+def test_an_item_that_comes_again_is_logged_as_a_repeat():
+    session = adding(0)
+    seen = set()
+    session.repeats = lambda tensors: tensors["t0"][0] in seen or bool(seen.add(tensors["t0"][0]))
+    session.joins, session.run_together = False, list
+    device = Device({0: session, 2: adding(2)}, record=True)
+    device.steps(message(0, 1.0), message(0, 1.0, sequence=1), message(0, 2.0, sequence=2))
+    kinds = [log_rows(sent.log)[-1][0] for _, sent in device.endpoint.sent]
+    assert kinds == ["compute", "repeat", "compute"]
 
 
 LARGE = ArraySpec(np.dtype(np.float32), (DIRECT_BYTES // 4,))
@@ -306,3 +312,64 @@ def test_items_that_are_joined_are_not_written_to_messages():
     device = Device({0: session}, micro_batch=2)
     device.steps(message(0, 1.0), message(0, 2.0, sequence=1))
     assert (session.places, len(device.endpoint.sent)) == ([], 2)
+
+
+class ItemsSession(FakeSession):
+    """Adds 1 to each item; keeps how many came together."""
+
+    def __init__(self, batching, outputs=("t1",)):
+        super().__init__(lambda tensors: {"t1": tensors["t0"] + 1.0}, ("t0",), outputs)
+        self.batching, self.counts = batching, []
+
+    def computes(self, tensors):
+        return not is_void(tensors["t0"])
+
+    def run_items(self, items):
+        self.counts.append(len(items))
+        return [self.compute(item) if self.computes(item) else {"t1": VOID} for item in items]
+
+
+def void(transfer, **fields):
+    """A message with a tensor that the item does not have."""
+    return message(transfer, None, **fields)._replace(arrays=(VOID,))
+
+
+def test_a_stage_with_nothing_to_compute_for_an_item_is_recorded_as_skipped():
+    session = ItemsSession(Batching())
+    device = Device({0: session, 2: adding(2)}, record=True)
+    device.endpoint.inbox += [void(0), message(0, 5.0, sequence=1)]
+    while device.loop.step(0.0):
+        pass
+    (_, skipped), (_, computed) = device.endpoint.sent
+    assert is_void(skipped.arrays[0])
+    assert computed.arrays[0][0] == 6.0
+    assert [row[0] for row in log_rows(skipped.log)] == ["transfer", "skip"]
+    assert [row[0] for row in log_rows(computed.log)] == ["transfer", "compute"]
+
+
+def test_a_session_that_takes_several_items_gets_as_many_as_it_wants():
+    session = ItemsSession(Batching(2))
+    device = Device({0: session, 2: adding(2)})
+    sent = device.steps(*(message(0, float(n), sequence=n) for n in range(3)))
+    assert [value for *_, value in sent] == [1.0, 2.0, 3.0]
+    assert session.counts == [2, 1]
+
+
+def test_a_batch_waits_for_its_time_and_then_runs_with_what_there_is():
+    session = ItemsSession(Batching(3, wait_s=0.5))
+    device = Device({0: session, 2: adding(2)})
+    begin = device.clock.now_s
+    device.endpoint.inbox += [message(0, 1.0), message(0, 2.0, sequence=1)]
+    assert not device.loop.step(1.0)
+    assert device.loop.step(1.0)
+    assert device.clock.now_s == pytest.approx(begin + 0.5)
+    assert session.counts == [2]
+
+
+def test_an_item_that_failed_or_needs_no_computation_does_not_wait_for_a_batch():
+    session = ItemsSession(Batching(3, wait_s=0.5))
+    device = Device({0: session, 2: adding(2)})
+    device.endpoint.inbox += [message(0, None, error="stage 9 failed"), void(0, sequence=1)]
+    assert device.loop.step(1.0)
+    assert device.loop.step(1.0)
+    assert (len(device.endpoint.sent), session.counts) == (2, [1])

@@ -25,7 +25,7 @@ from multiedge.executors.workers.node_messages import (
     ToNode,
     View,
 )
-from multiedge.executors.workers.observation import QUIET_S, Busy
+from multiedge.executors.workers.observation import QUIET_S, Busy, Inactivity, WorkerView
 from multiedge.fleet import CALLER_NAME, Device
 from multiedge.measurements import Memory
 from multiedge.network.connection import Connection
@@ -156,13 +156,24 @@ def test_the_end_tells_the_worker_to_stop(bench: Bench) -> None:
     assert bench.until_received(Stop) == Stop()
 
 
-@pytest.mark.parametrize(("age_s", "cpu_s"), [(0.0, 7.0), (QUIET_S, None)])
-def test_durations_of_a_view_grow_with_its_age(age_s: float, cpu_s: float | None) -> None:
-    view = View(5.0, MEMORY, silent_s=0.1, cpu_s=7.0, busy=Busy(1, 9, 0.4), sent=(1.0, 2.0, 3.0), taken=(1.0,))
+@pytest.mark.parametrize("inactivity", [None, *Inactivity])
+def test_what_a_node_sees_of_its_worker_is_seen_by_the_caller(bench: Bench, inactivity: Inactivity | None) -> None:
+    bench.answer(View.of(WorkerView(5.0, 0.4, cpu_s=7.0, inactivity=inactivity), MEMORY, 7.0))
+    seen = bench.handle.observe(time.monotonic(), 0)
+    assert (seen.cpu_s, seen.inactivity) == (7.0, inactivity)
+
+
+@pytest.mark.parametrize(("age_s", "cpu_s", "inactivity"), [(0.0, 7.0, Inactivity.STOPPED), (QUIET_S, None, None)])
+def test_durations_of_a_view_grow_with_its_age(age_s: float, cpu_s: float | None, inactivity: Inactivity | None) -> None:
+    stopped = Inactivity.STOPPED
+    view = View(
+        5.0, MEMORY, silent_s=0.1, cpu_s=7.0, inactivity=stopped, busy=Busy(1, 9, 0.4), sent=(1.0, 2.0, 3.0), taken=(1.0,)
+    )
     seen = aged(view, age_s, 2)
     assert seen.age_s == 5.0 + age_s
     assert seen.silent_s == pytest.approx(0.1 + age_s)
     assert seen.busy is not None
     assert seen.busy.for_s == pytest.approx(0.4 + age_s)
     assert seen.cpu_s == cpu_s, "of an old view it is not known whether the worker still uses the processor"
+    assert seen.inactivity is inactivity, "nor whether it is still stopped: its node may be"
     assert (seen.sent, seen.taken) == ([1.0, 2.0], [1.0, 0.0])

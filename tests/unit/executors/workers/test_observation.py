@@ -1,6 +1,6 @@
 import pytest
 
-from multiedge.executors.workers.observation import QUIET_S, Busy, LinkView, WorkerView, waiting_links
+from multiedge.executors.workers.observation import QUIET_S, Busy, Inactivity, LinkView, WorkerView, waiting_links
 from multiedge.fleet import Link
 from tests.builders.flow import chain_routes
 
@@ -56,3 +56,16 @@ def test_a_worker_is_idle_if_it_lives_and_computes_nothing(fields, is_idle):
     assert view(**fields).is_idle == is_idle
     workers = {"d0": view(sent=(0, 1, 0)), "d1": view(**fields), "d2": view()}
     assert [each.receiver_is_idle for each in links(workers)] == [is_idle]
+
+
+@pytest.mark.parametrize(
+    ("states", "inactivity"),
+    [("T", Inactivity.STOPPED), ("S", Inactivity.ASLEEP), ("ST", Inactivity.ASLEEP)]
+    + [(states, None) for states in ("", "R", "SR", "TR", "SD", "t", "Tt", "Z")],
+)
+def test_a_process_is_inactive_if_none_of_its_threads_uses_a_processor_a_disk_or_a_debugger(states, inactivity):
+    assert Inactivity.of(frozenset(states)) is inactivity
+
+
+def test_of_threads_of_which_nothing_is_known_none_is_said_to_be_inactive():
+    assert Inactivity.of(None) is None

@@ -1,5 +1,6 @@
 """The handle of a worker process, with a small script in the place of the worker."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import psutil
 import pytest
 
 from multiedge.executors.workers.messages import Configured, Failed, Hello, SetLink, SetSpeed, Stop
+from multiedge.executors.workers.observation import Inactivity
 from multiedge.executors.workers.process import WorkerProcess
 from multiedge.fleet import Device, Link
 
@@ -35,6 +37,15 @@ Board(Path(sys.argv[1]), "d0").show_busy(3, (7,), time.monotonic())
 parent = os.getpid()
 is_child = os.fork() == 0
 while not is_child or os.getppid() == parent: pass
+"""
+
+
+ONE_BEAT = """
+import sys, time
+from pathlib import Path
+from multiedge.executors.workers.board import Board
+from multiedge.meters.memory import MemoryReading
+Board(Path(sys.argv[1]), "d0").beat(time.monotonic(), MemoryReading(None))
 """
 
 
@@ -137,3 +148,17 @@ def test_a_stage_that_waits_for_a_processor_is_seen_to_wait(start):
     view, _ = observed(worker, lambda view, _: view.busy is not None and view.busy.waited_s > 0.2)
     assert (view.busy.stage, view.busy.sequence) == (3, 7)
     assert 0.0 < view.busy.had_s < view.busy.for_s - 0.2
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not show the states of threads")
+@pytest.mark.parametrize(
+    ("then", "inactivity"), [("time.sleep(600)", Inactivity.ASLEEP), ("while True: pass", None)], ids=["sleeps", "computes"]
+)
+def test_a_silent_worker_is_seen_to_be_inactive_and_to_be_stopped(start, then, inactivity):
+    worker = start(f"{ONE_BEAT}{then}")
+    view, _ = observed(worker, lambda view, _: view.silent_s is not None)
+    assert view.inactivity is None, "its signs of life say enough"
+    view, _ = observed(worker, lambda view, _: view.silent_s > 0.4)
+    assert view.inactivity is inactivity
+    psutil.Process(worker.pid).send_signal(signal.SIGSTOP)
+    observed(worker, lambda view, _: view.inactivity is Inactivity.STOPPED)

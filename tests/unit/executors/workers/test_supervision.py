@@ -19,13 +19,13 @@ from multiedge.executors.workers.actions import (
     SetSpeed,
 )
 from multiedge.executors.workers.messages import Configure, Failed, Prepare
-from multiedge.executors.workers.observation import Busy
+from multiedge.executors.workers.observation import QUIET_S, Busy, Inactivity
 from multiedge.executors.workers.options import Deadlines
 from multiedge.executors.workers.supervision import MOST_CRASHES
 from multiedge.fleet import Link
 from multiedge.trace import DeviceEvent, LinkEvent
 from tests.builders.flow import chain_manifest
-from tests.builders.supervision import LIMIT_S, Script, Supervised, fleet_of
+from tests.builders.supervision import LIMIT_S, TICK_S, Script, Supervised, fleet_of
 
 COOLDOWN_S = 2.0
 NO_RETURN = Deadlines(rejoin=False)
@@ -46,6 +46,17 @@ def starve(run: Supervised, device: str, cpu_s: float) -> None:
     """A second in which the worker computes and is silent."""
     if device in run.workers:
         run.change(device, silent_s=1.0 + cpu_s, cpu_s=cpu_s).wait(1.0)
+
+
+def silence(
+    run: Supervised, device: str, inactivity: Inactivity | None, seconds: float, age_s: float = QUIET_S, **shows: Any
+) -> Supervised:
+    """The worker has been silent for `age_s`, and stays so."""
+    for tick in range(round(seconds / TICK_S)):
+        if device in run.workers:
+            run.change(device, silent_s=age_s + tick * TICK_S, cpu_s=1.0, inactivity=inactivity, **shows)
+        run.look()
+    return run
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,44 @@ WORKERS = [
         "hang d1",
         1,
         rules={"deadlines": Deadlines(rejoin=False)},
+    ),
+    Row(
+        "a worker is stopped while it computes",
+        lambda run: silence(run, "d1", Inactivity.STOPPED, 0.3, busy=Busy(1, 7, 0.4)),
+        "d0 d3 d2",
+        "hang d1",
+        1,
+    ),
+    Row(
+        "a worker is stopped for a moment",
+        lambda run: silence(run, "d1", Inactivity.STOPPED, 0.18).change("d1", silent_s=0.0).wait(5.0),
+    ),
+    Row(
+        "a worker without a stage to compute sleeps",
+        lambda run: silence(run, "d1", Inactivity.ASLEEP, 0.3),
+        "d0 d3 d2",
+        "hang d1",
+        1,
+    ),
+    Row(
+        "a worker sleeps while its device computes",
+        lambda run: silence(run, "d1", Inactivity.ASLEEP, 1.6, busy=Busy(1, 7, 0.4)),
+    ),
+    Row(
+        "a worker hangs in the runtime of its device",
+        lambda run: silence(run, "d1", Inactivity.ASLEEP, 1.8, busy=Busy(1, 7, 0.4)),
+        "d0 d3 d2",
+        "hang d1",
+        1,
+    ),
+    Row(
+        "the supervisor itself was stopped, and the worker goes on after it",
+        lambda run: silence(run, "d1", Inactivity.STOPPED, 0.18, age_s=30.0).change("d1", silent_s=0.0).wait(3.0),
+    ),
+    Row("a silent worker waits for a processor", lambda run: silence(run, "d1", None, 1.6)),
+    Row(
+        "a silent worker waits for a processor, and is then stopped",
+        lambda run: silence(silence(run, "d1", None, 1.0), "d1", Inactivity.STOPPED, 0.48),
     ),
     Row(
         "a stage takes longer than it may",
@@ -278,6 +327,21 @@ ENTERING = [
         "crash d1, hang d2",
         1,
         rules={"deadlines": Deadlines(heartbeat_s=2.0, floor_s=4.0)},
+    ),
+    Row(
+        "a worker that loads sleeps",
+        lambda run: silence(run.change("d2", ignores=True).end("d1"), "d2", Inactivity.ASLEEP, 1.6),
+        "d0 d3 d2",
+        "crash d1",
+        0,
+        "Entering",
+    ),
+    Row(
+        "a worker that loads is stopped",
+        lambda run: silence(run.change("d2", ignores=True).end("d1"), "d2", Inactivity.STOPPED, 0.3),
+        "d0 d3 d0",
+        "crash d1, hang d2",
+        1,
     ),
     Row(
         "a new worker gives no sign of life",
@@ -563,6 +627,16 @@ ENDS = [
         newborn={"d0": CANNOT_LOAD},
     ),
     Row(
+        "the only device exceeds its memory whenever its stage is loaded",
+        lambda run: run.end("d0").wait(9.0, every_s=0.1),
+        "d0",
+        "crash d0, return d0" + ", memory d0, return d0" * 5 + ", memory d0",
+        0,
+        "Ended",
+        rules={**one_device(deadlines=Deadlines(give_up_s=6.0)), "fleet": fleet_of(1, memory_bytes=1000)},
+        newborn={"d0": {"resident_bytes": 1001}},
+    ),
+    Row(
         "the run does not end while the only device loads its stage",
         lambda run: run.end("d0").wait(20.0, every_s=0.1).change("d0", ignores=False).wait(0.1),
         "d0",
@@ -643,7 +717,7 @@ def test_a_device_that_is_too_small_fails_with_the_remedy():
     run.wait(0.1)
     assert run.error == (
         "device 'd1' takes 2.0 MiB and has 0.0 MiB once its stages are loaded;"
-        " state its runtime_memory, so that plans leave room for the runtime"
+        " state its runtime_memory as `multiedge calibrate` measures it: plans then leave room for the runtime"
     )
 
 

@@ -58,7 +58,8 @@ def test_a_pipeline_that_has_ended_fails_what_it_had_and_is_parked():
     pipeline.ended = "no device is left"
     with pytest.raises(RowFailed, match="no device is left"):
         future.result(SOON_S)
-    wait_until(lambda: engine.state is EngineState.PARKED)
+    wait_until(lambda: bool(reasons))
+    assert engine.state is EngineState.PARKED
     assert reasons == ["no device is left"]
     assert not pipeline.is_open
 

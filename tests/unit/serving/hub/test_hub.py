@@ -166,6 +166,30 @@ def test_what_nothing_refers_to_is_removed_after_a_while(hub: Hub) -> None:
         hub.plan(_plan(planned).digest)
 
 
+def test_the_files_of_a_tokenizer_must_be_there_and_are_kept_with_their_deployment(hub: Hub) -> None:
+    plan = _plan(_add(hub, b"part"))
+    hub.put_plan(plan.digest, plan)
+    digest = hashlib.sha256(b"tokens").hexdigest()
+    deployment = Deployment("text", plan.digest, text={"tokenizer.json": digest})
+    with pytest.raises(NetworkError, match=r"file 'tokenizer\.json' is not in the pool"):
+        hub.deploy(deployment)
+    _add(hub, b"tokens")
+    assert hub.deploy(deployment).text == deployment.text
+    _age(hub, digest)
+    hub.sweep()
+    assert hub.pool.state(digest).complete
+    hub.undeploy("text")
+    hub.sweep()
+    assert not hub.pool.state(digest).complete
+
+
+def test_a_tokenizers_file_outside_its_folder_is_refused(hub: Hub) -> None:
+    plan = _plan(_add(hub, b"part"))
+    hub.put_plan(plan.digest, plan)
+    with pytest.raises(MultiedgeError, match="deployment: text: expected a name"):
+        hub.deploy(Deployment("text", plan.digest, text={"../tokenizer.json": _add(hub, b"tokens")}))
+
+
 def test_a_hub_without_tls_has_nothing_to_join(hub: Hub) -> None:
     with pytest.raises(NetworkError, match="runs without TLS, so there is nothing to join"):
         hub.admit(JoinRequest("t", "node:pc", ""), "10.0.0.7")

@@ -10,8 +10,9 @@ import pytest
 
 from multiedge.backends.conversion.record import State
 from multiedge.errors import NetworkError
-from multiedge.serving.kubernetes.message import TaskInfo, WorkerMessage, decode_message, encode_message
+from multiedge.serving.kubernetes.message import WorkerMessage, decode_message, encode_message
 from multiedge.serving.kubernetes.status import Phase
+from multiedge.serving.kubernetes.task import TaskInfo
 
 TASK = TaskInfo(State.SUCCESS, 10.0, 11.5, "openvino", "2026.4", "float32", "/models/a.xml", "ab", 1e-6, 0.5)
 FAILED = TaskInfo(State.FAILED, 10.0, 11.5, reason="wrong outputs", is_final=True)

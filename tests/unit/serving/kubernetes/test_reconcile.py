@@ -13,6 +13,7 @@ from multiedge.serving.kubernetes.message import WorkerMessage
 from multiedge.serving.kubernetes.reconcile import LONGEST_WAIT_S, UNREPORTED, Decision
 from multiedge.serving.kubernetes.spec import Service, Target
 from multiedge.serving.kubernetes.status import Conversion, Phase, Status
+from multiedge.serving.kubernetes.task import TaskInfo
 from multiedge.serving.kubernetes.workers import Worker, WorkerKind
 from tests.builders.services import (
     ARM,
@@ -28,9 +29,10 @@ from tests.builders.services import (
     serving_worker,
 )
 
-CONVERTED = Conversion(X86.type, X86.key, "w", State.SUCCESS, 1, NOW_S - 60, NOW_S - 2, "edge-1", "openvino")
+CONVERTED = Conversion(X86.type, X86.key, "w", 1, "edge-1", TaskInfo(State.SUCCESS, NOW_S - 60, NOW_S - 2, "openvino"))
 DONE = Status(conversions=(CONVERTED,))
-FINAL = Conversion(X86.type, X86.key, "w", State.FAILED, 1, NOW_S - 60, NOW_S - 2, reason="wrong outputs", is_final=True)
+WRONG = TaskInfo(State.FAILED, NOW_S - 60, NOW_S - 2, reason="wrong outputs", is_final=True)
+FINAL = Conversion(X86.type, X86.key, "w", 1, task=WRONG)
 NEW_MODEL = replace(X86, model=replace(MODEL, version="2"))
 Created = list[tuple[WorkerKind, str, int, int]]
 AUTO = replace(X86, hardware=replace(X86.hardware, backend="auto"))
@@ -112,7 +114,7 @@ SITUATIONS: dict[
         service(),
         [],
         [],
-        Status(conversions=(replace(FINAL, is_final=False, attempts=2, finished_s=NOW_S - 21),)),
+        Status(conversions=(replace(FINAL, attempts=2, task=replace(WRONG, is_final=False, finished_s=NOW_S - 21)),)),
         [(CONVERT, "x86-cpu", 0, 2)],
     ),
     "after the last retry none is made": (
@@ -239,7 +241,7 @@ def test_a_failure_without_a_time_ends_when_it_is_first_seen() -> None:
     """An evicted pod has no state of its container."""
     evicted = replace(conversion_worker(), phase=Phase.FAILED, is_over=True, reason="Evicted")
     first = decide(service(), evicted)
-    assert first.status.conversions[0].finished_s == NOW_S
+    assert first.status.conversions[0].task.finished_s == NOW_S
     assert created(decide(service(), evicted, status=first.status, now_s=NOW_S + 9)) == []
     assert created(decide(service(), evicted, status=first.status, now_s=NOW_S + 10)) == [(CONVERT, "x86-cpu", 0, 1)]
 
@@ -271,32 +273,34 @@ def test_the_status_has_what_the_message_tells() -> None:
         "x86-cpu",
         X86.key,
         worker.name,
-        State.SUCCESS,
         attempts=1,
-        started_s=NOW_S - 60,
-        finished_s=NOW_S - 2,
         node="edge-1",
-        backend="openvino",
-        version="2026.4",
-        precision="float32",
-        artefact=".converted/net-1/net.xml",
-        digest="ab" * 32,
-        error=1e-6,
-        latency_ratio=0.8,
+        task=TaskInfo(
+            State.SUCCESS,
+            started_s=NOW_S - 60,
+            finished_s=NOW_S - 2,
+            backend="openvino",
+            version="2026.4",
+            precision="float32",
+            artefact=".converted/net-1/net.xml",
+            digest="ab" * 32,
+            error=1e-6,
+            latency_ratio=0.8,
+        ),
     )
 
 
 def test_the_status_of_a_killed_conversion_has_the_reason_of_its_pod() -> None:
     worker = ended(conversion_worker(), Phase.FAILED, "OOMKilled")
     (known,) = decide(service(), worker, messages=[message(worker, State.RUNNING)]).status.conversions
-    assert (known.state, known.reason, known.is_final) == (State.FAILED, "OOMKilled", False)
-    assert known.started_s == NOW_S - 60
+    assert (known.state, known.task.reason, known.task.is_final) == (State.FAILED, "OOMKilled", False)
+    assert known.task.started_s == NOW_S - 60
 
 
 def test_a_worker_without_a_message_about_its_result_has_failed() -> None:
     worker = ended(conversion_worker(AUTO))
     (known,) = decide(service(AUTO), worker).status.conversions
-    assert (known.state, known.reason) == (State.FAILED, UNREPORTED)
+    assert (known.state, known.task.reason) == (State.FAILED, UNREPORTED)
 
 
 def test_what_a_worker_has_told_is_kept_where_the_message_is_lost() -> None:
@@ -312,9 +316,8 @@ def conversion_of(target: Target, status: Status) -> Conversion | None:
 
 def test_only_the_conversion_of_what_has_changed_begins_anew() -> None:
     changed = replace(ARM, hardware=replace(ARM.hardware, precision="float16"))
-    before = replace(
-        DONE, conversions=(CONVERTED, Conversion(ARM.type, ARM.key, state=State.SUCCESS, attempts=1, backend="mnn"))
-    )
+    arm = Conversion(ARM.type, ARM.key, attempts=1, task=TaskInfo(State.SUCCESS, backend="mnn"))
+    before = replace(DONE, conversions=(CONVERTED, arm))
     after = decide(service(X86, changed), status=before).status
     assert conversion_of(X86, after) == CONVERTED
     begun = conversion_of(changed, after)

@@ -8,10 +8,11 @@ import pytest
 
 from multiedge.backends.conversion.record import State
 from multiedge.errors import ConfigError
-from multiedge.serving.kubernetes.message import TaskInfo, WorkerMessage, decode_message
+from multiedge.serving.kubernetes.message import WorkerMessage, decode_message
 from multiedge.serving.kubernetes.names import OWNER_VARIABLE
 from multiedge.serving.kubernetes.reporter import WAITS_S, Reporter
 from multiedge.serving.kubernetes.status import Phase
+from multiedge.serving.kubernetes.task import TaskInfo
 from tests.builders.services import ENVIRONMENT, listening_controller
 
 TASK = TaskInfo(State.RUNNING, 10.0)

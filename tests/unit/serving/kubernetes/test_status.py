@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from multiedge.backends.conversion.record import State
-from multiedge.errors import ConfigError
 from multiedge.formats.fields import Field
 from multiedge.serving.kubernetes.status import (
     Condition,
@@ -16,11 +13,11 @@ from multiedge.serving.kubernetes.status import (
     Status,
     WorkerLine,
     read_status,
-    read_time,
     status_to_json,
-    time_text,
 )
+from multiedge.serving.kubernetes.task import TaskInfo
 
+CONVERTED = TaskInfo(State.SUCCESS, 10.5, 12.25, "openvino", "1", "float32", "a.xml", "ab", 1e-6, 0.5)
 STATUS = Status(
     phase=Phase.RUNNING,
     generation=3,
@@ -28,10 +25,8 @@ STATUS = Status(
     ready_workers=1,
     wanted_workers=2,
     conversions=(
-        Conversion(
-            "x86-cpu", "k1", "w1", State.SUCCESS, 1, 10.5, 12.25, "n1", "openvino", "1", "float32", "a.xml", "ab", 1e-6, 0.5
-        ),
-        Conversion("arm-cpu", "k2", "w2", State.FAILED, 4, 10.0, 11.0, reason="OOMKilled", is_final=True),
+        Conversion("x86-cpu", "k1", "w1", 1, "n1", CONVERTED),
+        Conversion("arm-cpu", "k2", "w2", 4, task=TaskInfo(State.FAILED, 10.0, 11.0, reason="OOMKilled", is_final=True)),
     ),
     conditions=(Condition("Ready", None, "Starting", "waits", 12.0, 3),),
     workers=(WorkerLine("w1", "conversion", "x86-cpu", Phase.COMPLETED, "n1"),),
@@ -56,14 +51,3 @@ def test_what_is_not_known_is_left_out_of_a_conversion() -> None:
     assert status_to_json(Status(conversions=(Conversion("auto", "k"),)))["conversions"] == [
         {"hardware": "auto", "key": "k", "state": "pending", "attempts": 0}
     ]
-
-
-@pytest.mark.parametrize("text", ["2020-11-03T08:39:22.517Z", "2020-11-03T09:39:22.517+01:00"])
-def test_times_have_their_zone(text: str) -> None:
-    assert time_text(read_time(Field(text, "time"))) == "2020-11-03T08:39:22.517Z"
-
-
-@pytest.mark.parametrize("text", ["yesterday", "2020-11-03T08:39:22"])
-def test_a_time_without_its_zone_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape("time: expected a time")):
-        read_time(Field(text, "time"))

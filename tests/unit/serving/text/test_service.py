@@ -18,7 +18,8 @@ from tests.builders.text_models import ScriptedModel, byte_tokenizer
 
 pytest.importorskip("aiohttp", reason="needs the extra [fleet]")
 
-from multiedge.serving.text.service import ServedText, text_routes
+from multiedge.serving.text.served import ServedText
+from multiedge.serving.text.service import text_routes
 
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
 TOKENIZER = byte_tokenizer(chat_template=TEMPLATE)
