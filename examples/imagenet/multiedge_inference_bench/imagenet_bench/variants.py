@@ -9,7 +9,6 @@ from imagenet_bench.index import read_index
 from imagenet_bench.preprocess import read_picture
 from multiedge.backends.loading import load_backend
 from multiedge.errors import MultiedgeError
-from multiedge.files import cache_folder
 from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.formats.devices import read_fleet
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
@@ -28,8 +27,10 @@ def variant_parts(model: Path, devices: Path, index: Path, strategy: str, limit:
     """
     graph = read_graph(model)
     version = load_backend(REFERENCE_BACKEND).version
-    known = (graph.model_hash, devices.read_text("utf-8"), index.read_text("utf-8"), strategy, limit, variants, version)
-    folder = cache_folder("variants") / hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+    # A plan names the file of its model, so the parts of one checkout are not those of another.
+    what = (str(model.resolve()), graph.model_hash, devices.read_text("utf-8"), index.read_text("utf-8"))
+    known = (*what, strategy, limit, variants, version)
+    folder = model.parents[2] / "variants" / hashlib.sha256(repr(known).encode()).hexdigest()[:16]
     try:
         return read_manifest(folder)
     except MultiedgeError:  # not made yet
