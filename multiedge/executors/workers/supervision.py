@@ -346,9 +346,7 @@ class _Step:
         """Enters an epoch with the plan in force on the devices that are there, unless its stages are just there already."""
         rules, state = self.rules, self.state
         try:
-            placed = self._on_paths() or place_stages(
-                state.planned, state.placed, rules.fleet.names, state.away, rules.fallbacks
-            )
+            placed = self._on_paths() or place_stages(state.planned, state.placed, rules.fleet, state.away, rules.fallbacks)
         except PlanError as error:
             self._wait_or_end(str(error))
             return
