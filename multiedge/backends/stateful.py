@@ -264,6 +264,7 @@ class StatefulSession:
             return []
         for step in steps:
             self.drop(step.ended)
+            self._sequences.move_to_end(step.sequence)
         outputs = (self._run_common if rows.has_lengths else self._run_stacked)(given, group)
         made = rows.taken_apart(outputs, [kept.length + 1 for kept in group])
         for kept, own, parts in zip(group, whole, made, strict=True):
@@ -384,7 +385,11 @@ class StatefulSession:
             if not buffers:
                 raise
             self._writes_to_places = False
-            return self._run(tensors, kept, length)
+            try:
+                return self._run(tensors, kept, length)
+            except Exception:  # the step itself is wrong: the next ones may write again
+                self._writes_to_places = True
+                raise
         kept.states = {state.input: made[state.output] for state in self._states}
         self._spare.update(kept.buffers)
         kept.buffers = buffers

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Protocol
 
+from multiedge.backends.sizes import measure_sizes
 from multiedge.backends.stages import resolved_fleet
 from multiedge.errors import ConfigError, InfeasibleError
 from multiedge.files import cache_folder
 from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph, Tensor
+from multiedge.meters.cpu import own_processors
 from multiedge.onnx_io import read_graph
 from multiedge.onnx_io.reader import declared_graph
 from multiedge.onnx_io.states import step_shapes
@@ -94,7 +95,7 @@ class Timed:
         folders = [None] * PAUSE_ROUNDS + [cache_folder("segments") if self.keeps else None]
         # A longer pause makes steps longer, and those make the pause longer.
         for accuracy, folder in zip([quick] * PAUSE_ROUNDS + [exact], folders, strict=True):
-            pause_s = pause_between(profile, plan, hosts, is_full=is_full, cores=os.cpu_count() or 1)
+            pause_s = pause_between(profile, plan, hosts, is_full=is_full, cores=len(own_processors()))
             timer = SegmentTimer(folder, replace(accuracy, pause_s=min(MOST_PAUSE_S, pause_s)))
             profile = rescale(profile, fleet, plan.stages, hosts, timer.times(graph, plan, hosts))
         return profile
@@ -290,7 +291,8 @@ def graph_at(size: StepSize, graph: Graph) -> Graph:
         raise ConfigError(f"{graph.name}: costs at other sizes need the model's file")
     pairs = [(state.input, state.output) for state in graph.states]
     shapes = step_shapes(declared_graph(graph.path, pairs), size.context, size.tokens, _rows_of(graph))
-    return read_graph(graph.path, shapes, pairs)
+    sized = read_graph(graph.path, shapes, pairs)
+    return measure_sizes(sized) if graph.measured_sizes else sized
 
 
 def profile_of(own: Graph, profile: Profile, fleet: Fleet, profiler: StepProfiler) -> Profile:

@@ -41,11 +41,13 @@ class Completions:
             raise ConfigError(f"{place.address}: expected a URL that ends with /v1, {COMPLETIONS} or {CHAT}")
         if max_tokens < 1:
             raise ConfigError(f"max_tokens: expected 1 or more, got {max_tokens}")
-        self.name = model or _only_model(place)
+        key = os.environ.get(KEY_VARIABLE, "").strip()
+        if not key.isascii():
+            raise ConfigError(f"{KEY_VARIABLE}: expected a key of ASCII characters, got another one")
+        fields = [("Authorization", f"Bearer {key}")] if key else []
+        self.name = model or _only_model(place, *fields)
         self.channel = place.channel()
         path = COMPLETIONS if place.path == "/v1" else place.path
-        key = os.environ.get(KEY_VARIABLE)
-        fields = [("Authorization", f"Bearer {key}")] if key else []
         self.requests = [
             place.post(path, json.dumps(self._body(path == CHAT, each, max_tokens, stream)).encode(), *fields)
             for each in prompts
@@ -65,8 +67,8 @@ class Completions:
             return Reading(text_of(error))
 
 
-def _only_model(place: Place) -> str:
-    names = [each["id"].name() for each in place.ask("/v1/models")["data"].items()]
+def _only_model(place: Place, *fields: tuple[str, str]) -> str:
+    names = [each["id"].name() for each in place.ask("/v1/models", *fields)["data"].items()]
     if len(names) != 1:
         raise ConfigError(f"{place.address}: which model? Give --model NAME; known: {', '.join(names) or 'none'}")
     return names[0]

@@ -45,6 +45,8 @@ class Knee:
         return min((step.rate_per_s for step in self.steps if not step.is_kept), default=None)
 
     def __str__(self) -> str:
+        if not self.steps:
+            return "no rate was measured to its end"
         if self.kept_per_s is None:
             return f"no rate was kept; the lowest one was {self.broken_per_s:g}/s"
         if self.broken_per_s is None:
@@ -58,6 +60,8 @@ def find_knee(measure: Callable[[float], RunResult], first_per_s: float, most_pe
     rate: float | None = first_per_s
     while rate is not None:
         result = measure(rate)
+        if result.measurements and result.measurements.settings.get("is_whole") is False:
+            break  # Ctrl-C
         steps.append(Step(rate, result.validity.valid, result))
         rate = next_rate({step.rate_per_s: step.is_kept for step in steps}, most_per_s)
     return Knee(tuple(steps))

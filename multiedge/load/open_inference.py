@@ -51,7 +51,7 @@ class OpenInferenceHttp:
     is_text = False
 
     def __init__(
-        self, place: Place, model: str = "", inputs: Sequence[str] = (), samples: int = DISTINCT, seed: int = 0
+        self, place: Place, model: str = "", inputs: Sequence[str] = (), samples: int | None = None, seed: int = 0
     ) -> None:
         self.name = _model_of(place, model)
         described = place.ask(f"{MODELS}{self.name}")
@@ -77,10 +77,10 @@ class OpenInferenceHttp:
 
     def read(self, answer: bytes) -> Reading:
         fields, body = split_answer(answer)
-        size = int(fields.get(HEADER.lower(), len(body)))
         try:
+            size = int(fields.get(HEADER.lower(), len(body)))
             return Reading(outputs=_outputs(parse_json(body[:size], "answer", KIND), body[size:]))
-        except MultiedgeError as error:
+        except (MultiedgeError, ValueError, TypeError, OverflowError) as error:  # of numpy: values that do not fit
             return Reading(text_of(error))
 
 
@@ -90,7 +90,7 @@ class OpenInferenceGrpc:
     is_text = False
 
     def __init__(
-        self, place: Place, model: str = "", inputs: Sequence[str] = (), samples: int = DISTINCT, seed: int = 0
+        self, place: Place, model: str = "", inputs: Sequence[str] = (), samples: int | None = None, seed: int = 0
     ) -> None:
         if not place.is_grpc:
             raise ConfigError(f"{place.address}: target 'open-inference-grpc' needs a URL that begins with grpc:// or grpcs://")
@@ -108,7 +108,9 @@ class OpenInferenceGrpc:
             return Reading(text_of(error))
 
 
-def sample_arrays(tensors: Mapping[str, Tensor], inputs: Sequence[str], samples: int, seed: int) -> list[Mapping[str, Array]]:
+def sample_arrays(
+    tensors: Mapping[str, Tensor], inputs: Sequence[str], samples: int | None, seed: int
+) -> list[Mapping[str, Array]]:
     """The samples of files, or random ones.
 
     Args:
@@ -128,14 +130,17 @@ def sample_arrays(tensors: Mapping[str, Tensor], inputs: Sequence[str], samples:
     from multiedge.onnx_io.npz import array_names, read_npz
 
     if inputs:
+        if samples is not None:
+            raise ConfigError("samples: has no effect with inputs, which are the samples; leave one of them out")
         paths = [path for place in inputs for path in npz_files(Path(place))]
         return [read_npz(path, tensors or {name: Tensor(name) for name in array_names(path)}) for path in paths]
     if not tensors:
         raise ConfigError("the server does not describe the inputs of its model; give samples with --inputs FILE.npz")
-    if samples < 1:
-        raise ConfigError(f"samples: expected 1 or more, got {samples}")
+    count = DISTINCT if samples is None else samples
+    if count < 1:
+        raise ConfigError(f"samples: expected 1 or more, got {count}")
     graph = Graph("model", (), tuple(tensors), (), tensors)
-    return [random_inputs(graph, seed + number) for number in range(samples)]
+    return [random_inputs(graph, seed + number) for number in range(count)]
 
 
 def _model_of(place: Place, model: str) -> str:
@@ -187,6 +192,8 @@ def _outputs(answer: Field, rest: bytes) -> dict[str, Array]:
         shape = field["shape"].list_of(Field.count)
         size = field["parameters"][BINARY_SIZE].count() if BINARY_SIZE in field["parameters"] else None
         if size is None:
+            if not field["data"].given:
+                raise field["data"].expected("the values of the output")
             outputs[name] = np.array(field["data"].value, dtype_of(datatype)).reshape(shape)
         else:
             outputs[name] = decode_raw(name, datatype, shape, rest[at : at + size])

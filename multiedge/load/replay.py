@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,10 +44,11 @@ class Replay:
 def read_arrivals(file: str, column: str = "") -> list[float]:
     """Times of arrivals in seconds, ascending; ConfigError with the line of one that cannot be read, or is not in order."""
     lines = [(number, line) for number, line in enumerate(read_text(file).splitlines(), 1) if line.strip() and line[0] != "#"]
-    rows = list(csv.reader(line for _, line in lines))
-    place, begin = _column(file, rows, column)
+    reader = csv.reader(line for _, line in lines)
+    rows = [(lines[reader.line_num - 1][0], row) for row in reader]  # a quoted field may have several lines
+    place, begin = _column(file, [row for _, row in rows], column)
     times_s: list[float] = []
-    for (number, _), row in zip(lines[begin:], rows[begin:], strict=True):
+    for number, row in rows[begin:]:
         word = row[place].strip() if place < len(row) else ""
         time_s = _seconds(word)
         if time_s is None:
@@ -75,7 +77,10 @@ def _seconds(word: str) -> float | None:
         seconds = float(word)
     except ValueError:
         try:
-            seconds = float((np.datetime64(word.replace(" ", "T"), "ns") - np.datetime64(0, "ns")) / np.timedelta64(1, "s"))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # numpy's, of a zone: what it gives is UTC
+                moment = np.datetime64(word.replace(" ", "T"), "ns")
+            seconds = float((moment - np.datetime64(0, "ns")) / np.timedelta64(1, "s"))
         except ValueError:
             return None
     return seconds if np.isfinite(seconds) else None

@@ -114,6 +114,7 @@ class LoadRun:
             "connections": channel.connections,
             "more_connections": channel.may_grow,
             "waited_for_connection": self.sent.waited,
+            "is_whole": self.sent.is_whole,
             "timeout_s": options.timeout_s,
         }
 
@@ -135,7 +136,7 @@ def run_load(target: Target, pattern: Pattern, options: LoadOptions, progress: P
         NetworkError: If the server cannot be reached, or does not answer the first request.
     """
     schedule = schedule_of(target, pattern, options)
-    senders = options.senders or senders_for(schedule, target.channel.wire)
+    senders = min(options.senders or senders_for(schedule, target.channel.wire), len(schedule))
     channel = channel_of(target.channel, options, senders)
     keeps_answers = target.is_text or options.mode == "accuracy"
     sent = send(
@@ -157,7 +158,13 @@ def schedule_of(target: Target, pattern: Pattern, options: LoadOptions) -> Sched
     if options.mode == "accuracy":
         if options.requests is not None or options.seconds is not None:
             raise ConfigError(f"load: mode accuracy sends each of the {samples} samples once; leave requests and seconds out")
-        return each_once(make_schedule(pattern, options.seed, samples, requests=samples), samples)
+        schedule = each_once(make_schedule(pattern, options.seed, samples, requests=samples), samples)
+        if len(schedule) < samples:
+            raise ConfigError(
+                f"load: mode accuracy sends each of the {samples} samples once, and the pattern has {len(schedule)} requests;"
+                " take another pattern, or give fewer samples"
+            )
+        return schedule
     seconds = options.seconds or (DEFAULT_SECONDS if options.requests is None else None)
     return make_schedule(pattern, options.seed, samples, requests=options.requests, seconds=seconds)
 

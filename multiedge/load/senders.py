@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,7 +125,7 @@ class _Sender:
         self._decoder: LineDecoder[_Said] = LineDecoder(
             (Ready, Failed, Answered, Finished), "sender", Kind("message", NetworkError)
         )
-        self.answered, self.is_real_time = 0, False
+        self.answered, self.is_real_time, self.has_finished = 0, False, False
         self._log = folder / "stderr"
         try:
             with theirs, open(self._log, "ab") as errors:
@@ -174,9 +174,11 @@ def _watch(senders: Sequence[_Sender], progress: Progress) -> bool:
     try:
         _wait(senders, Finished, progress)
     except KeyboardInterrupt:
-        for sender in senders:
-            sender.say(Stop())
-        _wait(senders, Finished, progress, STOP_S)
+        left = [sender for sender in senders if not sender.has_finished]
+        for sender in left:
+            with suppress(OSError):  # it has finished meanwhile, and what it has said is still to be read
+                sender.say(Stop())
+        _wait(left, Finished, progress, STOP_S)
         return False
     return True
 
@@ -206,6 +208,7 @@ def _has_said(sender: _Sender, messages: Iterable[_Said], for_what: type, progre
         if isinstance(said, Answered):
             progress(said.count - sender.answered)
             sender.answered = said.count
+        sender.has_finished |= isinstance(said, Finished)
         has_said |= isinstance(said, for_what)
     return has_said
 

@@ -158,6 +158,8 @@ def _answers(measurements: Measurements) -> list[str]:
         "answered twice": run.duplicated(measurements).value,
     }
     wrong = [f"{int(count)} item{'s' if count > 1 else ''} {what}" for what, count in counts.items() if count]
+    if measurements.settings.get("is_whole") is False:
+        wrong.append("the run was ended before all of its requests were sent and answered")
     return wrong if run.completed(measurements) else [*wrong, "no item was answered"]
 
 

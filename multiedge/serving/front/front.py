@@ -13,6 +13,7 @@ from pathlib import Path
 from multiedge.decoding.inputs import signature_of
 from multiedge.decoding.text_model import TextModel
 from multiedge.errors import MultiedgeError
+from multiedge.network.client import HubClient
 from multiedge.network.records import Deployment, PlanRecord, PlanRow
 from multiedge.serving.front.breaker import BreakerRules
 from multiedge.serving.front.callbacks import CallbackRules, Callbacks, Receivers
@@ -162,25 +163,36 @@ class FrontEnd:
         try:
             with self._hub.client() as client:
                 deployments = {each.name: each for each in client.deployments()}
-                for name in self._served.keys() - deployments.keys():
+                removed = self._served.keys() - deployments.keys()
+                for name in removed:
                     self._forget(name)
                 changed = [each for each in deployments.values() if self._is_new(each)]
                 if changed:
                     self._settles_s = time.monotonic() + SETTLE_S
                 elif all(each.phase == "ready" for each in deployments.values()):
                     self._settles_s = 0.0
-                for deployment in changed:
-                    self._text_files.fetch(client, deployment.text)
-                    self._serve(fetch_served(client, deployment))
+                failures = [failure for each in changed if (failure := self._take(client, each))]
         except MultiedgeError as error:
-            if str(error) != self._failure:
-                log.warning("serves what it served before: %s", error)
-            self._failure = str(error)
+            self._note(str(error))
             return
-        self._failure = ""
-        if changed:
+        self._note("; ".join(failures))
+        if len(failures) < len(changed) or removed:
             save(self._path, self._served.values())
             self._text_files.keep(served.deployment.text for served in self._served.values())
+
+    def _take(self, client: HubClient, deployment: Deployment) -> str:
+        """Serves a deployment as it is now; why it could not, '' if it does. One that fails holds up no other."""
+        try:
+            self._text_files.fetch(client, deployment.text)
+            self._serve(fetch_served(client, deployment))
+        except MultiedgeError as error:
+            return f"deployment '{deployment.name}': {error}"
+        return ""
+
+    def _note(self, failure: str) -> None:
+        if failure and failure != self._failure:
+            log.warning("serves what it served before: %s", failure)
+        self._failure = failure
 
     def _is_new(self, deployment: Deployment) -> bool:
         """Whether a row of a deployment is ready, and it is not served as it is now."""
