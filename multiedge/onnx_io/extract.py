@@ -19,7 +19,8 @@ from multiedge.onnx_io.presence import Presence, presence_of
 from multiedge.states import KEPT_ANSWERS, SEQUENCE
 
 EMPTY = "nothing"
-"""Output of a part that has none to give, since a runtime loads no graph without outputs."""
+"""Output of a part that has none to give, since a runtime loads no graph without outputs. It has one value, since some
+converters take an empty constant for none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,5 +145,5 @@ def _calls(nodes: Iterable[Any]) -> list[tuple[str, str]]:
 
 
 def _add_empty_output(part: Any) -> None:
-    part.initializer.append(onnx.helper.make_tensor(EMPTY, onnx.TensorProto.BOOL, [0], []))
-    part.output.append(onnx.helper.make_tensor_value_info(EMPTY, onnx.TensorProto.BOOL, [0]))
+    part.initializer.append(onnx.helper.make_tensor(EMPTY, onnx.TensorProto.BOOL, [1], [False]))
+    part.output.append(onnx.helper.make_tensor_value_info(EMPTY, onnx.TensorProto.BOOL, [1]))

@@ -27,7 +27,7 @@ from multiedge.onnx_io.reader import declared_graph
 from multiedge.profile import Floats
 from profilers.engine.calibration import Calibration
 from profilers.engine.cutting import cut_cost_s
-from profilers.engine.host import Host, HostTimes, measure_host, model_path
+from profilers.engine.host import Host, HostTimes, measure_host, model_path, shares_of
 from profilers.engine.macs import count_work
 
 
@@ -164,9 +164,7 @@ def _of_model(graph: Graph, group: Group, times: HostTimes) -> _Timed:
         if node.writes[0] in place:  # constants of other groups are repeated in this one
             seconds[place[node.writes[0]]] = times.seconds[number]
             errors[place[node.writes[0]]] = times.spread_s[number]
-    total = float(seconds.sum())
-    shares = seconds / total if total > 0 else np.full(len(place), 1 / len(place))
-    return _Timed(group, times.latency, shares, errors, times)
+    return _Timed(group, times.latency, shares_of(seconds), errors, times)
 
 
 def _of_function(group: Group, call: Callable[[], object], accuracy: Accuracy, progress: Progress) -> _Timed:

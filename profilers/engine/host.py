@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from multiedge.backends.contract import Backend, NodeTimes, Tensors
@@ -112,11 +113,17 @@ def _time_whole(
     return timing
 
 
+def shares_of(seconds: Floats) -> Floats:
+    """What part of all `seconds`, (n,), each is; the same for each if there are none."""
+    total = float(seconds.sum())
+    return seconds / total if total > 0 else np.full(len(seconds), 1 / max(1, len(seconds)))
+
+
 def _share_out(graph: Graph, latency: Timing, host: Host, machine: Calibration) -> HostTimes:
     """The model's latency shared among its nodes as their work on this machine would be."""
     overhead_s = min(machine.stage_overhead_s, latency.median_s / 2)
     expected_s = machine.capability.node_seconds(count_work(graph))
-    seconds = expected_s * ((latency.median_s - overhead_s) / float(expected_s.sum()))
+    seconds = shares_of(expected_s) * (latency.median_s - overhead_s)
     return HostTimes(host, graph, seconds, seconds * latency.relative_error, overhead_s, latency)
 
 
