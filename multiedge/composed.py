@@ -166,12 +166,13 @@ def segment_of(node: str) -> str:
 
 
 def step_of(segment: str) -> str:
-    """The name of the step that a segment belongs to.
+    """The name of the step that a segment belongs to; one that only gives a tensor the name of an output belongs to none, and
+    has its own name, which no step has.
 
-    >>> step_of("large.when"), step_of("large")
-    ('large', 'large')
+    >>> step_of("large.when"), step_of("large"), step_of("answer.output")
+    ('large', 'large', 'answer.output')
     """
-    return segment.partition(".")[0]
+    return segment if segment.endswith(OUTPUT_SUFFIX) else segment.partition(".")[0]
 
 
 def is_void(values: npt.NDArray[Any]) -> bool:

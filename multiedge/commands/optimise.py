@@ -15,6 +15,7 @@ from multiedge.commands._options import WORKFLOW_SUFFIXES
 from multiedge.commands._terminal import Column, new_console, print_columns, print_line, share_bar
 from multiedge.defaults import DEFAULT_PROFILER
 from multiedge.errors import ConfigError, require_least
+from multiedge.files import require_writable
 from multiedge.fleet import Fleet
 from multiedge.formats.devices import read_fleet
 from multiedge.graph import Graph
@@ -53,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     demand = Demand(args.rate, p99_of(args.p99), args.accuracy, Objective(args.objective))
     if Path(args.workflow).suffix not in WORKFLOW_SUFFIXES:
         raise ConfigError(f"{args.workflow}: expected a workflow.yaml; `multiedge plan` places a single model")
+    if args.output:
+        _require_output(Path(args.output), Path(args.workflow))
     seed = args.seed or 0
     fleet = read_fleet(args.devices)
     choices = read_choices(args.choices) if args.choices else Choices()
@@ -75,6 +78,16 @@ def run(args: argparse.Namespace) -> int:
         if args.output:
             print(f"written: {args.output}")
     return 0
+
+
+def _require_output(folder: Path, workflow: Path) -> None:
+    """ConfigError if nothing can be written to the folder, or the workflow that was read would be replaced."""
+    from multiedge.workflows.optimiser.written import WORKFLOW
+
+    chosen = folder / WORKFLOW
+    if chosen.resolve() == workflow.resolve():
+        raise ConfigError(f"--output: {folder} is where {workflow} is, which would be replaced; give another folder")
+    require_writable(chosen)
 
 
 def p99_of(text: str) -> float:

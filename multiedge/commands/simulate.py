@@ -55,17 +55,22 @@ def run(args: argparse.Namespace) -> int:
     with share_bar("simulating") as progress:
         progress("plan", 0.0)
         plan, profile = planned(args, fleet)
+        require_use_of_seed(args, profile)
         progress(f"{args.items} items", 0.2)
         work = measured_work(args.measured, profile, args.seed) if args.measured else drawn_work(profile.graph, args.seed or 0)
-        items = Items(work, stage_batches(plan, profile.graph))
+        batches = stage_batches(plan, profile.graph)
+        if args.adaptive and batches:
+            raise ConfigError(
+                "--adaptive: steps of this workflow have a batch, which new plans would not keep; leave --adaptive out"
+            )
+        items = Items(work, batches)
         runs = {"static": simulate(plan, profile, fleet, trace, load, items=items, detect_s=detect_s)}
         if args.adaptive:
             from multiedge.replanning.replan import replan
 
             progress(f"{args.items} items with new plans", 0.6)
             replanner = partial(replan, tolerance=tolerance)
-            apart = Items(work)  # stages of new plans have other numbers
-            runs["adaptive"] = simulate(plan, profile, fleet, trace, load, items=apart, replanner=replanner, detect_s=detect_s)
+            runs["adaptive"] = simulate(plan, profile, fleet, trace, load, items=items, replanner=replanner, detect_s=detect_s)
     if args.json:
         print(json.dumps(as_json(plan, trace, runs), indent=1, allow_nan=False))
     else:
@@ -124,9 +129,15 @@ def seed_of(args: argparse.Namespace) -> int | None:
     _options.require_with(args, "arrivals", "rate")
     if args.arrivals == POISSON:
         return args.seed or 0
-    if args.seed is not None and not args.measured:
-        raise ConfigError("--seed: has no effect without --arrivals poisson or --measured; give one, or leave --seed out")
     return None
+
+
+def require_use_of_seed(args: argparse.Namespace, profile: Profile) -> None:
+    """ConfigError if nothing is random: neither arrivals nor items."""
+    if args.seed is not None and args.arrivals != POISSON and not args.measured and not profile.graph.has_rates:
+        raise ConfigError(
+            "--seed: has no effect without --arrivals poisson, --measured or a condition in a workflow; leave --seed out"
+        )
 
 
 def figures(plan: Plan, measured: Measurements) -> dict[str, MetricValue]:

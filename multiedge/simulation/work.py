@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import numpy as np
 
@@ -174,19 +175,17 @@ class Drawn:
 def _byte_shares(plan: Plan, graph: Graph, run: Measurements, row: Mapping[int, int]) -> Floats:
     """The bytes that each item sent from each stage, over those of an item that has all tensors; 1 where nothing was sent
     between devices, (items, stages)."""
-    leaving = [(move, device) for move in plan.transfers if move.source >= 0 for device in plan.stages[move.source].devices]
-    whole, sent = np.zeros(len(plan.stages)), np.zeros((len(row), len(plan.stages)))
-    sources: dict[tuple[str, int], int] = {}
-    for move, device in leaving:
-        if sources.setdefault((device, move.target), move.source) == move.source and device == plan.stages[move.source].device:
-            whole[move.source] += sum(map(graph.size_of, move.tensors))
-    seen = np.zeros_like(sent, dtype=np.bool_)
+    between: dict[tuple[str, int], list[Transfer]] = {}
+    for move in plan.transfers:
+        for device in plan.stages[move.source].devices if move.source >= 0 else ():
+            between.setdefault((device, move.target), []).append(move)
+    whole, sent = np.zeros((len(row), len(plan.stages))), np.zeros((len(row), len(plan.stages)))
     for event in run.events:
-        source = sources.get((event.device, event.stage))
-        if event.kind == "transfer" and source is not None and event.item in row:
-            sent[row[event.item], source] += event.nbytes
-            seen[row[event.item], source] = True
-    return np.where(seen & (whole > 0), sent / np.where(whole > 0, whole, 1.0), 1.0)
+        moves = between.get((event.device, event.stage), ()) if event.kind == "transfer" and event.item in row else ()
+        for move in moves:  # which of them it was is not known where a device has several: each gets the mean
+            sent[row[event.item], move.source] += event.nbytes
+            whole[row[event.item], move.source] += fmean(sum(map(graph.size_of, each.tensors)) for each in moves)
+    return np.divide(sent, whole, out=np.ones_like(sent), where=whole > 0)
 
 
 def _stage_of(nodes: int, stages: Sequence[Stage]) -> tuple[int, ...]:

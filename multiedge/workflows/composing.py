@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Container, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from multiedge.composed import (
     Segment,
     segment_of,
 )
+from multiedge.errors import ConfigError
 from multiedge.files import cache_folder, make_owned_folder
 from multiedge.formats.composed import call_attributes, composition_text
 from multiedge.graph import Tensor
@@ -75,15 +75,26 @@ def _kept(composer: _Composer, cache: Path) -> Path:
     path = home / f"{name}.onnx"
     if path.is_file():
         return path
-    cache.mkdir(parents=True, exist_ok=True)
-    draft = make_owned_folder(cache)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        draft = make_owned_folder(cache)
+    except OSError as error:
+        raise _refusal(cache, error) from error
     try:
         linked_or_copied(draft, references.values()).place(name, proto, references)
-        with suppress(OSError):  # another process may have been faster
-            draft.rename(home)
+        draft.rename(home)
+    except OSError as error:
+        if not path.is_file():  # otherwise another process was faster
+            raise _refusal(cache, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return path
+
+
+def _refusal(cache: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{cache}: composed workflows cannot be kept here: {error.strerror}; set XDG_CACHE_HOME to another folder"
+    )
 
 
 def _digest(proto: Any, references: Mapping[str, Reference]) -> str:

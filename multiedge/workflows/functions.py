@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from multiedge.errors import ConfigError, did_you_mean, no_such
+from multiedge.errors import ConfigError, did_you_mean, no_such, one_line
 from multiedge.workflows.workflow import Function
 
 MAX_SOURCE_BYTES = 1 << 20
@@ -71,6 +71,10 @@ def _installed(module: str) -> Path | None:
         spec = find_spec(module)
     except (ImportError, ValueError):
         spec = None
+    except Exception as error:  # a package may raise anything while it is imported
+        raise ConfigError(
+            f"module '{module}' cannot be imported: {type(error).__name__}: {one_line(error)}; correct it"
+        ) from error
     if spec is None:
         raise ConfigError(f"no module '{module}' is installed; install its package, or give 'file.py:function'")
     return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
@@ -104,6 +108,8 @@ def _names_of(node: ast.stmt) -> dict[str, _Parameters | None]:
     """The names that a statement of a module defines; those of a conditional one may be there."""
     if isinstance(node, ast.FunctionDef):
         return {node.name: None if node.decorator_list else _parameters(node.args)}
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+        return {node.target.id: None}
     if isinstance(node, ast.ClassDef):
         return {node.name: None}
     if isinstance(node, ast.Assign):

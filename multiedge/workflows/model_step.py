@@ -23,7 +23,7 @@ class BoundModel:
         file: The model as it is.
         proto: The model with these sizes; of its other sizes the names begin with that of the step.
         outputs: What it makes, by name.
-        has_free_rows: Whether the first dimension of each input is open, so that items can be put together.
+        has_free_rows: Whether the first dimension of each input and output is open, so that items can be put together.
     """
 
     file: ModelFile
@@ -57,7 +57,7 @@ def fitted(declared: Tensor, given: Tensor, sizes: dict[str, Dim]) -> None:
             raise ConfigError(f"{takes}, whose size '{size}' varies; export the model with axis {axis} open")
         if isinstance(wanted, int) and isinstance(size, int) and wanted != size:
             raise ConfigError(f"{takes}; {_remedy(declared, given)}")
-        if isinstance(wanted, str) and sizes.setdefault(wanted, size) != size:
+        if isinstance(wanted, str) and size is not None and sizes.setdefault(wanted, size) != size:
             raise ConfigError(f"{takes}, but its size '{wanted}' is {sizes[wanted]} in another input; give both the same size")
 
 
@@ -110,8 +110,10 @@ def bound_model(step: str, model: ModelFile, given: Mapping[str, Tensor]) -> Bou
     for value in graph.output:
         if value.name in types:
             value.type.CopyFrom(types[value.name])
-    rows = [tensor.shape[0] if tensor.shape else 1 for tensor in declared.values()]
-    return BoundModel(model, proto, outputs, not any(isinstance(size, int) for size in rows))
+    made = [tensor_of(value.name, value.type) for value in model.graph.output]
+    ends = [tensor.shape for tensor in (*declared.values(), *made)]
+    has_free_rows = not any(shape is not None and (not shape or isinstance(shape[0], int)) for shape in ends)
+    return BoundModel(model, proto, outputs, has_free_rows)
 
 
 def _set_shape(tensor: Any, shape: tuple[Dim, ...] | None) -> None:

@@ -196,7 +196,7 @@ class _Checker:
             return None
         first = right[0]
         for tensor, place in zip(right[1:], places[1:], strict=True):
-            if not _is_alike(first, tensor):
+            if not is_alike(first, tensor):
                 shown = [f"{each.dtype} {shape_text(each.shape)}" for each in (tensor, first)]
                 finding = f"is {shown[0]}, and the first candidate {shown[1]}"
                 self._mistakes.at(place, f"{finding}; all candidates need one type and shape: change one by a transform")
@@ -297,7 +297,7 @@ def _circle(start: str, reads: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     return ()
 
 
-def _is_alike(a: Tensor, b: Tensor) -> bool:
+def is_alike(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors may take each other's place, as far as their sizes are known."""
     if a.dtype != b.dtype:
         return False

@@ -70,9 +70,16 @@ def folder_of(path: Path, keep: Path) -> Path:
 
 def _model(graph: Graph, group: Group, composition: Composition, session: Session) -> ModelRun:
     segment = composition.segments[group.segment]
-    return ModelRun(
-        group.segment, group.inputs, group.outputs, session, graph.tensors, Batching(segment.batch, segment.timeout_s)
-    )
+    batching = Batching(segment.batch, segment.timeout_s) if _has_rows(graph, group) else Batching()
+    return ModelRun(group.segment, group.inputs, group.outputs, session, graph.tensors, batching)
+
+
+def _has_rows(graph: Graph, group: Group) -> bool:
+    """Whether the first dimension of all that goes in and comes out can be that of the items: a cut inside a model may send
+    tensors whose first dimension is another one, by which items must not be joined."""
+    shapes = [graph.tensors[name].shape for name in (*group.inputs, *group.outputs)]
+    sizes = {shape[0] if shape else 0 for shape in shapes if shape is not None}
+    return len({size for size in sizes if isinstance(size, int)}) <= 1 and 0 not in sizes
 
 
 def operation_of(graph: Graph, group: Group, path: Path) -> Operation:

@@ -10,20 +10,22 @@ from pathlib import Path
 import numpy as np
 
 from multiedge.composed import segment_of, step_of
-from multiedge.errors import ConfigError, ProfileError
+from multiedge.errors import ConfigError, ProfileError, shape_text
 from multiedge.fleet import Fleet
-from multiedge.graph import Graph
+from multiedge.graph import Graph, Tensor
 from multiedge.onnx_io import read_graph
+from multiedge.onnx_io.model_file import open_model
 from multiedge.plan import CALLER, Stage
 from multiedge.planning.memory import stage_memory_bytes
 from multiedge.planning.rates import without_rates
 from multiedge.profile import Floats, Profile
 from multiedge.simulation.presence import drawn_presence
 from multiedge.workflows.adapters import result_of
+from multiedge.workflows.model_step import BoundModel, bound_model, inputs_of
 from multiedge.workflows.optimiser.choices import OWN, Choices
 from multiedge.workflows.optimiser.problem import Demand, Edge, Kind, Problem, Step, Variant, kinds_of
 from multiedge.workflows.optimiser.ways import steps_before, ways
-from multiedge.workflows.reading import Checked
+from multiedge.workflows.reading import Checked, is_alike
 from multiedge.workflows.workflow import Edge as Entry
 
 Profiler = Callable[[Graph, Fleet], Profile]
@@ -154,8 +156,7 @@ class _Timing:
 
     def _timed(self, variant: str, step: str, path: Path, accuracy: float, alone: Variant | None) -> Variant:
         """A model with each batch that it takes; `alone` is what is known of one item."""
-        declared = read_graph(path)
-        shapes, is_free = self._input_shapes(step), bool(declared.free_batch)
+        shapes, is_free = self._input_shapes(step), self._bound(variant, step, path).has_free_rows
         seconds = dict(alone.seconds) if alone else {}
         memory = alone.memory_bytes if alone else 0
         for batch in self.batches if is_free else (1,):
@@ -167,6 +168,35 @@ class _Timing:
             seconds |= self._seconds(profile, nodes, batch)
             memory = max(memory, _memory_bytes(profile, nodes))
         return Variant(variant, seconds, accuracy, memory)
+
+    def _bound(self, variant: str, step: str, path: Path) -> BoundModel:
+        """The model at `path` in the place of that of the step; ConfigError if it takes or makes something else."""
+        own = self.checked.models[step]
+        if variant == OWN:
+            return own
+        model = open_model(path)
+        given = {name: self._given(entry) for name, entry in self.checked.workflow.step(step).inputs.items()}
+        place = f"choices: variants.{step}.{variant}: {path}"
+        declared = inputs_of(model)
+        if declared.keys() != given.keys():
+            raise ConfigError(f"{place}: expected the inputs {', '.join(given)}, got {', '.join(declared)}; rename them")
+        try:
+            bound = bound_model(step, model, given)
+        except ConfigError as error:
+            raise ConfigError(f"{place}: {error}") from error
+        for name in self._read_of(step):
+            if name not in bound.outputs:
+                raise ConfigError(f"{place}: expected an output '{name}', got {', '.join(bound.outputs)}; rename it")
+            if not is_alike(bound.outputs[name], own.outputs[name]):
+                shown = [f"{each.dtype} {shape_text(each.shape)}" for each in (own.outputs[name], bound.outputs[name])]
+                raise ConfigError(f"{place}: output '{name}': expected {shown[0]}, got {shown[1]}; export it so")
+        return bound
+
+    def _read_of(self, step: str) -> list[str]:
+        """The outputs of a step that others or the caller read."""
+        workflow = self.checked.workflow
+        read = {*workflow.outputs.values(), *(source for each in workflow.steps for source in each.sources)}
+        return sorted(source.tensor for source in read if source.step == step)
 
     def _seconds(self, profile: Profile, nodes: tuple[int, ...], batch: int) -> dict[tuple[str, int], float]:
         found = {}
@@ -184,15 +214,17 @@ class _Timing:
         """The shapes of a step's inputs for one item; sizes that vary are their means, rounded up."""
         sizes = self.checked.workflow.sizes
         return {
-            name: tuple(dim if isinstance(dim, int) else math.ceil(sizes.get(str(dim), 1)) for dim in self._given(entry))
+            name: tuple(
+                dim if isinstance(dim, int) else math.ceil(sizes.get(str(dim), 1)) for dim in self._given(entry).shape or ()
+            )
             for name, entry in self.checked.workflow.step(step).inputs.items()
         }
 
-    def _given(self, entry: Entry) -> tuple[object, ...]:
+    def _given(self, entry: Entry) -> Tensor:
         tensor = self.checked.tensors[entry.source]
         for adapter in entry.adapters:
             tensor = result_of(adapter, tensor)
-        return tensor.shape or ()
+        return tensor
 
 
 def _memory_bytes(profile: Profile, nodes: tuple[int, ...]) -> int:

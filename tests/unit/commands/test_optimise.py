@@ -10,12 +10,18 @@ import pytest
 from multiedge.cli import main
 from multiedge.onnx_io import read_runnable
 from tests.builders import workflows
+from tests.builders.onnx_models import noise, parsed, saved
 
 DEVICES = """\
 devices:
   - {name: fast, speed: 1.0, power: {idle: 2W, busy: 8W}}
   - {name: slow, speed: 0.1, power: {idle: 1W, busy: 3W}}
 """
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -30,6 +36,13 @@ def files(tmp_path: Path) -> list[str]:
     path = workflows.cascade(tmp_path)
     words = ["optimise", str(path), "--devices", str(tmp_path / "devices.yaml"), "--choices", str(tmp_path / "choices.yaml")]
     return [*words, "--rate", "20", "--items", "200"]
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> list[str]:
+    """The words of one device and a low rate."""
+    (tmp_path / "devices.yaml").write_text("devices: [{name: a}]\n")
+    return ["--devices", str(tmp_path / "devices.yaml"), "--rate", "1", "--p99", "1s", "--items", "50"]
 
 
 def test_the_choice_its_proof_and_the_planners_are_printed(files, capsys) -> None:
@@ -103,3 +116,52 @@ def test_what_cannot_be_done_is_one_line_with_the_remedy(files, words, message, 
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_an_output_may_have_the_name_of_another_step(tmp_path: Path, devices: list[str], capsys) -> None:
+    path = workflows.written(
+        tmp_path,
+        "inputs: {image: {dtype: float32, shape: [1, 8]}}\n"
+        "steps:\n  first: {model: layers.onnx, inputs: {x: image}}\n  second: {model: small.onnx, inputs: {x: first.y}}\n"
+        "outputs: {probabilities: second, first: second}\n",
+    )
+    assert main(["optimise", str(path), *devices]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        (
+            "m (float[n, 8] x) => (float[n, 4] scores) { scores = MatMul(x, w) }",
+            "expected an output 'probabilities', got scores",
+        ),
+        ("m (float[n, 8] z) => (float[n, 4] probabilities) { probabilities = MatMul(z, w) }", "expected the inputs x, got z"),
+    ],
+)
+def test_a_variant_that_takes_or_makes_something_else_is_refused(tmp_path, devices, variant, expected, capsys) -> None:
+    path = workflows.cascade(tmp_path)
+    saved(parsed(variant, w=noise(8, 4)), tmp_path / "other.onnx")
+    (tmp_path / "choices.yaml").write_text("variants: {large: {tiny: {model: other.onnx}}}\n")
+    assert main(["optimise", str(path), *devices, "--choices", str(tmp_path / "choices.yaml")]) == 1
+    error = capsys.readouterr().err
+    assert "choices: variants.large.tiny: " in error
+    assert f"other.onnx: {expected}; rename" in error
+
+
+@pytest.mark.parametrize("shape", ["", "[1, 8]"])
+def test_a_second_input_may_have_a_fixed_shape(tmp_path: Path, devices: list[str], shape: str, capsys) -> None:
+    saved(parsed(f"m (float[n, 8] x, float{shape} k) => (float[n, 8] y) {{ y = Mul(x, k) }}"), tmp_path / "m.onnx")
+    path = tmp_path / "workflow.yaml"
+    path.write_text(
+        f"inputs: {{x: {{dtype: float32, shape: [1, 8]}}, k: {{dtype: float32, shape: {shape or '[]'}}}}}\n"
+        "steps: {a: {model: m.onnx, inputs: {x: x, k: k}}}\noutputs: {y: a}\n"
+    )
+    assert main(["optimise", str(path), *devices]) == 0, capsys.readouterr().err
+
+
+def test_the_workflow_that_was_read_is_not_replaced(files: list[str], tmp_path: Path, capsys) -> None:
+    path = tmp_path / "workflow.yaml"
+    before = path.read_text()
+    assert main([*files, "--p99", "500ms", "-o", str(tmp_path)]) == 1
+    assert "which would be replaced; give another folder" in capsys.readouterr().err
+    assert path.read_text() == before

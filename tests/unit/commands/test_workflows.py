@@ -118,3 +118,20 @@ def test_a_server_has_a_workflow_under_its_name(tmp_path: Path) -> None:
     args = argparse.Namespace(device=None, plan=str(cascade(tmp_path)))
     (served,) = _model(args, Device("here"), {})
     assert (served.name, served.about) == ("cascade", "cascade.onnx")
+
+
+def test_a_seed_draws_which_conditions_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = cascade(tmp_path)
+    (tmp_path / "devices.yaml").write_text(DEVICES)
+    words = f"simulate {path} --devices {tmp_path}/devices.yaml --rate 9 --json"
+    shown = [json.loads(said(f"{words} --seed {seed}", capsys))["runs"] for seed in (3, 3, 4)]
+    assert shown[0] == shown[1] != shown[2]
+
+
+def test_new_plans_would_not_keep_batches_so_both_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = cascade(tmp_path)
+    path.write_text(path.read_text().replace("rate: 0.3", "rate: 0.3\n    batch: 4\n    timeout_ms: 50"))
+    (tmp_path / "devices.yaml").write_text(DEVICES)
+    (tmp_path / "trace.yaml").write_text("[{at_s: 3600, device: phone, event: leave}]")
+    words = f"simulate {path} --devices {tmp_path}/devices.yaml --rate 9 --trace {tmp_path}/trace.yaml --adaptive"
+    assert "--adaptive: steps of this workflow have a batch" in said(words, capsys, status=1)

@@ -129,3 +129,16 @@ def test_without_measured_sizes_each_item_takes_as_long_as_alone() -> None:
 def test_shares_that_say_nothing_are_refused(shares, message) -> None:
     with pytest.raises(ConfigError, match=message):
         ItemWork((0,), shares)
+
+
+def test_bytes_of_two_stages_of_a_device_are_counted_once() -> None:
+    tensors = {name: Tensor(name, "uint8", (size,), size) for name, size in (("x", 9), ("p", 1000), ("q", 5000), ("y", 9))}
+    nodes = (Node("a", "R", ("x",), ("p",)), Node("b", "R", ("x",), ("q",)), Node("c", "R", ("p", "q"), ("y",)))
+    graph = Graph("two", nodes, ("x",), ("y",), tensors)
+    profile = profile_of(graph, {"a": 1.0, "b": 1.0})
+    plan = direct_plan(profile, FLEET, Stage("a", (0,)), Stage("a", (1,)), Stage("b", (2,)))
+    run = simulate(plan, profile, FLEET, load=Load(2, interval_s=100.0))
+    # A real run names the stage that receives.
+    received = tuple(replace(event, stage=2) if event.kind == "transfer" else event for event in run.events)
+    work = ItemWork.measured(plan, profile, replace(run, events=received))
+    assert work.transfer_bytes(graph, ["p", "q"]) == pytest.approx([6000.0, 6000.0])

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from multiedge.composed import is_void
-from multiedge.errors import ModelError
+from multiedge.errors import ConfigError, ModelError, WorkflowError
 from multiedge.onnx_io import read_graph
 from multiedge.onnx_io.reader import declared_graph
 from multiedge.workflows import compose
@@ -212,3 +212,29 @@ def test_an_output_of_a_model_may_be_its_input_or_its_weight(tmp_path: Path) -> 
 def test_a_workflow_that_is_read_as_a_model_says_how(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"is YAML; expected an ONNX model; of a workflow, read what multiedge\.compose"):
         read_graph(cascade(tmp_path))
+
+
+def test_a_batch_needs_rows_in_the_outputs(tmp_path: Path) -> None:
+    saved(parsed("m (float[n, 4] x) => (float[4, n] y) { y = Transpose<perm = [1, 0]>(x) }"), tmp_path / "m.onnx")
+    (tmp_path / "workflow.yaml").write_text(
+        "inputs: {x: {dtype: float32, shape: [1, 4]}}\nsteps: {a: {model: m.onnx, inputs: {x: x}, batch: 4}}\noutputs: {y: a}\n"
+    )
+    with pytest.raises(WorkflowError, match="takes one item at a time"):
+        compose(tmp_path / "workflow.yaml", tmp_path / "cache")
+
+
+def test_a_size_that_is_not_known_fits_any(tmp_path: Path) -> None:
+    saved(parsed("two (float[n, 4] a, float[n, 4] b) => (float[n, 4] y) { y = Add(a, b) }"), tmp_path / "two.onnx")
+    (tmp_path / "workflow.yaml").write_text(
+        "inputs: {x: {dtype: float32, shape: [m, 8]}, z: {dtype: float32, shape: [2, 4]}}\n"
+        "steps: {two: {model: two.onnx, inputs: {a: {from: x, reshape: [-1, 4]}, b: z}}}\noutputs: {y: two}\n"
+    )
+    x, z = noise(1, 8), noise(2, 4, seed=1)
+    made = run_composed(compose(tmp_path / "workflow.yaml", tmp_path / "cache"), {"x": x, "z": z})
+    assert np.array_equal(made["y"], x.reshape(2, 4) + z)
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    path = cascade(tmp_path)
+    with pytest.raises(ConfigError, match=r"composed workflows cannot be kept here: .*; set XDG_CACHE_HOME to another folder"):
+        compose(path, path / "cache")

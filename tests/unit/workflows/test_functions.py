@@ -18,6 +18,7 @@ def any_words(**words): ...
 def decorated(): ...
 class Callable: ...
 partial = plain
+annotated: object = plain
 if math:
     def conditional(a): ...
 try:
@@ -42,6 +43,7 @@ def function(name: str, folder: Path, **options: object) -> Function:
         ("decorated", ("x",)),
         ("Callable", ("x",)),
         ("partial", ("x",)),
+        ("annotated", ("x",)),
         ("conditional", ("x",)),
         ("dumps", ("x",)),
         ("fallback", ("x",)),
@@ -85,3 +87,11 @@ def test_a_file_that_is_no_python_is_named_with_its_line(tmp_path: Path) -> None
 def test_the_text_of_a_file_is_what_is_kept(tmp_path: Path) -> None:
     assert source_of(function("plain", tmp_path)) == TEXT
     assert source_of(Function("json:dumps", {})) == ""
+
+
+def test_a_package_that_fails_while_it_is_imported_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_package").mkdir()
+    (tmp_path / "broken_package" / "__init__.py").write_text("raise RuntimeError('no gpu')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"module 'broken_package\.m' cannot be imported: RuntimeError: no gpu; correct it"):
+        check_function(Function("broken_package.m:f", {}), ())

@@ -13,6 +13,7 @@ from multiedge.backends.contract import Batching, ItemsSession
 from multiedge.backends.stages import load_backend, open_part
 from multiedge.composed import VOID, is_void
 from multiedge.errors import ModelError, StageError
+from multiedge.workflows import compose
 from tests.builders.composed import BATCHED, BOTH, CASCADE_OF_ALL, SURE, UNSURE, cascade_items, composed
 from tests.builders.onnx_models import parsed, saved
 from tests.builders.parts import split_at
@@ -177,3 +178,16 @@ def test_what_a_function_does_wrong_is_named_with_its_step(
 def test_an_input_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="input 'image' was not given; did you mean 'images'"):
         opened(composed(tmp_path)).run({"images": SURE["image"]})
+
+
+def test_items_are_not_joined_by_a_dimension_that_is_not_theirs(tmp_path: Path) -> None:
+    turned = "{ t = Transpose<perm = [1, 0]>(x) r = Relu(t) y = Transpose<perm = [1, 0]>(r) }"
+    saved(parsed(f"m (float[n, 4] x) => (float[n, 4] y) {turned}"), tmp_path / "m.onnx")
+    (tmp_path / "workflow.yaml").write_text(
+        "inputs: {x: {dtype: float32, shape: [1, 4]}}\nsteps: {a: {model: m.onnx, inputs: {x: x}, batch: 4}}\noutputs: {y: a}\n"
+    )
+    split_at(compose(tmp_path / "workflow.yaml", tmp_path / "cache"), [1], tmp_path / "parts")
+    first, second = (opened(tmp_path / "parts" / f"sub_model_{number}.onnx") for number in (1, 2))
+    items = [{"x": np.arange(4, dtype=np.float32)[None] + 10 * number} for number in range(4)]
+    for item, made in zip(items, second.run_items(first.run_items(items)), strict=True):
+        assert np.array_equal(made["y"], item["x"])
