@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import secrets
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -151,23 +153,25 @@ def remove_orphans(root: Path) -> None:
 
 
 def owner(pid: int | None = None) -> str:
-    """What names of temporary files hold: the process, by default this one, and the PID namespace in which it has its id."""
+    """What names of temporary files hold: the process, by default this one, and the host and PID namespace of its id."""
     return f"{os.getpid() if pid is None else pid}.{_pid_namespace()}"
 
 
 def is_orphan(name: str) -> bool:
-    """Whether `name`, which begins with an `owner`, is of a process of this PID namespace that does not exist any more."""
+    """Whether `name`, which begins with an `owner`, is of a process of this host and namespace that does not exist any more."""
     pid, _, namespace = name.split("-")[0].partition(".")
     return pid.isdecimal() and namespace == _pid_namespace() and not _is_alive(int(pid))
 
 
 @lru_cache(maxsize=1)
 def _pid_namespace() -> str:
-    """Containers may share a file system, where one's process ids mean nothing to the other; '0' without /proc."""
+    """Containers and hosts may share a file system, where one's process ids mean nothing to the other. The first namespace has
+    the same number on every host, so that the host's name counts too."""
     try:
-        return str(os.stat("/proc/self/ns/pid").st_ino)
-    except OSError:
-        return "0"
+        number = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # no /proc: the host alone
+        number = 0
+    return f"{number ^ zlib.crc32(os.fsencode(platform.node())):x}"
 
 
 def _is_alive(pid: int) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import platform
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from multiedge.errors import ModelError
@@ -47,7 +48,15 @@ def key_of(path: Path, *settings: object) -> str:
 
 
 def content_of(path: Path) -> str:
-    """A digest of the model at `path` and of the sizes of its weights' files: the same wherever a copy of both lies."""
+    """A digest of the model at `path` and of its weights: the same wherever a copy of both lies, also of its own weights alone.
+
+    Of an ONNX model it has the size and both ends of each large weight, of others the sizes of the files beside it.
+    """
+    if path.suffix == ".onnx":
+        from multiedge.onnx_io.model_file import open_model  # it loads onnx, which others here do not need
+
+        with suppress(ModelError):  # no ONNX model after all, or a damaged one
+            return open_model(path).model_hash
     data = path.read_bytes()
     weights = sorted((each.name, each.stat().st_size) for each in _named_in(data, path))
     return hashlib.sha256(data + repr(weights).encode()).hexdigest()

@@ -213,7 +213,8 @@ def show_knee(knee: Knee, console: Console) -> None:
     }
     columns = [Column(heading, values) for heading, values in cells.items()]
     columns.append(Column("verdict", [step.result.validity.verdict for step in knee.steps], is_number=False))
-    print_columns(console, "a load test at each rate", columns)
+    if knee.steps:
+        print_columns(console, "a load test at each rate", columns)
     for step in knee.steps:
         if step.result.validity.why:
             print_line(console, f"{number_text(step.rate_per_s)}/s: {'; '.join(step.result.validity.why)}")

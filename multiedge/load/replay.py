@@ -78,7 +78,7 @@ def _seconds(word: str) -> float | None:
     except ValueError:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # numpy's, of a zone: what it gives is UTC
+                warnings.simplefilter("ignore")  # numpy's, of a zone, whose kind depends on its version: what it gives is UTC
                 moment = np.datetime64(word.replace(" ", "T"), "ns")
             seconds = float((moment - np.datetime64(0, "ns")) / np.timedelta64(1, "s"))
         except ValueError:

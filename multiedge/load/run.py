@@ -37,7 +37,7 @@ class LoadOptions:
         requests: How many; None: as many as are due in `seconds`.
         seconds: For how long; None: DEFAULT_SECONDS, or until `requests` are sent.
         seed: Of the schedule.
-        senders: How many processes send; None: as many as the rate needs.
+        senders: How many processes send; None: as many as the rate needs, and no more than there are connections.
         connections: How many connections there are, opened before the first request; None: one for each sender, and over HTTP
             more whenever all are busy.
         warmup: Requests that each sender sends before, one after another.
@@ -60,6 +60,11 @@ class LoadOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"load: {name}: expected a number above 0, got {value:g}")
+        if self.senders and self.connections and self.connections < self.senders:
+            raise ConfigError(
+                f"load: connections: expected {self.senders} or more, one for each sender, got {self.connections};"
+                " give more connections, or fewer senders"
+            )
         if self.warmup < 1:
             raise ConfigError(f"load: warmup: expected 1 or more, which show whether the server answers, got {self.warmup}")
 
@@ -136,7 +141,8 @@ def run_load(target: Target, pattern: Pattern, options: LoadOptions, progress: P
         NetworkError: If the server cannot be reached, or does not answer the first request.
     """
     schedule = schedule_of(target, pattern, options)
-    senders = min(options.senders or senders_for(schedule, target.channel.wire), len(schedule))
+    most = len(schedule) if options.connections is None else min(len(schedule), options.connections)
+    senders = min(options.senders or senders_for(schedule, target.channel.wire), most)
     channel = channel_of(target.channel, options, senders)
     keeps_answers = target.is_text or options.mode == "accuracy"
     sent = send(

@@ -44,7 +44,7 @@ def ask(*, url: str, model: str, results: Sequence[str], **inputs: npt.NDArray[A
     place = f"{url}/{model}"
     try:
         status, size, content = _post(url, f"/v2/models/{quote(model)}/infer", head + body, len(head))
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:
         raise StageError(
             f"{place}: the server cannot be reached: {one_line(error)}; start it, or change the workflow"
         ) from error

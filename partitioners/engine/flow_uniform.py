@@ -44,6 +44,8 @@ def solve_uniform(network: Network, *, time_limit_s: float, seed: int) -> Solved
     Returns:
         The flow, of rate 0 if none was found in time, and the bound.
     """
+    from scipy import optimize  # noqa: F401  # importing it is no part of the search
+
     begin = perf_counter()
     deadline_s = begin + time_limit_s
     bound = most_rate(network, 0.0, begin + time_limit_s / 4)

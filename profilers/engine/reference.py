@@ -10,11 +10,14 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, get_args
 
+from multiedge.backends.conversion.lifetime import alone_with
 from multiedge.backends.stages import load_backend
 from multiedge.errors import ConfigError, MultiedgeError, did_you_mean
 from multiedge.files import cache_folder, write_text
@@ -55,12 +58,32 @@ def _named_by_environment() -> str:
 
 
 def calibrated(threads: int = 1) -> Capability:
-    """This machine: as it was calibrated before, otherwise calibrated now, kept, and reported in one line."""
+    """This machine: as it was calibrated before, otherwise calibrated now, kept, and reported in one line.
+
+    Of several processes that need it, one calibrates and the others wait: side by side they would measure each other.
+    """
     path = kept_at(threads)
     kept = _read(path)
     if kept is not None:
         return kept
-    start = perf_counter()
+    with _alone(path):
+        return _read(path) or _calibrated_now(threads)  # the process that this one has waited for may have kept it
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keeps other processes that want to write the file waiting, if its folder can be written."""
+    lock = path.with_suffix(".lock")
+    with ExitStack() as stack:
+        with suppress(OSError):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            lock.touch()
+            stack.enter_context(alone_with(lock))
+        yield
+
+
+def _calibrated_now(threads: int) -> Capability:
+    path, start = kept_at(threads), perf_counter()
     try:
         from profilers.engine.calibration import calibrate
 

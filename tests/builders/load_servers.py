@@ -15,10 +15,12 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -129,6 +131,37 @@ def timed_server(delays_s: tuple[float, float] = (0.0, 0.0), rate_per_s: float |
             yield TimedServer(int(process.stdout.readline()), process)
         finally:
             process.kill()
+
+
+@dataclass
+class Asked:
+    """A server that answers questions, and what it was asked: paths with the fields of each, by name in small letters."""
+
+    url: str
+    questions: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+
+
+@contextmanager
+def asked_server(value: object) -> Iterator[Asked]:
+    """A server that answers each GET with a value as JSON."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.questions.append((self.path, {name.lower(): text for name, text in self.headers.items()}))
+            self.wfile.write(response(value))
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as running:
+        asked = Asked(f"http://127.0.0.1:{running.server_port}")
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield asked
+        finally:
+            running.shutdown()
+            thread.join()
 
 
 if __name__ == "__main__":

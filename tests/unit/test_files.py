@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import stat
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from multiedge import files
 from multiedge.errors import ConfigError, PlanError
 from multiedge.files import TEMPORARY, is_orphan, owner, replacing, require_writable, temporary_folder, write_bytes, write_text
 
@@ -145,6 +147,17 @@ HERE = owner().partition(".")[2]
 )
 def test_an_orphan_is_what_a_process_of_this_namespace_left_that_has_gone(name, orphan):
     assert is_orphan(name) is orphan
+
+
+def test_what_another_host_has_made_is_no_orphan_although_its_first_namespace_has_the_same_number(monkeypatch):
+    with monkeypatch.context() as there:
+        there.setattr(platform, "node", lambda: "another-host")
+        files._pid_namespace.cache_clear()
+        name = f"{owner(DEAD)}-x"
+        assert is_orphan(name)
+    files._pid_namespace.cache_clear()
+    assert not is_orphan(name)
+    assert is_orphan(f"{owner(DEAD)}-x")
 
 
 def test_a_process_that_may_not_be_signalled_is_alive(monkeypatch):

@@ -66,13 +66,22 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def prepare_own(args: argparse.Namespace, corpus: Corpus) -> None:
-    """Trains the decoder of the benchmark, if that has not been done."""
+    """Trains the decoder of the benchmark, if that has not been done with these steps and this seed."""
     note = args.cache / NOTE
-    if args.again or not note.is_file() or not (args.cache / DRAFT_FOLDER).is_dir():
+    if args.again or not is_made(args.cache, args.steps, args.seed):
         note.unlink(missing_ok=True)
         made = train_and_export(args.cache, corpus, args.steps, args.seed)
         write_text(note, json.dumps(made, indent=1) + "\n")
     say(f"{note}: {describe(json.loads(note.read_text(encoding='utf-8')))}")
+
+
+def is_made(cache: Path, steps: int, seed: int) -> bool:
+    """Whether the folder has the decoder and its draft, trained so."""
+    note = cache / NOTE
+    if not note.is_file() or not (cache / DRAFT_FOLDER).is_dir():
+        return False
+    made = json.loads(note.read_text(encoding="utf-8"))
+    return (made.get("steps"), made.get("seed")) == (steps, seed)
 
 
 def prepare_given(model: Path, cache: Path, corpus: Corpus) -> None:

@@ -59,12 +59,12 @@ def prepare_one(name: str, folder: Path, given: dict[str, Path], seed: int, agai
     for source in sorted((BENCH / name).iterdir()):  # documents and transforms, which are quickly copied, may have changed
         if source.is_file():
             shutil.copyfile(source, folder / source.name)
-    if again or not is_made(folder, given):
+    if again or not is_made(folder, given, seed):
         (folder / NOTE).unlink(missing_ok=True)
         make, begin_s = maker(name), time.monotonic()
         with share_bar(f"making {name}") as progress:
             note = make(WorkflowFolder(folder, given, seed, progress))
-        write_note(folder, replace(note, seconds=time.monotonic() - begin_s), given)
+        write_note(folder, replace(note, seconds=time.monotonic() - begin_s), given, seed)
     return read_note(folder)
 
 

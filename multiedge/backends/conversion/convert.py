@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
+import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from multiedge.onnx_io.reader import declared_graph
 TIMING = Accuracy(relative=0.05, budget_s=0.5, least=5, most=50, warmup=1)
 MOST_APPROXIMATE = 1.0
 """The largest relative error of an approximate precision: one above has nothing to do with the values."""
+PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE})
+"""What the system refuses now and may grant later: room on the disk, memory, open files."""
 
 
 def write_converted(backend: Backend, part: Path, target: Path, inputs: Sequence[Tensors] = ()) -> None:
@@ -64,12 +68,28 @@ def convert_checked(
         if ended.state is State.SUCCESS:
             _put(draft, folder)
     except MultiedgeError as error:
-        ended = replace(running, state=State.FAILED, reason=str(error), is_final=True)
+        ended = replace(running, state=State.FAILED, reason=str(error), is_final=not any(map(_is_passing, _causes(error))))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     ended = replace(ended, finished_s=time.time())
     save_conversion(ended, record)
     return ended
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, its cause, the cause of that, ..."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether it is due to the machine as it is now, not to the model: another attempt may succeed."""
+    if isinstance(error, OSError):
+        return error.errno in PASSING
+    # A converter that a signal has ended was most likely killed for memory.
+    was_stopped = isinstance(error, subprocess.CalledProcessError) and error.returncode < 0
+    return was_stopped or isinstance(error, MemoryError)
 
 
 def _put(draft: Path, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class Environment:
         """
         if not self.executable.exists():
             interpreter = find_interpreter(self.python, self.name, self.interpreter)
+            if self.executable.is_symlink():  # to an interpreter that was removed: the packages are of no use without it
+                shutil.rmtree(self.folder, ignore_errors=True)
             made_once(self.folder, lambda draft: self._install(interpreter, draft), "environments")
         return self.executable
 

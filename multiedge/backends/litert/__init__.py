@@ -18,6 +18,7 @@ from multiedge.backends.contract import Backend
 from multiedge.backends.foreign.environment import Environment
 from multiedge.errors import MissingDependencyError
 from multiedge.fleet import Device
+from multiedge.profile import MemoryUse
 
 if TYPE_CHECKING:
     from multiedge.backends.litert.session import LiteRtSession
@@ -50,6 +51,9 @@ class LiteRtBackend(Backend):
     def converter(self) -> Environment:
         """Where onnx2tf is."""
         return Environment("onnx2tf", PYTHON, (f"onnx2tf=={self.onnx2tf}",), self.python)
+
+    def memory_use(self) -> MemoryUse:
+        return MemoryUse(weight_copies=2)  # those of the file, which is mapped, and those that XNNPACK packs
 
     def prepare(self) -> None:
         self.converter.set_up()

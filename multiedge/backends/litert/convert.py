@@ -34,6 +34,9 @@ def convert(python: Path, source: Path, target: Path) -> None:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace", check=False
         )
+        if done.returncode < 0:
+            stopped = subprocess.CalledProcessError(done.returncode, command)
+            raise ModelError(f"{source}: onnx2tf was stopped by signal {-done.returncode}") from stopped
         if done.returncode != 0 or not (folder / MODEL).is_file():
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ModelError(f"{source}: onnx2tf cannot convert this file: {one_line(RuntimeError(last))}")

@@ -77,6 +77,9 @@ def convert(python: Path, source: Path, target: Path) -> None:
         words = [f"{name}={path}" for name, path in places.items()]
         command = [str(_program(python)), str(folder / "whole.onnx"), f"inputshape={sizes}", "fp16=0", *words]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode < 0:
+        stopped = subprocess.CalledProcessError(done.returncode, command)
+        raise ModelError(f"{source}: pnnx was stopped by signal {-done.returncode}") from stopped
     if done.returncode != 0 or not target.is_file():
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise ModelError(f"{source}: pnnx cannot convert this file: {one_line(RuntimeError(last))}")

@@ -21,6 +21,8 @@ from tests.builders.packets import obstacle, packets_sent
 CONVERTING = ("litert", "mnn", "ncnn", "openvino")
 ELSEWHERE = ("mindspore-lite", "paddle-lite")
 """Runtimes of another Python. Their environments are not set up for a test."""
+SET_UP_S = 900
+"""The environments of the converters to litert and ncnn are set up on first use, which takes minutes."""
 BODY = """g (float[n, 3, 8, 8] image, float[n, 4, 4, 4] skip) => (float[n, 4, 4, 4] kept, float[n, 5] y) {
     c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [2, 2]>(image, w, b)
     r = Relu(c)
@@ -52,6 +54,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(SET_UP_S)
 @pytest.mark.parametrize("name", CONVERTING)
 def test_names_layouts_and_batches_are_those_of_the_model(model: Path, tmp_path: Path, name: str) -> None:
     backend = usable(name)
@@ -69,6 +72,7 @@ def test_names_layouts_and_batches_are_those_of_the_model(model: Path, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(SET_UP_S)
 @pytest.mark.parametrize("name", [*CONVERTING, *ELSEWHERE])
 def test_a_conversion_sends_no_packet_where_it_could(model: Path, tmp_path: Path, name: str) -> None:
     if obstacle():

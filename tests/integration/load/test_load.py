@@ -94,8 +94,8 @@ def test_a_server_of_a_fleet_is_reached_over_tls(scheme: str, tmp_path: Path) ->
 
 def test_a_server_that_describes_no_inputs_needs_samples(samples: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not describe the inputs of its model; give samples with --inputs FILE.npz"):
-        sample_arrays({}, (), 16, 0)
-    arrays = sample_arrays({}, (str(samples),), 16, 0)
+        sample_arrays({}, (), None, 0)
+    arrays = sample_arrays({}, (str(samples),), None, 0)
     assert [each["x"].argmax() for each in arrays] == [0, 1, 2, 2]
 
 

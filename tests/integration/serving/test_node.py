@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("aiohttp")
@@ -241,7 +242,7 @@ def test_the_command_runs_until_it_is_ended_and_leaves_nothing(hub: TestHub, tmp
         until(lambda: names(client.nodes()) == ["a"])
         (state,) = client.nodes()
         assert (state.memory_bytes, state.threads, state.cpu_share) == (500_000_000, 1, 0.5)
-        children = subprocess.run(["pgrep", "-P", str(node.pid)], capture_output=True, text=True).stdout.split()
+        children = [child.pid for child in psutil.Process(node.pid).children()]
     finally:
         node.send_signal(signal.SIGTERM)
         _, errors = node.communicate(timeout=20)

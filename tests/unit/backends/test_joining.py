@@ -82,6 +82,16 @@ def test_any_of_them_come_together_and_sequences_end_and_begin_between(tmp_path:
     assert seen == [2, 2, 3, 2, 3, 2, 3, 1, 4, 2]
 
 
+def test_sequences_that_are_computed_together_are_the_ones_used_last(tmp_path: Path) -> None:
+    path = save_model(tmp_path, "genai")
+    session, running = opened(path, "genai", most=3), sequences(path, "genai")
+    for sequence in running[:3]:
+        sequence.take(session.run(sequence.item()))
+    step(session, running[:2])
+    session.run(Greedy(dict, running[0]._names, prompt_of(), 9).item())
+    assert session.sequences == (0, 1, 9)
+
+
 def step(session: StatefulSession, group: list[Greedy]) -> None:
     for sequence, outputs in zip(group, session.run_together([each.item() for each in group]), strict=True):
         sequence.take(outputs)

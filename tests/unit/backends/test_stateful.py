@@ -313,3 +313,15 @@ def test_a_state_that_grows_by_another_length_than_the_step_is_not_cut(tmp_path:
     with pytest.raises(StageError, match="state 'h' has 4 values along its axis after 2 tokens"):
         session.run(item(Step(0, 2, past=1)))
     session.close()
+
+
+def test_a_step_that_is_wrong_leaves_the_next_ones_to_write_to_their_places(tmp_path: Path) -> None:
+    text, tokens = text_of(tmp_path, "optimum"), prompt_of(1, 9)
+    text.step(tokens[:, :6], 0)
+    with pytest.raises(Exception, match="indices"):  # the runtime's own
+        text.step(np.array([[10**6]]), 6)
+    assert text.session._writes_to_places
+    text.items.pop()
+    other = text_of(tmp_path, "optimum")
+    expected = [other.step(tokens[:, :6], 0), other.step(tokens[:, [6]], 6)][1]
+    np.testing.assert_allclose(text.step(tokens[:, [6]], 6), expected, atol=1e-5)

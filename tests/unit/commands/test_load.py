@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from multiedge.cli import build_parser
+from multiedge.cli import build_parser, main
 from multiedge.commands import load as command
 from multiedge.errors import ConfigError
 from multiedge.load.contract import Channel, Reading
@@ -18,6 +20,9 @@ from multiedge.load.patterns import Pattern
 from multiedge.load.run import LoadOptions, LoadRun
 from multiedge.load.senders import Sent
 from multiedge.measurements import Item
+from tests.builders.load_servers import asked_server
+
+READ_TARGET = command.read_target
 
 
 class FakeTarget:
@@ -72,6 +77,33 @@ def test_a_ramp_finds_the_knee(capsys: pytest.CaptureFixture[str]) -> None:
     assert "p99 is 1 s, not backed to be within 0.1 s" in shown
 
 
+def test_samples_beside_inputs_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "read_target", READ_TARGET)
+    np.savez(tmp_path / "a.npz", x=np.zeros((1, 3), np.float32))
+    described = {"extensions": [], "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]}
+    with asked_server(described) as server:
+        words = ["load", f"{server.url}/net", "--rate", "5", "--inputs", str(tmp_path / "a.npz"), "--samples", "5"]
+        assert main(words) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "samples: has no effect with inputs, which are the samples; leave one of them out" in line
+
+
+def test_a_ramp_that_is_ended_in_its_first_run_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = command.run_load
+
+    def ended(*given: Any) -> LoadRun:
+        run = measured(*given)
+        return replace(run, sent=replace(run.sent, is_whole=False))
+
+    monkeypatch.setattr(command, "run_load", ended)
+    assert load("--rate", "100", "--ramp-to", "1000", "--latency-bound", "0.1", "--seconds", "1") == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "no rate was measured to its end"
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -85,6 +117,7 @@ def test_a_ramp_finds_the_knee(capsys: pytest.CaptureFixture[str]) -> None:
         (("--rate", "5", "--mode", "accuracy"), "--mode accuracy: expected --inputs and --labels"),
         (("--rate", "5", "--seconds", "0"), "load: seconds: expected a number above 0, got 0"),
         (("--rate", "5", "--warmup", "0"), "warmup: expected 1 or more, which show whether the server answers, got 0"),
+        (("--rate", "5", "--connections", "1", "--senders", "2"), "load: connections: expected 2 or more, one for each sender"),
         (("--rate", "-5"), "expected a rate above 0 requests per second, got -5"),
     ],
 )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from multiedge.cli import main
@@ -72,3 +73,14 @@ def test_each_phase_has_a_plan_that_is_best_for_it(words: list[str], capsys: Out
 )
 def test_what_has_no_effect_is_refused(words: list[str], capsys: Output, options: tuple[str, ...], reason: str) -> None:
     assert reason in refusal(capsys, words, *options)
+
+
+def test_steps_of_a_decoder_whose_sizes_depend_on_the_data_are_measured(words: list[str], capsys: Output) -> None:
+    model = onnx.load(words[1])
+    model.graph.node.append(onnx.helper.make_node("NonZero", ["logits"], ["places"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("places", onnx.TensorProto.INT64, [3, "count"]))
+    onnx.save(model, words[1])
+    options = ("--context", "16", "--prompt", "8")
+    assert "add --measure-shapes" in refusal(capsys, words, *options)
+    steps = planned(capsys, words, *options, "--measure-shapes")["steps"]
+    assert [(step["tokens"], step["context"]) for step in steps][-1] == (8, 8)

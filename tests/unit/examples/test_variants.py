@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -64,6 +65,17 @@ def test_a_second_round_takes_what_the_first_has_made(tmp_path: Path, chosen: li
     model = checkout(tmp_path)
     assert parts_of(model) == parts_of(model)
     assert len(chosen) == 1
+
+
+def test_parts_that_were_not_converted_to_the_end_are_made_again(
+    tmp_path: Path, chosen: list[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = checkout(tmp_path)
+    monkeypatch.setattr(variants, "converted_parts", Mock(side_effect=[KeyboardInterrupt, None]))
+    with pytest.raises(KeyboardInterrupt):
+        parts_of(model)
+    parts_of(model)
+    assert len(chosen) == 2
 
 
 def test_the_parts_of_another_checkout_name_its_own_model(tmp_path: Path, chosen: list[Task]) -> None:

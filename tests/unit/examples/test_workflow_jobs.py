@@ -22,7 +22,7 @@ from tests.builders.workflow_example import ROOT, importable
 
 BENCH = importable()
 
-from workflow_bench.folder import Note, WorkflowFolder, write_note  # noqa: E402
+from workflow_bench.folder import Note, WorkflowFolder, is_made, write_note  # noqa: E402
 from workflow_bench.jobs import write_jobs  # noqa: E402
 from workflow_bench.pipeline import WorkflowPipeline, answer_of, fleet_file  # noqa: E402
 from workflow_bench.table import MODELS, NAMES  # noqa: E402
@@ -51,7 +51,7 @@ def cache(tmp_path: Path) -> Path:
     for name, answers in (("cascade", [(3,), (7,)]), ("video", [(0, 1, 0, 0, 0, 2)])):
         folder = WorkflowFolder(tmp_path / name)
         note = folder.items("items", [({"x": np.ones(1)}, answer) for answer in answers])
-        write_note(folder.path, note, {})
+        write_note(folder.path, note, {}, seed=0)
         for document in (BENCH / name).glob("*.yaml"):
             (folder.path / document.name).write_text(document.read_text())
     return tmp_path
@@ -168,3 +168,18 @@ def test_what_is_missing_is_told_with_its_remedy(tmp_path: Path, monkeypatch: py
         fleet_file("bord")
     with pytest.raises(ConfigError, match=r"gone/workflow.yaml: expected a workflow, found no file; run prepare.py"):
         WorkflowPipeline("gone/workflow", "board", "single").graph()
+
+
+def test_a_folder_is_made_again_for_another_seed_or_other_files(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"one")
+    given = {"small": model}
+    write_note(tmp_path, Note("items", 1, {}), given, seed=0)
+    assert is_made(tmp_path, given, 0)
+    assert not is_made(tmp_path, given, 3)
+    assert not is_made(tmp_path, {}, 0)
+    model.write_bytes(b"three")
+    assert not is_made(tmp_path, given, 0)
+    model.unlink()
+    with pytest.raises(ConfigError, match="expected a model's ONNX file, found none"):
+        is_made(tmp_path, given, 0)

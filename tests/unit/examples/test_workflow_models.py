@@ -75,10 +75,10 @@ def test_a_folder_keeps_items_answers_and_notes(tmp_path: Path) -> None:
     note = folder.items("numbers", [({"x": np.ones(2)}, (3,)), ({"x": np.zeros(2)}, (1, 0, 2))])
     assert [answer for _, answer in read_items(folder.path)] == [(3,), (1, 0, 2)]
     assert np.load(read_items(folder.path)[0][0])["x"].tolist() == [1.0, 1.0]
-    assert not is_made(folder.path, folder.given)
-    write_note(folder.path, note, folder.given)
-    assert is_made(folder.path, folder.given)
-    assert not is_made(folder.path, {})
+    assert not is_made(folder.path, folder.given, 0)
+    write_note(folder.path, note, folder.given, 0)
+    assert is_made(folder.path, folder.given, 0)
+    assert not is_made(folder.path, {}, 0)
     assert read_note(folder.path) == note
     assert json.loads((folder.path / "note.json").read_text())["models"]["second"] == f"file {own}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,21 @@ def test_a_column_is_taken_by_its_name_and_may_hold_date_and_time(tmp_path: Path
     assert times_s[1] - times_s[0] == pytest.approx(0.5, abs=1e-6)
     assert read_arrivals(file, "ContextTokens") == [374.0, 396.0]
     assert read_arrivals(file) == times_s
+
+
+def test_a_time_with_a_zone_is_read_without_a_warning(tmp_path: Path) -> None:
+    file = write(tmp_path, "2023-11-16T18:15:46Z\n2023-11-16T19:15:47+01:00\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        times_s = read_arrivals(file)
+    assert times_s == [1700158546.0, 1700158547.0]
+
+
+def test_a_quoted_field_may_have_several_lines(tmp_path: Path) -> None:
+    text = 'time,prompt\n1,"first\nsecond\nthird"\n2,short\n'
+    assert read_arrivals(write(tmp_path, text), "time") == [1.0, 2.0]
+    with pytest.raises(ConfigError, match=r":6: expected seconds, or a date and time, got 'soon'"):
+        read_arrivals(write(tmp_path, f"{text}soon,short\n"), "time")
 
 
 @pytest.mark.parametrize(

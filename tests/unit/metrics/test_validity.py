@@ -37,6 +37,7 @@ def spread(count: int, **settings: Any) -> Measurements:
         pytest.param(steady(64, scenario="SingleStream"), id="single-stream"),
         pytest.param(spread(662, scenario="MultiStream"), id="multi-stream"),
         pytest.param(steady(662, scenario="Server"), id="server-without-a-bound"),
+        pytest.param(steady(662, scenario="Server", is_whole=True), id="server-to-its-end"),
         pytest.param(steady(662, scenario="Server", latency_bound_s=1.0), id="server-at-its-bound"),
     ],
 )
@@ -58,6 +59,11 @@ FAILED, LOST = Item(7, 0.0, 0.0, 1.0, "stage 1 failed"), Item(8, 0.0, 0.0, NEVER
             run(Item(0, 0.0, 0.0, 1.0), Item(0, 0.0, 0.0, 2.0), Item(0, 0.0, 0.0, 3.0)), ["2 items answered twice"], id="twice"
         ),
         pytest.param(run(FAILED, LOST), ["1 item failed", "1 item lost", "no item was answered"], id="everything-is-listed"),
+        pytest.param(
+            steady(662, scenario="Server", is_whole=False),
+            ["the run was ended before all of its requests were sent and answered"],
+            id="ended-before",
+        ),
         pytest.param(steady(63, scenario="SingleStream"), ["p90 needs 64 samples, got 63"], id="single-stream-too-few"),
         pytest.param(steady(700, scenario="MultiStream"), ["p99 needs 662 samples, got 1"], id="queries-and-not-items"),
         pytest.param(

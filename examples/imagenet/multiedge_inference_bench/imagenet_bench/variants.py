@@ -9,6 +9,7 @@ from imagenet_bench.index import read_index
 from imagenet_bench.preprocess import read_picture
 from multiedge.backends.loading import load_backend
 from multiedge.errors import MultiedgeError
+from multiedge.files import write_text
 from multiedge.fleet import REFERENCE_BACKEND
 from multiedge.formats.devices import read_fleet
 from multiedge.onnx_io import read_graph, read_manifest, write_parts
@@ -31,10 +32,12 @@ def variant_parts(model: Path, devices: Path, index: Path, strategy: str, limit:
     what = (str(model.resolve()), graph.model_hash, devices.read_text("utf-8"), index.read_text("utf-8"))
     known = (*what, strategy, limit, variants, version)
     folder = model.parents[2] / "variants" / hashlib.sha256(repr(known).encode()).hexdigest()[:16]
-    try:
-        return read_manifest(folder)
-    except MultiedgeError:  # not made yet
-        pass
+    complete = folder / "complete"
+    if complete.is_file():
+        try:
+            return read_manifest(folder)
+        except MultiedgeError:  # changed since: made again
+            complete.unlink()
     rows = read_index(index)
     task = Task(
         graph=graph,
@@ -48,4 +51,5 @@ def variant_parts(model: Path, devices: Path, index: Path, strategy: str, limit:
     choice = choose_variants(task, tuple(map(Variant.parse, variants.split(","))))
     manifest = write_parts(graph, choice.best.plan, folder, profile=choice.best.profile)
     converted_parts(choice.task, choice.best, manifest)
+    write_text(complete, "")
     return manifest

@@ -101,10 +101,9 @@ def parse_answer(text: object) -> Answer:
     return tuple(int(each) for each in str(text).rpartition("/")[2].split(","))
 
 
-def write_note(folder: Path, note: Note, given: Mapping[str, Path]) -> None:
+def write_note(folder: Path, note: Note, given: Mapping[str, Path], seed: int) -> None:
     content = {
-        "recipe": RECIPE,
-        "given": {name: str(path) for name, path in given.items()},
+        "made_of": _made_of(given, seed),
         "items": note.items,
         "count": note.count,
         "seconds": round(note.seconds, 1),
@@ -119,11 +118,17 @@ def read_note(folder: Path) -> Note:
     return Note(content["items"].text(), content["count"].integer(), models, content["seconds"].number())
 
 
-def is_made(folder: Path, given: Mapping[str, Path]) -> bool:
+def is_made(folder: Path, given: Mapping[str, Path], seed: int) -> bool:
     """Whether the folder was made as it would be made now."""
     path = folder / NOTE
     if not path.is_file():
         return False
     content = json.loads(path.read_text(encoding="utf-8"))
-    wanted = {name: str(path) for name, path in given.items()}
-    return bool(content.get("recipe") == RECIPE and content.get("given") == wanted)
+    return bool(content.get("made_of") == _made_of(given, seed))
+
+
+def _made_of(given: Mapping[str, Path], seed: int) -> dict[str, object]:
+    """What a folder follows from: a file of the user may have been written again. ConfigError if there is none."""
+    status = {name: _file(path).stat() for name, path in given.items()}
+    files = {name: [str(given[name]), each.st_size, each.st_mtime_ns] for name, each in status.items()}
+    return {"recipe": RECIPE, "seed": seed, "given": files}

@@ -56,6 +56,20 @@ def test_what_cannot_be_installed_is_one_line_and_leaves_nothing(tmp_path: Path)
     assert made.installed("tiny") == ""
 
 
+def test_an_environment_whose_interpreter_was_removed_is_set_up_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(self: Environment, interpreter: Path, draft: Path) -> None:
+        (draft / "bin").mkdir()
+        (draft / "bin" / "python").touch()
+
+    monkeypatch.setattr(Environment, "_install", install)
+    made = Environment("tiny", VERSION, ("tiny==1.5",), sys.executable)
+    made.executable.parent.mkdir(parents=True)
+    made.executable.symlink_to("/gone")
+    (made.folder / "old").touch()
+    assert made.set_up().exists()
+    assert [path.name for path in made.folder.iterdir()] == ["bin"]
+
+
 def test_other_packages_are_another_folder() -> None:
     assert Environment("a", "3.12", ("x==1",)).folder != Environment("a", "3.12", ("x==2",)).folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from multiedge.backends.litert.onnx2tf_child import plain
 from multiedge.errors import ConfigError, ModelError
 
 MAKES = """
-import sys
+import os, signal, sys
 from pathlib import Path
 source, folder = sys.argv[1:]
 text = Path(source).read_text()
+if text == "large":
+    os.kill(os.getpid(), signal.SIGKILL)
 if text != "model":
     print("a line of its log", file=sys.stderr)
     sys.exit("NotImplementedError: operator Strange")
@@ -44,6 +47,13 @@ def test_a_refusal_is_the_converters_last_line(tmp_path: Path, child: None) -> N
     with pytest.raises(ModelError, match=r"a\.onnx: onnx2tf cannot convert this file: NotImplementedError: operator Strange$"):
         convert(Path(sys.executable), tmp_path / "a.onnx", tmp_path / "a.tflite")
     assert not (tmp_path / "a.tflite").exists()
+
+
+def test_a_converter_that_was_killed_has_not_refused(tmp_path: Path, child: None) -> None:
+    (tmp_path / "a.onnx").write_text("large")
+    with pytest.raises(ModelError, match=r"a\.onnx: onnx2tf was stopped by signal 9$") as caught:
+        convert(Path(sys.executable), tmp_path / "a.onnx", tmp_path / "a.tflite")
+    assert isinstance(caught.value.__cause__, subprocess.CalledProcessError)
 
 
 def test_without_an_interpreter_the_line_has_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

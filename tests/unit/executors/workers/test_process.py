@@ -156,8 +156,9 @@ def test_a_stage_that_waits_for_a_processor_is_seen_to_wait(start):
 )
 def test_a_silent_worker_is_seen_to_be_inactive_and_to_be_stopped(start, then, inactivity):
     worker = start(f"{ONE_BEAT}{then}")
-    view, _ = observed(worker, lambda view, _: view.silent_s is not None)
-    assert view.inactivity is None, "its signs of life say enough"
+    observed(worker, lambda view, _: view.silent_s is not None)
+    at_its_beat = worker.observe(0.0, 2)  # whatever time it is by now
+    assert (at_its_beat.silent_s, at_its_beat.inactivity) == (0.0, None), "its signs of life say enough"
     view, _ = observed(worker, lambda view, _: view.silent_s > 0.4)
     assert view.inactivity is inactivity
     psutil.Process(worker.pid).send_signal(signal.SIGSTOP)

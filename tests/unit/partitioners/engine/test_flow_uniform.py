@@ -62,7 +62,7 @@ def test_the_bound_is_above_and_the_rate_below_the_best_of_all_placements(seed: 
 def test_two_lanes_with_boundaries_of_their_own_reach_more_than_stages_of_one() -> None:
     """Three devices hold 1 block at rate 10, and two more 3 blocks at rate 5 each: 3 blocks at 10 items/s in two lanes."""
     network = uniform(6, [[10, 4, 1]] * 3 + [[9, 8, 5]] * 2)
-    solved = solve_uniform(network, time_limit_s=2.0, seed=0)
+    solved = solve_uniform(network, time_limit_s=20.0, seed=0)  # it ends when the rate is proven
     assert solved.flow.rate == pytest.approx(10.0)
     assert solved.gap == pytest.approx(0.0, abs=1e-6)
 

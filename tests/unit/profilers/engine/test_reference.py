@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,23 @@ def test_a_machine_is_calibrated_once_and_that_is_said_once(calls: list[int], ca
     (line,) = caplog.messages
     assert line.startswith("calibrated this machine in 0.0 s: 155 GFLOP/s (kept in ")
     assert caplog.records[0].levelno >= logging.WARNING  # what is shown where nothing is configured
+
+
+def test_of_several_that_need_it_at_the_same_time_one_calibrates(calls: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = calibration.calibrate
+
+    def slow(threads: int = 1) -> Calibration:
+        time.sleep(0.2)
+        return fast(threads)
+
+    monkeypatch.setattr(calibration, "calibrate", slow)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(calibrated, [1, 1])) == [ABLE, ABLE]
+    assert calls == [0]
+
+
+def test_tests_keep_their_calibrations_apart_from_those_of_the_user() -> None:
+    assert not kept_at().is_relative_to(Path.home() / ".cache")
 
 
 def test_the_declared_reference_measures_and_keeps_nothing(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from multiedge.errors import NetworkError
-from multiedge.network.records import Deployment, NodeState, PlanRecord, PlanRow
+from multiedge.network.records import BlobState, Deployment, NodeState, PlanRecord, PlanRow
 from multiedge.onnx_io.shipment import Shipment, shipment_of
 from multiedge.serving.front.front import FrontEnd, FrontOptions
 from multiedge.serving.inference.repository import ModelRepository
@@ -43,6 +43,9 @@ class FakeHub:
 
     def read(self, digest: str, offset: int, length: int) -> Iterator[bytes]:
         yield self.shipment.files[digest].read_bytes()[offset : offset + length]
+
+    def blob(self, digest: str) -> BlobState:
+        raise NetworkError(f"no blob {digest}")
 
     def nodes(self) -> tuple[NodeState, ...]:
         return ()
@@ -120,6 +123,27 @@ def test_without_its_hub_a_front_end_serves_what_it_served_before(hub: FakeHub, 
     with front_end(hub, tmp_path) as front:
         assert names(front) == ["small"]
         assert list(front.models[0].signature.inputs) == ["x"]
+
+
+def test_a_deployment_that_cannot_be_taken_holds_up_no_other(hub: FakeHub, tmp_path: Path) -> None:
+    hub.deploy("ready")
+    hub.deployed.insert(0, replace(hub.deployed[0], name="unknown-text", text={"tokenizer.json": "f" * 64}))
+    with front_end(hub, tmp_path) as front:
+        wait_until(lambda: names(front) == ["small"])
+    hub.is_away = True
+    with front_end(hub, tmp_path) as front:
+        assert names(front) == ["small"]
+
+
+def test_a_removal_alone_is_kept(hub: FakeHub, tmp_path: Path) -> None:
+    hub.deploy("ready")
+    with front_end(hub, tmp_path) as front:
+        wait_until(lambda: names(front) == ["small"])
+        hub.deployed = []
+        wait_until(lambda: names(front) == [])
+    hub.is_away = True
+    with front_end(hub, tmp_path) as front:
+        assert names(front) == []
 
 
 def test_what_it_served_may_be_damaged(hub: FakeHub, tmp_path: Path) -> None:
