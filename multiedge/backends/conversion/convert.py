@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -87,9 +88,9 @@ def _is_passing(error: BaseException) -> bool:
     """Whether it is due to the machine as it is now, not to the model: another attempt may succeed."""
     if isinstance(error, OSError):
         return error.errno in PASSING
-    # A converter that a signal has ended was most likely killed for memory.
-    was_stopped = isinstance(error, subprocess.CalledProcessError) and error.returncode < 0
-    return was_stopped or isinstance(error, MemoryError)
+    if isinstance(error, subprocess.CalledProcessError):
+        return error.returncode == -signal.SIGKILL  # as the system does where memory is short; a crash would come again
+    return isinstance(error, MemoryError)
 
 
 def _put(draft: Path, folder: Path) -> None:

@@ -118,15 +118,16 @@ def test_a_converter_that_refuses_leaves_its_reason(model: Path) -> None:
         pytest.param(OSError(errno.EMFILE, "Too many open files"), False, id="too many files"),
         pytest.param(MemoryError(), False, id="no memory"),
         pytest.param(subprocess.CalledProcessError(-9, "converter"), False, id="killed"),
+        pytest.param(subprocess.CalledProcessError(-11, "converter"), True, id="crashed"),
         pytest.param(subprocess.CalledProcessError(1, "converter"), True, id="ended"),
     ],
 )
-@pytest.mark.parametrize("is_told", [False, True], ids=["raised", "told by the converter"])
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["raised", "as the cause of a model error"])
 def test_what_is_due_to_the_machine_as_it_is_now_is_tried_again(
-    model: Path, cause: Exception, is_final: bool, is_told: bool
+    model: Path, cause: Exception, is_final: bool, is_wrapped: bool
 ) -> None:
     def fail(model: onnx.ModelProto) -> None:
-        if is_told:
+        if is_wrapped:
             raise ModelError("cannot be converted") from cause
         raise cause
 
