@@ -23,21 +23,18 @@ CONVOLUTIONS = frozenset(("MatMul", "Gemm", "Conv"))
 class Work:
     """Arrays of one entry per node: multiply-accumulates, all operations, and bytes read and written once each.
 
-    `is_counted` is False for a node whose operations are not known; its bytes are counted. `is_constant` is True for a node
-    that reads no input of the model: runtimes compute it once, when they load. `uncounted` names, for people, each operator and
-    tensor that is not counted."""
+    `is_counted` is False for a node whose operations are not known; its bytes are counted. `uncounted` names, for people, each
+    such operator and tensor."""
 
     macs: Ints
     flops: Floats
     moved_bytes: Floats
     is_counted: Bools
-    is_constant: Bools
     uncounted: tuple[str, ...]
 
 
 def count_work(graph: Graph) -> Work:
     """The work of every node. What cannot be counted is listed, never silently zero."""
-    constants = graph.parameters.keys() - {*graph.recomputed}
     counts: list[Count | None] = []
     operators, tensors = Counter[str](), dict[str, None]()
     for node in graph.nodes:
@@ -57,7 +54,6 @@ def count_work(graph: Graph) -> Work:
         flops=np.array([count.flops if count else 0 for count in counts], dtype=np.float64),
         moved_bytes=np.array([_moved_bytes(graph, node) for node in graph.nodes], dtype=np.float64),
         is_counted=np.array([count is not None for count in counts], dtype=np.bool_),
-        is_constant=np.array([constants >= set(node.writes) for node in graph.nodes], dtype=np.bool_),
         uncounted=(
             *(f"operator {name} ({number} node{'s' if number > 1 else ''})" for name, number in operators.items()),
             *(f"tensor '{name}' (no static shape)" for name in tensors),

@@ -4,7 +4,7 @@ A node takes as long as its arithmetic or its memory traffic, whichever is longe
 
     seconds(v) = max( flops(v) / flops_per_s, moved_bytes(v) / memory_bytes_per_s ) + node_overhead_s
 
-and none if it is computed when the model is loaded; after S. Williams, A. Waterman, D. Patterson: Roofline (CACM 52(4), 2009).
+after S. Williams, A. Waterman, D. Patterson: Roofline (CACM 52(4), 2009).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Capability:
     def node_seconds(self, work: Work) -> Floats:
         """Seconds of each node, (n,), by the equation at the top of this module."""
         seconds = np.maximum(work.flops / self.flops_per_s, work.moved_bytes / self.memory_bytes_per_s) + self.node_overhead_s
-        return np.where(work.is_constant, 0.0, seconds)
+        return np.asarray(seconds, dtype=np.float64)
 
     @property
     def summary(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from multiedge.errors import PipelineError
 
@@ -18,7 +17,7 @@ def require_open_files(workers: int, limit: int | None = None, opened: int | Non
     `limit` and `opened` are by default those of this process; where the system does not state them, nothing is checked.
     """
     limit = _limit() if limit is None else limit
-    opened = _opened() if opened is None else opened
+    opened = _opened(limit) if opened is None else opened
     needed = opened + FILES_PER_WORKER * workers + SPARE_FILES
     if limit is not None and needed > limit:
         raise PipelineError(
@@ -35,6 +34,11 @@ def _limit() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def _opened() -> int:
-    folder = Path("/proc/self/fd")
-    return len(os.listdir(folder)) if folder.is_dir() else 0
+def _opened(limit: int | None) -> int:
+    """How many there are now; `limit` where not even one more may be opened, to count them."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except FileNotFoundError:  # not Linux
+        return 0
+    except OSError:
+        return limit or 0

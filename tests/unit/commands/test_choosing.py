@@ -16,7 +16,7 @@ from tests.builders.onnx_models import layers, saved
 
 ROWS = (
     Choice("onnxruntime", "float32", "1.2", Outcome.TIMED, 0.004, 1e-5, 0.0, 1.0),
-    Choice("openvino", "bfloat16", "2.0", Outcome.TIMED, 0.002, 1e-5, 0.015, 0.8),
+    Choice("onnxruntime", "float16", "1.2", Outcome.TIMED, 0.002, 1e-5, 0.015, 0.8),
     Choice("mnn", "float32", "3.0", Outcome.SLOWER, 0.02, 1e-5, 2e-6, 1.0),
     Choice("openvino", "float16", "2.0", Outcome.FAILED, reason="this CPU has no units for float16"),
 )
@@ -58,14 +58,14 @@ def test_candidates_are_shown_fastest_first_with_what_is_chosen(
     lines = capsys.readouterr().out.splitlines()
     assert asked == [("model.onnx", 1, "", False, [])]
     table = [line.split() for line in lines if line.startswith(("openvino", "onnxruntime", "mnn"))]
-    assert table[0] == ["openvino", "2.0", "bfloat16", "chosen", "0.015", "80.0%", "2", "0.50"]
+    assert table[0] == ["onnxruntime", "1.2", "float16", "chosen", "0.015", "80.0%", "2", "0.50"]
     assert [row[:4] for row in table[1:4]] == [
         ["onnxruntime", "1.2", "float32", "ready"],
         ["mnn", "3.0", "float32", "slower"],
         ["openvino", "2.0", "float16", "failed"],
     ]
     assert "openvino float16: this CPU has no units for float16" in lines
-    assert "chosen: openvino bfloat16" in lines
+    assert "chosen: onnxruntime float16" in lines
     assert max(map(len, lines[:8])) <= 80
 
 
@@ -86,7 +86,7 @@ def test_devices_with_the_same_threads_are_measured_once_and_those_with_a_backen
     assert main(["convert", str(model), *words]) == 0
     assert asked == [("model.onnx", 1, "", True, []), ("model.onnx", 2, "", True, [])]
     data = json.loads(capsys.readouterr().out)
-    assert [(each["devices"], each["chosen"]["backend"]) for each in data] == [(["a", "b"], "openvino"), (["c"], "onnxruntime")]
+    assert [(each["devices"], each["chosen"]["precision"]) for each in data] == [(["a", "b"], "float16"), (["c"], "float32")]
 
 
 def test_parts_are_measured_for_their_devices(asked: list[tuple[Any, ...]], model: Path, tmp_path: Path) -> None:

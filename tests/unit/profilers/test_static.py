@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from multiedge.errors import ProfileError
-from multiedge.fleet import Device, Fleet, Link
+from multiedge.fleet import Device, Fleet
 from multiedge.graph import Graph, Node
-from multiedge.onnx_io import read_graph
-from partitioners.throughput import Throughput
 from profilers import PROFILERS
 from profilers.engine.macs import count_work
 from profilers.engine.roofline import REFERENCE, Capability, capability_of, scaled
 from profilers.static import StaticProfiler
-from tests.builders.fleets import fleet_of
 from tests.builders.graphs import graph_of
-from tests.builders.onnx_models import noise, parsed, saved
 
 BASE = Capability(1e9, 1e9, 1e-6, 2e9, "test machine")
 
@@ -125,11 +118,3 @@ def test_flops_and_speed_are_compared_in_one_line(graph: Graph, devices: list[di
     fleet = Fleet(tuple(Device(name, **stated) for name, stated in zip("ab", devices, strict=True)), name="f")
     notes = StaticProfiler(BASE).profile(graph, fleet).notes
     assert " ".join(notes) == (line and f"f: {line}")
-
-
-def test_constants_take_no_time_so_that_no_device_gets_them_alone(tmp_path: Path) -> None:
-    model = parsed("net (float[4] x) => (float[4] y) { c = Relu (w) d = Neg (c) h = Mul (x, d) y = Relu (h) }", w=noise(4))
-    graph, fleet = read_graph(saved(model, tmp_path / "net.onnx")), fleet_of("d0", "d1", "d2", links=Link(math.inf, 0.0))
-    profile = StaticProfiler("declared").profile(graph, fleet)
-    assert (profile.seconds["d0"] > 0).tolist() == [False, False, True, True]
-    assert len(Throughput().plan(profile, fleet).stages) == 2

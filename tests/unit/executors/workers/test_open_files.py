@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -18,6 +21,12 @@ def test_too_many_workers_are_refused_with_the_limit_that_they_need() -> None:
     with pytest.raises(PipelineError) as caught:
         require_open_files(10, limit=131, opened=20)
     assert str(caught.value) == "10 workers need up to 132 open files, and this process may have 131; raise it: ulimit -n 132"
+
+
+def test_where_no_file_can_be_opened_to_count_them_the_limit_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "listdir", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+    with pytest.raises(PipelineError, match=r"1 workers need up to 80 open files, and this process may have 40; raise it"):
+        require_open_files(1, limit=40)
 
 
 def test_a_pipeline_beyond_the_limit_is_one_line_before_its_start(tmp_path: Path) -> None:

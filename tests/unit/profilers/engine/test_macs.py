@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from multiedge.graph import Graph, Node
@@ -157,9 +155,3 @@ def test_published_figures_leave_other_operators_out() -> None:
     node, shapes, expected = CASES["gemm"]
     graph = model_of(node, shapes)
     assert product_macs(graph, count_work(graph)) == expected
-
-
-def test_nodes_that_read_no_input_are_constant_but_for_those_that_stages_compute_again() -> None:
-    graph = graph_of("c: w", "m: c", "y: x m", parameters={"w": (4,), "c": (4,), "m": (4,)}, tensors={"x": (4,), "y": (4,)})
-    assert count_work(graph).is_constant.tolist() == [True, True, False]
-    assert count_work(replace(graph, recomputed=("m",))).is_constant.tolist() == [True, False, False]

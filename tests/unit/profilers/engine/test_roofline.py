@@ -13,24 +13,12 @@ from profilers.engine.macs import Work
 from profilers.engine.roofline import REFERENCE, Capability, capability_of, has_speed, require_speeds, scaled, with_threads
 
 BASE = Capability(100.0, 10.0, 0.5, 2e9, "test machine")
-WORK = Work(
-    np.array([0, 0, 0]),
-    np.array([1000.0, 10.0, 0.0]),
-    np.array([10.0, 50.0, 0.0]),
-    np.ones(3, np.bool_),
-    np.zeros(3, np.bool_),
-    (),
-)
+WORK = Work(np.array([0, 0, 0]), np.array([1000.0, 10.0, 0.0]), np.array([10.0, 50.0, 0.0]), np.array([True, True, True]), ())
 """A node that computes (10 s against 1 s), one that moves data (0.1 s against 5 s), one that does neither."""
 
 
 def test_a_node_takes_its_arithmetic_or_its_traffic_and_the_overhead() -> None:
     assert BASE.node_seconds(WORK).tolist() == [10.5, 5.5, 0.5]
-
-
-def test_a_node_that_is_computed_when_the_model_is_loaded_takes_nothing() -> None:
-    work = replace(WORK, is_constant=np.array([True, False, True]))
-    assert BASE.node_seconds(work).tolist() == [0.0, 5.5, 0.0]
 
 
 def test_a_machine_that_is_faster_in_all_is_faster_in_every_node() -> None:
