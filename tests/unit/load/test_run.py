@@ -29,17 +29,17 @@ class FakeTarget:
 
 @pytest.fixture(autouse=True)
 def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the senders were told last; they answer at once."""
-    told: dict[str, Any] = {}
+    """The options of the last call of `send`; the senders answer at once."""
+    kept: dict[str, Any] = {}
 
     def fake(channel: Channel, requests: Sequence[bytes], schedule: Schedule, **options: Any) -> Sent:
-        told.update(options, channel=channel)
+        kept.update(options, channel=channel)
         items = tuple(Item(number, due, due, due) for number, due in enumerate(schedule.due_s.tolist()))
         return Sent(items, tuple(item.done_s for item in items), {}, 0, False, True)
 
     monkeypatch.setattr(module, "send", fake)
     monkeypatch.setattr(module, "own_processors", lambda: range(8))
-    return told
+    return kept
 
 
 def test_a_sender_without_a_request_is_none_and_warms_nothing_up(given: dict[str, Any]) -> None:

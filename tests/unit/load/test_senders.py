@@ -18,27 +18,26 @@ from multiedge.load.senders import send
 
 Command = Prepare | Begin | Stop
 CTRL_C = "Ctrl-C"
-"""What is pressed when it is read."""
+"""Reading this message raises KeyboardInterrupt."""
 
 
 class FakeSender:
-    """Says what a test wants it to."""
+    """Sends the messages that a test gives it, and keeps what it receives."""
 
     answered, is_real_time, has_finished = 0, False, False
-
     folder: Path
 
     def __init__(self, number: int) -> None:
         self._number = number
         self._ours, self._theirs = socket.socketpair()
         self._said: list[Ready | Finished | str] = []
-        self.told: list[type[Command]] = []
+        self.received: list[type[Command]] = []
 
     def fileno(self) -> int:
         return self._ours.fileno()
 
     def say(self, command: Command) -> None:
-        self.told.append(type(command))
+        self.received.append(type(command))
         if isinstance(command, Prepare):
             self.speak(Ready(False))
 
@@ -91,7 +90,7 @@ class Quick(FakeSender):
 
 
 class Slow(FakeSender):
-    """Has sent one of its requests when it is told to stop."""
+    """Has sent one of its requests when it receives Stop."""
 
     def say(self, command: Command) -> None:
         super().say(command)
@@ -100,7 +99,7 @@ class Slow(FakeSender):
             self.speak(Finished(1))
 
 
-@pytest.mark.parametrize("is_read", [True, False], ids=["said-so", "says-so-now"])
+@pytest.mark.parametrize("is_read", [True, False], ids=["read before", "read afterwards"])
 def test_ctrl_c_stops_who_still_sends_and_what_all_have_sent_comes_back(
     monkeypatch: pytest.MonkeyPatch, *, is_read: bool
 ) -> None:
@@ -123,4 +122,4 @@ def test_ctrl_c_stops_who_still_sends_and_what_all_have_sent_comes_back(
     assert [item.item for item in sent.items] == [0, 1, 2]
     assert not any(item.error for item in sent.items)
     assert not sent.is_whole
-    assert [each.told for each in both] == [[Prepare, Begin] if is_read else [Prepare, Begin, Stop], [Prepare, Begin, Stop]]
+    assert [each.received for each in both] == [[Prepare, Begin] if is_read else [Prepare, Begin, Stop], [Prepare, Begin, Stop]]
