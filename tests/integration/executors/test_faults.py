@@ -151,6 +151,7 @@ def test_an_item_that_ends_every_worker_is_given_up(tmp_path: Path) -> None:
     assert "workers ended while they computed this item" in results[7].error
 
 
+@pytest.mark.timing
 def test_the_others_are_answered_while_an_item_is_tried_again(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, crash_at=7.0)
     with open_pipeline(manifest, synthetic_fleet(4), deadlines=Deadlines(cooldown_s=0.05)) as pipeline:
@@ -339,6 +340,7 @@ def test_a_kill_every_half_second_neither_ends_the_run_nor_lengthens_its_pauses(
     assert max(pauses) < 5.0
 
 
+@pytest.mark.timing
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not show the states of threads")
 def test_a_worker_that_is_stopped_is_replaced_before_its_heartbeat_is_missed_for_long(tmp_path: Path) -> None:
     """With default settings. A silence alone is judged later: on a busy machine it may be the wait for a processor."""

@@ -219,6 +219,7 @@ def test_a_float16_link_carries_half_the_bytes(tmp_path: Path) -> None:
         np.testing.assert_allclose(y, whole.run(tensors)["y"], atol=2e-3)
 
 
+@pytest.mark.timing
 def test_clocks_of_machines_may_differ(bench: Bench) -> None:
     """Each node is in a time namespace of its own, hours apart: times in results are on the caller's clock."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:

@@ -21,6 +21,7 @@ from tests.builders.pipelines import WIDTH, item, small_plan, synthetic_chain, s
 ITEMS = 60
 
 
+@pytest.mark.timing
 def test_replicas_take_turns_and_order_is_kept(tmp_path: Path) -> None:
     chain = synthetic_chain(tmp_path, stages=2, seconds=0.01)
     first, second = chain.parts

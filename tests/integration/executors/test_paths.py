@@ -50,6 +50,7 @@ def test_items_take_the_paths_at_their_rates_and_answers_are_those_of_every_path
     assert counts[1, "d2"] == counts[3, "d3"] == items - counts[2, "d1"]
 
 
+@pytest.mark.timing
 def test_both_paths_are_used_at_the_same_time(tmp_path: Path) -> None:
     """On an idle host the rate is within 5 % of the plan's 36.7 items/s; the bound leaves room for other work."""
     manifest = waiting_paths(tmp_path)

@@ -130,6 +130,7 @@ def test_callers_of_the_same_servers_do_not_see_each_others_states_and_one_may_h
     whole.close()
 
 
+@pytest.mark.timing
 def test_stages_work_on_different_items_at_the_same_time(chain):
     with (
         StageServer({"stage_1": Adder(0, 0.05), "stage_2": Adder(1, 0.05)}) as slow,

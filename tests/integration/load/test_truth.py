@@ -33,6 +33,7 @@ def skip_if_late(reasons: tuple[str, ...], lags_s: list[float]) -> None:
         pytest.skip("this machine was too busy to send in time, and the run says so")
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("rate_per_s", "seconds"), [(10.0, 3.0), (200.0, 3.0), (2000.0, 3.0)])
 def test_requests_that_are_sent_are_a_poisson_process(rate_per_s: float, seconds: float) -> None:
     with timed_server() as server:
@@ -54,6 +55,7 @@ STOP_S, CONNECTIONS = 6.0, 3600
 RATE_PER_S, SERVED_PER_S, SECONDS = 500.0, 2000.0, 9.5
 
 
+@pytest.mark.timing
 def test_a_server_that_is_stopped_for_six_seconds_has_the_latencies_that_arithmetic_says() -> None:
     """Requests due x seconds after the stop wait until it ends and until those before them are served: the wait falls evenly
     from STOP_S to 0, over the stop and the time that the queue takes to empty."""

@@ -45,6 +45,7 @@ class OneSleepingDevice:
         return Record(tuple(self.events))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", ["offline", "singlestream", "multistream"])
 def test_fps_is_within_two_percent_of_a_stopwatch(name):
     executor, items = OneSleepingDevice(), 120

@@ -71,6 +71,7 @@ def test_a_model_whose_padding_is_computed_is_counted_and_attributed_whole() -> 
     assert profile.settings["host"]["1"]["coverage"]["attributed"] == pytest.approx(1.0)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("export", [models.minilm, models.deit_tiny], ids=["minilm", "deit_tiny"])
 def test_all_time_is_attributed_and_adds_up(export: Callable[[], Path]) -> None:
     graph = read_graph(export())
@@ -85,6 +86,7 @@ def test_all_time_is_attributed_and_adds_up(export: Callable[[], Path]) -> None:
     assert host["cpu_s"] <= 1.2 * host["latency_s"]
 
 
+@pytest.mark.timing
 def test_strategies_cut_a_real_cnn_between_fused_nodes_and_a_cut_has_its_price(monkeypatch: pytest.MonkeyPatch) -> None:
     from partitioners import PARTITIONERS
 

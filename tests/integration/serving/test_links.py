@@ -72,6 +72,7 @@ def node(network: Network, authority: Authority, name: str, peers: list[str]) ->
         process.communicate(timeout=10)
 
 
+@pytest.mark.timing
 def test_what_a_node_measures_is_what_the_link_carries(network: Network, tmp_path: Path) -> None:
     authority = Authority.create(tmp_path)
     with ExitStack() as stack:

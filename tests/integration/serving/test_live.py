@@ -74,6 +74,7 @@ def test_a_browser_gets_a_snapshot_and_then_what_changes(hub: TestHub) -> None:
         _until(stream, lambda changes: changes.get("runs", {}).get("r1", {}).get("caller") == "client:admin")
 
 
+@pytest.mark.timing
 def test_a_node_that_sends_nothing_is_shown_as_lost_within_two_seconds(hub: TestHub) -> None:
     hub.node("phone").heartbeat(NodeState("phone", "127.0.0.1:1"))
     with proxied(hub) as address, _asked(address, "/live/events") as stream:

@@ -43,6 +43,7 @@ def hub_process(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
             process.terminate()
 
 
+@pytest.mark.timing
 def test_a_hub_of_50_nodes_is_not_slow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     authority = Authority.create(tmp_path)
     names = [f"node-{number}" for number in range(NODES)]

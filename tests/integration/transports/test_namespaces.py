@@ -98,6 +98,7 @@ def test_what_is_dropped_one_way_still_arrives_the_other_way_and_bytes_are_count
         network.close()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("rate", "nbytes", "count"), [(0.5e6, 40_000, 30), (2e6, 80_000, 50), (20e6, 400_000, 100)])
 def test_the_kernel_holds_a_link_to_its_rate(
     tmp_path: Path, rate: float, nbytes: int, count: int, capsys: pytest.CaptureFixture[str]
@@ -119,6 +120,7 @@ def test_the_kernel_holds_a_link_to_its_rate(
     assert (full.settings["emulated"]["links"], full.settings["transport"]) == ("network namespaces (tbf)", "tcp")
 
 
+@pytest.mark.timing
 def test_each_way_has_its_own_rate_and_the_caller_that_of_his_device(tmp_path: Path) -> None:
     """Into d1 at 4 MB/s, out of it at 1 MB/s; the caller is at d0, whose worker it reaches without delay."""
     manifest, nbytes = synthetic_chain(tmp_path, stages=2), 100_000
@@ -137,6 +139,7 @@ def test_each_way_has_its_own_rate_and_the_caller_that_of_his_device(tmp_path: P
     assert took["d1", "caller"] == pytest.approx(nbytes / 1e6, rel=0.3)
 
 
+@pytest.mark.timing
 def test_a_device_that_computes_while_its_link_carries(tmp_path: Path) -> None:
     """Stages of 100 ms, and messages of 100 ms that no socket's buffer holds: one item each 100 ms, not each 200."""
     manifest, rate, nbytes = synthetic_chain(tmp_path, stages=2, seconds=0.1), 80e6, 8_000_000

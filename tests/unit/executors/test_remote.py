@@ -157,6 +157,7 @@ def test_without_an_answer_for_patience_s_the_item_fails_and_the_fault_stays_ope
     assert [fault.recovered_s for fault in faults] == [None]
 
 
+@pytest.mark.timing
 def test_items_fail_immediately_while_the_servers_are_known_to_be_away(stage_of):
     server = Server(*["UNAVAILABLE"] * 1000)
     stage, faults = stage_of(server, patience_s=0.3)
@@ -184,6 +185,7 @@ def test_a_server_that_is_back_is_found_by_a_probe_and_answers(stage_of):
     assert [fault.kind for fault in faults] == ["server", "return"]
 
 
+@pytest.mark.timing
 def test_probes_of_a_server_that_does_not_answer_take_a_bounded_share_of_the_time(stage_of, monkeypatch):
     stage, _ = stage_of(Server(*["UNAVAILABLE"] * 1000), patience_s=0.05)
     with pytest.raises(StageError, match="no answer"):

@@ -78,6 +78,7 @@ def test_a_damaged_message_is_named(pair: Pair, line: bytes, finding: str) -> No
         connection.receive(1.0)
 
 
+@pytest.mark.timing
 def test_a_wait_ends_without_a_message(pair: Pair) -> None:
     connection, _ = pair
     begin = time.monotonic()
@@ -104,6 +105,7 @@ def test_what_a_peer_said_before_it_closed_arrives_also_when_sending_fails(pair:
     assert [note.text for note in connection.receive()] == ["refused"]
 
 
+@pytest.mark.timing
 def test_a_peer_that_takes_nothing_ends_the_connection_and_keeps_nobody_waiting(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from multiedge.errors import NetworkError
 from multiedge.network import reporter
 from multiedge.network.reporter import Reporter
@@ -71,6 +73,7 @@ def test_a_hub_that_takes_no_reports_is_not_asked_again() -> None:
     assert hub.taken == []
 
 
+@pytest.mark.timing
 def test_a_hub_that_gives_no_answer_does_not_keep_a_run_from_its_end(monkeypatch) -> None:
     monkeypatch.setattr(reporter, "CLOSE_S", 0.05)
     hub = _Hub()

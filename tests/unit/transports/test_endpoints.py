@@ -58,6 +58,7 @@ def test_arrays_stay_until_they_are_released(pair: tuple[Endpoint, Endpoint]) ->
     assert [float(each.arrays[0][0]) for each in later] == [1.0, 2.0, 3.0, 4.0]
 
 
+@pytest.mark.timing
 def test_wake_ends_a_wait_without_a_message(pair: tuple[Endpoint, Endpoint]) -> None:
     a, _ = pair
     timer = threading.Timer(0.05, a.wake)
@@ -122,6 +123,7 @@ def test_an_endpoint_sends_to_itself(pair: tuple[Endpoint, Endpoint]) -> None:
     assert got.arrays[0].tolist() == [0, 1, 2]
 
 
+@pytest.mark.timing
 def test_receiving_without_a_wait_returns_directly(pair: tuple[Endpoint, Endpoint]) -> None:
     a, _ = pair
     begin = time.monotonic()

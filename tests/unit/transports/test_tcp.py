@@ -58,6 +58,7 @@ def test_over_tcp_a_slow_sender_keeps_no_other_waiting(over_tcp: tuple[TcpEndpoi
         assert sequences(receive(b, 1)) == [7]
 
 
+@pytest.mark.timing
 def test_over_tcp_who_does_not_read_keeps_no_one_waiting(over_tcp: tuple[TcpEndpoint, TcpEndpoint], tmp_path: Path) -> None:
     a, b = over_tcp
     with socket.create_server(("127.0.0.1", 0)) as deaf:

@@ -301,6 +301,7 @@ def test_everything_else_is_unimplemented_at_once(client, method):
     assert (caught.value.message(), caught.value.status() in ("StatusCode.UNIMPLEMENTED", "501")) == (reason, True)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("kind", MODULES)
 def test_the_table_has_every_method_of_the_clients(kind):
     methods: dict[str, Callable[..., object]] = dict(inspect.getmembers(MODULES[kind].InferenceServerClient, callable))

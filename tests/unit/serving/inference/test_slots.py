@@ -62,6 +62,7 @@ def test_a_slot_that_is_free_again_goes_to_a_request_that_waits() -> None:
     thread.join()
 
 
+@pytest.mark.timing
 def test_a_request_whose_time_is_over_while_it_waits_is_not_computed() -> None:
     slots = Slots("m", 1, 1)
     with slots.taken(active):
