@@ -14,8 +14,8 @@ from multiedge.backends.automatic import pass_on as pass_on
 from multiedge.backends.automatic import resolved as resolved
 from multiedge.backends.automatic import resolved_fleet as resolved_fleet
 from multiedge.backends.contract import Array, Backend, Session, Tensors
-from multiedge.backends.conversion.convert import write_converted
 from multiedge.backends.conversion.ready import ready
+from multiedge.backends.conversion.write import write_converted
 from multiedge.backends.guarded import OpenFiles, guarded
 from multiedge.backends.kept import key_of, made_once
 from multiedge.backends.loading import load_backend as load_backend
@@ -24,8 +24,8 @@ from multiedge.backends.stateful import StatefulSession
 from multiedge.errors import ChangedError, ConfigError, MultiedgeError, ProfileError, did_you_mean, one_line
 from multiedge.fleet import AUTO_BACKEND, Device, Fleet
 from multiedge.measurements import RanStage
-from multiedge.onnx_io.groups import is_composed
 from multiedge.onnx_io.manifest import fingerprint, require_unchanged
+from multiedge.onnx_io.stated import is_composed
 from multiedge.plan import Part, Runtime
 from multiedge.profile import MemoryUse
 from multiedge.states import Extended, State

@@ -49,12 +49,12 @@ class StepSignature:
     def item(self, tokens: Tokens, past: int) -> dict[str, npt.NDArray[Any]]:
         """Tokens, (batch, n), with the mask and positions that the model takes, after `past` earlier tokens."""
         batch, count = tokens.shape
-        values = [
-            (self.tokens, tokens),
-            (self.mask, np.ones((batch, past + count if self.masks_past else count), np.int64)),
-            (self.positions, np.broadcast_to(np.arange(past, past + count), tokens.shape)),
-        ]
-        return {tensor.name: array.astype(tensor.dtype or "int64") for tensor, array in values if tensor is not None}
+        values = [(self.tokens, tokens)]
+        if self.mask is not None:
+            values.append((self.mask, np.ones((batch, past + count if self.masks_past else count), np.int64)))
+        if self.positions is not None:
+            values.append((self.positions, np.broadcast_to(np.arange(past, past + count), tokens.shape)))
+        return {tensor.name: array.astype(tensor.dtype or "int64") for tensor, array in values}
 
 
 def step_signature(graph: Graph) -> StepSignature:

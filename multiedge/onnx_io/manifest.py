@@ -22,7 +22,7 @@ from multiedge.formats.fields import Field, Kind
 from multiedge.formats.plan import plan_or_none, plan_to_json, read_transfers, transfer_to_json
 from multiedge.formats.profile import load_profile
 from multiedge.formats.states import read_extended, read_states, states_to_json
-from multiedge.onnx_io.weights import resolve_inside
+from multiedge.onnx_io.inside import resolve_inside
 from multiedge.plan import LINKED, Manifest, Part
 from multiedge.profile import Profile
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto
 
 from multiedge.errors import ModelError
+from multiedge.onnx_io.inside import resolve_inside
 
 
 @dataclass(frozen=True)
@@ -63,23 +62,6 @@ def external_references(path: Path) -> list[tuple[str, Reference]]:
     files: dict[str, tuple[Path, int]] = {}
     tensors = [tensor for tensor in proto.graph.initializer if is_external(tensor)]
     return [(tensor.name, reference(tensor, path.parent, files)) for tensor in tensors]
-
-
-def resolve_inside(folder: Path, location: str, place: str) -> Path:
-    """`location` as an absolute path within `folder`; ModelError if it leads out of it."""
-    root = _real(folder.absolute())
-    candidate = Path(location)
-    if not location or candidate.is_absolute() or ".." in candidate.parts or "\0" in location:
-        raise ModelError(f"{place}: external data must lie in the model's folder, got '{location}'")
-    file = Path(os.path.realpath(root / candidate))
-    if root not in file.parents:
-        raise ModelError(f"{place}: external data '{location}' leads out of the model's folder by a symbolic link")
-    return file
-
-
-@lru_cache(maxsize=64)
-def _real(folder: Path) -> Path:
-    return Path(os.path.realpath(folder))
 
 
 def _size(file: Path, place: str) -> int:

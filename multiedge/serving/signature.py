@@ -15,8 +15,8 @@ from multiedge.composed import is_void
 from multiedge.errors import ModelError, did_you_mean
 from multiedge.graph import GIVEN_SEQUENCE_TENSOR, Tensor
 from multiedge.onnx_io import read_graph
-from multiedge.onnx_io.groups import is_composed
 from multiedge.onnx_io.reader import declared_ends, declared_graph
+from multiedge.onnx_io.stated import is_composed
 from multiedge.states import SEQUENCE
 
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import mmap
 import os
 import select
 import struct
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +42,7 @@ _RECORD = struct.Struct("<IHHQIHQ")
 """Epoch, transfer, ticket and sequence; the sender's process, the number of its slot, the bytes of the message."""
 _WAKE = 0xFFFF
 _READ_BYTES = _RECORD.size * 512
+_SELECT_FILES = 1024
 _POPULATE = getattr(mmap, "MAP_POPULATE", 0)
 """Maps all pages in advance: one page fault for each costs more than the copy."""
 _SLACK_BYTES = 4096
@@ -161,17 +162,10 @@ class SharedMemoryEndpoint:
             slot.free()
 
     def _wait(self, timeout_s: float) -> bool:
-        """Whether there is something to read. `poll` counts whole milliseconds; a shorter rest is slept."""
-        if timeout_s <= 0:
-            return bool(self._poller.poll(0))
-        whole_ms = int(timeout_s * 1000)
-        until = time.monotonic() + timeout_s
-        if self._poller.poll(whole_ms):
-            return True
-        rest = until - time.monotonic()
-        if rest > 0:
-            time.sleep(rest)
-        return bool(rest > 0 and self._poller.poll(0))
+        """Whether there is something to read. `poll` counts whole milliseconds, and `select` has no room for large numbers."""
+        if self._inbox < _SELECT_FILES:
+            return bool(select.select([self._inbox], (), (), max(0.0, timeout_s))[0])
+        return bool(self._poller.poll(max(0, math.ceil(timeout_s * 1000))))
 
     def wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -13,18 +13,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from multiedge.backends.contract import Backend, Session, Tensors
+from multiedge.backends.contract import Backend, Session
 from multiedge.backends.conversion.bisection import first_wrong_node
 from multiedge.backends.conversion.gate import Comparison, SampleError, compare
 from multiedge.backends.conversion.inputs import PartInputs
 from multiedge.backends.conversion.record import Conversion, State, save_conversion
 from multiedge.backends.conversion.samples import Sample, samples_of, usual_samples
+from multiedge.backends.conversion.write import write_converted
 from multiedge.backends.loading import named_errors
 from multiedge.backends.timing import Accuracy, time_in_turn
 from multiedge.errors import ModelError, MultiedgeError
 from multiedge.files import make_owned_folder, temporary_folder
 from multiedge.graph import Graph
-from multiedge.onnx_io import with_own_weights
 from multiedge.onnx_io.manifest import digest_of
 from multiedge.onnx_io.reader import declared_graph
 
@@ -33,18 +33,6 @@ MOST_APPROXIMATE = 1.0
 """The largest relative error of an approximate precision: one above has nothing to do with the values."""
 PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE})
 """What the system refuses now and may grant later: room on the disk, memory, open files."""
-
-
-def write_converted(backend: Backend, part: Path, target: Path, inputs: Sequence[Tensors] = ()) -> None:
-    """What the backend makes of an ONNX file, written to `target`; ModelError if it refuses. `inputs` calibrate it."""
-    # Parts are linked to the whole model's weights, which onnx and converters refuse to follow.
-    with temporary_folder("convert-") as folder:
-        source = with_own_weights(part, Path(folder)) if part.suffix == ".onnx" else part
-        with named_errors(f"{part}: {type(backend).__name__} cannot convert this file"):
-            if inputs:
-                backend.convert_calibrated(source, target, inputs)
-            else:
-                backend.convert(source, target)
 
 
 def convert_checked(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from multiedge.executors.flow.routes import Routes
 from multiedge.executors.flow.stage_clock import StageClock, StageDeadlines
-from multiedge.onnx_io.groups import composition_in
+from multiedge.onnx_io.stated import composition_in
 from multiedge.plan import Manifest
 from multiedge.transports.rundir import MOST_WAITING
 

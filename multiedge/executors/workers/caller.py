@@ -29,7 +29,7 @@ from multiedge.executors.workers.state import Rules
 from multiedge.executors.workers.supervisor import TICK_S, Supervisor
 from multiedge.fleet import CALLER_NAME, Encoding, Fleet, Link
 from multiedge.measurements import Event, Memory
-from multiedge.onnx_io.groups import is_composed
+from multiedge.onnx_io.stated import is_composed
 from multiedge.plan import CALLER, Manifest
 from multiedge.transports.coding import expected_bytes
 from multiedge.transports.links import LinkShaper, Mailbox
@@ -146,7 +146,7 @@ class WorkersExecutor(Closing):
             self._answer(entry, None, self.ended, time.monotonic())
         elif self.supervisor.state.is_running:
             self._send(entry)
-        self.supervisor.look()
+        self.supervisor.look(is_idle=False)
 
     def poll(self, timeout_s: float) -> list[Result]:
         return self.ledger.wait(self._pump, timeout_s, TICK_S)
@@ -259,8 +259,8 @@ class WorkersExecutor(Closing):
 
     def _pump(self, timeout_s: float) -> None:
         """Takes what has arrived, after waiting up to `timeout_s`, and lets the supervisor observe."""
-        wait_s = min(timeout_s, self.supervisor.interval_s, max(0.0, self._mailbox.next_due_s() - time.monotonic()))
-        arrived = self.endpoint.receive(wait_s)
+        next_s = min(self.supervisor.next_look_s, self._mailbox.next_due_s())
+        arrived = self.endpoint.receive(min(timeout_s, max(0.0, next_s - time.monotonic())))
         now = time.monotonic()
         for message in self._mailbox.sort(arrived, now):
             if message.address.epoch != self.epoch:
@@ -274,7 +274,7 @@ class WorkersExecutor(Closing):
             if entry is not None:
                 self._complete(entry)
         self._send_held()
-        self.supervisor.look()
+        self.supervisor.look(is_idle=not arrived)
         self.looked()
 
     def looked(self) -> None:

@@ -116,6 +116,11 @@ class Supervisor:
         return TICK_S if self.state.is_running else HASTE_S
 
     @property
+    def next_look_s(self) -> float:
+        """When it is time to look again."""
+        return self._looked_s + self.interval_s
+
+    @property
     def faults(self) -> tuple[Fault, ...]:
         """In the order of detection; `recovered_s` is None while no item has been answered since."""
         return tuple(sorted(self._faults, key=lambda fault: fault.detected_s))
@@ -133,10 +138,11 @@ class Supervisor:
         if self._answered_s is not None:
             self._step()
 
-    def look(self) -> None:
-        """Looks at everything, if it is time to, and acts on it. Raises PipelineError if the run cannot be started."""
+    def look(self, *, is_idle: bool = True) -> None:
+        """Looks at everything, if it is time to, and acts on it. A caller that has items to pass on first may be late by one
+        interval, so that no item waits for a look. Raises PipelineError if the run cannot be started."""
         now_s = self._now()
-        if now_s - self._looked_s < self.interval_s:
+        if now_s < self.next_look_s + (0.0 if is_idle else self.interval_s):
             return
         self._looked_s = now_s
         self._step()

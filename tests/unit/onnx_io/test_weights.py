@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto
 
 from multiedge.errors import ModelError
-from multiedge.onnx_io.weights import Reference, inline, is_external, refer, reference, resolve_inside
+from multiedge.onnx_io.weights import Reference, inline, is_external, refer, reference
 
 
 @pytest.fixture
@@ -91,18 +91,6 @@ def test_a_file_is_looked_up_once_for_all_its_tensors(folder: Path) -> None:
     (folder / "w.bin").unlink()
     second = reference(external("w.bin", offset=10, length=10), folder, files)
     assert (first.file, first.offset, second.offset) == (second.file, 0, 10)
-
-
-def test_a_model_in_a_linked_folder_keeps_its_weights(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "alias").symlink_to(folder)
-    assert resolve_inside(tmp_path / "alias", "w.bin", "here") == (folder / "w.bin").resolve()
-
-
-def test_a_relative_folder_is_that_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("first", "second"):
-        (tmp_path / name / "parts").mkdir(parents=True)
-        monkeypatch.chdir(tmp_path / name)
-        assert resolve_inside(Path("parts"), "weights.bin", "model") == tmp_path.resolve() / name / "parts" / "weights.bin"
 
 
 def test_data_is_put_inside_a_tensor(folder: Path) -> None:

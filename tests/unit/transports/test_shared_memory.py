@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from multiedge.errors import PipelineError
-from multiedge.transports import rundir
+from multiedge.transports import rundir, shared_memory
 from multiedge.transports.message import ArraySpec
 from multiedge.transports.shared_memory import SharedMemoryEndpoint
 from tests.builders.endpoints import message, receive, sequences
@@ -25,6 +26,19 @@ def ends(tmp_path: Path) -> Iterator[tuple[SharedMemoryEndpoint, SharedMemoryEnd
     yield pair
     for end in pair:
         end.close()
+
+
+@pytest.mark.parametrize("files", [0, 1024], ids=["poll", "select"])
+def test_a_wait_ends_with_a_message_or_its_time(
+    ends: tuple[SharedMemoryEndpoint, SharedMemoryEndpoint], monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    monkeypatch.setattr(shared_memory, "_SELECT_FILES", files)
+    a, b = ends
+    assert b.receive(0.0) == b.receive(-1.0) == b.receive(0.0004) == []
+    sender = threading.Timer(0.02, a.send, ("b", message(7)))
+    sender.start()
+    assert [got.address.sequence for got in b.receive(60.0)] == [7]
+    sender.join()
 
 
 def test_a_slot_that_is_free_is_used_again(tmp_path: Path) -> None:

@@ -122,6 +122,16 @@ def test_a_look_before_its_time_does_nothing():
     assert run.supervisor.state.is_running
 
 
+@pytest.mark.parametrize(("is_idle", "intervals", "is_seen"), [(True, 1.1, True), (False, 1.1, False), (False, 2.1, True)])
+def test_a_caller_with_items_to_pass_on_looks_one_interval_later(is_idle, intervals, is_seen):
+    run = Run()
+    run.pool.workers["d1"].view = WorkerView(1.0, 0.0, ended="killed by signal 9")
+    assert run.supervisor.next_look_s == pytest.approx(run.clock() + TICK_S)
+    run.clock.now_s += intervals * TICK_S
+    run.supervisor.look(is_idle=is_idle)
+    assert run.supervisor.state.is_running is not is_seen
+
+
 def test_a_stage_may_take_as_long_as_its_observed_times_say_and_twice_as_long_after_that():
     run = Run(floor_s=0.5, rejoin=False)
     for _ in range(30):

@@ -1,6 +1,8 @@
 """A worker in this process, stepped by the test, with the transport in a folder of its own."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from queue import SimpleQueue
 
@@ -210,3 +212,11 @@ def test_what_waited_for_a_link_to_the_device_arrives_when_it_is_back(bench):
     assert bench.control.board.counts(2)[1] == [0.0, 0.0]
     bench.send(SetLink("d1", "d0", Link()))
     assert float(bench.made(bench.caller).arrays[0][0]) == 6.0
+
+
+def test_a_worker_starts_without_what_makes_and_converts_models():
+    """Each device pays for it, in memory and whenever a worker is started again."""
+    heavy = ("onnx", "google.protobuf", "onnxruntime", "scipy", "psutil", "multiedge.backends.conversion.convert")
+    code = f"import sys, multiedge.executors.workers.worker; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
