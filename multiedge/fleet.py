@@ -30,11 +30,11 @@ CALLER_NAME = "caller"
 """Who sends items and gets results, in place of a device's name."""
 
 
-DEFAULT_RUNTIME_BYTES = 74 << 20
+DEFAULT_RUNTIME_BYTES = 66 << 20
 """What a worker with onnxruntime takes before it loads weights: measured on Linux, x86-64, with Python 3.11. A devices.yaml
 without `runtime_memory` gets this value; `multiedge calibrate` measures it."""
 
-RUNTIME_BYTES = {"litert": 66 << 20, "mnn": 55 << 20, "ncnn": 66 << 20, "openvino": 126 << 20}
+RUNTIME_BYTES = {"litert": 58 << 20, "mnn": 47 << 20, "ncnn": 65 << 20, "openvino": 118 << 20}
 """The same of workers with other runtimes, with the code that models of any size make them load."""
 
 DEFAULT_MEMORY_MARGIN = 0.15
