@@ -17,8 +17,8 @@ from tests.builders.onnx_models import LIGHT
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-LONG_PAGES = ("docs/mobility.md", "docs/profiling.md", "docs/tutorial.md")
-"""Their examples take half a minute each."""
+LONG_PAGES = ("docs/bench.md", "docs/mobility.md", "docs/profiling.md", "docs/tutorial.md")
+"""Their examples take up to half a minute each."""
 FENCE = re.compile(r"(?P<before>[^\n]*)\n```(?P<language>python|bash)\n(?P<code>.*?)\n```", re.DOTALL)
 SECONDS = 240
 

@@ -71,6 +71,7 @@ def test_by_hand_and_automatically_in_one_leaderboard(folder: Path) -> None:
     assert all(float(row["fps"]) > 0 and 20 < float(row["peak_memory"]) < 2000 for row in found)
 
 
+@pytest.mark.slow
 def test_hyperparameters_act(folder: Path) -> None:
     grid = {"strategy": ["throughput"], **FLEET, "items": [20, 25], "depth": [1, 6]}
     done = run(folder, "-m", "multiedge.ianvs.host", "-f", job(folder, "grid", automatic=("automatic", grid)))

@@ -53,6 +53,7 @@ def test_second_run_keeps_what_is_there(cache: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in files} == before
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_end_in_one_line(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.pth").write_bytes(b"no state dict")
     done = prepare(tmp_path / "cache", "--weights", f"efficientnet_lite0={tmp_path / 'broken.pth'}")

@@ -162,6 +162,7 @@ def test_the_others_are_answered_while_an_item_is_tried_again(tmp_path: Path) ->
     assert max(later) < second_s
 
 
+@pytest.mark.slow
 def test_items_that_end_the_only_worker_fail_alone(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, stages=1, crash_at=7.0)
     inputs = [item(7.0 if number in (5, 6) else -number) for number in range(20)]
@@ -171,6 +172,7 @@ def test_items_that_end_the_only_worker_fail_alone(tmp_path: Path) -> None:
     assert [result.item for result in results if result.error] == [5, 6]
 
 
+@pytest.mark.slow
 def test_a_device_that_answers_after_each_fault_is_never_given_up(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, stages=1)
     with open_pipeline(manifest, synthetic_fleet(1), deadlines=Deadlines(cooldown_s=0.05)) as pipeline:
@@ -184,6 +186,7 @@ def test_a_device_that_answers_after_each_fault_is_never_given_up(tmp_path: Path
     assert [fault.kind for fault in measured.faults].count("crash") == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_leaks_past_its_memory_is_replaced(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, leak_bytes=1_000_000, seconds=0.004)
     fleet = synthetic_fleet(4, memory_bytes=160 * 2**20)
@@ -317,7 +320,7 @@ def test_what_was_answered_is_kept_when_no_device_is_left(tmp_path: Path) -> Non
     assert [fault.kind for fault in measured.faults] == ["crash"]
 
 
-@pytest.mark.parametrize("devices", [1, 3])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_kill_every_half_second_neither_ends_the_run_nor_lengthens_its_pauses(tmp_path: Path, devices: int) -> None:
     manifest = synthetic_chain(tmp_path, stages=devices, seconds=0.002)
     rng = random.Random(devices)
@@ -361,6 +364,7 @@ def test_a_worker_that_is_stopped_is_replaced_before_its_heartbeat_is_missed_for
     assert [fault.kind for fault in measured.faults if "worker of 'd1' is stopped" in fault.detail] == ["hang"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_with_the_interpreters_lock_is_charged_to_its_item(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, stages=1, hang_at=7.0)
     quick = Deadlines(heartbeat_s=0.4, cooldown_s=0.1)
@@ -371,6 +375,7 @@ def test_a_worker_that_hangs_with_the_interpreters_lock_is_charged_to_its_item(t
     assert {fault.kind for fault in measured.faults} == {"hang", "return"}
 
 
+@pytest.mark.slow
 def test_of_a_batch_only_the_item_that_ends_its_worker_fails(tmp_path: Path) -> None:
     manifest = synthetic_chain(tmp_path, stages=1, crash_at=7.0, seconds=0.01, batch_is_free=True)
     quick = Deadlines(cooldown_s=0.1)

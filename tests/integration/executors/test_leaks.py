@@ -31,9 +31,10 @@ with open_pipeline(synthetic_chain(Path(sys.argv[1]), seconds=0.01), synthetic_f
     pipeline.map(item(number) for number in itertools.count())
 """
 END_LIMIT_S = 2.0
+TRANSPORTS = ("shared-memory", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pipe", "tcp")))
 
 
-@pytest.mark.parametrize("transport", ["shared-memory", "pipe", "tcp"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_success_leaves_nothing(tmp_path: Path, transport: str) -> None:
     manifest = synthetic_chain(tmp_path)
     before = psutil.Process().num_fds()
@@ -50,7 +51,7 @@ def test_success_leaves_nothing(tmp_path: Path, transport: str) -> None:
     assert psutil.Process().num_fds() <= before
 
 
-@pytest.mark.parametrize("transport", ["shared-memory", "pipe", "tcp"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_worker_that_was_killed_leaves_nothing(tmp_path: Path, transport: str) -> None:
     manifest = synthetic_chain(tmp_path, seconds=0.002)
     before = psutil.Process().num_fds()

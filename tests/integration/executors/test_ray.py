@@ -109,6 +109,7 @@ def test_actors_run_a_cascade_and_skip_what_an_item_does_not_have(cluster, tmp_p
         assert all(np.array_equal(array, wanted.require()[name]) for name, array in result.require().items())
 
 
+@pytest.mark.slow
 def test_a_killed_actor_is_restarted_and_loses_nothing(cluster, tmp_path):
     manifest = synthetic_chain(tmp_path, stages=2, seconds=0.005)
     enough = threading.Event()
@@ -159,6 +160,7 @@ def test_a_stage_that_cannot_load_fails_the_start(cluster, tmp_path):
         open_pipeline(manifest, synthetic_fleet(2), "ray")
 
 
+@pytest.mark.slow
 def test_nothing_of_a_closed_pipeline_is_left_on_the_cluster(cluster, tmp_path):
     with open_pipeline(synthetic_chain(tmp_path, stages=2), synthetic_fleet(2), "ray") as pipeline:
         pids = [pid_of(pipeline, device) for device in ("d0", "d1")]
@@ -193,6 +195,7 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
         open_pipeline(synthetic_chain(tmp_path, stages=2), synthetic_fleet(2), "ray")
 
 
+@pytest.mark.slow
 def test_tensors_between_stages_do_not_come_to_the_caller(cluster, tmp_path, monkeypatch):
     manifest = synthetic_chain(tmp_path, stages=2)
     big = {"t0": np.ones(1 << 18, np.float32)}

@@ -20,7 +20,8 @@ from tests.builders.onnx_models import noise, parsed
 from tests.builders.parts import plan_of, random_boundaries, spans
 
 ROOT = Path(__file__).parents[3]
-REAL = (models.deit_tiny, models.minilm, models.efficientnet_lite0, models.resnet50, models.vit_b16)
+LARGE = pytest.param(models.vit_b16, marks=pytest.mark.slow)
+REAL = (models.deit_tiny, models.minilm, models.efficientnet_lite0, models.resnet50, LARGE)
 WIDE = 16384
 """A square matrix of this width in single precision takes 1 GiB."""
 

@@ -177,8 +177,7 @@ def test_only_the_picture_of_the_page_of_bench_is_wider_than_a_phone(browser, be
         assert browser.execute_script(TOO_WIDE) == scrolled
 
 
-@pytest.mark.parametrize("width", [PHONE, DESK])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", PHONE), ("dark", DESK)])
 @pytest.mark.parametrize("kind", ["small_address", "bench_address"])
 def test_axe_finds_nothing(browser, request, kind, scheme, width):
     page, small_address = browser, request.getfixturevalue(kind)

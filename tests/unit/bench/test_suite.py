@@ -24,6 +24,7 @@ def test_every_fleet_has_the_digest_that_its_version_states() -> None:
         assert {name: fleet.digest for name, fleet in read_suite(version).fleets.items()} == stated_digests(version)
 
 
+@pytest.mark.slow
 def test_costs_of_version_1_are_those_of_its_first_day() -> None:
     """What a paper reported stays comparable: a change of the cost model or of an optimal strategy needs a new version."""
     optimal = parse_choices(["throughput"])[0]

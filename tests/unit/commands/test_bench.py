@@ -28,6 +28,7 @@ def values(path: Path) -> list[dict[str, str]]:
         return [{key: value for key, value in line.items() if key != "planning_s"} for line in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_two_runs_write_equal_values_apart_from_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("first", "second"):
         assert bench(*SMALL, "-o", str(tmp_path / name)) == 0

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from multiedge.onnx_io import read_graph
-from multiedge.onnx_io.groups import groups_of, is_composed
+from multiedge.onnx_io.groups import groups_of
 from multiedge.onnx_io.reader import declared_graph
 from tests.builders.composed import BOTH, composed
-from tests.builders.onnx_models import layers, saved
 from tests.builders.parts import split_at
 
 
@@ -42,18 +38,3 @@ def test_parts_know_which_of_their_inputs_are_there_for_the_same_items(tmp_path:
     assert known is not None
     assert dict(known.presence) == {"large/probabilities": ("large.when/When",)}
     assert segments_of(second) == [("both", 2), ("both", 1)]
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xff not a model"])
-def test_what_is_no_composed_file_is_none(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "model.onnx"
-    if content is not None:
-        path.write_bytes(content)
-    assert not is_composed(path)
-
-
-def test_a_model_of_its_own_is_not_composed(tmp_path: Path) -> None:
-    path = saved(layers(2), tmp_path / "model.onnx")
-    assert not is_composed(path)
-    assert read_graph(path).composition is None
-    assert is_composed(composed(tmp_path))
