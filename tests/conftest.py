@@ -22,11 +22,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 # A failure that the code causes comes each time; a host that other work keeps busy is seldom so for all attempts.
-AGAIN, PAUSE_S = 2, 10
+AGAIN, PAUSE_S = 4, 15
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of measured times are tried up to three times. Pytest counts each repetition; other tests get none."""
+    """Tests of measured times are tried up to five times. Pytest counts each repetition; other tests get none."""
     for test in items:
         if test.get_closest_marker("timing"):
             test.add_marker(pytest.mark.flaky(reruns=AGAIN, reruns_delay=PAUSE_S, only_rerun=["AssertionError"]))
