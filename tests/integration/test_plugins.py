@@ -134,7 +134,7 @@ def test_its_options_reach_its_devices_alone(folder: Path) -> None:
     assert not np.any(muted)
 
 
-@pytest.mark.parametrize("profiler", ["measured", "segments"])
+@pytest.mark.parametrize("profiler", ["measured", pytest.param("segments", marks=pytest.mark.slow)])
 def test_it_is_profiled_whole_since_it_times_no_nodes(folder: Path, profiler: str) -> None:
     words = ["profile", "small.onnx", "--devices", "devices.yaml", "--profiler", profiler, "--budget-s", "0.4", "--json"]
     data = json.loads(run(folder, *words).stdout)

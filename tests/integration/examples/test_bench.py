@@ -58,6 +58,7 @@ def most_under_way(result: RunResult) -> int:
 FLEET = {"fleet": ["train-efficientnet"]}
 
 
+@pytest.mark.slow
 def test_by_hand_and_automatically_in_one_leaderboard(folder: Path) -> None:
     automatic = {"strategy": ["single", "memory_matching", "throughput"], **FLEET}
     path = job(folder, "both", manual=("manual", {"strategy": ["manual"], **FLEET}), automatic=("automatic", automatic))

@@ -29,7 +29,7 @@ WORK_S = 0.02
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("speed", [0.5, 0.25])
+@pytest.mark.parametrize("speed", [0.5, pytest.param(0.25, marks=pytest.mark.slow)])
 def test_speed_factor(tmp_path: Path, speed: float, capsys: pytest.CaptureFixture[str]) -> None:
     """The same work on a device of full speed and on a slow one, in one run, so that a busy host meets both."""
     manifest = synthetic_chain(tmp_path, stages=2, work_seconds=WORK_S)

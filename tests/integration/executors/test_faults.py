@@ -56,7 +56,9 @@ def cut_off(executor: ProcessesExecutor, device: str) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("harm", [kill, stop, slow_down, cut_off], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize(
+    "harm", [kill, pytest.param(stop, marks=pytest.mark.slow), slow_down, cut_off], ids=lambda harm: harm.__name__
+)
 def test_no_item_is_lost_or_answered_twice(
     tmp_path: Path, harm: Callable[[ProcessesExecutor, str], None], seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

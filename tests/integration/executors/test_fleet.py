@@ -132,7 +132,7 @@ def survive(bench: Bench, harm: Callable[[RunningNode], None]) -> str:
     return f"{harm.__name__}: {fault.kind}, recovered in {took_s:.3f} s, longest gap {gap_s:.3f} s"
 
 
-@pytest.mark.parametrize("harm", [kill_worker, stop_worker])
+@pytest.mark.parametrize("harm", [kill_worker, pytest.param(stop_worker, marks=SLOW)])
 def test_items_survive_whatever_happens_to_a_worker(
     bench: Bench, harm: Callable[[RunningNode], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_fixed_batch_is_never_joined(tmp_path: Path) -> None:
     assert max(starts.values()) == 1
 
 
+@pytest.mark.slow
 def test_more_items_under_way_than_messages_have_room_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="depth: expected at most 1024 for this plan, got 2000"):
         open_pipeline(synthetic_chain(tmp_path), synthetic_fleet(3), depth=2000)

@@ -229,6 +229,7 @@ def install(base, pattern):
     )
 
 
+@pytest.mark.slow
 def test_side_by_side_nothing_of_ianvss_is_overwritten(environment, folder):
     base, binaries = environment, environment / "venv" / "bin"
     install(base, "ianvs-*")

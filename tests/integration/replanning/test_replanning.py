@@ -78,6 +78,7 @@ def test_a_device_that_leaves_is_planned_around_and_used_again(parts):
     assert "b" not in during
 
 
+@pytest.mark.slow
 def test_a_link_that_fades_is_avoided(parts):
     manifest, weights = parts
     slow = 2e3

@@ -22,6 +22,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip(str(error))
 
 
+@pytest.mark.slow
 def test_a_hub_is_found_by_its_address() -> None:
     with advertised("hub-a", "0.0.0.0", 18470):
         assert find_hub() == f"{own_address(*ELSEWHERE)}:18470"

@@ -99,7 +99,10 @@ def test_what_is_dropped_one_way_still_arrives_the_other_way_and_bytes_are_count
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize(("rate", "nbytes", "count"), [(0.5e6, 40_000, 30), (2e6, 80_000, 50), (20e6, 400_000, 100)])
+@pytest.mark.parametrize(
+    ("rate", "nbytes", "count"),
+    [pytest.param(0.5e6, 40_000, 30, marks=pytest.mark.slow), (2e6, 80_000, 50), (20e6, 400_000, 100)],
+)
 def test_the_kernel_holds_a_link_to_its_rate(
     tmp_path: Path, rate: float, nbytes: int, count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,7 +170,11 @@ def cut_off(executor: ProcessesExecutor, device: str) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "kinds"),
-    [(kill, {"crash"}), (stop, {"hang", "slow"}), (cut_off, {"link"})],  # one that is stopped as it computes is slow
+    [
+        (kill, {"crash"}),
+        pytest.param(stop, {"hang", "slow"}, marks=pytest.mark.slow),  # one that is stopped as it computes is slow
+        (cut_off, {"link"}),
+    ],
     ids=["kill", "stop", "cut_off"],
 )
 def test_no_item_is_lost_or_answered_twice(
