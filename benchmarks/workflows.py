@@ -1,12 +1,13 @@
 """Workflows under load: a cascade, an ensemble and a video pipeline with random arrivals, and what the simulator says of them.
 
-    python benchmarks/workflows.py [--items 300] [--distinct 80] [--json FILE]
+    python benchmarks/workflows.py [--items 300] [--distinct 80] [--turns 3] [--json FILE]
 
-Each step of a workflow runs on an emulated device of its own. What each item takes in each stage is measured first, one item at
-a time: the cascade's second model runs for a third of the items, and the video's classifier for 0 to 4 boxes. At each share of
-the pipeline's rate, the run and the simulation have the same arrivals (scenario 'server', one seed) and the same items in the
-same order, so that percentiles do not differ by chance. Each workflow runs twice: with models that compute, whose times depend
-on what else the machine does, and with functions that wait instead, as long as an item's number says.
+Each step of a workflow runs on an emulated device of its own. What each item takes in each stage is measured just before each
+run, one item at a time: the cascade's second model runs for a third of the items, and the video's classifier for 0 to 4 boxes.
+At each share of the pipeline's rate, the run and the simulation have the same arrivals (scenario 'server', one seed) and the
+same items in the same order, so that percentiles do not differ by chance. Each workflow runs twice: with models that compute,
+whose times depend on what else the machine does, and with functions that wait instead, as long as an item's number says.
+Figures are medians of several turns.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.page import Benchmark
 from benchmarks.record import Case, Figure, Measure, Record, Row, add_option
-from benchmarks.tables import Column, figure, table
+from benchmarks.tables import Column, figure, spread, table
 from multiedge.backends.contract import Tensors
 from multiedge.calibration import kept_pipeline_cost
 from multiedge.composed import step_of
-from multiedge.executors import open_pipeline
+from multiedge.executors import Pipeline, open_pipeline
 from multiedge.executors.flow.scenarios import scenario
 from multiedge.executors.workers.options import ProcessesOptions
 from multiedge.fleet import Device, Fleet, Link
@@ -219,45 +220,63 @@ def feed(count: int) -> list[Tensors]:
     return [{"image": image, "doubt": np.array([[value]], np.float32)} for value in rng.random(count)]
 
 
-def rows_of(
-    name: str, work: str, load_percent: int, measured: Measurements, simulated: Mapping[str, Measurements]
-) -> Iterator[Row]:
-    """A row for each percentile."""
-    ran = [item.latency_s for item in measured.items]
-    for percent, p in PERCENTILES.items():
-        latency_s = percentile(ran, p)
-        figures = {"latency_s": latency_s}
-        for what, run in simulated.items():
-            figures[f"{what}_s"] = percentile([item.latency_s for item in run.items], p)
-            figures[f"{what}_error"] = figures[f"{what}_s"] / latency_s - 1
-        case: Case = {"workflow": name, "work": work, "load_percent": load_percent, "percentile": percent, "items": len(ran)}
-        yield Row(case, {measure: Figure(value) for measure, value in figures.items()})
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """A run at one load, and its simulations: with what the items took just before the run, and with what they took in it."""
+
+    ran: Measurements
+    simulated: Measurements
+    at_pace: Measurements
 
 
-def measure_workflow(name: str, kind: str, items: int, distinct: int) -> list[Row]:
+def row_of(name: str, work: str, load_percent: int, percent: str, turns: Sequence[Turn]) -> Row:
+    """The figures of one percentile."""
+
+    def latency_s(run: Measurements) -> float:
+        return percentile([item.latency_s for item in run.items], PERCENTILES[percent])
+
+    figures = {
+        "latency_s": Figure.of(latency_s(turn.ran) for turn in turns),
+        "simulated_s": Figure.of(latency_s(turn.simulated) for turn in turns),
+        "simulated_error": Figure.of(latency_s(turn.simulated) / latency_s(turn.ran) - 1 for turn in turns),
+        "at_pace_s": Figure.of(latency_s(turn.at_pace) for turn in turns),
+        "at_pace_error": Figure.of(latency_s(turn.at_pace) / latency_s(turn.ran) - 1 for turn in turns),
+    }
+    items = len(turns[0].ran.items)
+    case: Case = {"workflow": name, "work": work, "load_percent": load_percent, "percentile": percent, "items": items}
+    return Row(case, figures)
+
+
+def one_turn(pipeline: Pipeline, task: Planned, load_percent: int, items: int, given: Sequence[Tensors]) -> Turn:
+    """What the items take now, one at a time, then a run at this share of the rate that follows."""
+    _, alone = pipeline.map(given, scenario("singlestream"))
+    per_s = load_percent / 100 / busiest_s(task, alone)
+    sent = [given[number % len(given)] for number in range(items)]
+    results, ran = pipeline.map(sent, scenario("server", rate_per_s=per_s))
+    for result in results:
+        result.require()
+    load = Load(items, interval_s=1 / per_s, seed=SEED, in_flight=items)
+
+    def simulated(measured: Measurements) -> Measurements:
+        work = Items(ItemWork.measured(task.plan, task.profile, measured), task.batches)
+        return simulate(task.plan, task.profile, FLEET, load=load, items=work)
+
+    return Turn(ran, simulated(alone), simulated(ran))
+
+
+def measure_workflow(name: str, kind: str, options: argparse.Namespace) -> Iterator[Row]:
     """A row for each load and percentile."""
-    rows: list[Row] = []
     text = WORKFLOWS[name] if kind == COMPUTES else waiting(WORKFLOWS[name])
     with tempfile.TemporaryDirectory() as directory:
-        task, given = planned(text, Path(directory)), feed(distinct)
+        task, given = planned(text, Path(directory)), feed(options.distinct)
         with open_pipeline(task.folder, FLEET, options=ProcessesOptions(warmup_items=10, seed=SEED)) as pipeline:
-            _, alone = pipeline.map(given, scenario("singlestream"))
-            work = ItemWork.measured(task.plan, task.profile, alone)
-            rate = 1.0 / busiest_s(task, alone)
-            for load_percent in LOADS_PERCENT:
-                per_s = rate * load_percent / 100
-                sent = [given[number % distinct] for number in range(items)]
-                results, measured = pipeline.map(sent, scenario("server", rate_per_s=per_s))
-                for result in results:
-                    result.require()
-                load = Load(items, interval_s=1 / per_s, seed=SEED, in_flight=items)
-                at_pace = ItemWork.measured(task.plan, task.profile, measured)
-                runs = {
-                    what: simulate(task.plan, task.profile, FLEET, load=load, items=Items(each, task.batches))
-                    for what, each in {"simulated": work, "at_pace": at_pace}.items()
-                }
-                rows += rows_of(name, kind, load_percent, measured, runs)
-    return rows
+            turns = [
+                [one_turn(pipeline, task, load_percent, options.items, given) for load_percent in LOADS_PERCENT]
+                for _ in range(options.turns)
+            ]
+    for load_percent, of_load in zip(LOADS_PERCENT, zip(*turns, strict=True), strict=True):
+        for percent in PERCENTILES:
+            yield row_of(name, kind, load_percent, percent, of_load)
 
 
 def busiest_s(task: Planned, alone: Measurements) -> float:
@@ -267,11 +286,6 @@ def busiest_s(task: Planned, alone: Measurements) -> float:
         for device in alone.devices
     }
     return max(busy.values()) / len(alone.items)
-
-
-def measure(items: int, distinct: int, names: Sequence[str], kinds: Sequence[str]) -> list[Row]:
-    """The rows of each workflow."""
-    return [row for name in names for kind in kinds for row in measure_workflow(name, kind, items, distinct)]
 
 
 def _label(row: Row) -> str:
@@ -285,14 +299,15 @@ def section(record: Record) -> str:
         Column("workflow", _label),
         figure("latency_s", "run, ms", ".1f", 1e3),
         figure("simulated_s", "simulated", ".1f", 1e3),
-        figure("simulated_error", "error, %", "+.1f", 1e2),
+        spread("simulated_error", "error, %", "+.1f", 1e2),
         figure("at_pace_s", "at pace", ".1f", 1e3),
         figure("at_pace_error", "error, %", "+.1f", 1e2),
     ]
     return (
         f"The simulated p99 latency is to be within {LIMIT:.0%} of the run's. {said}\n\nWorkflows on emulated devices, with"
-        " random arrivals at a share of the pipeline's rate. First with what each item took before the run; at pace, with"
-        " what it took in the run, since times change with what else the machine does.\n\n"
+        " random arrivals at a share of the pipeline's rate. First with what each item took just before the run; at pace, with"
+        " what it took in the run, since times change with what else the machine does. Medians of several turns, in brackets"
+        " the quartiles.\n\n"
         f"{table(columns, record.rows)}"
     )
 
@@ -305,28 +320,32 @@ def _said(record: Record, kind: str) -> str:
 
 
 MEASURES = {
-    "latency_s": Measure("s", "the percentile of the run's latencies"),
-    "simulated_s": Measure("s", "the same, simulated with what each item took alone before the run"),
+    "latency_s": Measure("s", "the percentile of the run's latencies, the median of all turns"),
+    "simulated_s": Measure("s", "the same, simulated with what each item took alone just before the run"),
     "simulated_error": Measure("1", "simulated_s / latency_s - 1"),
     "at_pace_s": Measure("s", "simulated with what each item took in the run"),
     "at_pace_error": Measure("1", "at_pace_s / latency_s - 1"),
 }
 BENCHMARK = Benchmark("workflows", "Workflows under load: runs and their simulations", MEASURES, section)
-Measuring = Callable[[], list[Row]]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=300)
     parser.add_argument("--distinct", type=int, default=80)
+    parser.add_argument("--turns", type=int, default=3, help="how often each load runs; default: %(default)s")
     parser.add_argument("--work", choices=(COMPUTES, WAITS), help="one of them; default: both")
     parser.add_argument("--workflow", choices=list(WORKFLOWS), action="append", help="some of them; default: all")
     add_option(parser)
     args = parser.parse_args()
     names = args.workflow or list(WORKFLOWS)
     kinds = [args.work] if args.work else [COMPUTES, WAITS]
-    settings = {"items": args.items, "distinct": args.distinct}
-    return BENCHMARK.finish(settings, lambda: measure(args.items, args.distinct, names, kinds), args.json)
+    settings = {"items": args.items, "distinct": args.distinct, "turns": args.turns}
+
+    def measure() -> list[Row]:
+        return [row for name in names for kind in kinds for row in measure_workflow(name, kind, args)]
+
+    return BENCHMARK.finish(settings, measure, args.json)
 
 
 if __name__ == "__main__":
