@@ -22,7 +22,7 @@ class Event:
             stage gave what it had made of it before), 'transfer' (a message was on a link), 'load' (a session was opened) or
             'replan'.
         item: Number of the item; -1 if it is not about one item.
-        stage: Number of the stage.
+        stage: Number of the stage; of a transfer the one that receives it, CALLER if the caller does.
         device: Where it happened; of a transfer the sender.
         start_s: Begin.
         stop_s: End.

@@ -135,11 +135,11 @@ class Arrival:
 class Hop:
     """A message from one device to another, of `work` bytes."""
 
-    __slots__ = ("_arrive", "_is_kept", "_link", "_meter", "_nbytes", "_record", "source", "stage", "target", "work")
+    __slots__ = ("_arrive", "_into", "_is_kept", "_link", "_meter", "_nbytes", "_record", "source", "stage", "target", "work")
 
     def __init__(self, move: Transfer, source: str, target: str, arrive: Step, resources: Resources) -> None:
         self.stage, self.source, self.target, self.work = move.source, source, target, float(move.known_bytes)
-        self._arrive, self._nbytes = arrive, move.known_bytes
+        self._arrive, self._into, self._nbytes = arrive, move.target, move.known_bytes
         self._link = resources.servers.link(source, target)
         self._record, self._meter = resources.record, resources.record.meter(source)
         self._is_kept = False
@@ -157,7 +157,7 @@ class Hop:
             if record.is_full and self._is_kept:
                 record.left_out += 1
             else:
-                event = Event("transfer", flight.item, self.stage, self.source, start_s, stop_s, self._nbytes, self.target)
+                event = Event("transfer", flight.item, self._into, self.source, start_s, stop_s, self._nbytes, self.target)
                 record.keep(event)
                 self._is_kept = True
         self._arrive(flight)

@@ -82,7 +82,8 @@ def compare(reference: Session, candidate: Session, samples: Sequence[Sample], t
     """Runs both sessions on every sample; the candidate as a pipeline does, with inputs in memory that is used again.
 
     The first samples run again at the end, and the outputs of their first run must then be as they were. An error of the
-    reference is a ModelError, unless the sample is not required; an error of the candidate fails the sample.
+    reference is a ModelError, unless the sample is not required; an error of the candidate fails the sample, but where its
+    memory was not enough, that is a ModelError, too.
     """
     runner = _Runner(candidate)
     judge = _Judge(tolerance, {})
@@ -155,6 +156,8 @@ class _Judge:
             self.scales.setdefault(name, _scale(value))
         try:
             actual = runner.run(sample.tensors)
+        except MemoryError as error:  # it tells nothing about the outputs
+            raise ModelError(f"there is not enough memory to run sample '{sample.name}'") from error
         except Exception as error:  # each runtime has its own classes of errors
             return {}, SampleError(sample.name, "", math.inf, problem=one_line(error))
         return actual, self.error(sample, expected, actual)

@@ -66,7 +66,8 @@ def wait_s(problem: Problem, step: Step, choice: Choice) -> float:
         return 0.0
     if step.timeout_s is not None:
         return step.timeout_s
-    return (choice.batch - 1) * choice.replicas / (problem.demand.rate_per_s * step.rate)
+    passing = min(step.rate, 1.0)  # a batch counts items, however much work each has
+    return (choice.batch - 1) * choice.replicas / (problem.demand.rate_per_s * passing)
 
 
 def expected_seconds(problem: Problem, step: Step, choice: Choice) -> float:

@@ -13,7 +13,7 @@ from multiedge.measurements import Measurements
 from multiedge.metrics import compute
 from multiedge.metrics.validity import moved_stages
 from multiedge.pipeline_cost import PipelineCost
-from multiedge.plan import Stage
+from multiedge.plan import CALLER, Stage
 from multiedge.replanning.replan import replan
 from multiedge.simulation import record
 from multiedge.simulation.simulate import Load, simulate
@@ -307,9 +307,10 @@ def test_input_and_results_use_the_links_of_the_source() -> None:
     home = fleet_of("p", "q", links={("q", "p"): Link(10.0, 0.5), ("p", "q"): Link(5.0)}, source="q")
     plan = relay_plan(PAPER, home, Stage("p", (0, 1)))
     found = simulate(plan, PAPER, home, load=Load(items=1))
-    assert [(event.device, event.peer, event.start_s, event.stop_s) for event in found.events if event.kind == "transfer"] == [
-        ("q", "p", 0.0, 1.0),
-        ("p", "q", 5.5, 7.5),
+    sent = [event for event in found.events if event.kind == "transfer"]
+    assert [(event.stage, event.device, event.peer, event.start_s, event.stop_s) for event in sent] == [
+        (0, "q", "p", 0.0, 1.0),
+        (CALLER, "p", "q", 5.5, 7.5),
     ]
     assert found.items[0].done_s == plan.estimate.latency_s == 7.5
 

@@ -135,6 +135,15 @@ def test_what_is_due_to_the_machine_as_it_is_now_is_tried_again(
     assert (ended.state, ended.is_final) == (State.FAILED, is_final)
 
 
+def test_a_comparison_without_enough_memory_is_tried_again(model: Path) -> None:
+    def fail(tensors: Any) -> Any:
+        raise MemoryError
+
+    ended, _ = convert(model, Defective(running=lambda run: fail))
+    assert ended.reason == "there is not enough memory to run sample 'random'"
+    assert (ended.state, ended.is_final) == (State.FAILED, False)
+
+
 def test_a_result_of_an_earlier_attempt_is_replaced(model: Path) -> None:
     folder = model.parent / "kept" / "key"
     folder.mkdir(parents=True)

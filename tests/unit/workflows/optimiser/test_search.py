@@ -1,12 +1,12 @@
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from multiedge.errors import InfeasibleError
 from multiedge.fleet import Device, Fleet, Link
-from multiedge.workflows.optimiser.configuration import Choice, Configuration, least_latency_s, value
+from multiedge.workflows.optimiser.configuration import Choice, Configuration, least_latency_s, value, wait_s
 from multiedge.workflows.optimiser.heuristics import inferline, ipa
 from multiedge.workflows.optimiser.placing import placed
 from multiedge.workflows.optimiser.problem import Demand, Edge, Kind, Problem, Step, Variant
@@ -55,6 +55,12 @@ class Always:
 
 def optimum(task: Problem):
     return optimise(task, simulated(task))
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(0.5, 3 * 2 / 5), (1.0, 3 * 2 / 10), (4.0, 3 * 2 / 10)])
+def test_an_item_waits_until_as_many_have_come_whatever_their_work(rate, seconds) -> None:
+    step = replace(DETECT, rate=rate)
+    assert wait_s(problem(10.0, 1.0), step, Choice("tiny", 4, "fast", 2)) == pytest.approx(seconds)
 
 
 def test_the_cheapest_device_is_enough_for_few_items() -> None:
