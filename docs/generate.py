@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 # The packages `core`, `benchmarks` and `docs` are importable only from the root of a checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -84,13 +85,12 @@ def sections(title: str, parser: argparse.ArgumentParser) -> list[str]:
 
 def commands() -> str:
     """The help of every command, 100 columns wide."""
-    os.environ["COLUMNS"] = "100"
-    os.environ["NO_COLOR"] = "1"
-    parser = build_parser(None)
-    parts = [section("multiedge", parser)]
-    for name in COMMANDS:
-        parts += sections(f"multiedge {name}", subparsers(parser)[name])
-    parts.append(section("ianvs", build_ianvs_parser()))
+    with patch.dict(os.environ, COLUMNS="100", NO_COLOR="1"):
+        parser = build_parser(None)
+        parts = [section("multiedge", parser)]
+        for name in COMMANDS:
+            parts += sections(f"multiedge {name}", subparsers(parser)[name])
+        parts.append(section("ianvs", build_ianvs_parser()))
     return HEAD + "".join(parts)
 
 

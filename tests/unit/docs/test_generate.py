@@ -1,3 +1,4 @@
+import os
 import sys
 
 import pytest
@@ -20,6 +21,12 @@ def run(monkeypatch, *arguments):
 
 def test_the_committed_pages_are_up_to_date():
     assert generate.outdated(generate.FOLDER) == []
+
+
+def test_the_environment_stays_as_it_was():
+    before = dict(os.environ)
+    generate.commands()
+    assert dict(os.environ) == before
 
 
 def test_pages_that_were_written_pass_the_check(folder, monkeypatch):
