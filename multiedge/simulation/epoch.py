@@ -52,20 +52,26 @@ class Resources:
 
 
 class Compute:
-    """A stage on one device, which sends its results on. It takes `whole_s`, and `own_s` for messages; where items differ,
-    `each_s` has what each row of them takes, with its messages."""
+    """A stage on one device, which sends its results on. It takes `whole_s` with its messages; where items differ, `each_s` has
+    what each row of them takes, and `runs` whether the stage computes it."""
 
     __slots__ = (
-        *("_complete", "_each_s", "_is_kept", "_meter", "_own_s", "_record", "_rows"),
+        *("_complete", "_each_s", "_is_kept", "_meter", "_record", "_rows", "_runs"),
         *("batch", "device", "push", "sends", "stage", "work"),
     )
 
     def __init__(
-        self, stage: int, device: str, whole_s: float, own_s: float, resources: Resources, each_s: Sequence[float] = ()
+        self,
+        stage: int,
+        device: str,
+        whole_s: float,
+        resources: Resources,
+        each_s: Sequence[float] = (),
+        runs: Sequence[bool] = (),
     ) -> None:
-        self.stage, self.device, self.work, self._own_s = stage, device, whole_s + own_s, own_s
+        self.stage, self.device, self.work = stage, device, whole_s
         self.batch = resources.batches.get(stage, ALONE)
-        self._each_s, self._rows = each_s, resources.drawn.rows if resources.drawn else {}
+        self._each_s, self._runs, self._rows = each_s, runs, resources.drawn.rows if resources.drawn else {}
         self.push = resources.servers.device(device).push
         self.sends: tuple[Step, ...] = ()
         self._record, self._complete = resources.record, resources.complete
@@ -78,7 +84,7 @@ class Compute:
 
     def joins(self, flight: Flight) -> bool:
         """Whether the stage computes the item with others: not one for which it has nothing to compute."""
-        return self.batch.most > 1 and (not self._each_s or self._each_s[self._rows[flight.item]] > self._own_s)
+        return self.batch.most > 1 and (not self._runs or self._runs[self._rows[flight.item]])
 
     def finished(self, flight: Flight, start_s: float, stop_s: float) -> None:
         """Records the computing and sends the results."""
@@ -303,10 +309,10 @@ class Epoch:
                     Compute(
                         number,
                         device,
-                        seconds,
-                        own_s[number],
+                        seconds + own_s[number],
                         resources,
                         drawn.stage_seconds(plan.stages[number], device, seconds, own_s[number]) if drawn else (),
+                        drawn.runs(plan.stages[number], device) if drawn else (),
                     )
                     for device, seconds in work_s[number].items()
                 ]

@@ -34,6 +34,8 @@ class ItemWork:
         groups: The group of each node of the model.
         shares: What each item takes of the times of each group's nodes, (items, groups).
         byte_shares: The same of the bytes that they make; None where it is that of the times.
+        skip_shares: What an item for which a group's nodes do not run takes of their times nevertheless: a stage has to find
+            that out. None where it is nothing.
         seed: With one, rows are drawn at random; None takes them in turn, as often as needed.
 
     Raises:
@@ -44,10 +46,12 @@ class ItemWork:
     shares: Floats
     seed: int | None = None
     byte_shares: Floats | None = None
+    skip_shares: Floats | None = None
 
     def __post_init__(self) -> None:
-        if self.byte_shares is not None and self.byte_shares.shape != self.shares.shape:
-            raise ConfigError(f"work of items: expected byte shares of shape {self.shares.shape}, got {self.byte_shares.shape}")
+        for what, beside in (("byte", self.byte_shares), ("skip", self.skip_shares)):
+            if beside is not None and beside.shape != self.shares.shape:
+                raise ConfigError(f"work of items: expected {what} shares of shape {self.shares.shape}, got {beside.shape}")
         if self.shares.ndim != 2 or not len(self.shares):
             raise ConfigError(f"work of items: expected rows of shares, got an array of shape {self.shares.shape}")
         if not (np.isfinite(self.shares).all() and (self.shares >= 0).all()):
@@ -90,7 +94,7 @@ class ItemWork:
             seed: As for ItemWork.
 
         Returns:
-            The ItemWork; a stage that an item did not compute is 0 for it.
+            The ItemWork; a stage that an item did not compute is 0 for it, but for what the stage took to find that out.
 
         Raises:
             ConfigError: If no item was answered.
@@ -101,14 +105,17 @@ class ItemWork:
         if not answered:
             raise ConfigError("work of items: expected a run with answered items, got none; see why they failed")
         row = {item: number for number, item in enumerate(answered)}
-        shares = np.zeros((len(answered), len(plan.stages)))
-        computed = [event for event in run.events if event.kind == "compute" and event.item in row]
-        joined = Counter((event.stage, event.device, event.start_s) for event in computed)
-        for event in computed:
+        shares = {kind: np.zeros((len(answered), len(plan.stages))) for kind in ("compute", "skip")}
+        events = [event for event in run.events if event.kind in shares and event.item in row]
+        joined = Counter((event.kind, event.stage, event.device, event.start_s) for event in events)
+        for event in events:
             expected_s = cost.compute_s(profile, plan.stages[event.stage], event.device, held)
-            own_s = event.seconds / joined[event.stage, event.device, event.start_s]
-            shares[row[event.item], event.stage] = own_s / expected_s if expected_s > 0 else 1.0
-        return cls(_stage_of(len(profile), plan.stages), shares, seed, _byte_shares(plan, profile.graph, run, row))
+            own_s = event.seconds / joined[event.kind, event.stage, event.device, event.start_s]
+            share = own_s / expected_s if expected_s > 0 else float(event.kind == "compute")
+            shares[event.kind][row[event.item], event.stage] = share
+        groups = _stage_of(len(profile), plan.stages)
+        byte_shares = _byte_shares(plan, profile.graph, run, row)
+        return cls(groups, shares["compute"], seed, byte_shares, shares["skip"] if shares["skip"].any() else None)
 
     def rows(self, count: int) -> list[int]:
         """The row of each of `count` items."""
@@ -128,6 +135,15 @@ class ItemWork:
         Returns:
             Seconds, (rows,): `whole_s` divided among groups as the profile divides it among nodes; 0 where no node runs.
         """
+        shares = self.shares if self.skip_shares is None else self.shares + self.skip_shares
+        return np.asarray(whole_s * (shares @ self._weights(profile, stage, device)))
+
+    def runs(self, profile: Profile, stage: Stage, device: str) -> list[bool]:
+        """Whether the stage computes anything, for each row; arguments as those of `stage_seconds`."""
+        return [bool(each) for each in self.shares @ self._weights(profile, stage, device) > 0]
+
+    def _weights(self, profile: Profile, stage: Stage, device: str) -> Floats:
+        """The part that each group has of the stage's time."""
         nodes = list(stage.nodes)
         seconds = profile.seconds[device][nodes]
         weights = np.bincount([self.groups[node] for node in nodes], seconds, self.shares.shape[1])
@@ -135,7 +151,7 @@ class ItemWork:
         if total <= 0:
             weights = np.bincount([self.groups[node] for node in nodes], minlength=self.shares.shape[1]).astype(np.float64)
             total = float(weights.sum())
-        return np.asarray(whole_s * (self.shares @ (weights / total)))
+        return weights / total
 
     def transfer_bytes(self, graph: Graph, tensors: Collection[str]) -> Floats:
         """The bytes of a message for each row, (rows,): a tensor has the share of the nodes that make it; inputs are whole."""
@@ -166,6 +182,10 @@ class Drawn:
     def stage_seconds(self, stage: Stage, device: str, whole_s: float, own_s: float) -> list[float]:
         """What each row takes for a stage of `whole_s`, and of `own_s` for its messages, which come in any case."""
         return [float(each) + own_s for each in self.work.stage_seconds(self.profile, stage, device, whole_s)]
+
+    def runs(self, stage: Stage, device: str) -> list[bool]:
+        """Whether the stage computes anything, for each row."""
+        return self.work.runs(self.profile, stage, device)
 
     def transfer_bytes(self, move: Transfer) -> list[int]:
         """The bytes of a transfer for each row."""

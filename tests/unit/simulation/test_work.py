@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,21 @@ def test_the_work_of_a_run_repeats_the_run() -> None:
     assert measured.groups == (0, 1)
 
 
+def test_what_a_stage_takes_to_skip_an_item_counts() -> None:
+    work = ItemWork.of_steps(PROFILE.graph, {"large": [1.0, 0.0]})
+    run = simulate(PLAN, PROFILE, FLEET, load=Load(2, in_flight=1), items=Items(work))
+    skipped = [
+        replace(event, kind="skip", stop_s=event.stop_s + 0.5)
+        if (event.kind, event.item, event.stage) == ("compute", 1, 1)
+        else event
+        for event in run.events
+    ]
+    measured = ItemWork.measured(PLAN, PROFILE, replace(run, events=tuple(skipped)))
+    assert measured.shares[:, 1].tolist() == [1.0, 0.0]
+    assert measured.runs(PROFILE, PLAN.stages[1], "b") == [True, False]
+    assert latencies(measured, {1: StageBatch(8, 50.0)}, items=2, interval_s=100.0)[1] == pytest.approx(1.0 + 1.0 + 0.5)
+
+
 def test_bytes_are_those_that_were_sent_whatever_the_times() -> None:
     work = ItemWork((0, 1), np.array([[3.0, 1.0], [3.0, 0.0]]), byte_shares=np.array([[1.0, 1.0], [0.5, 0.0]]))
     run = simulate(PLAN, PROFILE, FLEET, load=Load(2, in_flight=1), items=Items(work))
@@ -126,6 +143,12 @@ def test_without_measured_sizes_each_item_takes_as_long_as_alone() -> None:
 def test_shares_that_say_nothing_are_refused(shares, message) -> None:
     with pytest.raises(ConfigError, match=message):
         ItemWork((0,), shares)
+
+
+@pytest.mark.parametrize("beside", ["byte_shares", "skip_shares"])
+def test_shares_beside_those_of_the_times_have_the_same_shape(beside) -> None:
+    with pytest.raises(ConfigError, match=rf"expected {beside[:4]} shares of shape \(1, 1\), got \(2, 1\)"):
+        ItemWork((0,), np.ones((1, 1)), **{beside: np.ones((2, 1))})
 
 
 def test_bytes_of_two_stages_of_a_device_are_counted_once() -> None:
